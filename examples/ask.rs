@@ -124,7 +124,7 @@ impl Session {
 
     /// The first page of the registered files.
     fn names(&mut self) -> io::Result<Vec<String>> {
-        self.say(&[Message::List(List { req: 1, after: None })])?;
+        self.say(&[Message::List(List { req: 1, after: None, partial: false })])?;
         loop {
             if let Message::Files(files) = self.hear()? {
                 return Ok(files.files.iter().map(|file| file.path.name().to_owned()).collect());
@@ -153,7 +153,15 @@ impl Session {
             while out.len() < depth && begun.elapsed() < length {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let pattern = names[(state >> 33) as usize % names.len()].clone();
-                let find = Search { pattern, kind: QueryKind::Exact, min: None, max: None, limit: None, within: None };
+                let find = Search {
+                    pattern,
+                    kind: QueryKind::Exact,
+                    min: None,
+                    max: None,
+                    limit: None,
+                    within: None,
+                    partial: false,
+                };
                 req += 1;
                 out.push_back((req, Instant::now()));
                 questions.push(Message::Query(Query { req, find, ttl: None, budget: None, policy: None }));

@@ -103,6 +103,7 @@ impl Network {
             max: None,
             limit: Some(10_000),
             within: None,
+            partial: false,
         };
         let scope = Scope { ttl: Some(64), budget: Some(10_000), policy: Some(Policy::Tree) };
         let before = self.sent();

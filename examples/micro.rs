@@ -70,7 +70,7 @@ fn addr() -> HostPort {
 }
 
 fn search(kind: QueryKind, pattern: &str) -> Search {
-    Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None }
+    Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None, partial: false }
 }
 
 fn messages() -> [(&'static str, Message); 3] {
@@ -86,6 +86,7 @@ fn messages() -> [(&'static str, Message); 3] {
         other: None,
         unreached: false,
         http: false,
+        member: None,
     }];
     let files = (0..500).map(record).collect();
     [
@@ -134,6 +135,7 @@ fn datagrams(bench: &Bench) {
             other: None,
             unreached: false,
             http: false,
+            member: None,
         })
     };
     let pack = || {

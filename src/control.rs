@@ -164,7 +164,8 @@ mod tests {
         for command in [
             Command::Get(get),
             Command::Uri { what: "x".into(), path: Some("/a/b".into()), scope: Scope::default() },
-            Command::List,
+            Command::List { partial: false },
+            Command::List { partial: true },
             Command::Network { scope: Scope { ttl: Some(2), ..Scope::default() } },
             Command::Status,
         ] {

@@ -64,7 +64,7 @@ pub fn search(dice: &mut Dice<'_>) -> Search {
     };
     let some = |dice: &mut Dice<'_>| dice.one_in(5).then(|| dice.pick(&WIDE));
     let (min, max) = (some(dice), some(dice));
-    Search { pattern, kind, min, max, limit: dice.one_in(4).then(|| edge(dice)), within: within(dice) }
+    Search { pattern, kind, min, max, limit: dice.one_in(4).then(|| edge(dice)), within: within(dice), partial: false }
 }
 
 fn within(dice: &mut Dice<'_>) -> Option<String> {
@@ -142,7 +142,7 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
                 addr: addr(dice),
                 other: dice.one_in(3).then(|| addr(dice)),
                 unreached: dice.one_in(3),
-                http: dice.one_in(3),
+                http: dice.one_in(3), member: None,
             };
             Message::Hit(Hit { req, hits: (0..dice.below(5)).map(|_| record(dice)).collect() })
         }
@@ -150,14 +150,14 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
             let (hits, reached, complete, ms) = (edge(dice), edge(dice), dice.any(), edge(dice));
             Message::Done(Done { req, hits, reached, pruned: edge(dice), complete, cut: cut(dice), ms })
         }
-        11 => Message::List(List { req, after: some(dice) }),
+        11 => Message::List(List { req, after: some(dice), partial: false }),
         12 => {
             let listed = |dice: &mut Dice<'_>| ListedFile {
                 path: path(dice),
                 size: dice.pick(&WIDE),
                 root: root(dice),
                 collection: dice.one_in(4),
-                holders: edge(dice),
+                holders: edge(dice), partial: 0,
             };
             Message::Files(Files { req, files: (0..dice.below(4)).map(|_| listed(dice)).collect(), next: some(dice) })
         }
@@ -328,7 +328,7 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
             addr: addr(dice),
             other: dice.one_in(3).then(|| addr(dice)),
             unreached: dice.one_in(3),
-            http: dice.one_in(3),
+            http: dice.one_in(3), member: None,
         }),
         6 | 7 => {
             let (hits, reached, pruned, uncut) = (edge(dice), edge(dice), edge(dice), dice.pick(&[0, 0, 1, u32::MAX]));

@@ -227,7 +227,7 @@ impl SuperWorld {
             0 => {
                 self.clients += 1;
                 let client = ClientId(self.clients);
-                let command = if dice.one_in(2) { Command::Status } else { Command::List };
+                let command = if dice.one_in(2) { Command::Status } else { Command::List { partial: false } };
                 self.input(Input::Command { client, command }, 1);
             }
             1 => self.input(Input::ClientGone { client: ClientId(dice.below(9) as u64) }, 1),

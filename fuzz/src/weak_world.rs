@@ -262,7 +262,7 @@ impl WeakWorld {
         let policy = dice.one_in(4).then(|| dice.pick(&[Policy::Flood, Policy::Ring, Policy::Tree]));
         let scope = Scope { ttl, budget, policy };
         let command = match dice.below(7) {
-            0 => Command::List,
+            0 => Command::List { partial: false },
             6 => Command::Network { scope },
             1 => Command::Status,
             2 => Command::Query { search: forge::search(dice), scope },
@@ -459,7 +459,7 @@ impl WeakWorld {
                         let written = verified.iter().copied().collect();
                         let size = manifest.is_some().then_some(CONTENT.size);
                         self.parts.insert(download, Part { root, size, open: true, written });
-                        Ok(PartState::Open { path, size, manifest, verified })
+                        Ok(PartState::Open { path, size, manifest, verified, proves: false })
                     }
                     (false, _) => Err(failed()),
                 };
@@ -749,7 +749,7 @@ fn honest_answers(message: &Message, features: Vec<String>, answers: &mut VecDeq
                         node: None,
                         other: None,
                         unreached: false,
-                        http: false,
+                        http: false, member: None,
                     })
                 })
                 .collect();

@@ -54,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
                 ]);
                 let within = dice.one_in(4).then(|| dice.pick(&["-", "-80", "80-"]).to_owned());
                 let paged = within.is_some();
-                let search = Search { pattern: path, kind, min: None, max: None, limit: None, within };
+                let search = Search { pattern: path, kind, min: None, max: None, limit: None, within, partial: false };
                 let Some(found) = hits(&index, &search, 1000) else { continue };
                 assert_eq!(
                     Some(&found),

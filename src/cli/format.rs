@@ -8,7 +8,7 @@ use super::columns::{columns, cut, cut_middle};
 use super::table::{Cells, fitted};
 use super::units::{Size, Span};
 use crate::proto::ClientEvent;
-use crate::proto::event::{DownloadReport, DownloadState, ItemReport, Outcome, SourceReport, SourceState};
+use crate::proto::event::{DownloadReport, DownloadState, ItemReport, Outcome, SourceReport, SourceState, SwarmReport};
 use crate::wire::name::printable;
 use crate::wire::{Cut, Root};
 
@@ -28,7 +28,7 @@ pub(crate) fn source_table(sources: &[SourceReport], window: Option<usize>) -> S
             Size(report.bytes).to_string(),
             report.pieces.to_string(),
             report.bad.to_string(),
-            state_word(report.state).to_owned(),
+            source_words(report).to_owned(),
             report.why.as_deref().map(printable).unwrap_or_default(),
         ]
     });
@@ -41,6 +41,14 @@ pub(crate) fn source_table(sources: &[SourceReport], window: Option<usize>) -> S
         ("why", Cells::Texts),
     ];
     fitted(&head, rows, window)
+}
+
+/// The state of a source; of one that sends, whether it has all.
+pub(crate) fn source_words(report: &SourceReport) -> &'static str {
+    match report.state {
+        SourceState::Active if report.partial => "partial",
+        state => state_word(state),
+    }
 }
 
 /// The state of a source in one word.
@@ -62,9 +70,12 @@ const LISTED_NAME_LEAST: usize = 24;
 /// The heading and the row of a listed file or content. Rows are printed as they come, so the
 /// widths are fixed. In a window, long names are cut.
 pub(crate) fn listed(event: &ClientEvent, window: Option<usize>) -> Option<(&'static str, String)> {
-    if let ClientEvent::File { path, size, root, collection, holders, .. } = event {
-        let mark = if *collection { " (collection)" } else { "" };
-        let row = list_row(*size, *holders, *root, &printable(path), mark, window);
+    if let ClientEvent::File { path, size, root, collection, holders, partial, .. } = event {
+        let mut mark = if *collection { " (collection)".to_owned() } else { String::new() };
+        if *partial > 0 {
+            mark.push_str(&format!(" (and {partial} with a part)"));
+        }
+        let row = list_row(*size, *holders, *root, &printable(path), &mark, window);
         Some(("      size  holders  root      path", row))
     } else if let ClientEvent::Content { root, size, sources, names } = event {
         let others = match names.len() {
@@ -222,7 +233,19 @@ pub(crate) fn get_summary(done: &Outcome) -> String {
     if let Some(ms) = done.elapsed_ms {
         let _ = write!(text, " in {}", Span(Duration::from_millis(ms)));
     }
+    if let Some(swarm) = &done.swarm {
+        let _ = write!(text, "; {}", swarm_words(swarm));
+    }
     text
+}
+
+/// The swarm of a download, and what was given to it.
+pub(crate) fn swarm_words(swarm: &SwarmReport) -> String {
+    let SwarmReport { members, complete, sent, up, received } = swarm;
+    let hundredths = u128::from(*sent) * 100 / u128::from((*received).max(1));
+    let ratio = format!("ratio {}.{:02}", hundredths / 100, hundredths % 100);
+    let up = if *up > 0 { format!(" at {}/s", Size(*up)) } else { String::new() };
+    format!("swarm of {members}, {complete} complete; sent {}{up}, {ratio}", Size(*sent))
 }
 
 /// What a person should know of a URI: what it names, and what is left out.

@@ -242,7 +242,7 @@ fn as_peer(
         Command::Query { .. }
         | Command::Aim { .. }
         | Command::Uri { .. }
-        | Command::List
+        | Command::List { .. }
         | Command::Network { .. }
         | Command::Status
         | Command::User(_)
@@ -408,7 +408,7 @@ fn patience(command: &Command) -> Option<Duration> {
             let budget = scope.budget.map_or(QUERY_BUDGET_MAX, |ms| Duration::from_millis(u64::from(ms)));
             Some(budget + CONTROL_PATIENCE)
         }
-        Command::List
+        Command::List { .. }
         | Command::Aim { .. }
         | Command::Status
         | Command::User(_)

@@ -190,15 +190,15 @@ impl Presenter {
     /// Hits as they come, and the results that they form before the last line.
     fn show_to_programs(&mut self, event: &ClientEvent) -> io::Result<()> {
         let line = |event: &ClientEvent| output::line(&control::event_line(event, SystemTime::now()));
-        if let (Kind::Query { .. }, ClientEvent::Hit { path, size, root, source, .. }) = (&self.kind, event) {
-            self.results.add(path, *size, *root, source);
+        if let (Kind::Query { .. }, ClientEvent::Hit { path, size, root, source, partial, .. }) = (&self.kind, event) {
+            self.results.add_source((path, *size, *root), source, *partial);
         }
         if let (Kind::Query { search }, ClientEvent::Done(_)) = (&self.kind, event) {
             self.results.arrange(&search.pattern);
             for (rank, found) in (1..).zip(self.results.all()) {
                 let name = found.name().to_owned();
-                let Found { path, size, root, sources } = found.clone();
-                line(&ClientEvent::Result { rank, name, path, size, root, sources })?;
+                let Found { path, size, root, sources, partial } = found.clone();
+                line(&ClientEvent::Result { rank, name, path, size, root, sources, partial })?;
             }
         }
         line(event)
@@ -206,7 +206,9 @@ impl Presenter {
 
     fn show_to_people(&mut self, event: &ClientEvent) -> io::Result<()> {
         match event {
-            ClientEvent::Hit { path, size, root, source, .. } => self.results.add(path, *size, *root, source),
+            ClientEvent::Hit { path, size, root, source, partial, .. } => {
+                self.results.add_source((path, *size, *root), source, *partial);
+            }
             // For programs only; this presenter makes them from hits.
             ClientEvent::Result { .. } => {}
             ClientEvent::Download(report) if !matches!(self.kind, Kind::Downloads) => {
@@ -236,8 +238,8 @@ impl Presenter {
                     sink.piece(*index, *bytes)?;
                 }
             }
-            ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms } => {
-                self.progress.update((*bytes, *size), *rate, sources, *gives_up_ms);
+            ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms, swarm } => {
+                self.progress.update((*bytes, *size), *rate, sources, *gives_up_ms, *swarm);
             }
             ClientEvent::Source(report) => {
                 self.progress.source(report);

@@ -28,6 +28,8 @@ pub(crate) struct Found {
     pub(crate) size: u64,
     pub(crate) root: Root,
     pub(crate) sources: Vec<HostPort>,
+    /// Those that have only a part of it.
+    pub(crate) partial: Vec<HostPort>,
 }
 
 /// Hits grouped by content, which is their root, numbered from 1 once they are arranged.
@@ -53,6 +55,11 @@ impl Found {
 impl Results {
     /// Adds one hit.
     pub(crate) fn add(&mut self, path: &str, size: u64, root: Root, source: &HostPort) {
+        self.add_source((path, size, root), source, false);
+    }
+
+    /// The same for a source that may have only a part.
+    pub(crate) fn add_source(&mut self, (path, size, root): (&str, u64, Root), source: &HostPort, partial: bool) {
         let paths = self.paths.entry(root).or_default();
         paths.insert(path.to_owned());
         if paths.len() > PATHS_KEPT_MAX {
@@ -60,15 +67,16 @@ impl Results {
         }
         let known = self.places.get(&root).copied();
         let at = known.unwrap_or_else(|| {
-            self.groups.push(Found { path: path.to_owned(), size, root, sources: Vec::new() });
+            self.groups.push(Found { path: path.to_owned(), size, root, sources: Vec::new(), partial: Vec::new() });
             self.places.insert(root, self.groups.len() - 1);
             self.groups.len() - 1
         });
         let group = &mut self.groups[at];
-        if group.sources.contains(source) {
+        if group.sources.contains(source) || partial && group.partial.contains(source) {
             return;
         }
-        group.sources.push(source.clone());
+        let list = if partial { &mut group.partial } else { &mut group.sources };
+        list.push(source.clone());
         let claims = self.claims.entry(root).or_default();
         *claims.entry(size).or_default() += 1;
         let most = claims.iter().min_by_key(|(_, sources)| std::cmp::Reverse(**sources));
@@ -93,6 +101,7 @@ impl Results {
         let asked = Asked::new(pattern);
         for group in &mut self.groups {
             group.sources.sort_unstable();
+            group.partial.sort_unstable();
             let paths = self.paths.get(&group.root).into_iter().flatten();
             if let Some(best) = paths.min_by_key(|path| (asked.rank(path), name_of(path), path.as_str())) {
                 group.path.clone_from(best);
@@ -132,7 +141,7 @@ impl Results {
                     Roots::Short => format!("{:.8}", found.root.to_string()),
                     Roots::Whole => found.root.to_string(),
                 },
-                sources(&found.sources),
+                all_sources(found),
             ]
         });
         let head = [
@@ -212,6 +221,13 @@ fn sources(sources: &[HostPort]) -> String {
         text.push_str(", …");
     }
     text
+}
+
+fn all_sources(found: &Found) -> String {
+    match found.partial.is_empty() {
+        true => sources(&found.sources),
+        false => format!("{}; with a part: {}", sources(&found.sources), sources(&found.partial)),
+    }
 }
 
 /// A path that breaks neither the terminal nor the table; of a long one the end.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::columns::{columns, cut, cut_middle};
-use super::format::{count, download_word, percent, state_word};
+use super::format::{count, download_word, percent, source_words, swarm_words};
 use super::units::{Size, Span};
 use crate::proto::ClientEvent;
 use crate::proto::event::{
@@ -171,7 +171,7 @@ impl Lines {
     }
 
     fn download(&mut self, download: &DownloadReport) {
-        let DownloadReport { id, state, what, name, size, bytes, rate, retry_ms, error, sources, .. } = download;
+        let DownloadReport { id, state, what, name, size, bytes, rate, retry_ms, error, sources, swarm, .. } = download;
         let done = size.map_or("-".to_owned(), |size| format!("{} %", percent(bytes.unwrap_or(0), size)));
         let size = size.map_or("-".to_owned(), |size| Size(size).to_string());
         let rate = rate.map_or("-".to_owned(), |rate| format!("{}/s", Size(rate)));
@@ -181,6 +181,9 @@ impl Lines {
             let again = retry_ms.map(|ms| format!("asks again in {}: ", age(ms))).unwrap_or_default();
             self.reason(&format!("{again}{error}"));
         }
+        if let Some(swarm) = swarm {
+            self.reason(&swarm_words(swarm));
+        }
         let mut sources: Vec<&SourceReport> = sources.iter().collect();
         // What is wrong comes first.
         sources.sort_by_key(|source| (!source.state.is_trouble() && source.bad == 0, source.source.to_string()));
@@ -188,13 +191,13 @@ impl Lines {
     }
 
     fn source(&mut self, report: &SourceReport) {
-        let SourceReport { source, bad, rate, state, why, .. } = report;
+        let SourceReport { source, bytes, bad, rate, state, why, .. } = report;
         let sends = matches!(state, SourceState::Active | SourceState::Stalled);
         let rate = rate.filter(|_| sends).map(|rate| format!(", {}/s", Size(rate))).unwrap_or_default();
         let bad = if *bad > 0 { format!(", {}", count(u64::from(*bad), "wrong piece")) } else { String::new() };
         let why = why.as_ref().map(|why| why.strip_prefix(&format!("cannot reach {source}: ")).unwrap_or(why));
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        self.reason(&format!("{source} {}{rate}{bad}{why}", state_word(*state)));
+        self.reason(&format!("{source} {}, {}{rate}{bad}{why}", source_words(report), Size(*bytes)));
     }
 
     fn uploads(&mut self, uploads: &[UploadReport]) {
@@ -211,7 +214,7 @@ impl Lines {
             let name = upload.path.as_deref().map_or_else(|| format!("{:.8}…", upload.root.to_string()), str::to_owned);
             let name = name.rsplit('/').next().unwrap_or(&name).to_owned();
             let mut peers: Vec<String> =
-                upload.peers.iter().take(PEERS_MAX).map(|peer| peer.peer.to_string()).collect();
+                upload.peers.iter().take(PEERS_MAX).map(|it| format!("{} {}", it.peer, Size(it.bytes))).collect();
             if upload.peers.len() > PEERS_MAX {
                 peers.push(format!("{} more", upload.peers.len() - PEERS_MAX));
             }
@@ -337,7 +340,7 @@ mod tests {
     fn source(addr: &str, state: SourceState, why: Option<&str>) -> SourceReport {
         let (source, why) = (addr.parse().unwrap(), why.map(str::to_owned));
         let bad = u32::from(state == SourceState::Dropped);
-        SourceReport { source, bytes: 1 << 20, pieces: 1, bad, rate: Some(5000), state, why }
+        SourceReport { source, bytes: 1 << 20, pieces: 1, bad, rate: Some(5000), partial: false, state, why }
     }
 
     fn download(id: u64, state: DownloadState, sources: Vec<SourceReport>) -> DownloadReport {
@@ -356,6 +359,7 @@ mod tests {
             error,
             exit: None,
             sources,
+            swarm: None,
         }
     }
 
@@ -443,13 +447,13 @@ share        1234 files, 5.0 GiB
              not shared: 3 hidden, 1 symbolic links
 downloads    1 running, 1 waiting, 1 queued
   12  running   45 %   100.0 MiB     3.0 MiB/s  blue train.flac
-      192.0.2.6:4778 stalled, 4.8 KiB/s: sends less than 16 KiB/s
-      192.0.2.8:4778 dropped, 1 wrong piece: sent wrong bytes
-      192.0.2.5:4778 active, 4.8 KiB/s
+      192.0.2.6:4778 stalled, 1.0 MiB, 4.8 KiB/s: sends less than 16 KiB/s
+      192.0.2.8:4778 dropped, 1.0 MiB, 1 wrong piece: sent wrong bytes
+      192.0.2.5:4778 active, 1.0 MiB, 4.8 KiB/s
   13  waiting   45 %   100.0 MiB             -  blue train.flac
       asks again in 12 s: no peer has \"x\"
 uploads      1 file to 4 peers, 1.0 MiB/s
-     1.0 MiB/s  my song.ogg to 192.0.2.1:5, 192.0.2.2:5, 2 more";
+     1.0 MiB/s  my song.ogg to 192.0.2.1:5 1 B, 192.0.2.2:5 1 B, 2 more";
         let lines = screen(&busy());
         assert_eq!(lines.join("\n"), right);
         assert!(lines.len() <= 24 && lines.iter().all(|line| columns(line) <= COLUMNS));

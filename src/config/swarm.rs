@@ -29,6 +29,31 @@ pub const SWARM_GATES_BELOW: usize = 8;
 pub const SWARM_SEEDS_MAX: usize = 16;
 /// How many of these are named to a member.
 pub const SWARM_SEEDS_NAMED: usize = 2;
+/// Most sources that a super peer names beside these and the members: members at other super peers,
+/// and peers that have registered the content there. Others that are found are ignored.
+pub const SWARM_ACROSS_MAX: usize = 8;
+/// How many of these, of those with a part of the content, are named to a member that follows
+/// enough others.
+pub const SWARM_ACROSS_NAMED: usize = 3;
+/// One that was not found this many times in a row is still named; then it is forgotten.
+pub const SWARM_ACROSS_MISSED_MAX: u8 = 2;
+/// The other super peers are asked for members of a swarm at its first JOIN, and again this long
+/// after the answer, twice as long after the next one, and so on.
+pub const SWARM_ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest of these times.
+pub const SWARM_ASK_INTERVAL_MAX: Duration = Duration::from_secs(32);
+/// Most such queries of a super peer that run at once. Others wait.
+pub const SWARM_ASKS_MAX: usize = 16;
+/// Shortest time from one such query to the next, of any swarm: one that is due sooner waits.
+pub const SWARM_ASK_GAP: Duration = Duration::from_millis(10);
+/// Most sources that such a query takes.
+pub const SWARM_ASK_HITS: u32 = 64;
+/// Members of one swarm that a super peer reports for a search, drawn at random.
+pub const SWARM_FOUND_MAX: usize = 16;
+/// Swarms that a search by name looks at; if there are more, that is a cut.
+pub const SWARMS_LOOKED_AT_MAX: usize = 1024;
+/// Swarms that are looked at for one page of a list.
+pub const SWARMS_LISTED: usize = 64;
 /// Members that lack others to follow are named new ones this long after the first change, so that
 /// many that come together cost one message.
 pub const SWARM_PUSH_AFTER: Duration = Duration::from_millis(100);

@@ -54,7 +54,7 @@ pub const FRAME_BYTES_OPEN: usize = 64 * 1024;
 /// A sender ends a page of file records at this many bytes of records, which leaves room for the
 /// other fields of the frame.
 pub const PAGE_BYTES: usize = 60 * 1024;
-/// Deepest nesting of values that a decoder follows. The deepest message has 4.
+/// Deepest nesting of values that a decoder follows. The deepest message has 5.
 pub const DECODE_DEPTH_MAX: u16 = 8;
 /// Chaining values in one page of a manifest: 32 KiB.
 pub const MANIFEST_PAGE_CVS: usize = 1024;

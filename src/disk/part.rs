@@ -86,7 +86,7 @@ impl Part {
             }
             Err(Errno::NOENT) if !map_flags.contains(OFlags::CREATE) => {
                 let may_be = (1..=PIECE_BYTES).contains(&length);
-                (None, may_be.then(|| Listed { size: length, manifest: None, pieces: vec![0] }))
+                (None, may_be.then(|| Listed { size: length, pieces: vec![0], ..Listed::default() }))
             }
             Err(error) => return Err(error.into()),
         };
@@ -102,7 +102,7 @@ impl Part {
             file: Arc::new(file),
             map,
             manifest: listed.manifest,
-            edge: None,
+            edge: listed.edge,
             unlisted: None,
             manifest_is_fresh: false,
             written: vec![false; pieces_of(size.unwrap_or(0)) as usize],
@@ -123,7 +123,18 @@ impl Part {
         if !cvs.is_empty() {
             self.store_manifest(size, cvs);
         }
-        self.edge = edge.or(self.edge.take());
+        if let Some(edge) = edge.filter(|edge| self.edge.as_ref() != Some(edge)) {
+            // Without it the next run serves no proof until it has the last piece.
+            if let Some(Err(error)) = self.map.as_mut().map(|map| map.append(&Record::Edge(edge.clone()))) {
+                log::warn!("the map of {} cannot be written: {error}", shown(&self.target.path));
+            }
+            self.edge = Some(edge);
+        }
+    }
+
+    /// Whether it can prove the size to others.
+    pub(super) fn has_edge(&self) -> bool {
+        self.edge.is_some()
     }
 
     fn fit(&mut self, size: u64) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! header    16 bytes "sprat part map 1", 32 root, 8 size, 8 check
 //! manifest  'M', 4 number of values, 32 per value, 8 check
 //! piece     'P', 4 number of the piece, 8 check
+//! edge      'E', 2 length of the tail, 2 bytes of values, tail, values, 8 check
 //! ```
 //!
 //! Numbers are little-endian. A check is the start of the BLAKE3 hash of the root and the bytes
@@ -16,6 +17,7 @@ use std::os::unix::fs::FileExt;
 
 use super::hash::cvs_of;
 use crate::config::{PIECE_BYTES, PIECES_MAX};
+use crate::proto::disk::Edge;
 use crate::proto::pieces_of;
 use crate::proto::weak_peer::download::manifest;
 use crate::wire::ids::{Cv, Root};
@@ -25,6 +27,7 @@ const HEADER_BYTES: usize = 16 + 32 + 8 + CHECK_BYTES;
 const CHECK_BYTES: usize = 8;
 const TAG_MANIFEST: u8 = b'M';
 const TAG_PIECE: u8 = b'P';
+const TAG_EDGE: u8 = b'E';
 
 /// An open map.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(super) struct Listed {
     pub(super) size: u64,
     /// The manifest, if it merges to the root.
     pub(super) manifest: Option<Vec<Cv>>,
+    /// The right edge of the tree, if it proves the size.
+    pub(super) edge: Option<Edge>,
     /// The pieces, in descending order. They may be wrong.
     pub(super) pieces: Vec<u32>,
 }
@@ -50,6 +55,7 @@ pub(super) struct Listed {
 pub(super) enum Record {
     Manifest(Vec<Cv>),
     Piece(u32),
+    Edge(Edge),
 }
 
 impl PartMap {
@@ -74,9 +80,13 @@ impl PartMap {
                     listed.manifest = Some(cvs).filter(|cvs| manifest::root_of(cvs, size) == Some(root));
                 }
                 Record::Piece(piece) => listed.pieces.push(piece),
+                Record::Edge(edge) => listed.edge = Some(edge),
             }
             good += used;
         }
+        let last = listed.manifest.as_ref().and_then(|cvs| cvs.last());
+        let proves = |edge: &Edge| last.is_some_and(|last| manifest::proves(edge, size, last));
+        listed.edge = listed.edge.filter(proves);
         map.file.set_len(good as u64)?;
         map.good = good as u64;
         listed.pieces.retain(|piece| u64::from(*piece) < pieces_of(size));
@@ -141,6 +151,13 @@ impl Record {
                 bytes.push(TAG_PIECE);
                 bytes.extend_from_slice(&piece.to_le_bytes());
             }
+            Record::Edge(Edge { tail, left }) => {
+                bytes.push(TAG_EDGE);
+                bytes.extend_from_slice(&(tail.len() as u16).to_le_bytes());
+                bytes.extend_from_slice(&(left.len() as u16).to_le_bytes());
+                bytes.extend_from_slice(tail);
+                bytes.extend_from_slice(left);
+            }
         }
         checked(root, bytes)
     }
@@ -151,6 +168,7 @@ impl Record {
         let end = match bytes[0] {
             TAG_MANIFEST => (number as usize).checked_mul(32)?.checked_add(5)?,
             TAG_PIECE => 5,
+            TAG_EDGE => 5 + lengths(number).0 + lengths(number).1,
             _ => return None,
         };
         let body = bytes.get(..end)?;
@@ -159,10 +177,19 @@ impl Record {
         }
         let record = match bytes[0] {
             TAG_MANIFEST => Record::Manifest(cvs_of(&body[5..])),
+            TAG_EDGE => {
+                let (tail, left) = body[5..].split_at(lengths(number).0);
+                Record::Edge(Edge { tail: tail.to_vec(), left: left.to_vec() })
+            }
             _ => Record::Piece(number),
         };
         Some((record, end + CHECK_BYTES))
     }
+}
+
+/// The two lengths in the number of an edge.
+fn lengths(number: u32) -> (usize, usize) {
+    (number as usize & 0xffff, number as usize >> 16)
 }
 
 fn header(root: &Root, size: u64) -> Vec<u8> {

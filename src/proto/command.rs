@@ -89,7 +89,11 @@ pub enum Command {
         id: u64,
     },
     /// List the files that are registered at the super peer: `file` events, then `done`.
-    List,
+    List {
+        /// Count the peers that have only a part of a file too.
+        #[serde(default, rename = "part", skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
+    },
     /// List the contents of the network, page by page: `content` events, then `done`.
     #[serde(rename = "list-network")]
     Network {

@@ -125,6 +125,8 @@ pub enum PartState {
         manifest: Option<Vec<Cv>>,
         /// The pieces of an earlier run that are right; the disk has hashed them again. Ascending.
         verified: Vec<u32>,
+        /// The map has the right edge, so that the size can be proven to others.
+        proves: bool,
     },
 }
 

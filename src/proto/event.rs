@@ -179,6 +179,9 @@ pub enum ClientEvent {
         /// It serves its share over HTTP there too.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         http: bool,
+        /// It has only a part of the content, which it fetches itself.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
     },
     /// All hits of one content: `query --json` prints one for each content after the last hit.
     Result {
@@ -194,6 +197,9 @@ pub enum ClientEvent {
         root: Root,
         /// Where its sources serve chunks.
         sources: Vec<HostPort>,
+        /// The same of those that have only a part of it; empty if the command did not ask.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        partial: Vec<HostPort>,
     },
     /// A file that is registered at the super peer.
     File {
@@ -210,6 +216,9 @@ pub enum ClientEvent {
         collection: bool,
         /// How many peers hold it.
         holders: u32,
+        /// How many peers have only a part of it; 0 if the command did not ask.
+        #[serde(default, skip_serializing_if = "crate::wire::record::is_zero")]
+        partial: u32,
     },
     /// A content of the network: `list --network`.
     Content {
@@ -282,6 +291,9 @@ pub enum ClientEvent {
         /// No source is left that could be used: milliseconds until the download gives up.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         gives_up_ms: Option<u64>,
+        /// Who else has or fetches the content; none if it is fetched alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        swarm: Option<SwarmReport>,
     },
     /// A command of many files begins to download.
     Files {
@@ -401,11 +413,29 @@ pub struct SourceReport {
     /// Bytes per second that it has sent lately, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
+    /// It has only a part of the content, as far as it has said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Its state.
     pub state: SourceState,
     /// The reason for the state, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// The swarm of a download, and what this peer has given to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwarmReport {
+    /// Members, this peer included, as its super peer counts them.
+    pub members: u32,
+    /// Those of them that have the complete content.
+    pub complete: u32,
+    /// Bytes of the content that this peer has sent to others during the download.
+    pub sent: u64,
+    /// Bytes per second that it sends.
+    pub up: u64,
+    /// Bytes that it has received. `sent` over this is the share ratio.
+    pub received: u64,
 }
 
 /// How one of many files ended.
@@ -495,6 +525,9 @@ pub struct DownloadReport {
     /// The sources that it uses, or used when it last ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceReport>,
+    /// Running: who else has or fetches the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<SwarmReport>,
 }
 
 /// States of a download in the queue.
@@ -645,6 +678,9 @@ pub struct Outcome {
     /// Get: all sources that were in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<SourceReport>>,
+    /// Get: who else had or fetched the content, if anybody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<SwarmReport>,
     /// Get of many files: each of those that are not there needs something of the user: a choice
     /// between contents, another place, room on the disk. To ask again is of no use.
     #[serde(skip)]

@@ -41,7 +41,7 @@
 //!
 //! let mut machines: [Box<dyn Role>; 2] = [Box::new(weak_peer), Box::new(super_peer)];
 //! // Inputs that are not delivered yet, each with the number of its machine.
-//! let list = Input::Command { client: ClientId(1), command: Command::List };
+//! let list = Input::Command { client: ClientId(1), command: Command::List { partial: false } };
 //! let mut inputs = VecDeque::from([(0, list)]);
 //! let conn = ConnId { index: 0, generation: 0 };
 //! let mut now = Time::ZERO;

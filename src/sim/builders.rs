@@ -27,6 +27,7 @@ pub fn search(pattern: &str) -> Search {
         max: None,
         limit: None,
         within: None,
+        partial: false,
     }
 }
 

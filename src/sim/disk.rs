@@ -446,7 +446,7 @@ impl Disk {
         });
         let verified: Vec<u32> = verified.map(|(piece, _)| *piece).collect();
         self.parts.insert(path.clone(), part);
-        Ok(PartState::Open { path, size, manifest, verified })
+        Ok(PartState::Open { path, size, manifest, verified, proves: false })
     }
 
     fn publish(&mut self, download: DownloadId, contents: &Contents) -> Vec<DiskDone> {

@@ -165,7 +165,15 @@ mod tests {
         let record = Match { path: path.to_owned(), size: 3, root: Root([0xab; 32]), source };
         is_match(
             &record,
-            &Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None },
+            &Search {
+                pattern: pattern.to_owned(),
+                kind,
+                min: None,
+                max: None,
+                limit: None,
+                within: None,
+                partial: false,
+            },
         )
     }
 

@@ -161,7 +161,7 @@ mod tests {
     fn a_field_that_is_nil_is_not_there() {
         let list = [&[0x81, 0xa4][..], b"LIST"].concat();
         let no_after = [&list[..], &[0x82, 0xa5], b"after", &[0xc0, 0xa3], b"req", &[5]].concat();
-        let expected = Message::List(super::super::message::List { req: 5, after: None });
+        let expected = Message::List(super::super::message::List { req: 5, after: None, partial: false });
         assert_eq!(decode(&framed(&no_after), 256).unwrap().unwrap().0, expected);
         let long_name = [&list[..], &[0x82, 0xd9, 5], b"after", &[0xc0, 0xa3], b"req", &[5]].concat();
         assert_eq!(decode(&framed(&long_name), 256).unwrap().unwrap().0, expected);

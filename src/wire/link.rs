@@ -18,6 +18,7 @@ use super::ids::{NodeId, QueryId};
 use super::lists::some_list;
 use super::pack;
 use super::record::{Cut, FileRecord, Search, is_zero};
+use super::swarm::Membership;
 use crate::config::DATAGRAM_BYTES_MAX;
 
 /// Added on the wire to the ttl of a QUERY over a tree and of every answer to it. It distinguishes
@@ -133,7 +134,7 @@ pub struct LinkQuery {
     pub again: bool,
 }
 
-/// HIT: `{id, ttl, n, f, node, a, b, u, http}`.
+/// HIT: `{id, ttl, n, f, node, a, b, u, http, m}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkHit {
     /// The query.
@@ -160,6 +161,9 @@ pub struct LinkHit {
     /// The source also serves its share over HTTP there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub http: bool,
+    /// The source was found as a member of a swarm.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Box<Membership>>,
 }
 
 /// DONE: `{id, ttl, hits, reached, pruned, cut, dup, more, uncut}`.
@@ -366,9 +370,9 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        if let LinkMessage::Hit(LinkHit { id, ttl, n, file, node, addr, other, unreached, http }) = message {
+        if let LinkMessage::Hit(LinkHit { id, ttl, n, file, node, addr, other, unreached, http, member }) = message {
             let addrs = (addr, other.as_ref(), *unreached, *http);
-            pack::pack_link_hit((id, *ttl, *n), file, node.as_ref(), addrs, &mut self.bytes);
+            pack::pack_link_hit((id, *ttl, *n), file, node.as_ref(), addrs, member.as_deref(), &mut self.bytes);
         } else {
             encode_into(&mut self.bytes, message);
         }
@@ -467,6 +471,7 @@ mod tests {
             other: Some(HostPort::new(&"h".repeat(crate::config::HOST_BYTES_MAX), 65535).unwrap()),
             unreached: true,
             http: true,
+            member: Some(Box::new(Membership { partial: true, zone: Some("z".repeat(crate::config::ZONE_BYTES_MAX)) })),
         });
         let mut packer = Packer::new(u64::MAX);
         assert_eq!(packer.push(&hit), None);

@@ -12,6 +12,7 @@ use super::codec::encode_into;
 use super::ids::{NodeId, QueryId, Root};
 use super::message::{Done, Hit, Message, SourceRecord};
 use super::record::{Cut, FileRecord};
+use super::swarm::Membership;
 
 const TAKEN: &str = "writing to a Vec cannot fail";
 
@@ -36,8 +37,8 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
     number(out, (*req).into());
     out.extend_from_slice(b"\xa4hits");
     array(out, hits.len());
-    for SourceRecord { path, size, root, collection, node, addr, other, unreached, http } in hits {
-        let present = [*collection, node.is_some(), other.is_some(), *unreached, *http];
+    for SourceRecord { path, size, root, collection, node, addr, other, unreached, http, member } in hits {
+        let present = [*collection, node.is_some(), other.is_some(), *unreached, *http, member.is_some()];
         out.push(0x84 + count(present));
         content(out, path.as_str(), *size, root, *collection);
         if let Some(node) = node {
@@ -45,6 +46,7 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
             out.extend_from_slice(&node.0);
         }
         addresses(out, addr, other.as_ref(), (*unreached, *http));
+        membership(out, member.as_deref());
     }
 }
 
@@ -72,11 +74,12 @@ pub(super) fn pack_link_hit(
     file: &FileRecord,
     node: Option<&NodeId>,
     (addr, other, unreached, http): (&HostPort, Option<&HostPort>, bool, bool),
+    member: Option<&Membership>,
     out: &mut Vec<u8>,
 ) {
     let FileRecord { path, size, root, collection } = file;
     out.extend_from_slice(b"\x81\xa3HIT");
-    out.push(0x85 + count([node.is_some(), other.is_some(), unreached, http]));
+    out.push(0x85 + count([node.is_some(), other.is_some(), unreached, http, member.is_some()]));
     out.extend_from_slice(b"\xa2id\xc4\x10");
     out.extend_from_slice(&id.0);
     out.extend_from_slice(b"\xa3ttl");
@@ -90,11 +93,19 @@ pub(super) fn pack_link_hit(
         out.extend_from_slice(&node.0);
     }
     addresses(out, addr, other, (unreached, http));
+    membership(out, member);
 }
 
 /// How many optional fields are there.
 fn count<const N: usize>(present: [bool; N]) -> u8 {
     present.into_iter().map(u8::from).sum()
+}
+
+fn membership(out: &mut Vec<u8>, member: Option<&Membership>) {
+    if let Some(member) = member {
+        out.extend_from_slice(b"\xa1m");
+        encode_into(out, member);
+    }
 }
 
 /// The fields `a`, `b`, `u` and `http` of a hit.
@@ -225,7 +236,10 @@ mod tests {
             let (collection, node) = (n % 3 == 0, (n % 2 == 0).then_some(NodeId([n as u8; 16])));
             let other = (n % 5 < 3).then(|| HostPort::new("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", 9).unwrap());
             let (unreached, http) = (n % 7 < 4, n % 11 < 5);
-            let (path_too, addr_too, other_too) = (path.clone(), addr.clone(), other.clone());
+            let zone = (n % 6 == 0).then(|| "z".repeat(32));
+            let member = (n % 3 < 2).then(|| Box::new(Membership { partial: n % 2 == 0, zone }));
+            let (path_too, addr_too, other_too, member_too) =
+                (path.clone(), addr.clone(), other.clone(), member.clone());
             let hit = SourceRecord {
                 path: path_too,
                 size,
@@ -236,16 +250,18 @@ mod tests {
                 other: other_too,
                 unreached,
                 http,
+                member: member_too,
             };
             let hits = Hit { req: 1 << n, hits: vec![hit; n as usize] };
             let file = FileRecord { path, size, root, collection };
             let (id, ttl, n) = (QueryId([9; 16]), u8::MAX, u32::MAX >> n);
-            let link = LinkHit { id, ttl, n, file, node, addr, other, unreached, http };
+            let link = LinkHit { id, ttl, n, file, node, addr, other, unreached, http, member };
             check_session(&Message::Hit(hits));
             let message = LinkMessage::Hit(link.clone());
             check_same(&message, |out| {
                 let names = (&link.addr, link.other.as_ref(), link.unreached, link.http);
-                pack_link_hit((&link.id, link.ttl, link.n), &link.file, link.node.as_ref(), names, out);
+                let member = link.member.as_deref();
+                pack_link_hit((&link.id, link.ttl, link.n), &link.file, link.node.as_ref(), names, member, out);
                 true
             });
         }

@@ -147,7 +147,7 @@ pub struct Cut {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if hands a reference")]
-pub(super) fn is_zero(count: &u32) -> bool {
+pub(crate) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
@@ -315,6 +315,9 @@ pub struct Search {
     /// Only hits whose position is in this range, written `LOW-HIGH` in hex digits: a page.
     #[serde(rename = "in", default, skip_serializing_if = "Option::is_none", deserialize_with = "some_range")]
     pub within: Option<String>,
+    /// Members of swarms count as sources too, those that have only a part included.
+    #[serde(rename = "part", default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 impl Search {

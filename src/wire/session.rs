@@ -9,6 +9,7 @@ use super::addr::HostPort;
 use super::ids::{NodeId, Root};
 use super::lists::list;
 use super::record::{Cut, FileRecord, Policy, Search, some_policy};
+use super::swarm::Membership;
 
 /// REGISTER: `{seq, port, host, more_addr, http, files, more}`. The first page clears what the
 /// session had registered before; port and addresses are taken from it. A page with `more` is
@@ -90,7 +91,7 @@ pub struct Hit {
     pub hits: Vec<SourceRecord>,
 }
 
-/// A file record and who serves it: `{p, s, r, c, n, a, b, u, http}`.
+/// A file record and who serves it: `{p, s, r, c, n, a, b, u, http, m}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
     /// Where the file lies below the source's share.
@@ -120,6 +121,17 @@ pub struct SourceRecord {
     /// The source also serves its share over HTTP there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub http: bool,
+    /// It was found as a member of a swarm.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Box<Membership>>,
+}
+
+impl SourceRecord {
+    /// Whether the source has only a part of the content.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.partial)
+    }
 }
 
 /// REACH: `{ok, addr, why}`. Only to a peer whose HELLO has the feature [`FEATURE_REACH`].
@@ -158,7 +170,7 @@ pub struct Done {
     pub ms: u32,
 }
 
-/// LIST: `{req, after}`.
+/// LIST: `{req, after, part}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
     /// The asker's number for it.
@@ -166,6 +178,9 @@ pub struct List {
     /// The `next` of the page before; absent for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
+    /// Peers that have only a part of a content are counted too.
+    #[serde(rename = "part", default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// FILES: `{req, files, next}`.
@@ -181,7 +196,7 @@ pub struct Files {
     pub next: Option<u64>,
 }
 
-/// A file and how many peers hold it: `{p, s, r, c, h}`.
+/// A file and how many peers hold it: `{p, s, r, c, h, m}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedFile {
     /// The path in the share of its holders.
@@ -199,6 +214,10 @@ pub struct ListedFile {
     /// Peers that registered this path with this content here.
     #[serde(rename = "h")]
     pub holders: u32,
+    /// Peers that have joined the swarm of this content here and have only a part of it; 0 if
+    /// LIST did not ask.
+    #[serde(rename = "m", default, skip_serializing_if = "super::record::is_zero")]
+    pub partial: u32,
 }
 
 /// STATUS: `{req}`.

@@ -83,6 +83,17 @@ pub struct Member {
     pub unreached: bool,
 }
 
+/// What a hit says of a source that was found by its JOIN: `{part, zone}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// It has only a part of the content.
+    #[serde(rename = "part", default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// Its place, as in its JOIN.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_zone")]
+    pub zone: Option<String>,
+}
+
 /// LEAVE: `{req}`. Ends a JOIN; it is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leave {

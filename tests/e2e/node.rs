@@ -47,7 +47,7 @@ impl Echo {
         let event = match command {
             // Never ends by itself.
             Command::Status => return self.waiting.push(client),
-            Command::List | Command::Network { .. } => ClientEvent::Note { message: "one".into() },
+            Command::List { .. } | Command::Network { .. } => ClientEvent::Note { message: "one".into() },
             Command::Get(get) | Command::Queue(get) | Command::Fetch(get) => ClientEvent::Note { message: get.what },
             Command::Uri { what, .. } => ClientEvent::Note { message: what },
             Command::Aim { .. }
@@ -223,7 +223,7 @@ fn a_shutdown_says_bye_and_ends_well() {
 #[test]
 fn a_host_that_stops_chooses_the_exit() {
     let node = Running::start(options());
-    node.handle.command(ClientId(1), Command::List);
+    node.handle.command(ClientId(1), Command::List { partial: false });
     assert_eq!(node.end(), Ok(Exit::Partial));
 }
 
@@ -349,7 +349,7 @@ fn a_command_on_the_control_socket_is_answered_there() {
     let _node = controlled(&path);
     let (mut writer, mut reader) = control(&path);
     for _ in 0..2 {
-        writeln!(writer, "{}", command_line(&Command::List)).unwrap();
+        writeln!(writer, "{}", command_line(&Command::List { partial: false })).unwrap();
         assert_eq!(next_event(&mut reader), ClientEvent::Note { message: "one".into() });
         assert!(done(Exit::Ok)(&next_event(&mut reader)));
     }
@@ -362,7 +362,13 @@ fn a_client_that_half_closes_gets_its_answers_and_then_the_end() {
     let _node = controlled(&path);
     let (mut writer, mut reader) = control(&path);
     // Without a line end: the end of the stream ends the line as well.
-    write!(writer, "{}\n{}", command_line(&Command::List), command_line(&Command::List)).unwrap();
+    write!(
+        writer,
+        "{}\n{}",
+        command_line(&Command::List { partial: false }),
+        command_line(&Command::List { partial: false })
+    )
+    .unwrap();
     writer.shutdown(Shutdown::Write).unwrap();
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
@@ -379,7 +385,7 @@ fn a_bad_line_gets_a_done_with_exit_2_and_the_next_is_served() {
         writer.write_all(bad).unwrap();
         assert!(done(Exit::Usage)(&next_event(&mut reader)));
     }
-    writeln!(writer, "{}", command_line(&Command::List)).unwrap();
+    writeln!(writer, "{}", command_line(&Command::List { partial: false })).unwrap();
     assert_eq!(next_event(&mut reader), ClientEvent::Note { message: "one".into() });
 }
 
@@ -401,7 +407,7 @@ fn a_client_that_goes_takes_its_commands_along() {
     let node = controlled(&path);
     let (mut writer, mut reader) = control(&path);
     writeln!(writer, "{}", command_line(&Command::Status)).unwrap();
-    writeln!(writer, "{}", command_line(&Command::List)).unwrap();
+    writeln!(writer, "{}", command_line(&Command::List { partial: false })).unwrap();
     assert_eq!(next_event(&mut reader), ClientEvent::Note { message: "one".into() });
     drop((writer, reader));
     assert_eq!(node.hear(), "client gone");
@@ -414,7 +420,7 @@ fn a_command_that_runs_when_the_node_ends_is_told() {
     let node = controlled(&path);
     let (mut writer, mut reader) = control(&path);
     writeln!(writer, "{}", command_line(&Command::Status)).unwrap();
-    writeln!(writer, "{}", command_line(&Command::List)).unwrap();
+    writeln!(writer, "{}", command_line(&Command::List { partial: false })).unwrap();
     assert_eq!(next_event(&mut reader), ClientEvent::Note { message: "one".into() });
     assert!(done(Exit::Ok)(&next_event(&mut reader)));
     node.handle.shutdown();
@@ -430,7 +436,7 @@ fn the_socket_of_a_dead_process_is_replaced_and_ours_is_removed() {
     assert!(path.exists());
     let node = controlled(&path);
     let (mut writer, mut reader) = control(&path);
-    writeln!(writer, "{}", command_line(&Command::List)).unwrap();
+    writeln!(writer, "{}", command_line(&Command::List { partial: false })).unwrap();
     assert_eq!(next_event(&mut reader), ClientEvent::Note { message: "one".into() });
     drop((writer, reader));
     node.handle.shutdown();
@@ -505,14 +511,14 @@ fn a_crowd_of_idle_clients_does_not_lock_the_owner_out() {
         crowd.push(idle);
         if n % 100 == 99 {
             let (mut writer, mut reader) = control(&path);
-            writeln!(writer, "{}", command_line(&Command::List)).unwrap();
+            writeln!(writer, "{}", command_line(&Command::List { partial: false })).unwrap();
             assert_eq!(next_event(&mut reader), ClientEvent::Note { message: "one".into() });
             assert!(done(Exit::Ok)(&next_event(&mut reader)));
         }
     }
     assert_eq!(crowd[0].read(&mut [0]).unwrap(), 0, "the longest idle one is closed");
     // A client that waits for an answer keeps its place.
-    writeln!(waiting, "{}", command_line(&Command::List)).unwrap();
+    writeln!(waiting, "{}", command_line(&Command::List { partial: false })).unwrap();
     assert_eq!(next_event(&mut answers), ClientEvent::Note { message: "one".into() });
 }
 

@@ -261,7 +261,7 @@ fn two_names_of_one_super_peer_are_one() {
 
 /// The files of the own super peer as a peer lists them, and the end.
 fn list_here(world: &mut World, weak: usize) -> (Vec<ClientEvent>, Outcome) {
-    let client = world.ask(weak, Command::List);
+    let client = world.ask(weak, Command::List { partial: false });
     assert!(world.finish(client, 120 * SEC), "a list ends");
     let asked = world.asked(client);
     (asked.events.iter().map(|(_, event)| event.clone()).collect(), asked.outcome().expect("it is over").clone())

@@ -8,7 +8,7 @@ use crate::common::{MS, Report, SEC, campaign, explain, replaying, two_supers};
 use sprat::proto::command::Get;
 use sprat::proto::event::{Outcome, SourceReport, SourceState};
 use sprat::proto::{ClientEvent, ClientId, Command, Scope, Verify};
-use sprat::sim::{ContentId, Random, World};
+use sprat::sim::{ContentId, Random, World, topology};
 
 const MIB: usize = 1 << 20;
 
@@ -60,6 +60,31 @@ fn report_of<'a>(world: &World, outcome: &'a Outcome, source: usize) -> &'a Sour
     let addr = world.addr(source).into();
     let reports = outcome.sources.as_ref().expect("a download names its sources");
     reports.iter().find(|report| report.source == addr).expect("the source is named")
+}
+
+#[test]
+fn peers_of_two_super_peers_exchange_pieces() {
+    let mut world = World::new(5);
+    world.add_supers(2, &topology::line(2));
+    let content = world.content(24 * MIB);
+    let nodes = [0, 0, 1].map(|at| world.add_weak(&[at]));
+    let [seed, near, far] = nodes;
+    world.share(seed, "film", content);
+    nodes.iter().for_each(|node| world.start(*node));
+    world.run_for(SEC);
+    let clients = [near, far].map(|node| world.ask(node, get("film", None)));
+    for client in clients {
+        assert!(world.finish(client, 60 * SEC));
+    }
+    let pieces_of = |client: ClientId, source: usize| {
+        let outcome = outcome(&world, client);
+        assert!(outcome.ok, "{outcome:?}");
+        let addr = world.addr(source).into();
+        let reports = outcome.sources.iter().flatten();
+        reports.filter(|report| report.source == addr).map(|report| report.pieces).sum::<u32>()
+    };
+    assert!(pieces_of(clients[1], near) > 0, "a member of the other super peer is followed");
+    assert!(pieces_of(clients[0], seed) + pieces_of(clients[1], seed) < 48, "the seed need not send all twice");
 }
 
 #[test]

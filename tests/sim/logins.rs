@@ -129,7 +129,7 @@ fn a_node_of_the_other_mode_is_refused_by_name() {
     let open = world.add_weak(&[0]);
     world.lose_key(open);
     world.start(open);
-    let client = world.ask(open, Command::List);
+    let client = world.ask(open, Command::List { partial: false });
     let outcome = ended(&mut world, client);
     assert_eq!(outcome.exit, 7, "{outcome:?}");
 }

@@ -120,7 +120,7 @@ impl Load {
 
     pub(super) fn list(&mut self, after: Option<u64>) {
         if let Some(conn) = self.sessions[0].conn {
-            self.send(conn, Message::List(List { req: 1, after }));
+            self.send(conn, Message::List(List { req: 1, after, partial: false }));
         }
     }
 

@@ -29,6 +29,11 @@ command! {
         #[argh(switch)]
         pub(crate) exact: bool,
 
+        /// find peers that have only a part of a file too, which they are fetching; the result
+        /// marks them [default: off]
+        #[argh(switch)]
+        pub(crate) partial: bool,
+
         /// most hits to return, at most 1000 [default: 1000]
         #[argh(option, arg_name = "N")]
         pub(crate) limit: Option<u32>,
@@ -125,6 +130,11 @@ command! {
         /// page) and --policy are allowed only with this option [default: off]
         #[argh(switch)]
         pub(crate) network: bool,
+
+        /// count the peers that have only a part of a file too, which they are fetching, and list
+        /// files of which only such peers are known [default: off]
+        #[argh(switch)]
+        pub(crate) partial: bool,
     } with search, asked, json, log(" [default: warn]", Warn)
 }
 

@@ -2,9 +2,9 @@
 //! line is wider than the window.
 
 use crate::cli::columns::{columns, cut, cut_middle, padded, padded_front};
-use crate::cli::format::{count, percent, state_word};
+use crate::cli::format::{count, percent, source_words, swarm_words};
 use crate::cli::units::Size;
-use crate::proto::event::{SourceReport, SourceState};
+use crate::proto::event::{SourceReport, SourceState, SwarmReport};
 use crate::wire::name::printable;
 
 /// Most lines for the sources of one download.
@@ -27,6 +27,7 @@ pub(crate) struct Bar {
     rate: u64,
     sources: Vec<SourceReport>,
     gives_up_ms: Option<u64>,
+    swarm: Option<SwarmReport>,
     /// In place of the figures: why it does not run.
     waits: Option<String>,
 }
@@ -47,6 +48,11 @@ impl Bar {
         (self.bytes, self.size, self.rate, self.gives_up_ms, self.waits) = (bytes, size, rate, gives_up_ms, None);
     }
 
+    /// Who else has or fetches it.
+    pub(crate) fn swarm(&mut self, swarm: Option<SwarmReport>) {
+        self.swarm = swarm;
+    }
+
     /// The state of a source.
     pub(crate) fn source(&mut self, report: &SourceReport) {
         match self.sources.iter_mut().find(|known| known.source == report.source) {
@@ -65,6 +71,9 @@ impl Bar {
         let mut lines = vec![self.file_line(window)];
         if let (Some(ms), None) = (self.gives_up_ms, &self.waits) {
             lines.push(cut(&format!("  {}", giving_up(ms)), window));
+        }
+        if let (Some(swarm), None) = (&self.swarm, &self.waits) {
+            lines.push(cut(&format!("  {}", swarm_words(swarm)), window));
         }
         let room = rows.saturating_sub(lines.len()).min(LANES_MAX);
         if self.waits.is_none() && room > 0 {
@@ -167,7 +176,7 @@ pub(crate) fn giving_up(ms: u64) -> String {
 fn lane(report: &SourceReport, window: usize) -> String {
     let source = report.source.to_string();
     let bytes = padded_front(&Size(report.bytes).to_string(), 10);
-    let state = state_word(report.state);
+    let state = source_words(report);
     let bad = if report.bad > 0 { format!("{} bad", report.bad) } else { String::new() };
     let pieces = padded_front(&count(u64::from(report.pieces), "piece"), 12);
     let forms = [
@@ -201,7 +210,8 @@ mod tests {
 
     fn report(port: u16, state: SourceState) -> SourceReport {
         let source = HostPort::new("127.61.195.13", port).unwrap();
-        SourceReport { source, bytes: 27 << 20, pieces: 27, bad: u32::from(port % 2), rate: None, state, why: None }
+        let (bad, partial) = (u32::from(port % 2), port == 45_268);
+        SourceReport { source, bytes: 27 << 20, pieces: 27, bad, rate: None, partial, state, why: None }
     }
 
     fn bar(name: &str) -> Bar {
@@ -260,6 +270,16 @@ mod tests {
         assert_eq!(bar.lines(80, 9)[1], "  no source left, giving up in 30 s");
         bar.advance(0, 1, 0, None);
         assert!(!bar.lines(80, 9)[1].contains("giving up"));
+    }
+
+    #[test]
+    fn the_swarm_has_a_line_and_sources_with_a_part_are_marked() {
+        let mut bar = bar("x");
+        let sent = 16 << 20;
+        bar.swarm(Some(SwarmReport { members: 12, complete: 2, sent, up: 1 << 20, received: 64 << 20 }));
+        let lines = bar.lines(80, 9);
+        assert_eq!(lines[1], "  swarm of 12, 2 complete; sent 16.0 MiB at 1.0 MiB/s, ratio 0.25");
+        assert!(lines[2].contains("active") && lines[3].contains("partial"), "{lines:?}");
     }
 
     #[test]

@@ -12,10 +12,10 @@ pub(crate) use bar::{Bar, all, giving_up};
 pub(crate) use block::Block;
 
 use super::columns::Window;
-use super::format::{percent, short_name};
+use super::format::{percent, short_name, swarm_words};
 use super::units::Size;
 use super::{logging, output};
-use crate::proto::event::SourceReport;
+use crate::proto::event::{SourceReport, SwarmReport};
 
 /// A plain line is due after this time or after this share of the file.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
@@ -49,13 +49,20 @@ impl Pace {
 }
 
 /// A plain line.
-pub(crate) fn line(name: &str, bytes: u64, size: u64, rate: u64, sources: usize) -> String {
+pub(crate) fn line(
+    name: &str,
+    bytes: u64,
+    size: u64,
+    rate: u64,
+    (sources, swarm): (usize, Option<&SwarmReport>),
+) -> String {
     let speed = if rate == 0 { String::new() } else { format!(", {}/s", Size(rate)) };
     let sources = match sources {
         0 => String::new(),
         n => format!(" from {}", super::format::count(n as u64, "source")),
     };
-    format!("{}: {} % of {}{speed}{sources}", short_name(name), percent(bytes, size), Size(size))
+    let swarm = swarm.map(|swarm| format!("; {}", swarm_words(swarm))).unwrap_or_default();
+    format!("{}: {} % of {}{speed}{sources}{swarm}", short_name(name), percent(bytes, size), Size(size))
 }
 
 /// The progress of one download.
@@ -136,6 +143,7 @@ impl Progress {
         rate: u64,
         sources: &[SourceReport],
         gives_up_ms: Option<u64>,
+        swarm: Option<SwarmReport>,
     ) {
         match self {
             Progress::Off => {}
@@ -145,13 +153,14 @@ impl Progress {
                 }
                 *is_giving_up = gives_up_ms.is_some();
                 if pace.is_due(bytes, size) {
-                    output::note(&line(name, bytes, size, rate, sources.len()));
+                    output::note(&line(name, bytes, size, rate, (sources.len(), swarm.as_ref())));
                 }
             }
             Progress::Bars(drawing) => {
                 let mut drawing = locked(drawing);
                 if let Some(bar) = &mut drawing.bar {
                     bar.advance(bytes, size, rate, gives_up_ms);
+                    bar.swarm(swarm);
                     sources.iter().for_each(|report| bar.source(report));
                 }
                 drawing.draw("");

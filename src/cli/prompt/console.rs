@@ -247,7 +247,7 @@ impl Console {
                 let job = Job::Query { search: search.clone(), results: Results::default() };
                 self.ask_network(job, Command::Query { search, scope: Scope::default() });
             }
-            Line::List => self.ask_network(Job::List { rows: 0, roots: Vec::new() }, Command::List),
+            Line::List => self.ask_network(Job::List { rows: 0, roots: Vec::new() }, Command::List { partial: false }),
             Line::Network => {
                 let job = Job::List { rows: 0, roots: Vec::new() };
                 self.ask_network(job, Command::Network { scope: Scope::default() });

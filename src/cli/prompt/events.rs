@@ -79,11 +79,12 @@ impl Console {
             let sources = format::count(sources as u64, "source");
             line = Some(format!("{}: {} from {sources}", format::short_name(&chosen), Size(size)));
             *name = chosen;
-        } else if let ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms } = event {
+        } else if let ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms, swarm } = event {
             bar.advance(bytes, size, rate, gives_up_ms);
+            bar.swarm(swarm);
             sources.iter().for_each(|report| bar.source(report));
             let is_due = !self.quiet && pace.is_due(bytes, size);
-            let plain = is_due.then(|| progress::line(name, bytes, size, rate, sources.len()));
+            let plain = is_due.then(|| progress::line(name, bytes, size, rate, (sources.len(), swarm.as_ref())));
             if !self.draw()
                 && let Some(plain) = plain
             {

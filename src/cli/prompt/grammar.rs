@@ -136,7 +136,7 @@ fn id(word: &str, rest: &str) -> Result<u64, String> {
 fn query(rest: &str) -> Result<Line, String> {
     let pattern = text(rest, QUERY_FORM)?;
     let kind = QueryKind::of(&pattern);
-    Ok(Line::Query(Search { pattern, kind, min: None, max: None, limit: None, within: None }))
+    Ok(Line::Query(Search { pattern, kind, min: None, max: None, limit: None, within: None, partial: false }))
 }
 
 fn get(rest: &str) -> Result<Line, String> {

@@ -60,7 +60,19 @@ fn hit(name: &str, root: u8, port: u16) -> ClientEvent {
     let source = HostPort::new("h", port).unwrap();
     let (name, path, root) = (name.into(), name.into(), Root([root; 32]));
     let (collection, unreached, http) = (false, false, false);
-    ClientEvent::Hit { name, path, size: 1, root, collection, source, other: None, node: None, unreached, http }
+    ClientEvent::Hit {
+        name,
+        path,
+        size: 1,
+        root,
+        collection,
+        source,
+        other: None,
+        node: None,
+        unreached,
+        http,
+        partial: false,
+    }
 }
 
 fn done() -> ClientEvent {
@@ -138,6 +150,7 @@ fn the_first_digits_of_a_root_that_was_listed_last_are_enough() {
         root: Root(root),
         collection: false,
         holders: 1,
+        partial: 0,
     };
     let mut near = [1; 32];
     near[31] = 2;
@@ -173,7 +186,14 @@ fn at(port: u16) -> HostPort {
 fn a_download_has_a_bar_until_it_ends() {
     let (mut console, recorder, _taken) = console();
     type_in(&mut console, "GET x");
-    let progress = ClientEvent::Progress { bytes: 1, size: 4, rate: 1, sources: Vec::new(), gives_up_ms: Some(29_500) };
+    let progress = ClientEvent::Progress {
+        bytes: 1,
+        size: 4,
+        rate: 1,
+        sources: Vec::new(),
+        gives_up_ms: Some(29_500),
+        swarm: None,
+    };
     console.on_event(ClientId(1), progress);
     assert!(recorder.has("bars x  [") && recorder.has("25 %") && recorder.has("eta 0:03"));
     assert!(recorder.has("|   no source left, giving up in 30 s"));

@@ -72,8 +72,14 @@ fn the_edge_that_a_source_sent_is_passed_on_before_the_last_piece_is_there() {
     let mut rig = Rig::with(&[("shared", &bytes)]);
     let edge = rig.page(root_of(&bytes), 0).unwrap().edge;
     assert!(edge.is_some());
-    let (mut rig, _folder, bytes) = begun(92);
+    let (mut rig, folder, bytes) = begun(92);
     let (size, cvs) = (SIZE as u64, cvs_of(&bytes));
     rig.work(DiskWork::PreparePart { download: GET, size, cvs, edge: edge.clone() });
+    assert_eq!(rig.page(root_of(&bytes), 0).unwrap().edge, edge);
+    rig.write(&bytes, 0).unwrap();
+    let mut rig = rig.restart();
+    let place = Destination::Path { path: folder.path().join("x"), name: String::new() };
+    let opened = rig.open(place, &bytes).unwrap();
+    assert!(matches!(opened, PartState::Open { proves: true, .. }), "the map has kept it");
     assert_eq!(rig.page(root_of(&bytes), 0).unwrap().edge, edge);
 }

@@ -224,7 +224,8 @@ impl Worker {
             Ok(Step::Open(part)) => {
                 let path = part.target.path.clone();
                 let (size, manifest) = (part.size, part.manifest.clone());
-                let state = PartState::Open { path, size, manifest, verified: part.verified() };
+                let state =
+                    PartState::Open { path, size, manifest, verified: part.verified(), proves: part.has_edge() };
                 self.parts.insert(download, *part);
                 self.part_opened(download, Ok(state));
             }

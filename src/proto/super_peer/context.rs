@@ -18,11 +18,14 @@ use crate::proto::meter::Meter;
 use crate::proto::timers::Timers;
 use crate::proto::{ConnId, Entropy, Event, Output};
 use crate::time::Time;
-use crate::wire::message::{Error, ErrorCode};
+use crate::wire::message::{Error, ErrorCode, SourceRecord};
 use crate::wire::{Message, NodeId};
 
 /// Longest reason for which a peer left, in bytes: some are what the peer sent.
 const WHY_BYTES_MAX: usize = 160;
+
+/// The asker of the queries of this super peer itself. No session has this place.
+pub(super) const OWN: ConnId = ConnId { index: u32::MAX, generation: 0 };
 
 /// Why a deadline is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +50,8 @@ pub(super) enum Reason {
     Reach,
     /// Members of swarms lack others to follow, and may find some.
     Swarm,
+    /// Other super peers are to be asked for members of a swarm.
+    SwarmAsk,
     /// Nobody has listed the network for a while: the sorted order of the index can go.
     Order,
     /// The peers that shared before the restart are no longer awaited.
@@ -80,6 +85,8 @@ pub(super) struct Context {
     pub(super) presence: Presence,
     /// Who has logged in.
     pub(super) logins: Logins,
+    /// What has come for queries of this super peer itself: their numbers, and hits or the end.
+    pub(super) found: Vec<(u32, Option<Vec<SourceRecord>>)>,
 }
 
 impl Context {
@@ -101,6 +108,7 @@ impl Context {
             queries: Meter::new(RATE_WINDOW),
             presence: Presence::default(),
             logins,
+            found: Vec::new(),
         }
     }
 

@@ -118,6 +118,10 @@ counts! {
     JoinsRefused => "joins_refused",
     /// Members named in PEERS.
     MembersNamed => "members_named",
+    /// Queries for members of swarms at other super peers.
+    SwarmAsks => "swarm_queries",
+    /// Sources that these have found.
+    SwarmFound => "swarm_sources_found",
     /// Queries of sessions.
     Queries => "queries",
     /// Queries of sessions that were refused.

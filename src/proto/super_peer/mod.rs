@@ -33,11 +33,11 @@ use std::net::SocketAddr;
 use super::command::{ClientId, Command, UserCommand};
 use super::event::{ClientEvent, Event, Outcome};
 use super::{ConnId, Entropy, Glance, Input, Output, Role, Settings, SuperSettings};
-use crate::config::INFO_LINKS_MAX;
+use crate::config::{INFO_LINKS_MAX, PAGE_BYTES};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::trust::PublicKey;
-use crate::wire::message::{Ack, Info, LinkRow, LinkState};
+use crate::wire::message::{Ack, Files, Info, LinkRow, LinkState, List};
 use crate::wire::{LinkMessage, Message};
 use accounts::Effect;
 pub use accounts::LoginConfig;
@@ -51,6 +51,7 @@ use reach::Reach;
 use session::{Request, Sessions};
 use starting::Starting;
 use swarm::Swarms;
+use swarm::members::Members;
 use work::{OUTPUT_WORK, TIMER_WORK};
 
 /// With fewer than this many sessions, queries and records in all, a debug build checks the
@@ -208,11 +209,22 @@ impl SuperPeer {
                     self.cx.report(Event::Asked { session: conn, req, search: query.find.clone() });
                 }
                 let asker = (conn, self.sessions.reached_at(conn));
-                if let Some(key) = self.flood.begin(asker, query, &self.neighbors, &mut self.cx) {
+                let members = Members { swarms: &self.swarms, sessions: &self.sessions };
+                if let Some(key) = self.flood.begin(asker, query, members, &self.neighbors, &mut self.cx) {
                     self.sessions.query_began(conn, req, key);
                 }
             }
             Request::Join(join) => self.swarms.on_join(conn, &join, &self.sessions, &mut self.cx),
+            Request::List(List { req, after, partial }) => {
+                let SuperPeer { cx, sessions, swarms, .. } = self;
+                cx.count(Count::Lists);
+                let (after, members) = (after.unwrap_or(0), Members { swarms, sessions });
+                let (files, next) = match partial {
+                    true => members.list(after, PAGE_BYTES, &cx.index),
+                    false => cx.index.list(after, PAGE_BYTES),
+                };
+                cx.send(conn, Message::Files(Files { req, files, next }));
+            }
             Request::Leave { req } => self.swarms.on_leave(conn, req, &mut self.cx),
             Request::Cancel(query) => self.flood.abandon(query, &self.neighbors, &mut self.cx),
             Request::Status { req } => {
@@ -241,7 +253,7 @@ impl SuperPeer {
     }
 
     fn on_link_message(&mut self, opened: &Opened, message: LinkMessage) {
-        let SuperPeer { cx, neighbors, flood, .. } = self;
+        let SuperPeer { cx, neighbors, flood, sessions, swarms, .. } = self;
         let link = opened.link;
         match message {
             LinkMessage::Hello(hello) => {
@@ -249,7 +261,7 @@ impl SuperPeer {
                     flood.on_link_lost(neighbors, cx);
                 }
             }
-            LinkMessage::Query(query) => flood.on_query(link, query, neighbors, cx),
+            LinkMessage::Query(query) => flood.on_query(link, query, Members { swarms, sessions }, neighbors, cx),
             LinkMessage::Hit(hit) => flood.on_hit(link, hit, neighbors, cx),
             LinkMessage::Done(done) => flood.on_done(link, done, neighbors, cx),
             LinkMessage::Pending(pending) => flood.on_pending(link, pending, neighbors, cx),
@@ -278,6 +290,13 @@ impl SuperPeer {
             Reason::Expiry => sessions.on_expiry(cx),
             Reason::Reach => reach.on_timeout(sessions, cx),
             Reason::Swarm => swarms.on_timeout(sessions, cx),
+            Reason::SwarmAsk => {
+                if let Some((req, find)) = swarms.next_ask(cx)
+                    && !flood.ask(req, find, neighbors, cx)
+                {
+                    cx.found.push((req, None));
+                }
+            }
             Reason::Order => cx.index.forget_order(),
             Reason::Starting => starting.end(cx),
             Reason::Sharing => starting.on_report_due(cx),
@@ -314,7 +333,7 @@ impl SuperPeer {
             | Command::Fetch(_)
             | Command::Aim { .. }
             | Command::Uri { .. }
-            | Command::List
+            | Command::List { .. }
             | Command::Network { .. }
             | Command::Downloads
             | Command::Clean
@@ -352,7 +371,7 @@ impl SuperPeer {
     /// Passes on the results of one part that concern another. It runs after each input and each
     /// deadline, because their order decides whether a query ended before its session closed.
     fn pass_on(&mut self) {
-        let SuperPeer { cx, sessions, neighbors, flood, starting, .. } = self;
+        let SuperPeer { cx, sessions, neighbors, flood, starting, swarms, .. } = self;
         starting.look(cx);
         if let Some(accounts) = cx.logins.poll_save() {
             cx.out.push_back(Output::SaveAccounts { accounts });
@@ -366,6 +385,9 @@ impl SuperPeer {
         self.acks_left = neighbors.digests.release(|conn| sessions.is_open(conn), cx);
         for (conn, req) in flood.take_finished() {
             sessions.query_ended(conn, req);
+        }
+        for (req, found) in std::mem::take(&mut cx.found) {
+            swarms.on_found(req, found, sessions, cx);
         }
     }
 

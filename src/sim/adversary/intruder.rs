@@ -88,10 +88,18 @@ impl Intruder {
         let path = SharePath::new("intruder").expect("a path");
         let record = FileRecord { path, size: 5, root: Root([0xee; 32]), collection: false };
         let pattern = "*".to_owned();
-        let find = Search { kind: QueryKind::of(&pattern), pattern, min: None, max: None, limit: None, within: None };
+        let find = Search {
+            kind: QueryKind::of(&pattern),
+            pattern,
+            min: None,
+            max: None,
+            limit: None,
+            within: None,
+            partial: false,
+        };
         let mut wanted = pages(&[record], CHUNK_PORT, None);
         wanted.push(Message::Query(Query { req: 1, find, ttl: None, budget: None, policy: None }));
-        wanted.push(Message::List(List { req: 2, after: None }));
+        wanted.push(Message::List(List { req: 2, after: None, partial: false }));
         wanted.push(Message::Manifest(Manifest { req: 3, root, first: 0 }));
         wanted.push(Message::Get(Get { req: 4, root, offset: 0, length: 1, bare: false }));
         wanted.push(Message::Cancel(Cancel { req: 4 }));

@@ -146,6 +146,7 @@ impl Neighbor {
                     other: None,
                     unreached: false,
                     http: false,
+                    member: None,
                 }),
                 hands,
             );
@@ -174,6 +175,7 @@ impl Neighbor {
                     other: None,
                     unreached: false,
                     http: false,
+                    member: None,
                 })
             };
             self.say(victim, hit(id, n), hands);

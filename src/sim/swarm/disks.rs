@@ -36,7 +36,7 @@ impl Swarm {
                 let (size, manifest) =
                     (disk.mapped.then_some(self.content.size), disk.mapped.then(|| self.content.cvs.clone()));
                 let verified = disk.verified();
-                let result = Ok(PartState::Open { path: PathBuf::from(FILE), size, manifest, verified });
+                let result = Ok(PartState::Open { path: PathBuf::from(FILE), size, manifest, verified, proves: false });
                 self.answer(node, READING, DiskDone::PartOpened { download, result });
             }
             DiskWork::PreparePart { cvs, .. } => {

@@ -181,6 +181,7 @@ impl Run {
                     max: None,
                     limit: None,
                     within: None,
+                    partial: false,
                 };
                 let within = self.world.within(host, usize::from(ttl.unwrap_or(7)));
                 let matches = |run: &Run, other: usize| run.world.registered(other, &search);
@@ -203,8 +204,15 @@ impl Run {
     /// While one datagram in seven is lost, and all links are up, a query that has time for
     /// repetitions still finds everything. It is over before a link could be taken for down.
     fn find_under_loss(&mut self) {
-        let search =
-            Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None, within: None };
+        let search = Search {
+            pattern: "*".into(),
+            kind: QueryKind::Glob,
+            min: None,
+            max: None,
+            limit: None,
+            within: None,
+            partial: false,
+        };
         let expected: BTreeSet<Match> =
             (0..self.plan.supers).flat_map(|node| self.world.registered(node, &search)).filter(is_possible).collect();
         self.world.set_faults(vec![Box::new(Lose(150))]);
@@ -223,8 +231,15 @@ impl Run {
         let Some(&(a, b)) = self.plan.edges.first() else { return };
         self.world.set_cut(BTreeSet::from([(a, b)]));
         self.run_for(LINK_SILENCE_MAX + SEC);
-        let search =
-            Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None, within: None };
+        let search = Search {
+            pattern: "*".into(),
+            kind: QueryKind::Glob,
+            min: None,
+            max: None,
+            limit: None,
+            within: None,
+            partial: false,
+        };
         for (one, other) in [(a, b), (b, a)] {
             let machine = self.world.super_peer(one).expect("it runs");
             assert!(!machine.is_link_up(self.world.addr(other)), "{one} takes the link to {other} for up");

@@ -81,7 +81,7 @@ impl Speaker {
         let mut files = Vec::new();
         let mut after = None;
         for req in 1.. {
-            self.send(&Message::List(List { req, after }));
+            self.send(&Message::List(List { req, after, partial: false }));
             let Some(Message::Files(page)) = self.receive() else { panic!("no FILES") };
             files.extend(page.files);
             after = page.next;

@@ -12,14 +12,15 @@ use super::wave::Wave;
 use crate::config::{ANSWER_MARGIN, QUERY_BUDGET_MAX, SCAN_WORK_PER_STEP, TTL_MAX};
 use crate::proto::ConnId;
 use crate::proto::marks::mark;
-use crate::proto::super_peer::context::Context;
+use crate::proto::super_peer::context::{Context, OWN};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::WaveKey;
 use crate::proto::super_peer::link::Neighbors;
 use crate::proto::super_peer::search::{Scan, Step};
+use crate::proto::super_peer::swarm::members::{Matches, Members};
 use crate::wire::link::RIDE_TTL;
 use crate::wire::message::{ErrorCode, Query, SourceRecord};
-use crate::wire::{Cut, Policy, QueryId};
+use crate::wire::{Cut, Policy, QueryId, Search};
 
 impl Flood {
     /// The query of a session begins, which reaches this super peer at `at`. It may have ended, or
@@ -28,6 +29,7 @@ impl Flood {
         &mut self,
         (conn, at): (ConnId, Option<IpAddr>),
         query: Query,
+        members: Members<'_>,
         neighbors: &Neighbors,
         cx: &mut Context,
     ) -> Option<WaveKey> {
@@ -46,7 +48,8 @@ impl Flood {
                 scan.set_asked_at(at);
                 cx.count(Count::Queries);
                 cx.queries.add(cx.now, 1);
-                self.run_query((conn, req), (ttl, budget, policy), scan, neighbors, cx)
+                let found = search_members(members, scan.find(), at, cx);
+                self.run_query((conn, req), (ttl, budget, policy), (scan, found), neighbors, cx)
             }
             Err(wrong) => {
                 refuse(conn, req, wrong.to_string(), cx);
@@ -59,23 +62,29 @@ impl Flood {
         &mut self,
         (conn, req): (ConnId, u32),
         (ttl, budget, policy): (Option<u8>, Option<u32>, Option<Policy>),
-        mut scan: Scan,
+        (mut scan, members): (Scan, Matches),
         neighbors: &Neighbors,
         cx: &mut Context,
     ) -> Option<WaveKey> {
         let links = &neighbors.links;
         let alone = links.is_empty();
         self.queue.begin_turn(cx.now, links.len());
+        self.queue.charge(Flow::Session(conn), members.work);
         let outputs = cx.out.len();
-        let (step, found) = self.first_step(conn, &mut scan, cx);
+        let (step, more) = self.first_step(conn, &mut scan, cx);
+        let (mut found, cap) = (members.hits, cx.config.hits_cap(scan.find().limit));
+        found.extend(more);
         if alone && let Step::End { capped } = step {
+            let capped = capped || members.capped || found.len() > cap;
+            found.truncate(cap);
             let bytes = local::answer(conn, req, found, capped, cx);
             self.parked.note_sent(cx.now, conn, bytes);
             return None;
         }
         let find = scan.find().clone();
         let ttl = ttl.unwrap_or(cx.config.ttl).min(TTL_MAX);
-        let policy = policy.unwrap_or(Policy::Digest);
+        // No digest knows the members of swarms.
+        let policy = if find.partial { Policy::Flood } else { policy.unwrap_or(Policy::Digest) };
         let budget = budget.map_or(cx.config.budget, |ms| Duration::from_millis(ms.into())).min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
         let tree = if policy == Policy::Tree && ttl > 0 { neighbors.tree.rides(links) } else { None };
@@ -89,10 +98,10 @@ impl Flood {
         };
         let origin = Origin { conn, req, sent: 0, sent_bytes: 0, seen: Default::default(), then, deadline };
         let parent = Parent::Session(Box::new(origin));
-        let cap = cx.config.hits_cap(find.limit);
         let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cap);
         first.reach_us(cx);
         first.tree = tree;
+        first.cut.add(Cut { cap: u32::from(members.capped), ..Cut::NONE });
         first.take_step(Box::new(scan), step, found, self.has_room(Flow::Session(conn)), cx);
         let id = if alone { QueryId([0; 16]) } else { self.mint(cx.entropy.as_mut()) };
         let shed = !alone && !self.make_room(cx);
@@ -118,6 +127,29 @@ impl Flood {
         self.waves.contains(key.index()).then_some(key)
     }
 
+    /// A query of this super peer itself: at the others, not here. Its hits and its end come in
+    /// [`Context::found`]. Returns whether it has begun.
+    pub(crate) fn ask(&mut self, req: u32, find: Search, neighbors: &Neighbors, cx: &mut Context) -> bool {
+        let links = &neighbors.links;
+        let ttl = cx.config.ttl.min(TTL_MAX);
+        self.queue.begin_turn(cx.now, links.len());
+        if ttl == 0 || links.is_empty() || !self.make_room(cx) {
+            return false;
+        }
+        let outputs = cx.out.len();
+        let (then, deadline) = (Then::End, cx.now + cx.config.budget);
+        let origin = Origin { conn: OWN, req, sent: 0, sent_bytes: 0, seen: Default::default(), then, deadline };
+        let cap = cx.config.hits_cap(find.limit);
+        let first = Instance::new(cx.now, Parent::Session(Box::new(origin)), ttl, 0, deadline, cap);
+        let id = self.mint(cx.entropy.as_mut());
+        let mut wave = Wave::new(id, find, true, first, links);
+        wave.go_out(0, neighbors, cx);
+        let key = self.insert(wave, true);
+        self.settle(key, neighbors, cx);
+        self.charge_outputs(Flow::Session(OWN), outputs, cx);
+        true
+    }
+
     /// The first step of the scan. A short one is done at once however much work waits: to put it
     /// off costs more.
     fn first_step(&mut self, conn: ConnId, scan: &mut Scan, cx: &Context) -> (Step, Vec<SourceRecord>) {
@@ -136,6 +168,15 @@ impl Flood {
         self.queue.charge(Flow::Session(conn), QUERY_WORK + scan.spent());
         (step, found)
     }
+}
+
+/// The members of swarms here that fit a search, if it asks for members.
+pub(super) fn search_members(members: Members<'_>, find: &Search, at: Option<IpAddr>, cx: &mut Context) -> Matches {
+    if !find.partial {
+        return Matches::default();
+    }
+    let random = cx.entropy.next_u64();
+    members.search(find, at, random, &cx.index)
 }
 
 fn refuse(conn: ConnId, req: u32, why: String, cx: &mut Context) {

@@ -219,6 +219,7 @@ fn link_message(random: &mut Random, boots: [u64; 2]) -> LinkMessage {
                 other,
                 unreached,
                 http: false,
+                member: None,
             })
         }
         6 => {
@@ -248,7 +249,7 @@ fn session_message(random: &mut Random, seq: &mut u64) -> Message {
     let req = below(random, 4) as u32;
     match below(random, 9) {
         0 => Message::Ping(Ping { n: 0 }),
-        1 => Message::List(List { req, after: Some(random.next_u64()) }),
+        1 => Message::List(List { req, after: Some(random.next_u64()), partial: false }),
         2 => Message::Cancel(Cancel { req }),
         3 => {
             *seq += 1;

@@ -371,10 +371,11 @@ impl Instance {
     }
 
     fn send_hit(&self, id: QueryId, link: LinkId, n: usize, links: &Links, cx: &mut Context) {
-        let SourceRecord { path, size, root, collection, node, addr, other, unreached, http } = self.hits[n].clone();
+        let SourceRecord { path, size, root, collection, node, addr, other, unreached, http, member } =
+            self.hits[n].clone();
         let file = FileRecord { path, size, root, collection };
         let n = u32::try_from(n).unwrap_or(u32::MAX);
-        let hit = LinkHit { id, ttl: self.ttl, n, file, node, addr, other, unreached, http };
+        let hit = LinkHit { id, ttl: self.ttl, n, file, node, addr, other, unreached, http, member };
         links.send(link, LinkMessage::Hit(hit), cx);
     }
 }

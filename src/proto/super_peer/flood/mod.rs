@@ -39,6 +39,7 @@ mod wave;
 
 use std::time::Duration;
 
+use self::begin::search_members;
 use self::fair_queue::{Admission, Flow, QUERY_WORK};
 use self::instance::{Instance, Parent};
 pub(super) use self::table::Flood;
@@ -49,6 +50,7 @@ use super::ids::{LinkId, WaveKey};
 use super::link::Neighbors;
 use super::search::Scan;
 use super::session::Abandoned;
+use super::swarm::members::{Matches, Members};
 use super::work::{OUTPUT_WORK, TIMER_WORK};
 use crate::config::QUERY_BUDGET_MAX;
 use crate::proto::ConnId;
@@ -89,7 +91,14 @@ impl Flood {
     }
 
     /// A neighbor passes a query on, or repeats it.
-    pub(super) fn on_query(&mut self, link: LinkId, query: LinkQuery, neighbors: &Neighbors, cx: &mut Context) {
+    pub(super) fn on_query(
+        &mut self,
+        link: LinkId,
+        query: LinkQuery,
+        members: Members<'_>,
+        neighbors: &Neighbors,
+        cx: &mut Context,
+    ) {
         let links = &neighbors.links;
         let outputs = cx.out.len();
         self.queue.begin_turn(cx.now, links.len());
@@ -107,7 +116,7 @@ impl Flood {
             }
         } else {
             let (id, ttl) = (query.id, query.ttl);
-            if let Err(cut) = self.on_first_copy(link, query, neighbors, cx) {
+            if let Err(cut) = self.on_first_copy(link, query, members, neighbors, cx) {
                 links.send(link, refusal(id, ttl, cut), cx);
                 return;
             }
@@ -120,6 +129,7 @@ impl Flood {
         &mut self,
         link: LinkId,
         query: LinkQuery,
+        members: Members<'_>,
         neighbors: &Neighbors,
         cx: &mut Context,
     ) -> Result<(), Cut> {
@@ -138,15 +148,19 @@ impl Flood {
             cx.count(Count::FloodBadPattern);
             return Err(Cut { shed: 1, ..Cut::NONE });
         };
-        scan.set_asked_at(neighbors.links.reached_at(link).or(cx.config.here));
+        let at = neighbors.links.reached_at(link).or(cx.config.here);
+        scan.set_asked_at(at);
+        let Matches { hits, capped, work: looked } = search_members(members, &query.find, at, cx);
         cx.count(Count::FloodSearched);
         let (deadline, cap) = (cx.now + budget_of(&query), cx.config.hits_cap(query.find.limit));
         let mut first = Instance::new(cx.now, Parent::Link(link), query.ttl, query.hops, deadline, cap);
         first.scan = Some(Box::new(scan));
         first.reach_us(cx);
+        first.cut.add(Cut { cap: u32::from(capped), ..Cut::NONE });
+        hits.into_iter().for_each(|hit| first.take_hit(hit, self.has_room(flow), cx));
         (first.tree, first.again) = (query.tree, query.again);
         let work = if admission == Admission::Now { first.search(self.has_room(flow), cx) } else { 0 };
-        self.queue.charge(flow, QUERY_WORK + work);
+        self.queue.charge(flow, QUERY_WORK + work + looked);
         let mut wave = Wave::new(query.id, query.find, query.flood, first, &neighbors.links);
         // If the limit is reached, no more hits could be forwarded, so no neighbor is asked.
         if !wave.instances[0].is_full() {

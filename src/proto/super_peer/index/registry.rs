@@ -433,7 +433,7 @@ impl Index {
                 bytes += element;
                 let path = SharePath::joined(folder, name);
                 let (size, root, collection) = (entry.size(), entry.root, entry.is_collection());
-                page.push(ListedFile { path, size, root, collection, holders });
+                page.push(ListedFile { path, size, root, collection, holders, partial: 0 });
             }
             cursor = id + 1;
         }

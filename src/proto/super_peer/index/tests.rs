@@ -53,6 +53,7 @@ fn hits_that_differ_in_one_field_have_different_keys() {
             other: None,
             unreached: false,
             http: false,
+            member: None,
         })
     };
     let keys = [hit("a", 1, 1, 1), hit("b", 1, 1, 1), hit("a", 2, 1, 1), hit("a", 1, 2, 1), hit("a", 1, 1, 2)];

@@ -8,6 +8,7 @@ mod fit;
 mod glob;
 mod matching;
 mod plan;
+mod sieve;
 
 use std::net::IpAddr;
 
@@ -22,6 +23,7 @@ pub(super) use glob::Literal;
 pub use matching::BadPattern;
 use matching::Equal;
 use plan::{List, Place, Plan};
+pub(super) use sieve::Sieve;
 
 /// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;
@@ -314,6 +316,7 @@ fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId, at: Option<IpAddr>)
         other,
         unreached: out_of_reach || index.is_unreached(holder),
         http: index.serves(holder).http,
+        member: None,
     }
 }
 

@@ -6,16 +6,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Place, Sessions, State, refuse};
-use crate::config::{
-    FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, REVOKED_PAGE_KEYS, SESSION_QUERIES_MAX,
-};
+use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PROTOCOL_VERSION, REVOKED_PAGE_KEYS, SESSION_QUERIES_MAX};
 use crate::proto::super_peer::accounts::LoggedIn;
 use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::index::{Index, Serves};
 use crate::proto::{ConnId, Event, Output};
 use crate::wire::message::{
-    ErrorCode, FEATURE_REACH, Files, Hello, List, Login, Query, Register, Revoked, Update, Welcome, sent_by_sources,
+    ErrorCode, FEATURE_REACH, Hello, List, Login, Query, Register, Revoked, Update, Welcome, sent_by_sources,
     sent_by_super_peers, sent_to_sources, sent_to_super_peers,
 };
 use crate::wire::swarm::{FEATURE_SWARM, Join};
@@ -34,6 +32,8 @@ pub(crate) enum Request {
     Join(Join),
     /// The end of that.
     Leave { req: u32 },
+    /// A page of the files that are registered here.
+    List(List),
     /// The counters.
     Status { req: u32 },
 }
@@ -77,7 +77,7 @@ impl Sessions {
             (State::Open, Message::Update(update)) => {
                 self.change_files(conn, cx, |sessions, cx| sessions.on_update(conn, update, cx))?;
             }
-            (_, Message::List(list)) => on_list(conn, list, cx),
+            (_, Message::List(list)) => return Ok(Request::List(list)),
             (_, Message::Ping(ping)) => cx.send(conn, Message::Pong(ping)),
             (_, Message::Query(query)) => return Ok(self.on_query(conn, query, cx)),
             (_, Message::Join(join)) => return Ok(Request::Join(join)),
@@ -319,10 +319,4 @@ fn serves(
 fn is_other(addr: &HostPort, other: &HostPort) -> bool {
     let is_ipv4 = |addr: &HostPort| addr.literal().map(|literal| literal.is_ipv4());
     other.is_dialable() && is_ipv4(addr) != is_ipv4(other)
-}
-
-fn on_list(conn: ConnId, list: List, cx: &mut Context) {
-    cx.count(Count::Lists);
-    let (files, next) = cx.index.list(list.after.unwrap_or(0), PAGE_BYTES);
-    cx.send(conn, Message::Files(Files { req: list.req, files, next }));
 }

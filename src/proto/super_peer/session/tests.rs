@@ -34,7 +34,7 @@ fn assert_closed_for(net: &Net, conn: ConnId, code: ErrorCode) {
 }
 
 fn list(net: &mut Net, conn: ConnId) -> Vec<ListedFile> {
-    net.say(0, conn, Message::List(List { req: 77, after: None }));
+    net.say(0, conn, Message::List(List { req: 77, after: None, partial: false }));
     let Message::Files(Files { req: 77, files, next: None }) = last(net) else { panic!("{:?}", last(net)) };
     files.clone()
 }

@@ -63,8 +63,8 @@ pub(super) struct Member {
     pub(super) next_slot: Slot,
     /// Who was named to it, the first one first.
     named: [Slot; SWARM_DEGREE],
-    /// Which of the swarm's seeds were named to it.
-    pub(super) seeds: u16,
+    /// Which of the peers outside of the graph were named to it.
+    seeds: [u8; 3],
     zone: u8,
     /// To how many it was named.
     pub(super) followers: u8,
@@ -76,6 +76,22 @@ const _: () = assert!(size_of::<Member>() <= 48, "a member is small");
 impl Member {
     fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Which of the peers outside of the graph were named to it: a bit for each place.
+    pub(super) fn outsiders(&self) -> u32 {
+        let [a, b, c] = self.seeds;
+        u32::from_le_bytes([a, b, c, 0])
+    }
+
+    /// Sets these bits.
+    pub(super) fn add_outsiders(&mut self, bits: u32) {
+        self.set_outsiders(self.outsiders() | bits);
+    }
+
+    fn set_outsiders(&mut self, bits: u32) {
+        let [a, b, c, _] = bits.to_le_bytes();
+        self.seeds = [a, b, c];
     }
 
     fn named_len(&self) -> usize {
@@ -114,6 +130,8 @@ pub(super) struct Graph {
     zones: Vec<Zone>,
     live: usize,
     full: usize,
+    /// There are members of other zones at other super peers.
+    foreign: bool,
     /// Members that lack others to follow.
     lacking: VecDeque<Slot>,
     /// Members that were named to none so far.
@@ -124,9 +142,10 @@ pub(super) struct Graph {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
-/// - getters: `len`, `full`, `member`, `is_gate`, `is_outside`, `all`;
-/// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `forget_seed`, `name`, `introduce`,
-///   `next_lacking`, `still_lacks`, `next_newcomer`.
+/// - getters: `len`, `full`, `member`, `is_gate`, `is_outside`, `imports`, `zone_of`, `lacks`,
+///   `serves`, `from`, `places`, `all`;
+/// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `forget_seed`, `set_foreign`, `name`,
+///   `introduce`, `next_lacking`, `still_lacks`, `next_newcomer`.
 impl Graph {
     pub(super) fn len(&self) -> usize {
         self.live
@@ -151,26 +170,61 @@ impl Graph {
 
     /// Whether it imports for its zone.
     pub(super) fn is_gate(&self, slot: Slot) -> bool {
-        self.zones.len() > 1 && self.zones[usize::from(self.member(slot).zone)].gates.contains(&slot)
+        self.is_divided() && self.zones[usize::from(self.member(slot).zone)].gates.contains(&slot)
+    }
+
+    fn is_divided(&self) -> bool {
+        self.zones.len() > 1 || self.foreign
+    }
+
+    /// These are the zones of the members at other super peers.
+    pub(super) fn set_foreign<'a>(&mut self, mut zones: impl Iterator<Item = Option<&'a str>>) {
+        self.foreign = zones.any(|zone| self.zones.iter().all(|known| known.name.as_deref() != zone));
+    }
+
+    /// The zone of a member.
+    pub(super) fn zone_of(&self, slot: Slot) -> Option<&str> {
+        self.zones[usize::from(self.member(slot).zone)].name.as_deref()
+    }
+
+    /// Whether a member follows too few, with this many that are not in the graph.
+    pub(super) fn lacks(&self, slot: Slot, others: usize) -> bool {
+        self.member(slot).named_len() + others < self.enough()
+    }
+
+    /// How many places there are.
+    pub(super) fn places(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The members from a place on, as far as there are any.
+    pub(super) fn from(&self, at: usize) -> impl Iterator<Item = Slot> {
+        let slots = (at..self.members.len()).map(|at| Slot(at as u16));
+        slots.filter(|slot| self.member(*slot).has(LIVE))
+    }
+
+    /// Whether it can be dialed.
+    pub(super) fn serves(&self, slot: Slot) -> bool {
+        self.member(slot).has(SERVES)
     }
 
     /// Whether it may follow members of other zones.
     pub(super) fn imports(&self, slot: Slot) -> bool {
         let zone = &self.zones[usize::from(self.member(slot).zone)];
-        self.zones.len() == 1
+        !self.is_divided()
             || zone.slots.len() < SWARM_GATES_BELOW
             || zone.gates.contains(&slot)
             || self.member(slot).has(ASKED)
     }
 
     /// A seed joined: those to whom it was named by this bit follow this member.
-    pub(super) fn adopt(&mut self, slot: Slot, seed: u16) {
+    pub(super) fn adopt(&mut self, slot: Slot, seed: u32) {
         for at in 0..self.members.len() {
             let member = &mut self.members[at];
-            if !member.has(LIVE) || member.seeds & seed == 0 {
+            if !member.has(LIVE) || member.outsiders() & seed == 0 {
                 continue;
             }
-            member.seeds &= !seed;
+            member.set_outsiders(member.outsiders() & !seed);
             let place = member.named_len();
             if place < SWARM_DEGREE && !member.has(FULL) {
                 member.named[place] = slot;
@@ -179,9 +233,9 @@ impl Graph {
         }
     }
 
-    /// The seed of this bit is gone: it counts no more for those to whom it was named.
-    pub(super) fn forget_seed(&mut self, seed: u16) {
-        self.members.iter_mut().for_each(|member| member.seeds &= !seed);
+    /// The peer of this bit is gone: it counts no more for those to whom it was named.
+    pub(super) fn forget_seed(&mut self, seed: u32) {
+        self.members.iter_mut().for_each(|member| member.set_outsiders(member.outsiders() & !seed));
     }
 
     /// Whether one is in another zone than the other.
@@ -233,7 +287,7 @@ impl Graph {
             next_swarm: 0,
             next_slot: Slot::NONE,
             named: [Slot::NONE; SWARM_DEGREE],
-            seeds: 0,
+            seeds: [0; 3],
             zone: zone as u8,
             followers: 0,
             flags: LIVE,

@@ -3,31 +3,35 @@
 //!
 //! It owns the JOINs that stand. It makes the graph, never the schedule: who sends which piece to
 //! whom is decided by the peers. It is small and goes with its sessions: a JOIN takes at most 64
-//! bytes in a large swarm and 768 bytes in one of its own, nothing is kept on a disk, and searches
-//! do not see it.
+//! bytes in a large swarm and 768 bytes in one of its own, nothing is kept on a disk, and only
+//! searches that ask for members see it.
 
+mod across;
+mod asking;
 mod graph;
+pub(super) mod members;
+mod outside;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use self::asking::{Across, Asking};
 use self::graph::{Graph, Slot, Standing};
+use self::outside::{Asker, Outside};
 use super::context::{Context, Reason};
 use super::counters::Count;
-use super::index::{Found, HolderId};
+use super::index::Found;
 use super::session::Sessions;
-use crate::config::{SESSION_JOINS_MAX, SWARM_FOLLOWERS_MAX, SWARM_PUSH_AFTER, SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED};
+use crate::config::{SESSION_JOINS_MAX, SWARM_ASK_INTERVAL_MAX, SWARM_PUSH_AFTER};
 use crate::proto::{ConnId, Entropy};
 use crate::time::Time;
 use crate::wire::message::ErrorCode;
 use crate::wire::swarm::{Join, Member as Named, Peers};
-use crate::wire::{Message, NodeId, Root};
+use crate::wire::{Message, Root, SharePath};
 
 /// What naming members to one costs, in the unit of [`super::work`].
 const NAMING_WORK: usize = 64;
 /// What a member that leaves costs for each of the others in its swarm, which may follow it.
 const LEAVING_PER_WORK: usize = 64;
-/// Entries of the index that are looked at to find complete holders.
-const LOOKS_MAX: usize = 64;
 /// The index is asked again for complete holders no sooner than this, while none is known.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -40,22 +44,19 @@ struct Head {
 
 const NO_JOIN: Head = Head { swarm: 0, slot: Slot::NONE };
 
-/// A peer that has registered the content, and has not joined.
-#[derive(Clone, Copy, Debug)]
-struct Seed {
-    holder: HolderId,
-    node: NodeId,
-    /// To how many it was named.
-    followers: u8,
-}
-
 #[derive(Debug)]
 struct Swarm {
     root: Root,
+    /// The size and path that the first JOIN named, if any did.
+    size: u64,
+    path: Option<SharePath>,
     graph: Graph,
-    /// A bit of each member says whether the seed in this place was named to it.
-    seeds: Vec<Option<Seed>>,
+    outside: Outside,
     looked_at: Time,
+    asking: Asking,
+    /// Peers at other super peers are to be named to the members in this place of the graph and
+    /// after it, if there are any.
+    spread: usize,
     /// It is in the queue of swarms that have newcomers, or members that lack others.
     is_due: bool,
     /// Members that lack others and were not looked at since the last change.
@@ -72,12 +73,12 @@ pub(super) struct Swarms {
     heads: Vec<Head>,
     due: VecDeque<u32>,
     members: usize,
+    across: Across,
 }
 
-const _: () = assert!(SWARM_SEEDS_MAX <= 16);
-
 /// - getters: `len`, `members`, `bytes`;
-/// - `handle_*`: `on_join`, `on_leave`, `on_session_closed`, `on_timeout`.
+/// - `handle_*`: `on_join`, `on_leave`, `on_session_closed`, `on_timeout`, `on_found`;
+/// - `poll_*`: `next_ask`.
 impl Swarms {
     /// Contents that at least one session has joined.
     pub(super) fn len(&self) -> usize {
@@ -92,7 +93,8 @@ impl Swarms {
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         let swarms = self.list.iter().flatten().map(|swarm| {
-            size_of::<Root>() * 2 + swarm.seeds.capacity() * size_of::<Option<Seed>>() + swarm.graph.bytes()
+            let path = swarm.path.as_ref().map_or(0, |path| path.as_str().len());
+            size_of::<Root>() * 2 + path + swarm.outside.bytes() + swarm.graph.bytes()
         });
         swarms.sum::<usize>()
             + self.heads.capacity() * size_of::<Head>()
@@ -193,10 +195,10 @@ impl Swarms {
         }
         let is_over = swarm.graph.newcomers() == 0 && (swarm.left == 0 || swarm.graph.lacking() == 0);
         for (slot, named) in named {
-            let may_lack = lacking.contains(&slot);
-            self.send_peers(Head { swarm: number, slot }, (named, may_lack), false, sessions, cx);
+            let names = if lacking.contains(&slot) { Beside::All } else { Beside::None };
+            self.send_peers(Head { swarm: number, slot }, (named, names), false, sessions, cx);
         }
-        is_over
+        self.spread(number, sessions, cx) && is_over
     }
 
     fn swarm(&self, number: u32) -> &Swarm {
@@ -230,18 +232,24 @@ impl Swarms {
         sessions: &Sessions,
         cx: &mut Context,
     ) -> Option<Head> {
-        let number = self.number_of(join.root, cx);
+        let number = self.number_of(join, cx);
         let swarm = self.swarm_mut(number);
+        if matches!(swarm.asking, Asking::No)
+            && !cx.config.neighbors.is_empty()
+            && cx.logins.take_query(conn, cx.now).is_err()
+        {
+            // Its account may not ask more often.
+            cx.count(Count::AccountQueries);
+            swarm.asking = Asking::Rests(cx.now + SWARM_ASK_INTERVAL_MAX, SWARM_ASK_INTERVAL_MAX);
+        }
         let slot = match swarm.graph.join((conn.index, join.req), join.zone.as_deref(), standing) {
             Ok(slot) => slot,
             Err(graph::NoRoom) => return None,
         };
         // From now on it is a member.
         let own = sessions.peer(conn).map(|peer| peer.holder);
-        let seed = swarm.seeds.iter().position(|seed| seed.is_some_and(|seed| Some(seed.holder) == own));
-        if let Some(seed) = seed {
-            swarm.seeds[seed] = None;
-            swarm.graph.adopt(slot, 1 << seed);
+        if let Some(seed) = own.and_then(|own| swarm.outside.take_member(own)) {
+            swarm.graph.adopt(slot, seed);
         }
         self.members += 1;
         let index = conn.index as usize;
@@ -255,14 +263,20 @@ impl Swarms {
         Some(Head { swarm: number, slot })
     }
 
-    fn number_of(&mut self, root: Root, cx: &Context) -> u32 {
+    fn number_of(&mut self, join: &Join, cx: &Context) -> u32 {
+        let (root, size, path) = (join.root, join.size, join.path.clone());
         if let Some(number) = self.by_root.get(&root) {
             return *number;
         }
-        let mut swarm =
-            Swarm { root, graph: Graph::default(), seeds: Vec::new(), looked_at: cx.now, is_due: false, left: 0 };
-        swarm.find_seeds(cx);
+        let mut outside = Outside::default();
+        outside.find_here(&root, &cx.index);
+        let (graph, asking, looked_at) = (Graph::default(), Asking::default(), cx.now);
+        let (is_due, left, spread) = (false, 0, usize::MAX);
+        let swarm = Swarm { root, size, path, graph, outside, looked_at, asking, spread, is_due, left };
         let number = self.free.pop().unwrap_or_else(|| {
+            if self.list.len() == self.list.capacity() {
+                self.list.reserve_exact(1 + self.list.len() / 32);
+            }
             self.list.push(None);
             self.list.len() as u32 - 1
         });
@@ -287,16 +301,12 @@ impl Swarms {
     fn remove(&mut self, head: Head, cx: &mut Context) {
         self.members -= 1;
         let swarm = self.swarm_mut(head.swarm);
-        let seeds = swarm.graph.member(head.slot).seeds;
-        for (at, seed) in swarm.seeds.iter_mut().enumerate() {
-            if let Some(seed) = seed.as_mut().filter(|_| seeds >> at & 1 == 1) {
-                seed.followers -= 1;
-            }
-        }
+        swarm.outside.unfollow(swarm.graph.member(head.slot).outsiders());
         cx.work.add(1 + swarm.graph.len() / LEAVING_PER_WORK);
         swarm.graph.leave(head.slot);
         if swarm.graph.len() == 0 {
             let root = swarm.root;
+            self.forget_asking(head.swarm, cx);
             self.by_root.remove(&root);
             self.list[head.swarm as usize] = None;
             self.due.retain(|due| *due != head.swarm);
@@ -314,10 +324,15 @@ impl Swarms {
         let swarm = self.swarm_mut(number);
         swarm.left = swarm.graph.lacking();
         if swarm.left + swarm.graph.newcomers() > 0 {
-            cx.timers.set_earlier(Reason::Swarm, cx.now + SWARM_PUSH_AFTER);
-            if !std::mem::replace(&mut swarm.is_due, true) {
-                self.due.push_back(number);
-            }
+            self.push_later(number, cx);
+        }
+        self.ask_later(number, cx);
+    }
+
+    fn push_later(&mut self, number: u32, cx: &mut Context) {
+        cx.timers.set_earlier(Reason::Swarm, cx.now + SWARM_PUSH_AFTER);
+        if !std::mem::replace(&mut self.swarm_mut(number).is_due, true) {
+            self.due.push_back(number);
         }
     }
 
@@ -327,15 +342,15 @@ impl Swarms {
         let (entropy, graph) =
             (&mut cx.entropy, &mut self.list[head.swarm as usize].as_mut().expect("it joined").graph);
         let named = graph.name(head.slot, |n| draw(entropy.as_mut(), n));
-        self.send_peers(head, (named, true), true, sessions, cx);
+        self.send_peers(head, (named, Beside::All), true, sessions, cx);
     }
 
     /// Sends PEERS with those that were named to a member, if there are any, or if it is an
-    /// `answer`; and with seeds, if the member may lack others to follow.
+    /// `answer`; and with others beside them.
     fn send_peers(
         &mut self,
         head: Head,
-        (named, may_lack): (Vec<Slot>, bool),
+        (named, beside): (Vec<Slot>, Beside),
         answer: bool,
         sessions: &Sessions,
         cx: &mut Context,
@@ -357,19 +372,23 @@ impl Swarms {
                 unreached: out_of_reach || cx.index.is_unreached(peer.holder),
             });
         }
-        if may_lack {
-            let own = sessions.peer(conn).map(|peer| peer.holder);
-            swarm.name_seeds(head.slot, own, at, &mut peers, cx);
-            swarm.graph.still_lacks(head.slot);
+        let asker = Asker { slot: head.slot, own: sessions.peer(conn).map(|peer| peer.holder), at };
+        match beside {
+            Beside::None => {}
+            Beside::Across => swarm.outside.name(asker, true, &mut swarm.graph, &cx.index, &mut peers),
+            Beside::All => {
+                swarm.refresh_seeds(cx);
+                swarm.outside.name(asker, false, &mut swarm.graph, &cx.index, &mut peers);
+                swarm.graph.still_lacks(head.slot);
+            }
         }
         if peers.is_empty() && !answer {
             return;
         }
         cx.counters.add_many(Count::MembersNamed, peers.len() as u64);
-        let seeds = swarm.seeds.iter().flatten().count();
-        let (n, full) = ((swarm.graph.len() + seeds) as u32, (swarm.graph.full() + seeds) as u32);
+        let (n, full) = swarm.known();
         let (req, gate) = (swarm.graph.member(head.slot).req, swarm.graph.is_gate(head.slot));
-        cx.send(conn, Message::Peers(Peers { req, peers, n, full, gate }));
+        cx.send(conn, Message::Peers(Peers { req, peers, n: n as u32, full: full as u32, gate }));
     }
 
     /// What must hold between any two inputs.
@@ -382,10 +401,7 @@ impl Swarms {
             assert!(swarm.root == *root && swarm.graph.len() > 0, "a swarm has a member");
             swarm.graph.check_invariants();
             assert_eq!(swarm.is_due, self.due.contains(number));
-            for (place, seed) in swarm.seeds.iter().enumerate() {
-                let named = swarm.graph.all().filter(|(_, member)| member.seeds >> place & 1 == 1).count();
-                assert_eq!(named, seed.map_or(0, |seed| usize::from(seed.followers)), "a seed knows its followers");
-            }
+            swarm.outside.check_invariants(&swarm.graph);
             for (slot, member) in swarm.graph.all() {
                 let conn = sessions.conn_at(member.session).expect("a member has a session");
                 let mut joins = self.joins_of(conn);
@@ -395,78 +411,29 @@ impl Swarms {
     }
 }
 
+/// Who is named beside the members of the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    None,
+    /// Peers at other super peers.
+    Across,
+    /// All that the swarm knows, because the member may lack others to follow.
+    All,
+}
+
 impl Swarm {
-    /// Looks in the index for peers that have registered the content.
-    fn find_seeds(&mut self, cx: &Context) {
-        let (index, mut cursor) = (&cx.index, 0);
-        self.looked_at = cx.now;
-        let key = index.root_key(&self.root);
-        for _ in 0..LOOKS_MAX {
-            let Some(id) = index.next(Some(key), cursor) else { return };
-            cursor = id + 1;
-            if index.seen(id).is_none_or(|entry| entry.root != self.root) {
-                continue;
-            }
-            let mut from = 0;
-            while let Some(holder) = index.holder_from(id, from) {
-                from = holder.0 + 1;
-                if self.seeds.iter().flatten().count() >= SWARM_SEEDS_MAX {
-                    return;
-                }
-                let is_known = self.seeds.iter().flatten().any(|seed| seed.holder == holder);
-                if is_known || index.is_gone(holder.0) {
-                    continue;
-                }
-                let seed = Some(Seed { holder, node: index.node(holder), followers: 0 });
-                match self.seeds.iter_mut().find(|place| place.is_none()) {
-                    Some(place) => *place = seed,
-                    None => self.seeds.push(seed),
-                }
-            }
-        }
+    /// Members, and how many of them have the complete content, those at other super peers that are
+    /// known included.
+    fn known(&self) -> (usize, usize) {
+        (self.graph.len() + self.outside.len(), self.graph.full() + self.outside.full())
     }
 
-    /// Names complete holders that have not joined to a member that may follow them.
-    fn name_seeds(
-        &mut self,
-        slot: Slot,
-        own: Option<HolderId>,
-        at: Option<std::net::IpAddr>,
-        peers: &mut Vec<Named>,
-        cx: &Context,
-    ) {
-        let index = &cx.index;
-        let is_gone = |seed: &Seed| index.is_gone(seed.holder.0) || index.node(seed.holder) != seed.node;
-        for (place, seed) in self.seeds.iter_mut().enumerate() {
-            if seed.as_ref().is_some_and(is_gone) {
-                *seed = None;
-                self.graph.forget_seed(1 << place);
-            }
-        }
-        if self.graph.full() == 0
-            && self.seeds.iter().all(Option::is_none)
-            && cx.now.since(self.looked_at) >= LOOK_AGAIN
-        {
-            self.find_seeds(cx);
-        }
-        if self.graph.is_full(slot) || !self.graph.imports(slot) {
-            return;
-        }
-        while (self.graph.member(slot).seeds.count_ones() as usize) < SWARM_SEEDS_NAMED {
-            let seeds = self.graph.member(slot).seeds;
-            let is_alone = peers.is_empty() && seeds == 0;
-            let most = if is_alone { usize::from(u8::MAX) } else { SWARM_FOLLOWERS_MAX };
-            let fits = self.seeds.iter_mut().enumerate().filter_map(|(at, seed)| Some((at, seed.as_mut()?)));
-            let fits = fits.filter(|(at, seed)| {
-                seeds >> at & 1 == 0 && Some(seed.holder) != own && usize::from(seed.followers) < most
-            });
-            let Some((place, seed)) = fits.min_by_key(|(_, seed)| seed.followers) else { return };
-            seed.followers += 1;
-            let holder = seed.holder;
-            self.graph.member_mut(slot).seeds |= 1 << place;
-            let Found { addr, other, out_of_reach } = index.serves(holder).found_from(at);
-            let unreached = out_of_reach || index.is_unreached(holder);
-            peers.push(Named { node: Some(index.node(holder)), addr, other, full: true, out: false, unreached });
+    /// Forgets complete holders here that are gone, and looks for others if none is left.
+    fn refresh_seeds(&mut self, cx: &Context) {
+        self.outside.forget_gone(&mut self.graph, &cx.index);
+        if self.graph.full() == 0 && !self.outside.has_seed() && cx.now.since(self.looked_at) >= LOOK_AGAIN {
+            self.looked_at = cx.now;
+            self.outside.find_here(&self.root, &cx.index);
         }
     }
 }

@@ -7,11 +7,12 @@ use crate::config::{
     SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED,
 };
 use crate::proto::ConnId;
-use crate::proto::super_peer::testnet::{Net, file, hello, login, register};
+use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search};
 use crate::sim::Random;
-use crate::wire::message::{ErrorCode, Hello, Register};
+use crate::wire::message::{ErrorCode, Hello, List, Register};
 use crate::wire::swarm::{Join, Leave, Peers};
-use crate::wire::{Message, NodeId, Root};
+use crate::wire::{Message, NodeId, Policy, QueryKind, Root, Search, SharePath};
 
 const SERVES: Standing = Standing { is_full: false, serves: true };
 const FULL: Standing = Standing { is_full: true, serves: true };
@@ -170,13 +171,21 @@ fn joins(req: u32) -> Join {
 
 /// A session that serves, without files.
 fn member(net: &mut Net) -> ConnId {
-    let conn = net.login(0);
-    net.say(0, conn, register(1, Vec::new()));
+    member_at(net, 0)
+}
+
+fn member_at(net: &mut Net, node: usize) -> ConnId {
+    let conn = net.login(node);
+    net.say(node, conn, register(1, Vec::new()));
     conn
 }
 
 fn peers(net: &mut Net, conn: ConnId) -> Vec<Peers> {
-    let said = std::mem::take(&mut net.nodes[0].said);
+    peers_at(net, 0, conn)
+}
+
+fn peers_at(net: &mut Net, node: usize, conn: ConnId) -> Vec<Peers> {
+    let said = std::mem::take(&mut net.nodes[node].said);
     let of = |(to, message): (ConnId, Message)| {
         let Message::Peers(peers) = message else { return None };
         (to == conn).then_some(peers)
@@ -356,6 +365,143 @@ fn a_swarm_of_one_is_small_too() {
     }
     let bytes = net.machine(0).counts()["memory_swarms"];
     assert!(bytes <= 768 * SESSION_JOINS_MAX as u64, "{bytes} bytes for {SESSION_JOINS_MAX} swarms");
+}
+
+// ---- other super peers --------------------------------------------------------------------------
+
+#[test]
+fn members_of_other_super_peers_are_named_in_both_directions() {
+    let mut net = Net::line(3);
+    let first = member_at(&mut net, 0);
+    net.say(0, first, Message::Join(joins(1)));
+    net.run_for(Duration::from_millis(500));
+    assert_eq!(peers(&mut net, first).len(), 1, "there is nobody else");
+    let second = member_at(&mut net, 2);
+    net.say(2, second, Message::Join(joins(1)));
+    net.run_for(Duration::from_millis(500));
+    let named = peers_at(&mut net, 2, second);
+    let named: Vec<_> = named.iter().map(|peers| (peers.peers.len(), peers.n, peers.full)).collect();
+    assert_eq!(named, [(0, 1, 0), (1, 2, 0)], "the answer, then the member two hops away");
+    net.run_for(Duration::from_secs(2));
+    let named = peers(&mut net, first);
+    assert_eq!((named.len(), named[0].peers.len(), named[0].n), (1, 1, 2), "{named:?}");
+    assert!(!named[0].peers[0].full);
+    for conn in (0..12).map(|_| member_at(&mut net, 2)).collect::<Vec<_>>() {
+        net.say(2, conn, Message::Join(joins(1)));
+    }
+    net.run_for(Duration::from_secs(60));
+    assert!(peers(&mut net, first).iter().map(|peers| peers.peers.len()).sum::<usize>() >= 4, "it lacked others");
+    net.close(2, second);
+    (0..3).for_each(|node| net.machine(node).check_invariants());
+}
+
+#[test]
+fn complete_holders_elsewhere_are_named_and_counted() {
+    let mut net = Net::line(2);
+    net.peer(1, &["wanted"]);
+    let conn = member(&mut net);
+    net.say(0, conn, Message::Join(joins(1)));
+    net.run_for(Duration::from_millis(500));
+    let named = peers(&mut net, conn).pop().unwrap();
+    assert_eq!((named.peers.len(), named.n, named.full, named.peers[0].full), (1, 2, 1, true));
+}
+
+#[test]
+fn other_super_peers_are_asked_rarely_and_only_for_those_who_fetch() {
+    let mut net = Net::line(2);
+    let conn = member(&mut net);
+    net.say(0, conn, Message::Join(joins(1)));
+    net.run_for(Duration::from_secs(40));
+    let asked = net.count(0, Count::SwarmAsks);
+    assert!((4..=7).contains(&asked), "{asked} queries in 40 s");
+    net.say(0, conn, Message::Join(Join { full: true, ..joins(1) }));
+    net.run_for(Duration::from_secs(100));
+    assert_eq!(net.count(0, Count::SwarmAsks), asked, "it follows nobody any more");
+    // Many that come and go do not flood the network.
+    for req in 2..500 {
+        net.say(0, conn, Message::Join(Join { root: Root([req as u8; 32]), ..joins(req) }));
+        net.say(0, conn, Message::Leave(Leave { req }));
+    }
+    net.run_for(Duration::from_millis(100));
+    assert!(net.count(0, Count::SwarmAsks) - asked <= 10);
+    net.say(0, conn, Message::Leave(Leave { req: 1 }));
+    net.machine(0).check_invariants();
+}
+
+#[test]
+fn members_of_a_zone_follow_those_of_other_zones_elsewhere_only_as_gateways() {
+    let mut net = Net::line(2);
+    let zone = |name: &str| Some(name.to_owned());
+    for _ in 0..3 {
+        let conn = member_at(&mut net, 1);
+        net.say(1, conn, Message::Join(Join { zone: zone("b"), ..joins(1) }));
+    }
+    for _ in 0..20 {
+        let conn = member(&mut net);
+        net.say(0, conn, Message::Join(Join { zone: zone("a"), ..joins(1) }));
+    }
+    net.nodes[0].said.clear();
+    net.run_for(Duration::from_secs(2));
+    let mut outside = BTreeSet::new();
+    for (conn, message) in std::mem::take(&mut net.nodes[0].said) {
+        let Message::Peers(peers) = message else { continue };
+        if peers.peers.iter().any(|peer| peer.out) {
+            assert!(peers.gate);
+            outside.insert(conn);
+        }
+    }
+    assert_eq!(outside.len(), SWARM_GATES);
+}
+
+#[test]
+fn partial_holders_are_found_only_by_searches_that_ask_for_them() {
+    let mut net = Net::line(2);
+    net.peer(0, &["a film"]);
+    let conn = member_at(&mut net, 1);
+    let path = SharePath::new("new film.mkv");
+    net.say(1, conn, Message::Join(Join { path, ..joins(1) }));
+    net.run_for(Duration::from_millis(200));
+    let by_root = Search { kind: QueryKind::Root, ..search(&root().to_string()) };
+    for (find, complete) in [(search("film"), 1), (by_root, 0)] {
+        let (hits, done) = net.ask_by(Policy::Digest, 0, find.clone(), 5);
+        assert_eq!((hits.len(), done.complete), (complete, true));
+        assert!(hits.iter().all(|hit| hit.member.is_none()));
+        let (mut hits, done) = net.ask_by(Policy::Digest, 0, Search { partial: true, ..find }, 5);
+        assert_eq!((hits.len(), done.complete), (complete + 1, true));
+        hits.retain(|hit| hit.is_partial());
+        assert_eq!((hits.len(), hits[0].path.as_str(), hits[0].root), (1, "new film.mkv", root()));
+    }
+    let none = Search { partial: true, ..search("other") };
+    assert_eq!(net.ask_by(Policy::Digest, 0, none, 5).0, []);
+}
+
+#[test]
+fn a_list_counts_partial_holders_if_it_is_asked_to() {
+    let mut net = Net::new(1, &[]);
+    net.peer(0, &["wanted", "other"]);
+    for (req, root) in [(1, root()), (2, Root([9; 32]))] {
+        let conn = member(&mut net);
+        net.say(0, conn, Message::Join(Join { root, ..joins(req) }));
+    }
+    let conn = net.login(0);
+    let mut list = |partial: bool| {
+        let (mut rows, mut after) = (Vec::new(), None);
+        loop {
+            net.say(0, conn, Message::List(List { req: 1, after, partial }));
+            let said = std::mem::take(&mut net.nodes[0].said);
+            let files =
+                said.into_iter().find_map(|(_, said)| if let Message::Files(it) = said { Some(it) } else { None });
+            let files = files.unwrap();
+            rows.extend(files.files.into_iter().map(|file| (file.holders, file.partial)));
+            after = files.next;
+            if after.is_none() {
+                rows.sort_unstable();
+                return rows;
+            }
+        }
+    };
+    assert_eq!(list(false), [(1, 0), (1, 0)]);
+    assert_eq!(list(true), [(0, 1), (1, 0), (1, 1)]);
 }
 
 #[test]

@@ -53,6 +53,7 @@ impl Entry {
             other: at.other,
             unreached: at.unreached,
             http: false,
+            member: None,
         };
         self.sources.into_iter().map(record).collect()
     }

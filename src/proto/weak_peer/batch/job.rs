@@ -166,7 +166,7 @@ impl Job {
         let micros = cx.now.since(since).as_micros().max(1);
         let rate = u64::try_from(u128::from(self.bytes - before) * 1_000_000 / micros).unwrap_or(u64::MAX);
         let (bytes, size, sources) = (self.bytes, self.size, Vec::new());
-        let progress = ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None };
+        let progress = ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None, swarm: None };
         cx.report(self.many.client, progress);
         cx.timers.set(Reason::Batch(self.id), cx.now + PROGRESS_INTERVAL);
     }

@@ -444,7 +444,11 @@ impl Set {
         self.rates.push_back(bytes);
         let rate = bytes.saturating_sub(since) * 1000 / (millis(PROGRESS_INTERVAL) * ticks).max(1);
         let (size, sources) = (self.bytes, self.reports());
-        report_of(&self.order, cx, ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None });
+        report_of(
+            &self.order,
+            cx,
+            ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None, swarm: None },
+        );
         cx.timers.set(Reason::Collection(self.order.id), cx.now + PROGRESS_INTERVAL);
     }
 
@@ -552,6 +556,7 @@ fn report(holder: &Holder, why: Option<String>) -> SourceReport {
         pieces: holder.files,
         bad: 0,
         rate: None,
+        partial: false,
         state,
         why,
     }

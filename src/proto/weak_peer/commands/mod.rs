@@ -145,7 +145,7 @@ impl Commands {
                 let failure = Failure::usage("only a running peer has a queue of downloads");
                 return cx.done(client, Outcome::failed(&failure));
             }
-            Command::List => Job::List { files: 0, after: None, at: None },
+            Command::List { partial } => Job::List { files: 0, after: None, at: None, partial },
             Command::Network { scope } => Job::Network { walk: Box::new(Walk::new()), scope },
             Command::User(_) => {
                 let failure = Failure::usage("only a super peer has accounts; use the control socket of one");

@@ -14,7 +14,8 @@ use crate::wire::message::{Info, ListedFile, Mode, SourceRecord};
 use crate::wire::{HostPort, Search};
 
 pub(super) fn hit(record: SourceRecord) -> ClientEvent {
-    let SourceRecord { path, size, root, collection, node, addr, other, unreached, http } = record;
+    let partial = record.is_partial();
+    let SourceRecord { path, size, root, collection, node, addr, other, unreached, http, .. } = record;
     ClientEvent::Hit {
         name: path.name().to_owned(),
         path: path.as_str().to_owned(),
@@ -26,13 +27,14 @@ pub(super) fn hit(record: SourceRecord) -> ClientEvent {
         node,
         unreached,
         http,
+        partial,
     }
 }
 
 pub(super) fn file(listed: ListedFile) -> ClientEvent {
-    let ListedFile { path, size, root, collection, holders } = listed;
+    let ListedFile { path, size, root, collection, holders, partial } = listed;
     let (name, path) = (path.name().to_owned(), path.as_str().to_owned());
-    ClientEvent::File { name, path, size, root, collection, holders }
+    ClientEvent::File { name, path, size, root, collection, holders, partial }
 }
 
 /// A status, with the answer of the super peer if there is one. The peer adds what it knows itself.

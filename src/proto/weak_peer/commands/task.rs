@@ -37,6 +37,8 @@ pub(super) enum Job {
         after: Option<u64>,
         /// The super peer, from the first page on.
         at: Option<SessionId>,
+        /// Peers with a part are counted too.
+        partial: bool,
     },
     /// The list of the network, page by page.
     Network {
@@ -84,7 +86,9 @@ impl Job {
             Job::Get { want, .. } => want.search(),
             Job::Sources { root, .. } => search(QueryKind::Root, root.to_string()),
             Job::Network { walk, .. } => walk.search(),
-            Job::List { after, .. } => return Message::List(List { req, after: *after }),
+            Job::List { after, partial, .. } => {
+                return Message::List(List { req, after: *after, partial: *partial });
+            }
             Job::Status => return Message::Status(Status { req }),
         };
         let Scope { ttl, budget, policy } = self.scope().unwrap_or_default();
@@ -175,5 +179,5 @@ impl Task {
 }
 
 fn search(kind: QueryKind, pattern: String) -> Search {
-    Search { pattern, kind, min: None, max: None, limit: None, within: None }
+    Search { pattern, kind, min: None, max: None, limit: None, within: None, partial: false }
 }

@@ -50,7 +50,7 @@ impl Walk {
     /// The query for the current page.
     pub(super) fn search(&self) -> Search {
         let pattern = self.pages.range().to_string();
-        Search { pattern, kind: QueryKind::Range, min: None, max: None, limit: None, within: None }
+        Search { pattern, kind: QueryKind::Range, min: None, max: None, limit: None, within: None, partial: false }
     }
 
     /// Takes hits of the current page; ignores others.
@@ -125,6 +125,7 @@ mod tests {
             other: None,
             unreached: false,
             http: false,
+            member: None,
         }
     }
 

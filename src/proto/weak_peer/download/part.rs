@@ -43,7 +43,7 @@ impl Transfer {
                 (self.size, self.resumed) = (size, size);
                 self.end(cx, None, Some(path));
             }
-            Ok(PartState::Open { path, size, manifest, verified }) => {
+            Ok(PartState::Open { path, size, manifest, verified, proves }) => {
                 // The list of a collection is not what the user gets.
                 let is_list = matches!(self.order.destination, Destination::Collection(_));
                 self.path = path.to_str().filter(|_| !is_list).map(str::to_owned);
@@ -56,7 +56,7 @@ impl Transfer {
                     cx.disk(DiskWork::PreparePart { download: self.order.id, size: 0, cvs: Vec::new(), edge: None });
                 } else if let Some(size) = size {
                     self.resume(size, manifest, &verified);
-                    self.offer_resumed(cx, &verified);
+                    self.offer_resumed(cx, &verified, proves);
                 }
                 self.open(cx);
             }
@@ -168,6 +168,7 @@ impl Transfer {
         self.phase = Phase::Over;
         cx.timers.stop(Reason::Download(self.order.id));
         cx.timers.stop(Reason::Swarm(self.order.id));
+        let swarm = self.swarm_report(cx);
         self.end_swarm(cx, is_published);
         let base = failure.as_ref().map_or(Outcome { ok: true, ..Outcome::default() }, Outcome::failed);
         self.outcome = Some(Outcome {
@@ -177,6 +178,7 @@ impl Transfer {
             resumed: Some(self.resumed),
             elapsed_ms: Some(millis(cx.now.since(self.order.asked_at))),
             sources: Some(self.reports()),
+            swarm,
             ..base
         });
     }

@@ -176,6 +176,7 @@ impl Source {
             pieces: *pieces,
             bad: *bad,
             rate: *rate,
+            partial: self.followed.as_ref().is_some_and(|followed| followed.heard && !followed.pieces.is_full()),
             state: *state,
             why: why.clone(),
         }

@@ -69,13 +69,16 @@ impl Transfer {
     }
 
     /// Others may ask for the pieces of an earlier run, which the disk has hashed again.
-    pub(super) fn offer_resumed(&mut self, cx: &mut Context, verified: &[u32]) {
+    pub(super) fn offer_resumed(&mut self, cx: &mut Context, verified: &[u32], proves: bool) {
         let (root, download) = (self.order.root, self.order.id);
         for &piece in verified.iter().filter(|piece| self.picker.has(**piece)) {
             cx.holdings.add(root, download, (piece, None));
             if piece + 1 == self.pieces() {
                 cx.holdings.prove(root, download);
             }
+        }
+        if proves && self.is_proven {
+            cx.holdings.prove(root, download);
         }
     }
 

@@ -9,7 +9,7 @@ use super::order::Order;
 use super::picker::Picker;
 use super::source::Source;
 use crate::config::{PROGRESS_INTERVAL, SOURCE_RATE_MIN, STALL_AFTER};
-use crate::proto::event::{ClientEvent, Outcome, SourceReport, SourceState};
+use crate::proto::event::{ClientEvent, Outcome, SourceReport, SourceState, SwarmReport};
 use crate::proto::weak_peer::context::{Context, SourceIndex};
 use crate::time::Time;
 use crate::wire::ids::Cv;
@@ -194,6 +194,14 @@ impl Transfer {
         let (bytes, size, sources) = (self.bytes, self.size, self.reports());
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
         let gives_up_ms = self.gives_up_in(cx.now).map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        self.report(cx, ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms });
+        let swarm = self.swarm_report(cx);
+        self.report(cx, ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms, swarm });
+    }
+
+    /// Its swarm, if it has one or others were served.
+    pub(super) fn swarm_report(&self, cx: &Context) -> Option<SwarmReport> {
+        let (sent, up) = cx.holdings.sent(cx.now, self.order.root, self.order.id);
+        let (members, complete, received) = (self.swarm.members, self.swarm.full, self.received);
+        (members > 1 || sent > 0).then_some(SwarmReport { members, complete, sent, up, received })
     }
 }

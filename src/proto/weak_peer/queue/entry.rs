@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::proto::ClientId;
 use crate::proto::command::Get;
-use crate::proto::event::{DownloadReport, DownloadState, SourceReport};
+use crate::proto::event::{DownloadReport, DownloadState, SourceReport, SwarmReport};
 use crate::proto::weak_peer::context::millis;
 use crate::time::Time;
 use crate::wire::Root;
@@ -76,6 +76,7 @@ pub(super) struct Entry {
     pub(super) rate: u64,
     /// The sources of its last run.
     pub(super) sources: Vec<SourceReport>,
+    pub(super) swarm: Option<SwarmReport>,
 }
 
 impl Entry {
@@ -83,7 +84,7 @@ impl Entry {
         let known = Known::default();
         let watchers = Vec::new();
         let (stays, placed, many, sources) = (false, false, false, Vec::new());
-        Entry { get, known, state, watchers, stays, placed, many, tries: 0, bytes: 0, rate: 0, sources }
+        Entry { get, known, state, watchers, stays, placed, many, tries: 0, bytes: 0, rate: 0, sources, swarm: None }
     }
 
     /// The command for its next run: once its content and its destination are known, for just
@@ -138,6 +139,7 @@ impl Entry {
             error: why.map(|why| why.error.clone()),
             exit: why.map(|why| why.exit),
             sources: self.sources.clone(),
+            swarm: self.swarm.filter(|_| state == DownloadState::Running),
         }
     }
 }

@@ -173,7 +173,7 @@ impl Queue {
             | Command::Aim { .. }
             | Command::Uri { .. }
             | Command::Query { .. }
-            | Command::List
+            | Command::List { .. }
             | Command::Network { .. }
             | Command::User(_)
             | Command::Status => {
@@ -353,7 +353,7 @@ impl Queue {
         entry.rate = 0;
         entry.placed = entry.known.path.is_some();
         entry.many = false;
-        entry.sources = Vec::new();
+        (entry.sources, entry.swarm) = (Vec::new(), None);
         self.runs.insert(run, *id);
         Some(Step::Start(run, entry.command()))
     }
@@ -376,9 +376,10 @@ impl Queue {
                 (entry.many, entry.known.size) = (true, Some(*size));
                 cx.event(Event::Download(entry.report(id, cx.now)));
             }
-            ClientEvent::Progress { bytes, size, rate, sources, .. } => {
+            ClientEvent::Progress { bytes, size, rate, sources, swarm, .. } => {
                 (entry.bytes, entry.rate, entry.known.size) = (*bytes, *rate, Some(*size));
                 entry.sources.clone_from(sources);
+                entry.swarm = *swarm;
             }
             ClientEvent::Done(outcome) => {
                 let outcome = outcome.clone();

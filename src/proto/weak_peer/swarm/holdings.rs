@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pieces::Pieces;
+use crate::config::RATE_WINDOW;
 use crate::proto::DownloadId;
+use crate::proto::meter::Meter;
+use crate::time::Time;
 use crate::wire::{NodeId, Root};
 
 /// One content that is being downloaded, or was a moment ago.
@@ -14,6 +17,9 @@ pub(in crate::proto::weak_peer) struct Holding {
     pub(in crate::proto::weak_peer) pieces: Pieces,
     /// The disk serves the manifest with its proof.
     pub(in crate::proto::weak_peer) manifest: bool,
+    /// Bytes that were sent to others.
+    sent: u64,
+    up: Meter,
     /// Pieces that were written in this turn, and the node that sent each.
     news: Vec<(u32, Option<NodeId>)>,
 }
@@ -52,8 +58,23 @@ impl Holdings {
 
     /// A download begins. Of two downloads of one content, the first one serves.
     pub(in crate::proto::weak_peer) fn begin(&mut self, root: Root, download: DownloadId) {
-        let empty = Holding { download, pieces: Pieces::default(), manifest: false, news: Vec::new() };
+        let (pieces, up) = (Pieces::default(), Meter::new(RATE_WINDOW));
+        let empty = Holding { download, pieces, manifest: false, sent: 0, up, news: Vec::new() };
         self.by_root.entry(root).or_insert(empty);
+    }
+
+    /// Bytes of a content are sent.
+    pub(in crate::proto::weak_peer) fn note_sent(&mut self, now: Time, root: Root, bytes: u32) {
+        if let Some(holding) = self.by_root.get_mut(&root) {
+            holding.sent += u64::from(bytes);
+            holding.up.add(now, bytes.into());
+        }
+    }
+
+    /// Bytes of a content that were sent while this download has served it, and bytes per second.
+    pub(in crate::proto::weak_peer) fn sent(&self, now: Time, root: Root, download: DownloadId) -> (u64, u64) {
+        let holding = self.by_root.get(&root).filter(|holding| holding.download == download);
+        holding.map_or((0, 0), |holding| (holding.sent, holding.up.per_second(now)))
     }
 
     /// The disk can prove the size to others.

@@ -41,7 +41,7 @@ fn message(dice: &mut Dice, world: &World) -> Message {
         5 => Message::Done(Done { req, hits: 1, reached: 1, pruned: 0, complete: true, cut: Cut::NONE, ms: 1 }),
         6 => {
             let path = SharePath::new("a").unwrap();
-            let files = vec![ListedFile { path, size: 1, root, collection: false, holders: 1 }];
+            let files = vec![ListedFile { path, size: 1, root, collection: false, holders: 1, partial: 0 }];
             Message::Files(Files { req, files, next: (dice.below(2) == 0).then(|| dice.below(4)) })
         }
         7 => Message::Info(Info { req, ..Info::default() }),
@@ -66,11 +66,18 @@ fn message(dice: &mut Dice, world: &World) -> Message {
 fn command(dice: &mut Dice, world: &World) -> Command {
     let what = if dice.below(2) == 0 { world.content.root.to_string() } else { "file.bin".into() };
     match dice.below(5) {
-        0 => Command::List,
+        0 => Command::List { partial: false },
         1 => Command::Status,
         2 => {
-            let search =
-                Search { pattern: what, kind: QueryKind::Words, min: None, max: None, limit: None, within: None };
+            let search = Search {
+                pattern: what,
+                kind: QueryKind::Words,
+                min: None,
+                max: None,
+                limit: None,
+                within: None,
+                partial: false,
+            };
             Command::Query { search, scope: Scope::default() }
         }
         _ => {

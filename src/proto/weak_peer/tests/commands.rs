@@ -9,7 +9,8 @@ use crate::wire::{Message, QueryKind, Root, Search, SharePath};
 
 fn query(pattern: &str) -> Command {
     let kind = QueryKind::of(pattern);
-    let search = Search { pattern: pattern.into(), kind, min: None, max: None, limit: None, within: None };
+    let search =
+        Search { pattern: pattern.into(), kind, min: None, max: None, limit: None, within: None, partial: false };
     Command::Query { search, scope: Scope { budget: Some(1000), ..Scope::default() } }
 }
 
@@ -184,13 +185,13 @@ fn a_get_without_a_source_exits_3() {
 fn a_list_follows_its_pages() {
     let mut world = World::new(1, 3);
     world.run_until(|world| world.welcomed() == 1);
-    world.command(Command::List);
+    world.command(Command::List { partial: false });
     for page in 0..3_u64 {
         world.run_for(Duration::from_millis(5));
         let Some(Message::List(list)) = world.heard(0).last().copied_list() else { panic!("no LIST") };
         assert_eq!(list.after, (page > 0).then_some(page));
         let path = SharePath::new(&format!("d/{page}")).unwrap();
-        let file = ListedFile { path, size: 1, root: Root([1; 32]), collection: page == 1, holders: 2 };
+        let file = ListedFile { path, size: 1, root: Root([1; 32]), collection: page == 1, holders: 2, partial: 0 };
         let next = (page < 2).then_some(page + 1);
         world.super_says(0, Message::Files(Files { req: list.req, files: vec![file], next }));
     }

@@ -163,6 +163,7 @@ fn record(world: &World, size: u64, addr: HostPort) -> SourceRecord {
         other: None,
         unreached: false,
         http: false,
+        member: None,
     }
 }
 

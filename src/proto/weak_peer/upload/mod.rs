@@ -608,6 +608,9 @@ fn send_ready(
                 sending += 1;
                 chunks += 1;
                 *bytes_sent += u64::from(length);
+                if let Some(root) = upload.root {
+                    cx.holdings.note_sent(cx.now, root, length);
+                }
                 at += 1;
                 continue;
             }

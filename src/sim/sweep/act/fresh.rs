@@ -63,5 +63,13 @@ impl Run {
 }
 
 fn word_search(word: &str) -> Search {
-    Search { pattern: word.to_owned(), kind: QueryKind::Words, min: None, max: None, limit: None, within: None }
+    Search {
+        pattern: word.to_owned(),
+        kind: QueryKind::Words,
+        min: None,
+        max: None,
+        limit: None,
+        within: None,
+        partial: false,
+    }
 }

@@ -83,9 +83,10 @@ impl Wave {
                     other,
                     unreached,
                     http,
+                    member,
                     ..
                 } = hit;
-                let record = SourceRecord { path, size, root, collection, node, addr, other, unreached, http };
+                let record = SourceRecord { path, size, root, collection, node, addr, other, unreached, http, member };
                 self.instances[i].take_hit(record, room, cx);
                 if complete {
                     self.close_ask(i, a, Cut::NONE);

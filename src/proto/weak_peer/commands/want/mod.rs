@@ -174,7 +174,7 @@ impl Want {
             Stage::Near => (QueryKind::Words, start_of(name_of(folder_of(what)))),
         };
         let within = self.pages.as_ref().map(|pages| pages.range().to_string());
-        Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within }
+        Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within, partial: false }
     }
 
     pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {

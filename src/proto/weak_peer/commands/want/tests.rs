@@ -15,6 +15,7 @@ fn hit(path: &str, root: u8, port: u16) -> SourceRecord {
         unreached: false,
         http: false,
         addr,
+        member: None,
     }
 }
 

@@ -26,7 +26,10 @@ impl World {
                     let to = self.content.bytes.len().min(from + PIECE_BYTES as usize);
                     self.written.insert(*piece, self.content.bytes[from..to].to_vec());
                 }
-                DiskDone::PartOpened { download, result: Ok(PartState::Open { path, size, manifest, verified }) }
+                DiskDone::PartOpened {
+                    download,
+                    result: Ok(PartState::Open { path, size, manifest, verified, proves: false }),
+                }
             }
             DiskWork::WritePiece { download, piece, payload, md5: _ } => {
                 let bytes = self.payloads.remove(&payload).expect("a payload is used up once");

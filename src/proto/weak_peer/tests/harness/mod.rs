@@ -174,6 +174,7 @@ impl World {
             other: None,
             unreached: false,
             http: false,
+            member: None,
         }
     }
 

@@ -1,0 +1,42 @@
+//! When a swarm asks other super peers for their members, and what has come for the queries that
+//! run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::time::Time;
+use crate::wire::message::SourceRecord;
+
+/// When the other super peers are asked for the members of one swarm.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Asking {
+    /// They were not asked yet.
+    #[default]
+    No,
+    /// At this time; the next time comes this much later.
+    Due(Time, Duration),
+    /// The query of this number runs.
+    Runs(u32, Duration),
+    /// Nobody could use an answer. Not sooner than this.
+    Rests(Time, Duration),
+}
+
+/// A query that runs.
+#[derive(Debug)]
+pub(super) struct Ask {
+    /// None if the swarm is gone.
+    pub(super) swarm: Option<u32>,
+    pub(super) found: Vec<SourceRecord>,
+}
+
+/// The queries of all swarms.
+#[derive(Debug, Default)]
+pub(super) struct Across {
+    /// Swarms that are to ask.
+    pub(super) due: BTreeSet<(Time, u32)>,
+    /// By number.
+    pub(super) running: BTreeMap<u32, Ask>,
+    pub(super) last_number: u32,
+    /// When the last one began.
+    pub(super) asked_at: Option<Time>,
+}
