@@ -51,10 +51,12 @@ pub(crate) fn settings(
 fn add_layer(info: &CommandInfoWithArgs, settings: &mut Vec<Setting>, mut below: Vec<Setting>) {
     // Of a daemon, --super and --control are unrelated.
     let groups = if DAEMONS.contains(&info.name) { &[LEVEL][..] } else { &[LEVEL, ASKED] };
-    let excludes = |above: &str, flag: &str| {
-        above == flag || groups.iter().any(|group| group.contains(&above) && group.contains(&flag))
+    // A switch that is off sets nothing for its group.
+    let excludes = |Setting { flag: above, value, .. }: &Setting, flag: &str| {
+        let together = value != "false" && groups.iter().any(|group| group.contains(above) && group.contains(&flag));
+        *above == flag || together
     };
-    below.retain(|one| !settings.iter().any(|setting| excludes(setting.flag, one.flag)));
+    below.retain(|one| !settings.iter().any(|setting| excludes(setting, one.flag)));
     settings.append(&mut below);
 }
 

@@ -370,9 +370,11 @@ impl<'a, R: Role> Driver<'a, R> {
         if self.host.on_signal(signal) {
             return;
         }
-        if signal == SIGHUP && hangup_reloads() && self.host.reloads() && self.ending.is_none() {
-            // The log has the result.
-            let _ = self.reload();
+        if signal == SIGHUP && hangup_reloads() && self.host.reloads() {
+            if self.ending.is_none() {
+                // The log has the result.
+                let _ = self.reload();
+            }
             return;
         }
         let again = self.signal.swap(signal, Ordering::Relaxed) != 0;
