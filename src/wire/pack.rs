@@ -128,9 +128,17 @@ fn length(n: usize) -> u32 {
     u32::try_from(n).expect("lists and texts are capped far below")
 }
 
+#[inline]
 fn number(out: &mut Vec<u8>, n: u64) {
+    match u8::try_from(n) {
+        Ok(small @ ..0x80) => out.push(small),
+        Ok(_) | Err(_) => long_number(out, n),
+    }
+}
+
+fn long_number(out: &mut Vec<u8>, n: u64) {
     if let Ok(byte) = u8::try_from(n) {
-        if byte < 0x80 { out.push(byte) } else { out.extend_from_slice(&[0xcc, byte]) }
+        out.extend_from_slice(&[0xcc, byte]);
     } else if let Ok(two) = u16::try_from(n) {
         let [high, low] = two.to_be_bytes();
         out.extend_from_slice(&[0xcd, high, low]);
@@ -189,8 +197,7 @@ fn host_port(out: &mut Vec<u8>, addr: &HostPort) {
     }
     // The colon is there.
     let tail = &tail[first - 1..];
-    // Only an IPv6 address has colons, the first one after at most four digits.
-    if host.iter().take(5).any(|byte| *byte == b':') {
+    if host.contains(&b':') {
         text(out, host.len() + tail.len() + 2);
         out.push(b'[');
         out.extend_from_slice(host);

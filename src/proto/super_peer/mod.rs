@@ -37,7 +37,7 @@ use crate::config::{INFO_LINKS_MAX, PAGE_BYTES};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::trust::PublicKey;
-use crate::wire::message::{Ack, Files, Info, LinkRow, LinkState, List};
+use crate::wire::message::{Ack, Files, Info, LinkRow, LinkState, List, Query};
 use crate::wire::{LinkMessage, Message};
 use accounts::Effect;
 pub use accounts::LoginConfig;
@@ -194,6 +194,10 @@ impl SuperPeer {
         if self.reach.owns(conn) {
             return self.reach.on_message(conn, &message, &mut self.cx);
         }
+        // Most messages are queries: they are moved nowhere before their search begins.
+        if let Message::Query(query) = message {
+            return self.on_query(conn, query);
+        }
         let request = self.sessions.on_message(conn, message, &mut self.cx);
         if let Some(served) = self.sessions.take_served() {
             self.reach.on_served(served, &mut self.cx);
@@ -203,17 +207,6 @@ impl SuperPeer {
         }
         match request {
             Request::None => {}
-            Request::Query(query) => {
-                let req = query.req;
-                if self.cx.config.reports_queries {
-                    self.cx.report(Event::Asked { session: conn, req, search: query.find.clone() });
-                }
-                let asker = (conn, self.sessions.reached_at(conn));
-                let members = Members { swarms: &self.swarms, sessions: &self.sessions };
-                if let Some(key) = self.flood.begin(asker, query, members, &self.neighbors, &mut self.cx) {
-                    self.sessions.query_began(conn, req, key);
-                }
-            }
             Request::Join(join) => self.swarms.on_join(conn, &join, &self.sessions, &mut self.cx),
             Request::List(List { req, after, partial }) => {
                 let SuperPeer { cx, sessions, swarms, .. } = self;
@@ -232,6 +225,21 @@ impl SuperPeer {
                 let info = Info { req, agent, counts: self.counts(), links };
                 self.cx.send(conn, Message::Info(info));
             }
+        }
+    }
+
+    fn on_query(&mut self, conn: ConnId, query: Query) {
+        let req = query.req;
+        if !self.sessions.on_query(conn, req, &mut self.cx) {
+            return;
+        }
+        if self.cx.config.reports_queries {
+            self.cx.report(Event::Asked { session: conn, req, search: query.find.clone() });
+        }
+        let asker = (conn, self.sessions.reached_at(conn));
+        let members = Members { swarms: &self.swarms, sessions: &self.sessions };
+        if let Some(key) = self.flood.begin(asker, query, members, &self.neighbors, &mut self.cx) {
+            self.sessions.query_began(conn, req, key);
         }
     }
 

@@ -1,10 +1,10 @@
 //! The super peer's side of its sessions: what each weak peer has sent so far, and what it may send
 //! next.
 //!
-//! It owns the table of sessions and each one's place in the index. It never runs a search: a QUERY
-//! is returned to the dispatcher, and the flood sends the answers itself. An idle session costs
-//! only its entry in the table. Silent sessions are found by one sweep over the table, so no
-//! session has its own timer.
+//! It owns the table of sessions and each one's place in the index. It never runs a search: it
+//! decides whether that of a QUERY may begin, and the flood sends the answers itself. An idle
+//! session costs only its entry in the table. Silent sessions are found by one sweep over the
+//! table, so no session has its own timer.
 
 mod requests;
 mod storm;
@@ -40,8 +40,8 @@ const SILENT_PINGS: u32 = 3;
 const SWEEP_GAP: Duration = Duration::from_secs(1);
 
 /// - getters: `len`, `is_open`;
-/// - `handle_*`: `on_accepted`, `on_message`, `on_malformed`, `on_crowded`, `on_closed`,
-///   `on_login_deadline`, `on_silence`, `on_expiry`, `on_revoked`, `on_saved`;
+/// - `handle_*`: `on_accepted`, `on_message`, `on_query`, `on_malformed`, `on_crowded`,
+///   `on_closed`, `on_login_deadline`, `on_silence`, `on_expiry`, `on_revoked`, `on_saved`;
 /// - mutators: `query_began`, `query_ended`, `close_all`;
 /// - `poll_*`: `next_abandoned`, `take_ack`, `has_work`, `run`; the handlers push outputs.
 impl Sessions {
@@ -113,7 +113,7 @@ impl Sessions {
         cx.timers.set_earlier(Reason::Silence, cx.now + silence(&cx.config));
     }
 
-    /// A message arrived.
+    /// A message arrived that is no QUERY.
     pub(super) fn on_message(&mut self, conn: ConnId, message: Message, cx: &mut Context) -> Request {
         let Some(session) = self.session_mut(conn) else {
             cx.count(Count::StaleConnection);

@@ -1,7 +1,7 @@
 //! What a session may send in which state, and what each message does.
 //!
-//! It runs no search and reads no state but its session's: a QUERY and a STATUS are returned to the
-//! dispatcher.
+//! It runs no search and reads no state but its session's: of a QUERY it decides whether the search
+//! may begin, and a STATUS is returned to the dispatcher.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::index::{Index, Serves};
 use crate::proto::{ConnId, Event, Output};
 use crate::wire::message::{
-    ErrorCode, FEATURE_REACH, Hello, List, Login, Query, Register, Revoked, Update, Welcome, sent_by_sources,
+    ErrorCode, FEATURE_REACH, Hello, List, Login, Register, Revoked, Update, Welcome, sent_by_sources,
     sent_by_super_peers, sent_to_sources, sent_to_super_peers,
 };
 use crate::wire::swarm::{FEATURE_SWARM, Join};
@@ -24,8 +24,6 @@ use crate::wire::{FileRecord, HostPort, Message};
 pub(crate) enum Request {
     /// None: the message is dealt with.
     None,
-    /// A search.
-    Query(Query),
     /// A CANCEL of this query. It is not put off, because its number may be used again at once.
     Cancel(Abandoned),
     /// The session wants or has a content, and asks who else does.
@@ -79,7 +77,6 @@ impl Sessions {
             }
             (_, Message::List(list)) => return Ok(Request::List(list)),
             (_, Message::Ping(ping)) => cx.send(conn, Message::Pong(ping)),
-            (_, Message::Query(query)) => return Ok(self.on_query(conn, query, cx)),
             (_, Message::Join(join)) => return Ok(Request::Join(join)),
             (_, Message::Leave(leave)) => return Ok(Request::Leave { req: leave.req }),
             (_, Message::Status(status)) => return Ok(Request::Status { req: status.req }),
@@ -255,10 +252,23 @@ impl Sessions {
         Ok(())
     }
 
-    fn on_query(&mut self, conn: ConnId, query: Query, cx: &mut Context) -> Request {
-        let session = self.session(conn).expect("the session is open");
+    /// A QUERY with this number came. Returns whether its search may begin.
+    pub(crate) fn on_query(&mut self, conn: ConnId, req: u32, cx: &mut Context) -> bool {
+        let Some(session) = self.session_mut(conn) else {
+            cx.count(Count::StaleConnection);
+            return false;
+        };
+        session.heard = cx.now;
+        match session.state {
+            State::Closing => return false,
+            State::Hello | State::Login => {
+                self.close(conn, Fault::order("QUERY"), cx);
+                return false;
+            }
+            State::Open | State::Registering => session.note_active(cx.now),
+        }
         let running = session.queries.as_ref().map_or(&[][..], |queries| queries.as_slice());
-        let (code, why) = if running.iter().any(|(req, _)| *req == query.req) {
+        let (code, why) = if running.iter().any(|(other, _)| *other == req) {
             (ErrorCode::BAD_REQUEST, "a query of this number is running".to_owned())
         } else if running.len() >= SESSION_QUERIES_MAX {
             (ErrorCode::LIMIT, format!("{SESSION_QUERIES_MAX} queries are running; wait for one to end"))
@@ -269,11 +279,11 @@ impl Sessions {
             cx.count(Count::AccountQueries);
             (ErrorCode::LIMIT, why)
         } else {
-            return Request::Query(query);
+            return true;
         };
         cx.count(Count::QueriesRefused);
-        refuse(conn, code, why, Some(query.req), cx);
-        Request::None
+        refuse(conn, code, why, Some(req), cx);
+        false
     }
 }
 
