@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::proto::command::Get;
     use crate::proto::event::Outcome;
-    use crate::proto::{Scope, Verify};
+    use crate::proto::{PieceOrder, Scope, Verify};
 
     fn at(seconds: u64, millis: u64) -> String {
         rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(millis))
@@ -159,6 +159,7 @@ mod tests {
             out: Some("/tmp/x".into()),
             verify: Verify::Md5,
             timeout: Some(1500),
+            order: PieceOrder::Sequential,
             scope: Scope { ttl: None, budget: Some(9), policy: Some(crate::wire::Policy::Tree) },
         };
         for command in [
@@ -168,6 +169,7 @@ mod tests {
             Command::List { partial: true },
             Command::Network { scope: Scope { ttl: Some(2), ..Scope::default() } },
             Command::Status,
+            Command::Limit { upload: Some(1 << 20), download: None },
         ] {
             assert_eq!(parse_command(&command_line(&command)), Ok(command));
         }

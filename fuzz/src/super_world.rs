@@ -339,6 +339,7 @@ impl SuperWorld {
             | Output::DropPayload { .. }
             | Output::DropChunk { .. }
             | Output::SaveAccounts { .. }
+            | Output::Limit(_)
             | Output::Disk(_) => {
                 panic!("a super peer does no such thing: {output:?}")
             }

@@ -633,7 +633,7 @@ impl WeakWorld {
             Output::DropPayload { payload } => {
                 assert!(self.payloads.remove(&payload).is_some(), "a payload is used up once");
             }
-            Output::DropChunk { .. } => {}
+            Output::DropChunk { .. } | Output::Limit(_) => {}
             Output::SaveAccounts { .. } => panic!("a weak peer keeps no accounts"),
             Output::Disk(work) => self.ordered(work),
             Output::Event(event) => {

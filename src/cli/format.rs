@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::columns::{columns, cut, cut_middle};
 use super::table::{Cells, fitted};
 use super::units::{Size, Span};
-use crate::proto::ClientEvent;
 use crate::proto::event::{DownloadReport, DownloadState, ItemReport, Outcome, SourceReport, SourceState, SwarmReport};
+use crate::proto::{ClientEvent, RateLimits};
 use crate::wire::name::printable;
 use crate::wire::{Cut, Root};
 
@@ -275,6 +275,12 @@ pub(crate) fn percent(bytes: u64, size: u64) -> u64 {
 /// `1 hit`, `2 hits`.
 pub(crate) fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The limits of a peer, in one line.
+pub(crate) fn limits(limits: RateLimits) -> String {
+    let rate = |rate: u64| if rate == 0 { "without a limit".to_owned() } else { format!("at most {}/s", Size(rate)) };
+    format!("sends {}, receives {}", rate(limits.upload), rate(limits.download))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::args::Get;
-use super::oneshot::{self, Target};
+use super::oneshot::{self, Target, Transfers};
 use super::present::{Kind, Presenter};
 use super::sink::Sink;
 use super::{paths, settings, uri};
@@ -59,10 +59,12 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     presenter.set_sink(sink);
     let verify = args.verify.unwrap_or_default();
     let timeout = args.timeout.map(settings::timeout_ms);
-    let get = command::Get { name, also, from: args.from, out, verify, timeout, scope, ..command::Get::of(what) };
+    let (from, order_of) = (args.from, args.order.unwrap_or_default());
+    let get = command::Get { name, also, from, out, verify, timeout, order: order_of, scope, ..command::Get::of(what) };
     let linger = args.linger.map_or(LINGER, |Span(linger)| linger);
     let swarms = SwarmConfig { linger, zone: args.zone, ..SwarmConfig::default() };
-    oneshot::run_in_swarms(target, order(get), swarms, &mut presenter)
+    let limits = settings::limits(args.upload_limit, args.download_limit);
+    oneshot::run_with(target, order(get), Transfers { swarms, limits }, &mut presenter)
 }
 
 fn checked(what: String) -> Result<String, Failure> {

@@ -110,6 +110,7 @@ fn run(Run { command, name, settings, json }: Run) -> u8 {
         Command::Cancel(args) => queue::cancel(&args),
         Command::Pause(args) => queue::pause(&args),
         Command::Resume(args) => queue::resume(&args),
+        Command::Limit(args) => queue::limit(&args),
         Command::List(args) => list::run(args),
         Command::Status(args) => status::run(args),
         Command::Hash(args) => hash::run(&args),

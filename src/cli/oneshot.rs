@@ -22,7 +22,7 @@ use crate::error::{Exit, Failure};
 use crate::net::ending_signals;
 use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
 use crate::proto::weak_peer::{Offer, SwarmConfig, WeakPeer, WeakPeerConfig};
-use crate::proto::{ClientEvent, ClientId, Command, Event, Scope};
+use crate::proto::{ClientEvent, ClientId, Command, Event, RateLimits, Scope};
 use crate::trust::Pin;
 
 /// Longest silence of the peer at a control socket, beyond the time that the command may take.
@@ -116,19 +116,26 @@ pub(crate) fn scope(SearchOptions { ttl, budget, policy }: SearchOptions) -> Res
 
 /// Runs the command and prints its events; returns the exit code.
 pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -> Result<u8, Failure> {
-    run_in_swarms(target, command, SwarmConfig::default(), presenter)
+    run_with(target, command, Transfers::default(), presenter)
 }
 
-/// The same; a short-lived peer takes part in swarms in this way.
-pub(crate) fn run_in_swarms(
+/// How a short-lived peer receives and sends pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Transfers {
+    pub(crate) swarms: SwarmConfig,
+    pub(crate) limits: RateLimits,
+}
+
+/// The same; a short-lived peer does it in this way.
+pub(crate) fn run_with(
     target: Target,
     command: Command,
-    swarms: SwarmConfig,
+    transfers: Transfers,
     presenter: &mut Presenter,
 ) -> Result<u8, Failure> {
     let ended = match target {
         Target::Supers { part, connect_timeout, keys } => {
-            as_peer(part, connect_timeout, keys, command, swarms, presenter)
+            as_peer(part, connect_timeout, keys, command, transfers, presenter)
         }
         Target::Control { path, name, named } => over_control(&path, &name, named, &command, presenter),
     };
@@ -231,7 +238,7 @@ fn as_peer(
     connect_timeout: Duration,
     keys: Option<Keys>,
     command: Command,
-    swarms: SwarmConfig,
+    Transfers { swarms, limits }: Transfers,
     presenter: &mut Presenter,
 ) -> Result<u8, Failure> {
     let disk = match &command {
@@ -251,7 +258,8 @@ fn as_peer(
         | Command::Reload
         | Command::Cancel { .. }
         | Command::Pause { .. }
-        | Command::Resume { .. } => None,
+        | Command::Resume { .. }
+        | Command::Limit { .. } => None,
     };
     // Others fetch from it what it downloads.
     let listen = match &disk {
@@ -273,7 +281,8 @@ fn as_peer(
         download_timeout: DOWNLOAD_TIMEOUT,
         agent: settings::AGENT.into(),
     };
-    let role = WeakPeer::new(config, Box::new(Fetched::default())).with_swarms(swarms).as_one_shot();
+    let role = WeakPeer::new(config, Box::new(Fetched::default()));
+    let role = role.with_swarms(swarms).with_limits(limits).as_one_shot();
     let (handle, command) = (node.handle(), Some(command));
     let mut asker = Asker { handle, command, keys, presenter, lingers: false, failure: None };
     let ended = node.run(role, &mut asker);
@@ -417,7 +426,8 @@ fn patience(command: &Command) -> Option<Duration> {
         | Command::Reload
         | Command::Cancel { .. }
         | Command::Pause { .. }
-        | Command::Resume { .. } => Some(CONTROL_PATIENCE),
+        | Command::Resume { .. }
+        | Command::Limit { .. } => Some(CONTROL_PATIENCE),
         // Many pages may pass without an event, or many files be hashed.
         Command::Network { .. } | Command::Get(_) | Command::Queue(_) | Command::Fetch(_) | Command::Uri { .. } => None,
     }

@@ -102,8 +102,9 @@ pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
     let uploads = args.uploads.unwrap_or(TURNS);
     let swarms = SwarmConfig { uploads, zone: args.zone, ..SwarmConfig::default() };
     let queue = QueueConfig { parallel: args.parallel.unwrap_or(PARALLEL), kept: true, saved };
-    let role =
-        WeakPeer::with_sessions(config, sessions, Box::new(Fetched::default())).with_queue(queue).with_swarms(swarms);
+    let limits = settings::limits(args.upload_limit, args.download_limit);
+    let role = WeakPeer::with_sessions(config, sessions, Box::new(Fetched::default()));
+    let role = role.with_queue(queue).with_swarms(swarms).with_limits(limits);
     log::info!("listening on {bound}, for peers that want pieces (TCP)");
     if files {
         log::info!("the share is at http://{}/files/", dialable(bound));

@@ -253,6 +253,7 @@ impl Presenter {
                 output::block(&(lines.join("\n") + "\n"))?;
             }
             ClientEvent::User(_) => {}
+            ClientEvent::Limits(limits) => output::line(&format::limits(*limits))?,
             ClientEvent::Note { message } => self.progress.note(&printable(message)),
             ClientEvent::Done(outcome) => return self.end(outcome),
         }

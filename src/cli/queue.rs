@@ -1,13 +1,14 @@
 //! The queue of downloads: the file that a peer reads at its start, and the commands `downloads`,
-//! `cancel`, `pause` and `resume`.
+//! `cancel`, `pause`, `resume` and `limit`.
 
 use std::io;
 use std::path::Path;
 
-use super::args::{Cancel, Downloads, Pause, Resume};
+use super::args::{Cancel, Downloads, Limit, Pause, Resume};
 use super::oneshot::{self, Target};
 use super::paths;
 use super::present::{Kind, Presenter};
+use super::units::Rate;
 use crate::error::{Exit, Failure};
 use crate::proto::Command;
 use crate::proto::weak_peer::Saved;
@@ -39,6 +40,14 @@ pub(crate) fn pause(args: &Pause) -> Result<u8, Failure> {
 pub(crate) fn resume(args: &Resume) -> Result<u8, Failure> {
     let target = Target::new(args.asked())?;
     let command = Command::Resume { id: args.number };
+    oneshot::run(target, command, &mut Presenter::new(Kind::Order, args.json, args.quiet))
+}
+
+/// `sprat limit`.
+pub(crate) fn limit(args: &Limit) -> Result<u8, Failure> {
+    let target = Target::new(args.asked())?;
+    let rate = |limit: Option<Rate>| limit.map(|Rate(rate)| rate);
+    let command = Command::Limit { upload: rate(args.upload), download: rate(args.download) };
     oneshot::run(target, command, &mut Presenter::new(Kind::Order, args.json, args.quiet))
 }
 

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::columns::{columns, cut, cut_middle};
-use super::format::{count, download_word, percent, source_words, swarm_words};
+use super::format::{self, count, download_word, percent, source_words, swarm_words};
 use super::units::{Size, Span};
-use crate::proto::ClientEvent;
 use crate::proto::event::{
     DownloadReport, DownloadState, PeerStatus, SourceReport, SourceState, SuperState, SuperStatus, UploadReport,
 };
+use crate::proto::{ClientEvent, RateLimits};
 use crate::wire::HostPort;
 use crate::wire::message::{LinkRow, LinkState, Mode};
 use crate::wire::name::printable;
@@ -48,6 +48,7 @@ pub(crate) fn screen(event: &ClientEvent) -> Vec<String> {
                 lines.labeled("", &format!("its neighbor {} {}", printable(&link.name), link_words(link)));
             });
             lines.share(peer);
+            lines.limits(status.limits);
             lines.downloads(&status.downloads);
             lines.uploads(&status.uploads);
         }
@@ -154,6 +155,12 @@ impl Lines {
             .collect();
         if !left_out.is_empty() {
             self.labeled("", &format!("not shared: {}", left_out.join(", ")));
+        }
+    }
+
+    fn limits(&mut self, limits: RateLimits) {
+        if limits != RateLimits::default() {
+            self.labeled("limits", &format::limits(limits));
         }
     }
 
@@ -387,6 +394,7 @@ mod tests {
             agent: "sprat/0.1.0".into(),
             uptime_ms: 270_000_000,
             addresses: vec!["192.0.2.7:4778".parse().unwrap()],
+            limits: RateLimits { upload: 1 << 20, download: 0 },
             supers: vec![row(up.clone(), SuperState::Up, None), row(spare, SuperState::Waiting, Some("refused"))],
             downloads: vec![
                 download(
@@ -445,6 +453,7 @@ super peer   192.0.2.1:4777 up for 2 h 3 min; 2 of its 3 neighbors up
 share        1234 files, 5.0 GiB
              12 files not hashed yet: 25 % hashed, 1.0 GiB of 4.0 GiB
              not shared: 3 hidden, 1 symbolic links
+limits       sends at most 1.0 MiB/s, receives without a limit
 downloads    1 running, 1 waiting, 1 queued
   12  running   45 %   100.0 MiB     3.0 MiB/s  blue train.flac
       192.0.2.6:4778 stalled, 1.0 MiB, 4.8 KiB/s: sends less than 16 KiB/s

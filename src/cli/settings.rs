@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
-use super::units::Span;
+use super::units::{Rate, Span};
 use crate::config::{CONNECT_TIMEOUT, PING_INTERVAL, QUERY_BUDGET_MAX, SESSION_SILENCE_MAX};
 use crate::error::{Exit, Failure};
+use crate::proto::RateLimits;
 use crate::trust::Pin;
 use crate::wire::HostPort;
 
@@ -155,6 +156,12 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
         IpAddr::V6(_) => addr,
     }
+}
+
+/// The limits that the options name; none without an option.
+pub(crate) fn limits(upload: Option<Rate>, download: Option<Rate>) -> RateLimits {
+    let rate = |limit: Option<Rate>| limit.map_or(0, |Rate(rate)| rate);
+    RateLimits { upload: rate(upload), download: rate(download) }
 }
 
 #[cfg(test)]

@@ -128,3 +128,13 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 const _: () = assert!(NO_SOURCE_MAX.as_secs() < DOWNLOAD_TIMEOUT.as_secs());
 const _: () = assert!(PARALLEL <= DOWNLOADS_MAX);
+
+/// With `--order sequential`: how far after the first missing piece others are asked for, in
+/// pieces; or in time at the present rate if that is more, so that many fast sources have enough to
+/// do.
+pub const SEQUENTIAL_PIECES: usize = 16;
+/// See [`SEQUENTIAL_PIECES`].
+pub const SEQUENTIAL_AHEAD: Duration = Duration::from_secs(2);
+/// In a swarm one of this many picks goes to another piece: if all fetched the same pieces, none
+/// would have something for the others.
+pub const SEQUENTIAL_OTHER_EVERY: u32 = 4;

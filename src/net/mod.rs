@@ -19,6 +19,9 @@
 //!   closed; requests of a connection that does not read its answers stay unread; datagrams that
 //!   the kernel does not accept are dropped.
 //!
+//! Limits on bytes per second hold for the bytes of files that are sent, and for those of chunks
+//! that are received: a connection without credit is not polled until it is its turn.
+//!
 //! Parts with their own state: `Connections` (table, run queue, budgets), `Acceptor`, `Dialer`,
 //! `ControlSocket`, `Datagrams`. What they share is the `Context`. A further listener is a struct
 //! like `Acceptor`. `Transport` is plain TCP or TLS. HTTP is a phase of a connection: on the
@@ -52,6 +55,7 @@ mod socket;
 mod table;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod tls;
 mod token;
 mod transport;

@@ -12,6 +12,7 @@ use super::reactor::Net;
 use super::table::Table;
 use crate::config::{CHUNK_BYTES_MAX, FRAME_BYTES_OPEN, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
 use crate::http::Refusal;
+use crate::proto::command::RateLimits;
 use crate::proto::envelope::Taken;
 use crate::proto::{CloseReason, ConnId, DialId, HashPlan, ResolveId, Verify};
 use crate::trust::PublicKey;
@@ -93,6 +94,19 @@ impl Net {
         let incoming = Incoming { req, plan, verify, length: length as usize, bytes: None, filled: 0 };
         conn.phase = Phase::Receiving(Box::new(incoming));
         self.conns.starve(id);
+    }
+
+    /// From now on no more than this is sent of files and received of chunks.
+    pub fn set_limits(&mut self, limits: RateLimits) {
+        self.conns.set_limits(limits, self.ctx.now);
+    }
+
+    /// From now on no more than this is sent of files to the connections of an account, of which
+    /// this is one; 0: no limit.
+    pub fn limit_account(&mut self, id: ConnId, account: u64, upload: u64) {
+        if live(&mut self.conns.table, id, &mut self.ctx).is_some() {
+            self.conns.limit_account(id, account, upload, self.ctx.now);
+        }
     }
 
     /// Takes back the buffer of one [`super::Arrival::Payload`], if it still exists.

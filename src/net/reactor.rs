@@ -221,7 +221,7 @@ impl Net {
     /// When [`Net::expire`] has something to do.
     #[must_use]
     pub fn timeout(&self) -> Option<Time> {
-        self.ctx.deadlines.next()
+        [self.ctx.deadlines.next(), self.conns.limits_due()].into_iter().flatten().min()
     }
 
     /// Whether work is left over from this turn, so that the poll must not wait.
@@ -314,7 +314,7 @@ impl Net {
         (self.ctx.now, self.ctx.unix) = (now, unix);
         self.resting = false;
         self.first = (self.first + 1) % KINDS;
-        self.conns.begin_turn();
+        self.conns.begin_turn(now);
         self.control.begin_turn();
         for acceptor in [&mut self.acceptor, &mut self.page].into_iter().flatten() {
             acceptor.begin_turn();
@@ -434,6 +434,9 @@ impl Net {
     /// Acts on deadlines that have passed: on as many as one turn has time for.
     pub fn expire(&mut self) {
         let Net { ctx, conns, dialer, .. } = self;
+        if conns.limits_due().is_some_and(|due| due <= ctx.now) {
+            conns.resume(ctx);
+        }
         for _ in 0..DEADLINES_PER_TURN {
             let Some((at, due)) = ctx.deadlines.pop_due(ctx.now) else { break };
             match due {

@@ -91,18 +91,18 @@ impl SendQueue {
         self.files.get_or_insert_default().push_back(extent);
     }
 
-    /// Writes frames, which the cap of the queue bounds, and up to `budget` bytes of files. A chunk
-    /// that the budget would cut waits for the next turn, unless it is the first. Calls `sent` with
-    /// each request whose file bytes are all written. Returns how it ended, and how many
-    /// bytes were written.
+    /// Writes frames, which the cap of the queue bounds, and up to `left` bytes of files, which it
+    /// takes from `left`. A chunk that this would cut waits for the next turn, unless it is the
+    /// first. Calls `sent` with each request whose file bytes are all written. Returns how it
+    /// ended, and how many bytes were written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
-        budget: usize,
+        left: &mut usize,
         buffers: &mut Buffers,
         mut sent: impl FnMut(u32),
     ) -> (Flushed, usize) {
-        let mut left = budget;
+        let budget = *left;
         let mut written = 0;
         let end = loop {
             if self.is_empty() {
@@ -117,15 +117,15 @@ impl SendQueue {
             let due = self.frames_due();
             let result = if due > 0 {
                 self.write_frames(transport, due, buffers).map(|count| (count, 0))
-            } else if left == 0 || left < budget && self.extent_left() > left {
+            } else if *left == 0 || *left < budget && self.extent_left() > *left {
                 break Flushed::Budget;
             } else {
-                self.write_file(transport, left, buffers, &mut sent).map(|count| (count, count))
+                self.write_file(transport, *left, buffers, &mut sent).map(|count| (count, count))
             };
             match result {
                 Ok((count, of_file)) => {
                     written += count;
-                    left = left.saturating_sub(of_file);
+                    *left = left.saturating_sub(of_file);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Flushed::Blocked,

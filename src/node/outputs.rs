@@ -12,7 +12,7 @@ use crate::control;
 use crate::disk::Job;
 use crate::memory;
 use crate::proto::disk::CollectionStep;
-use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Event, Input, Output, PayloadId, Role};
+use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Event, Input, Limit, Output, PayloadId, Role};
 use crate::trust::Accounts;
 use crate::wire::Message;
 
@@ -33,6 +33,10 @@ impl<R: Role> Driver<'_, R> {
                 Output::DropChunk { conn, req } => drop(self.chunks.prepared.remove(&(conn, req))),
                 Output::FrameCap { conn, bytes } => self.net.set_frame_cap(conn, bytes),
                 Output::Close { conn } => self.net.close(conn),
+                Output::Limit(Limit::All(limits)) => self.net.set_limits(limits),
+                Output::Limit(Limit::Account { conn, account, upload }) => {
+                    self.net.limit_account(conn, account, upload)
+                }
                 Output::Disk(work) => self.on_disk(work),
                 Output::SaveAccounts { accounts } => self.on_save_accounts(&accounts),
                 Output::Event(event) => self.on_event(*event),

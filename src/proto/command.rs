@@ -29,6 +29,23 @@ pub enum Verify {
     Md5,
 }
 
+/// In which order the pieces of a download are fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PieceOrder {
+    /// As it is fastest for all.
+    #[default]
+    Any,
+    /// From the beginning to the end, for those who read while it comes.
+    Sequential,
+}
+
+impl PieceOrder {
+    fn is_any(&self) -> bool {
+        *self == PieceOrder::Any
+    }
+}
+
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "lowercase")]
@@ -106,8 +123,27 @@ pub enum Command {
     /// Read the options of the daemon again: a `note` for each that changes, and for each that
     /// cannot change while it runs; then `done`. A driver takes it for itself.
     Reload,
+    /// Set the limits of a running peer, until it ends; those that are absent stay as they are: a
+    /// `limits` event with both, then `done`.
+    Limit {
+        /// On what it sends of files, in bytes per second; 0: no limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        upload: Option<u64>,
+        /// On what it receives of files, in bytes per second; 0: no limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        download: Option<u64>,
+    },
     /// At a super peer in login mode: show or change its accounts; `done` once a change is saved.
     User(UserCommand),
+}
+
+/// Limits on the bytes of files that pass, in bytes per second; 0: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimits {
+    /// On what is sent, to all together.
+    pub upload: u64,
+    /// On what is received, from all together.
+    pub download: u64,
 }
 
 /// A command of the operator of a super peer. Times are in seconds since 1970.
@@ -195,6 +231,9 @@ pub struct Get {
     /// ever. If absent, the setting of the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
+    /// In which order its pieces are fetched.
+    #[serde(default, skip_serializing_if = "PieceOrder::is_any")]
+    pub order: PieceOrder,
     /// How far the search goes.
     #[serde(flatten)]
     pub scope: Scope,
@@ -204,7 +243,7 @@ impl Get {
     /// A download with nothing but defaults.
     #[must_use]
     pub fn of(what: String) -> Get {
-        let (verify, scope) = (Verify::default(), Scope::default());
+        let (verify, order, scope) = (Verify::default(), PieceOrder::default(), Scope::default());
         Get {
             what,
             also: Vec::new(),
@@ -214,6 +253,7 @@ impl Get {
             out: None,
             verify,
             timeout: None,
+            order,
             scope,
         }
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ConnId;
-use super::command::ClientId;
+use super::command::{ClientId, RateLimits};
 use crate::error::Failure;
 use crate::trust::accounts::User;
 use crate::trust::{Credential, Pin, PublicKey};
@@ -331,6 +331,8 @@ pub enum ClientEvent {
         #[serde(default)]
         mode: Mode,
     },
+    /// The limits of a running peer.
+    Limits(RateLimits),
     /// A user of a super peer.
     User(UserRow),
     /// A notice for people.
@@ -562,6 +564,9 @@ pub struct PeerStatus {
     pub addresses: Vec<HostPort>,
     /// Its super peers: those of its sessions, then the others of its list.
     pub supers: Vec<SuperStatus>,
+    /// How much it sends and receives at most.
+    #[serde(default)]
+    pub limits: RateLimits,
     /// The downloads of the queue that have not ended.
     pub downloads: Vec<DownloadReport>,
     /// What it sends to others.

@@ -100,13 +100,13 @@ pub mod weak_peer;
 
 use crate::wire::ids::Root;
 
-pub use command::{ClientId, Command, Scope, Verify};
+pub use command::{ClientId, Command, PieceOrder, RateLimits, Scope, Verify};
 pub use disk::{DiskDone, DiskWork, DownloadId};
 pub use event::{ClientEvent, Event};
 pub use glance::Glance;
 pub use ids::{ConnId, DialId, PayloadId, ResolveId};
 pub use input::{CloseReason, DialCause, Digests, Input, OwnAddrs, Unanswered, Undelivered};
-pub use output::{HashPlan, Output};
+pub use output::{HashPlan, Limit, Output};
 pub use role::{Entropy, Role};
 pub use settings::{Settings, SuperSettings, WeakSettings};
 

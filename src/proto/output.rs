@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::command::Verify;
+use super::command::{RateLimits, Verify};
 use super::disk::DiskWork;
 use super::event::Event;
 use super::ids::{ConnId, DialId, PayloadId, ResolveId};
@@ -103,6 +103,8 @@ pub enum Output {
         /// The connection.
         conn: ConnId,
     },
+    /// From now on send or receive no more bytes of files than this.
+    Limit(Limit),
     /// Work for the disk.
     Disk(DiskWork),
     /// Save the accounts of a super peer, so that they survive a failure of the host. Answered by
@@ -128,5 +130,21 @@ pub enum HashPlan {
     Piece {
         /// Offset of the first byte in the content; a multiple of 1 MiB.
         offset: u64,
+    },
+}
+
+/// A limit on bytes of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// On what all connections send and receive together.
+    All(RateLimits),
+    /// On what the connections of one account get together.
+    Account {
+        /// One of its connections.
+        conn: ConnId,
+        /// The account, by a number of the machine that is not 0.
+        account: u64,
+        /// Bytes per second; 0: no limit.
+        upload: u64,
     },
 }

@@ -184,3 +184,22 @@ pub struct RevokedKey {
     /// Those that were issued at this time or before, in seconds since 1970.
     pub at: u64,
 }
+
+/// CLASSES: `{list}`. To each session when it opens, and when the limits of a class change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Classes {
+    /// All classes of the super peer.
+    #[serde(deserialize_with = "list")]
+    pub list: Vec<ClassRate>,
+}
+
+/// What a peer may send to an account of a class: `{c, up}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassRate {
+    /// The class.
+    #[serde(rename = "c")]
+    pub class: String,
+    /// Bytes of files in a second; 0: as many as it can.
+    #[serde(rename = "up")]
+    pub upload: u64,
+}

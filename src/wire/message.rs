@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::chunks::{Chunk, Cvs, Get, Manifest};
-pub use super::login::{Enroll, Enrolled, Hello, Login, Mode, Ready, Revoked, RevokedKey, Welcome};
+pub use super::login::{ClassRate, Classes, Enroll, Enrolled, Hello, Login, Mode, Ready, Revoked, RevokedKey, Welcome};
 pub use super::session::{
     Ack, Done, FEATURE_REACH, Files, Hit, Info, LinkRow, LinkState, List, ListedFile, Query, Reach, Register,
     SourceRecord, Status, Update,
@@ -33,6 +33,8 @@ pub enum Message {
     Enrolled(Enrolled),
     /// Session: accounts that are no longer valid.
     Revoked(Revoked),
+    /// CLASSES
+    Classes(Classes),
     /// Session: a page of the whole file list, and where chunks are served.
     Register(Register),
     /// Session: files that were added and removed.
@@ -205,6 +207,7 @@ macro_rules! sent_by_super_peers {
     () => {
         $crate::wire::Message::Enrolled(_)
             | $crate::wire::Message::Revoked(_)
+            | $crate::wire::Message::Classes(_)
             | $crate::wire::Message::Ack(_)
             | $crate::wire::Message::Hit(_)
             | $crate::wire::Message::Done(_)
@@ -245,6 +248,7 @@ impl Message {
             Message::Enroll(_) => "ENROLL",
             Message::Enrolled(_) => "ENROLLED",
             Message::Revoked(_) => "REVOKED",
+            Message::Classes(_) => "CLASSES",
             Message::Register(_) => "REGISTER",
             Message::Update(_) => "UPDATE",
             Message::Ack(_) => "ACK",

@@ -35,7 +35,7 @@ fn options(help: &str) -> Vec<(String, String)> {
     options
 }
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "demo",
     "bench",
     "sim",
@@ -48,6 +48,7 @@ const COMMANDS: [&str; 24] = [
     "cancel",
     "pause",
     "resume",
+    "limit",
     "list",
     "status",
     "hash",
@@ -120,7 +121,7 @@ fn defaults_are_the_constants() {
     }
     assert_default("peer", "--parallel", &config::PARALLEL.to_string());
     assert_default("peer", "--rescan", &format!("{}m", config::SHARE_RESCAN.as_secs() / 60));
-    for command in ["downloads", "cancel", "pause", "resume"] {
+    for command in ["downloads", "cancel", "pause", "resume", "limit"] {
         assert_default(command, "--name", "peer");
     }
     assert_default("query", "--limit", &config::QUERY_HITS_MAX.to_string());

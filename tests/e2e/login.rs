@@ -342,3 +342,23 @@ fn the_python_client_speaks_login_mode() {
     assert!(text.contains("revoked"), "{text}");
     drop(home);
 }
+
+#[test]
+fn a_class_limits_what_its_accounts_get_until_that_is_lifted() {
+    let net = Net::new();
+    let invited = ["ann", "bob"].map(|user| (user, net.invite(user)));
+    net.does(&["user", "set", "--upload", "1k", "--name", "home"]);
+    let _home = net.start();
+    invited.iter().for_each(|(user, invitation)| drop(net.does(&["join", invitation, "--name", user])));
+    let content = crate::common::noise(1, 300 << 10);
+    let _ann = net.peer("ann", &[("a-file", &content)]);
+    eventually("the file is found", || (net.query("bob", &[]).exit == Some(0)).then_some(()));
+    let (state, out) = (net.state("bob").display().to_string(), net.world.path("got").display().to_string());
+    let mut got = net.world.start(["get", "a-file", "--json", "--state", &state, "-o", &out]);
+    got.until("start", 1);
+    // At 1 KiB a second it takes five minutes.
+    net.does(&["user", "set", "--upload", "0", "--name", "home"]);
+    let ran = got.finish();
+    assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
+    assert!(std::fs::read(out).is_ok_and(|bytes| bytes == content));
+}

@@ -9,6 +9,7 @@ mod crowd;
 mod daemon;
 mod failover;
 mod http;
+mod limits;
 mod links;
 mod log;
 mod login;

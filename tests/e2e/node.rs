@@ -57,7 +57,8 @@ impl Echo {
             | Command::User(_)
             | Command::Cancel { .. }
             | Command::Pause { .. }
-            | Command::Resume { .. } => ClientEvent::Note { message: "one".into() },
+            | Command::Resume { .. }
+            | Command::Limit { .. } => ClientEvent::Note { message: "one".into() },
             Command::Query { .. } => {
                 let failure = Failure::new(Exit::Disk, "the test ends here");
                 return self.outputs.push_back(Output::Event(Box::new(Event::Fatal(failure))));

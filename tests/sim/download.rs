@@ -7,24 +7,14 @@ use std::time::Duration;
 use crate::common::{MS, Report, SEC, campaign, explain, replaying, two_supers};
 use sprat::proto::command::Get;
 use sprat::proto::event::{Outcome, SourceReport, SourceState};
-use sprat::proto::{ClientEvent, ClientId, Command, Scope, Verify};
+use sprat::proto::{ClientEvent, ClientId, Command};
 use sprat::sim::{ContentId, Random, World, topology};
 
 const MIB: usize = 1 << 20;
 
 fn get(what: &str, out: Option<&str>) -> Command {
     let out = out.map(PathBuf::from);
-    Command::Get(Get {
-        name: None,
-        also: Vec::new(),
-        known: Vec::new(),
-        what: what.into(),
-        from: None,
-        out,
-        verify: Verify::Both,
-        timeout: None,
-        scope: Scope::default(),
-    })
+    Command::Get(Get { out, ..Get::of(what.into()) })
 }
 
 struct Scene {

@@ -335,6 +335,7 @@ impl Load {
             | Message::Login(_)
             | Message::Enrolled(_)
             | Message::Revoked(_)
+            | Message::Classes(_)
             | Message::Info(_)
             | Message::Reach(_)
             | Message::Peers(_)

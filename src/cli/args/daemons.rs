@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::common::command;
 use super::values::{
-    chunk_addr, hops, host, key, page_addr, parallel, pin, sessions, share, super_addr, timeout, uploads, zone,
+    chunk_addr, hops, host, key, limit, page_addr, parallel, pin, sessions, share, super_addr, timeout, uploads, zone,
 };
-use crate::cli::units::{OnOff, Size, Span};
+use crate::cli::units::{OnOff, Rate, Size, Span};
 use crate::node::ShareFolder;
 use crate::trust::{Pin, PublicKey};
 use crate::wire::HostPort;
@@ -200,6 +200,16 @@ command! {
         /// in one zone fetch from each other [default: none]
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
+
+        /// send at most this many bytes of files a second, to all others together, such as 10M, or
+        /// bits as 100Mbit; 0: no limit; `sprat limit` changes it [default: 0]
+        #[argh(option, arg_name = "RATE", from_str_fn(limit))]
+        pub(crate) upload_limit: Option<Rate>,
+
+        /// receive at most this many bytes of files a second, from all sources together; 0: no
+        /// limit; `sprat limit` changes it [default: 0]
+        #[argh(option, arg_name = "RATE", from_str_fn(limit))]
+        pub(crate) download_limit: Option<Rate>,
 
         /// read commands from standard input even if it is not a terminal [default: only on a
         /// terminal]

@@ -23,7 +23,7 @@ pub(crate) use common::{AskedOptions, SearchOptions};
 pub(crate) use daemons::{Peer, RELOADED, Super};
 use log::LevelFilter;
 pub(crate) use oneshot::{Get, List, Query, Status, Uri};
-pub(crate) use queue::{Cancel, Downloads, Pause, Resume};
+pub(crate) use queue::{Cancel, Downloads, Limit, Pause, Resume};
 pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
 pub(crate) use trust::{Id, Join, Operator, User};
 
@@ -97,6 +97,7 @@ pub(crate) enum Command {
     Cancel(Cancel),
     Pause(Pause),
     Resume(Resume),
+    Limit(Limit),
     List(List),
     Status(Status),
     Hash(Hash),
@@ -127,6 +128,7 @@ impl Command {
             Command::Cancel(args) => args.log_level(),
             Command::Pause(args) => args.log_level(),
             Command::Resume(args) => args.log_level(),
+            Command::Limit(args) => args.log_level(),
             Command::List(args) => args.log_level(),
             Command::Status(args) => args.log_level(),
             Command::Hash(args) => args.log_level(),
@@ -157,6 +159,7 @@ impl Command {
             | Command::Cancel(_)
             | Command::Pause(_)
             | Command::Resume(_)
+            | Command::Limit(_)
             | Command::List(_)
             | Command::Status(_)
             | Command::Hash(_)

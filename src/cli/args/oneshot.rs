@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{chunk_addr, linger, timeout, verify, zone};
-use crate::cli::units::{Size, Span};
-use crate::proto::Verify;
+use super::values::{chunk_addr, limit, linger, order, timeout, verify, zone};
+use crate::cli::units::{Rate, Size, Span};
+use crate::proto::{PieceOrder, Verify};
 use crate::wire::HostPort;
 
 command! {
@@ -83,6 +83,11 @@ command! {
         #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
         pub(crate) verify: Option<Verify>,
 
+        /// order in which pieces are fetched: any, as it is fastest for all; or sequential, from
+        /// the beginning to the end, for those who read while it comes [default: any]
+        #[argh(option, arg_name = "ORDER", from_str_fn(order))]
+        pub(crate) order: Option<PieceOrder>,
+
         /// fail with exit 4 if within this time no piece arrives and all sources together send less
         /// than 16 KiB/s; complete pieces are kept, and the same command resumes; 0: never
         /// [default: 5m, or the setting of the running peer]
@@ -99,6 +104,16 @@ command! {
         /// fetch the same file, those in one zone fetch from each other [default: none]
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
+
+        /// without a running peer: receive at most this many bytes of files a second, such as 10M,
+        /// or bits as 100Mbit; 0: no limit [default: 0]
+        #[argh(option, arg_name = "RATE", from_str_fn(limit))]
+        pub(crate) download_limit: Option<Rate>,
+
+        /// without a running peer: send at most this many bytes of files a second, to all others
+        /// together; 0: no limit [default: 0]
+        #[argh(option, arg_name = "RATE", from_str_fn(limit))]
+        pub(crate) upload_limit: Option<Rate>,
     } with search, asked, json, log(" [default: warn]", Warn)
 }
 

@@ -1,7 +1,9 @@
-//! The options of the commands about the queue of downloads of a running peer: `downloads`,
-//! `cancel`, `pause` and `resume`.
+//! The options of the commands about what a running peer transfers: `downloads`, `cancel`, `pause`,
+//! `resume` and `limit`.
 
 use super::common::command;
+use super::values::limit;
+use crate::cli::units::Rate;
 
 command! {
     /// List the downloads of a running peer: their numbers, states and progress. A download stays
@@ -34,4 +36,25 @@ command! {
     /// Continue a download of a running peer that is paused, waits for a source or has failed.
     #[argh(name = "resume", example = "{command_name} 3")]
     Resume {} with download, running, json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Show and set how fast a running peer sends and receives. A limit that is set here holds
+    /// until the peer ends; without one the peer keeps what it has.
+    #[argh(
+        name = "limit",
+        example = "{command_name}",
+        example = "{command_name} --upload 1M --download 0"
+    )]
+    Limit {
+        /// send at most this many bytes of files a second, to all others together, such as 10M, or
+        /// bits as 100Mbit; 0: no limit [default: unchanged]
+        #[argh(option, arg_name = "RATE", from_str_fn(limit))]
+        pub(crate) upload: Option<Rate>,
+
+        /// receive at most this many bytes of files a second, from all sources together; 0: no
+        /// limit [default: unchanged]
+        #[argh(option, arg_name = "RATE", from_str_fn(limit))]
+        pub(crate) download: Option<Rate>,
+    } with running, json, log(" [default: warn]", Warn)
 }

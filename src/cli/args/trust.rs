@@ -119,7 +119,8 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) sessions: Option<u64>,
 
-        /// set: bytes in a second that a peer sends to an account of the class [default: unchanged]
+        /// set: bytes of files in a second that a peer sends to an account of the class; 0: no
+        /// limit [default: unchanged]
         #[argh(option, arg_name = "SIZE")]
         pub(crate) upload: Option<Size>,
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::cli::units::Span;
+use crate::cli::units::{Rate, Span};
 use crate::config::{
-    CHUNK_PORT, DOWNLOADS_MAX, HTTP_PORT, SUPER_PORT, SUPER_SESSIONS_MAX, TTL_MAX, TURNS_OPEN_MAX, ZONE_BYTES_MAX,
+    CHUNK_PORT, DOWNLOADS_MAX, HTTP_PORT, RATE_LIMIT_MIN, SUPER_PORT, SUPER_SESSIONS_MAX, TTL_MAX, TURNS_OPEN_MAX,
+    ZONE_BYTES_MAX,
 };
 use crate::node::{ShareFolder, is_share_name};
-use crate::proto::Verify;
+use crate::proto::{PieceOrder, Verify};
 use crate::trust::{Pin, PublicKey};
 use crate::wire::HostPort;
 use crate::wire::swarm::is_zone;
@@ -83,6 +84,13 @@ pub(super) fn uploads(text: &str) -> Result<usize, String> {
     uploads.ok_or_else(|| format!("{text:?} is not a number of pieces; write one from 1 to {TURNS_OPEN_MAX}"))
 }
 
+/// Bytes per second; 0 for no limit.
+pub(super) fn limit(text: &str) -> Result<Rate, String> {
+    let Rate(rate) = text.parse()?;
+    let why = || format!("a limit is at least {RATE_LIMIT_MIN} bytes a second, or 0 for none");
+    (rate == 0 || rate >= RATE_LIMIT_MIN).then_some(Rate(rate)).ok_or_else(why)
+}
+
 /// How long to stay in a swarm.
 pub(super) fn linger(text: &str) -> Result<Span, String> {
     timeout(text)
@@ -97,6 +105,14 @@ pub(super) fn zone(text: &str) -> Result<String, String> {
 /// A time, or 0 without a unit.
 pub(super) fn timeout(text: &str) -> Result<Span, String> {
     if text == "0" { Ok(Span(Duration::ZERO)) } else { text.parse() }
+}
+
+pub(super) fn order(text: &str) -> Result<PieceOrder, String> {
+    match text {
+        "any" => Ok(PieceOrder::Any),
+        "sequential" => Ok(PieceOrder::Sequential),
+        _ => Err("write any or sequential".into()),
+    }
 }
 
 pub(super) fn verify(text: &str) -> Result<Verify, String> {

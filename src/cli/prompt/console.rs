@@ -285,6 +285,7 @@ impl Console {
             Line::Cancel { id } => self.ask(Job::Order, Command::Cancel { id }),
             Line::Pause { id } => self.ask(Job::Order, Command::Pause { id }),
             Line::Resume { id } => self.ask(Job::Order, Command::Resume { id }),
+            Line::Limit { upload, download } => self.ask(Job::Order, Command::Limit { upload, download }),
             Line::Wait => {
                 self.waiting = true;
                 self.wake_waiter();

@@ -44,6 +44,7 @@ impl Console {
             event @ ClientEvent::Status { .. } => {
                 screen::screen(&event).iter().for_each(|line| self.output.print(line));
             }
+            ClientEvent::Limits(limits) => self.output.print(&format::limits(limits)),
             ClientEvent::Note { message } => self.output.note(&printable(&message)),
             ClientEvent::Done(outcome) => self.on_done(client, &outcome),
         }

@@ -2,6 +2,7 @@
 //! form out.
 
 use crate::cli::nearest::nearest;
+use crate::cli::units::Rate;
 use crate::config::{CHUNK_PORT, GET_BYTES_MAX, PATTERN_BYTES_MAX};
 use crate::wire::{HostPort, QueryKind, Search, Uri};
 
@@ -26,6 +27,8 @@ pub(crate) enum Line {
     Pause { id: u64 },
     /// `RESUME n`
     Resume { id: u64 },
+    /// `LIMIT [UPLOAD rate] [DOWNLOAD rate]`, in bytes per second.
+    Limit { upload: Option<u64>, download: Option<u64> },
     /// `URI n|name|path`
     Uri { what: String },
     /// `LIST`
@@ -52,8 +55,21 @@ pub(crate) enum From {
 }
 
 /// The words a line may begin with, in the order of [`HELP`].
-pub(crate) const COMMANDS: [&str; 12] =
-    ["QUERY", "GET", "URI", "DOWNLOADS", "CANCEL", "PAUSE", "RESUME", "LIST", "STATUS", "WAIT", "HELP", "EXIT"];
+pub(crate) const COMMANDS: [&str; 13] = [
+    "QUERY",
+    "GET",
+    "URI",
+    "DOWNLOADS",
+    "CANCEL",
+    "PAUSE",
+    "RESUME",
+    "LIMIT",
+    "LIST",
+    "STATUS",
+    "WAIT",
+    "HELP",
+    "EXIT",
+];
 
 /// What `HELP` prints.
 pub(crate) const HELP: &str = "\
@@ -74,6 +90,8 @@ DOWNLOADS             the downloads of this peer, with their numbers, states and
                       progress
 CANCEL n              take download n out of the queue; what was fetched is kept
 PAUSE n, RESUME n     stop download n, and continue it
+LIMIT UPLOAD rate     send at most rate bytes a second, such as 1M; 0: no limit;
+LIMIT DOWNLOAD rate   the same for what is received; LIMIT shows both
 LIST [NETWORK]        all files that are registered at the super peer, or all
                       that the network holds
 STATUS                the state of this peer and of its super peer
@@ -107,6 +125,7 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
         "CANCEL" => Ok(Line::Cancel { id: id(word, rest)? }),
         "PAUSE" => Ok(Line::Pause { id: id(word, rest)? }),
         "RESUME" => Ok(Line::Resume { id: id(word, rest)? }),
+        "LIMIT" => limit(rest),
         "LIST" if rest.eq_ignore_ascii_case("network") => Ok(Line::Network),
         "LIST" if !rest.is_empty() => Err("write LIST, or LIST NETWORK".to_owned()),
         "LIST" => Ok(Line::List),
@@ -131,6 +150,22 @@ fn alone(word: &str, rest: &str, line: Line) -> Result<Line, String> {
 fn id(word: &str, rest: &str) -> Result<u64, String> {
     let word = word.to_ascii_uppercase();
     rest.parse().map_err(|_| format!("write {word} and the number of a download, such as {word} 1; see DOWNLOADS"))
+}
+
+fn limit(rest: &str) -> Result<Line, String> {
+    let form = || "write LIMIT, LIMIT UPLOAD 1M, LIMIT DOWNLOAD 500k, or both; 0 is no limit".to_owned();
+    let (mut upload, mut download) = (None, None);
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    for pair in words.chunks(2) {
+        let [which, rate] = pair else { return Err(form()) };
+        let Rate(rate) = rate.parse().map_err(|_| form())?;
+        match which.to_ascii_uppercase().as_str() {
+            "UPLOAD" => upload = Some(rate),
+            "DOWNLOAD" => download = Some(rate),
+            _ => return Err(form()),
+        }
+    }
+    Ok(Line::Limit { upload, download })
 }
 
 fn query(rest: &str) -> Result<Line, String> {
@@ -276,6 +311,11 @@ mod tests {
     fn commands_are_read_in_any_case() {
         assert_eq!(parse("  list "), Ok(Line::List));
         assert_eq!(parse("Wait"), Ok(Line::Wait));
+        assert_eq!(parse("limit upload 1k"), Ok(Line::Limit { upload: Some(1024), download: None }));
+        assert_eq!(
+            parse("LIMIT download 0 UPLOAD 8Mbit"),
+            Ok(Line::Limit { upload: Some(1_000_000), download: Some(0) })
+        );
         assert_eq!(parse("eXit"), Ok(Line::Exit));
         assert_eq!(parse(""), Ok(Line::Empty));
         for command in COMMANDS {
@@ -340,6 +380,8 @@ mod tests {
             ("GET 1 FROM no:where", "FROM 2"),
             ("CANCEL", "CANCEL 1"),
             ("RESUME all", "RESUME 1"),
+            ("LIMIT 5", "LIMIT UPLOAD 1M"),
+            ("LIMIT UP 5", "LIMIT UPLOAD 1M"),
             ("LIST all", "write LIST"),
             ("FIND x", "QUERY"),
             ("QEURY x", "did you mean QUERY?"),

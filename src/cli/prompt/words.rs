@@ -43,6 +43,7 @@ impl Words {
         let at = typed.len() - rest.len();
         match command.to_ascii_uppercase().as_str() {
             "LIST" => (at, fitting(rest, ["NETWORK"].into_iter())),
+            "LIMIT" => (at, fitting(rest, ["UPLOAD ", "DOWNLOAD "].into_iter())),
             "GET" => match to(rest) {
                 Some(to) => (typed.len() - to.len(), paths(to)),
                 None => self.named(typed, rest),

@@ -124,6 +124,14 @@ pub(super) struct Connection {
     pub(super) queued: bool,
     /// It is in the list of connections to be flushed.
     pub(super) dirty: bool,
+    /// The account that has a limit of its own; 0: none.
+    pub(super) account: u64,
+    /// It waits until a limit on what is sent lets bytes of a file pass.
+    pub(super) waits_to_write: bool,
+    /// It waits until the limit on what is received lets bytes of a chunk pass.
+    pub(super) waits_to_read: bool,
+    /// It has waited, and it is its turn to read.
+    pub(super) may_read: bool,
     /// Its buffers as they were counted last.
     pub(super) counted: Held,
     /// Its send queue was too long after an attempt to write it, and is not short again.
@@ -164,6 +172,10 @@ impl Connection {
             early_left: u32::MAX,
             queued: false,
             dirty: false,
+            account: 0,
+            waits_to_write: false,
+            waits_to_read: false,
+            may_read: false,
             counted: Held::default(),
             backlogged: false,
             sniffed: false,
@@ -223,7 +235,7 @@ impl Connection {
             Phase::Open => !self.is_choked() && (self.readable && self.early_left > 0 || self.held_complete),
             Phase::Receiving(ref incoming) => {
                 let some = self.readable || self.held_complete || incoming.filled == incoming.length;
-                some && incoming.bytes.is_some()
+                some && incoming.bytes.is_some() && !self.waits_to_read
             }
             Phase::Http(ref http) => !self.is_choked() && http.wants_read(self.readable),
             Phase::Closing { left } | Phase::Lingering { left, .. } => self.readable && !self.eof && left > 0,
@@ -299,6 +311,16 @@ impl Connection {
 
     // ---- writing --------------------------------------------------------------------------------
 
+    /// It need not wait any more: from now on it is up to the other side to take bytes.
+    pub(super) fn resume_writing(&mut self, now: Time) {
+        (self.waits_to_write, self.write_since) = (false, now);
+    }
+
+    /// Whether bytes of a file wait that the socket would take.
+    pub(super) fn has_files(&self) -> bool {
+        self.send.has_files()
+    }
+
     /// The socket has taken all that was queued.
     pub(super) fn is_written(&self) -> bool {
         self.send.is_empty() && self.transport.unsent_bytes() == 0
@@ -311,11 +333,11 @@ impl Connection {
         }
     }
 
-    /// Writes what is queued, with at most `budget` bytes of files. Returns a reason if the
-    /// connection is over.
+    /// Writes what is queued, with at most `budget` bytes of files, which it takes from `budget`.
+    /// Returns a reason if the connection is over.
     pub(super) fn flush(
         &mut self,
-        budget: usize,
+        budget: &mut usize,
         buffers: &mut Buffers,
         now: Time,
         sent: impl FnMut(u32),
@@ -382,7 +404,8 @@ impl Connection {
             | Phase::Http(_)
             | Phase::Deaf
             | Phase::Closing { .. } => {
-                let write = (!self.is_written()).then(|| self.write_since + WRITE_STALL_MAX);
+                let is_stalled = !self.is_written() && !self.waits_to_write;
+                let write = is_stalled.then(|| self.write_since + WRITE_STALL_MAX);
                 let head = if let Phase::Http(http) = &self.phase { http.deadline() } else { self.frame_deadline() };
                 [write, head].into_iter().flatten().min()
             }

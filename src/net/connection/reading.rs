@@ -5,7 +5,7 @@ use std::io;
 
 use super::http::Http;
 use super::{Connection, Incoming, Phase};
-use crate::config::{READ_SCRATCH_BYTES, TURN_BYTES_PER_CONNECTION};
+use crate::config::READ_SCRATCH_BYTES;
 use crate::http::{Refusal, Request, Surface};
 use crate::net::buffers::Buffers;
 use crate::net::transport::Taken;
@@ -24,11 +24,24 @@ pub(in crate::net) struct Scratch {
     now: Time,
     /// Bytes that the connection may still read in this turn.
     budget: usize,
+    /// Bytes of chunks that were received and not counted yet.
+    payload: usize,
 }
 
 impl Scratch {
     pub(in crate::net) fn new() -> Scratch {
-        Scratch { bytes: vec![0; READ_SCRATCH_BYTES], sealed: Vec::new(), start: 0, end: 0, now: Time::ZERO, budget: 0 }
+        let (bytes, sealed) = (vec![0; READ_SCRATCH_BYTES], Vec::new());
+        Scratch { bytes, sealed, start: 0, end: 0, now: Time::ZERO, budget: 0, payload: 0 }
+    }
+
+    /// The connection that is being read may read no more than this in this turn.
+    pub(in crate::net) fn cap(&mut self, room: usize) {
+        self.budget = self.budget.min(room);
+    }
+
+    /// Bytes of chunks that were received since the last call.
+    pub(in crate::net) fn take_payload(&mut self) -> usize {
+        std::mem::take(&mut self.payload)
     }
 
     fn unread(&self) -> &[u8] {
@@ -64,11 +77,11 @@ pub(in crate::net) enum Step {
 }
 
 impl Connection {
-    /// Begins this connection's share of the turn.
-    pub(in crate::net) fn begin_reading(&mut self, scratch: &mut Scratch, now: Time) {
+    /// Begins this connection's share of the turn: it may read `budget` bytes.
+    pub(in crate::net) fn begin_reading(&mut self, scratch: &mut Scratch, now: Time, budget: usize) {
         scratch.clear();
         scratch.now = now;
-        scratch.budget = TURN_BYTES_PER_CONNECTION;
+        scratch.budget = budget;
         if self.held_complete && matches!(self.phase, Phase::Open | Phase::Receiving(_)) {
             scratch.bytes[..self.held.len()].copy_from_slice(&self.held);
             scratch.end = self.held.len();
@@ -212,7 +225,9 @@ impl Connection {
             unreachable!("called in this phase only");
         };
         let before = incoming.filled;
-        if let Err(why) = self.fill_chunk(&mut incoming, scratch) {
+        let filled = self.fill_chunk(&mut incoming, scratch);
+        scratch.payload += incoming.filled - before;
+        if let Err(why) = filled {
             self.phase = Phase::Receiving(incoming);
             return Step::Closed(why);
         }

@@ -48,7 +48,9 @@ impl Connections {
 
     /// Closes one that takes its answer slowly. `false`: none does.
     fn end_slow_http(&mut self, ctx: &mut Context) -> bool {
-        let slow = self.http_states().find(|(_, http)| http.is_slow(ctx.now));
+        // Our own limit is no fault of the client.
+        let waits = |id: ConnId| self.table.get(id).is_some_and(|conn| conn.waits_to_write);
+        let slow = self.http_states().find(|(id, http)| http.is_slow(ctx.now) && !waits(*id));
         let Some((id, _)) = slow else { return false };
         self.finish(id, CloseReason::SlowConsumer, ctx);
         true

@@ -1,9 +1,11 @@
 //! Every TCP connection of a loop: the table and its slots, and the buffers that connections share.
 //! The other files of this folder have the same table: `turn` reads, writes and times out,
-//! `handshakes` has the connections that have not logged in, `http` those that speak HTTP.
+//! `handshakes` has the connections that have not logged in, `http` those that speak HTTP, `limits`
+//! those that wait for credit.
 
 mod handshakes;
 mod http;
+mod limits;
 mod turn;
 
 use std::cmp::Reverse;
@@ -20,10 +22,13 @@ use super::connection::reading::Scratch;
 use super::connection::{Connection, Phase};
 use super::context::Context;
 use super::table::Table;
+use super::throttle::Throttle;
 use super::tls::Tls;
 use super::token;
 use super::transport::Transport;
-use crate::config::{CHUNK_BUFFERS_MAX, TURN_BYTES_WRITTEN};
+use crate::config::{
+    CHUNK_BUFFERS_MAX, RATE_BURST_READ, RATE_BURST_SENT, TURN_BYTES_PER_CONNECTION, TURN_BYTES_WRITTEN,
+};
 use crate::proto::crowd::{Plan, Standing};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
@@ -65,6 +70,11 @@ pub(super) struct Connections {
     dirty: VecDeque<ConnId>,
     /// Bytes of files that each of them may write in this turn.
     pub(super) write_budget: usize,
+    /// The limits on what is sent of files, and on what is received of chunks.
+    upload: Throttle,
+    download: Throttle,
+    /// Limits on what single accounts get, each with the number of its connections.
+    accounts: BTreeMap<u64, (Throttle, usize)>,
     /// Connections that are served as HTTP.
     http: Vec<ConnId>,
     /// Whether connections of the listener are, if they begin with a letter.
@@ -98,6 +108,9 @@ impl Connections {
             starved: VecDeque::new(),
             dirty: VecDeque::new(),
             write_budget: TURN_BYTES_WRITTEN,
+            upload: Throttle::new(RATE_BURST_SENT),
+            download: Throttle::new(RATE_BURST_READ),
+            accounts: BTreeMap::new(),
             http: Vec::new(),
             serves_files: false,
             graves: Vec::new(),
@@ -219,7 +232,7 @@ impl Connections {
         if let Some(conn) = self.table.get_mut(id) {
             conn.phase = Phase::Open;
             conn.set_nodelay();
-            conn.begin_reading(&mut self.scratch, now);
+            conn.begin_reading(&mut self.scratch, now, TURN_BYTES_PER_CONNECTION);
             self.current = Some(id);
         }
     }
@@ -231,6 +244,7 @@ impl Connections {
             conn.phase = Phase::Dead;
             conn.free_buffers();
             self.graves.push(id);
+            self.leave_account(id);
             self.count_buffers(id);
             self.note_login(id);
         }
@@ -249,6 +263,7 @@ impl Connections {
         self.live -= 1;
         conn.free_buffers();
         let (known, broken) = (conn.known, conn.transport.tls().is_some_and(Tls::has_failed));
+        self.leave_account(id);
         self.count_buffers(id);
         self.note_login(id);
         self.release_of(ended);
@@ -334,6 +349,9 @@ impl Connections {
 
     /// The chunk of this connection needs a buffer.
     pub(super) fn starve(&mut self, id: ConnId) {
+        if self.current == Some(id) {
+            self.scratch.cap(self.download.room());
+        }
         self.starved.push_back(id);
         self.feed_starved();
     }

@@ -38,8 +38,9 @@ impl Connections {
         self.requeue(id);
     }
 
-    pub(in crate::net) fn begin_turn(&mut self) {
+    pub(in crate::net) fn begin_turn(&mut self, now: Time) {
         self.run_left = self.run.len();
+        self.fill_limits(now);
     }
 
     /// Takes the next connection that is due in this turn.
@@ -57,8 +58,11 @@ impl Connections {
         if matches!(conn.phase, Phase::Connecting { .. }) {
             return true;
         }
-        if conn.wants_read() {
-            conn.begin_reading(&mut self.scratch, ctx.now);
+        if conn.wants_read()
+            && let Some(budget) = self.read_budget(id)
+            && let Some(conn) = self.table.get_mut(id)
+        {
+            conn.begin_reading(&mut self.scratch, ctx.now, budget);
             self.current = Some(id);
         }
         false
@@ -76,7 +80,9 @@ impl Connections {
             self.current = None;
             return None;
         };
-        match conn.read_step(&mut self.scratch, &mut self.buffers, ctx.now) {
+        let step = conn.read_step(&mut self.scratch, &mut self.buffers, ctx.now);
+        self.download.take(self.scratch.take_payload());
+        match step {
             Step::Message(message) => {
                 ctx.counters.messages_in += 1;
                 Some(Arrival::Input(Input::Message { conn: id, message }))
@@ -204,6 +210,12 @@ impl Connections {
     }
 
     pub(in crate::net) fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
+        let budget = self.upload_room(id).min(self.write_budget);
+        self.write_one(id, budget, ctx);
+    }
+
+    /// Writes what is queued, with at most `budget` bytes of files.
+    pub(super) fn write_one(&mut self, id: ConnId, budget: usize, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else {
             return;
         };
@@ -225,17 +237,23 @@ impl Connections {
                 Arrival::Input(Input::PayloadSent { conn: id, req })
             });
         };
-        if let Some(why) = conn.flush(self.write_budget, &mut self.buffers, ctx.now, sent) {
+        let mut left = budget;
+        let ended = conn.flush(&mut left, &mut self.buffers, ctx.now, sent);
+        self.note_sent(id, budget - left);
+        if let Some(why) = ended {
             self.finish(id, why, ctx);
             return;
         }
+        let Some(conn) = self.table.get_mut(id) else {
+            return;
+        };
         let backlogged = conn.note_backlog(was_choked, ctx.now);
         if matches!(conn.phase, Phase::Lingering { .. }) {
             if self.excess() > 0 {
                 return self.finish(id, CloseReason::Asked, ctx);
             }
             self.note_lingering(id);
-        } else if conn.writable && !conn.is_written() {
+        } else if conn.writable && !conn.is_written() && self.upload_room(id) > 0 {
             self.mark_dirty(id);
         }
         match backlogged.filter(|_| !is_http) {
@@ -289,10 +307,12 @@ impl Connections {
 
     /// Puts a connection with something to read into the run queue.
     pub(super) fn requeue(&mut self, id: ConnId) {
-        if let Some(conn) = self.table.get_mut(id)
+        let Connections { table, download, current, .. } = self;
+        if let Some(conn) = table.get_mut(id)
             && !conn.queued
-            && self.current != Some(id)
+            && *current != Some(id)
             && conn.wants_read()
+            && (!matches!(conn.phase, Phase::Receiving(_)) || download.admit(id, &mut conn.waits_to_read) > 0)
         {
             conn.queued = true;
             let is_handshake = matches!(conn.phase, Phase::Handshaking(_));

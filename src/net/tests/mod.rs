@@ -5,6 +5,7 @@ mod deadlines;
 mod descriptors;
 mod frames;
 mod http;
+mod limits;
 mod payloads;
 mod peers;
 mod tls;
@@ -44,9 +45,14 @@ impl Rig {
     }
 
     /// One whole turn; the test acts on each arrival.
-    fn turn(&mut self, mut act: impl FnMut(&mut Net, Arrival)) {
+    fn turn(&mut self, act: impl FnMut(&mut Net, Arrival)) {
+        self.turn_with(Duration::from_millis(200), act);
+    }
+
+    /// The same; without work it waits for an event for at most this long.
+    fn turn_with(&mut self, patience: Duration, mut act: impl FnMut(&mut Net, Arrival)) {
         assert!(self.started.elapsed() < GUARD, "what was waited for did not happen");
-        let patience = if self.net.is_busy() { Duration::ZERO } else { Duration::from_millis(200) };
+        let patience = if self.net.is_busy() { Duration::ZERO } else { patience };
         self.net.poll(Some(patience)).unwrap();
         self.net.begin_turn(self.now, 0);
         while let Some(arrival) = self.net.next() {

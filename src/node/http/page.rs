@@ -232,6 +232,7 @@ impl<R: Role> Driver<'_, R> {
             | ClientEvent::Download(_)
             | ClientEvent::Status { .. }
             | ClientEvent::User(_)
+            | ClientEvent::Limits(_)
             | ClientEvent::Note { .. } => None,
         };
         let Some(done) = done else { return };

@@ -348,7 +348,8 @@ impl SuperPeer {
             | Command::Reload
             | Command::Cancel { .. }
             | Command::Pause { .. }
-            | Command::Resume { .. } => {
+            | Command::Resume { .. }
+            | Command::Limit { .. } => {
                 Outcome::failed(&Failure::new(Exit::Usage, "a super peer takes no commands; ask it with --super"))
             }
         };
@@ -357,9 +358,10 @@ impl SuperPeer {
 
     fn on_user_command(&mut self, client: ClientId, command: &UserCommand) {
         let SuperPeer { cx, sessions, .. } = self;
-        let Effect { events, close, revoked } = cx.logins.on_command(client, command);
+        let Effect { events, close, revoked, classes } = cx.logins.on_command(client, command);
         events.into_iter().for_each(|event| cx.report(Event::Client { client, event }));
         sessions.on_revoked(&close, revoked, cx);
+        classes.into_iter().for_each(|classes| sessions.spread(Message::Classes(classes)));
     }
 
     fn on_settings(&mut self, settings: SuperSettings) {

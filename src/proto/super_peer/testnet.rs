@@ -410,6 +410,7 @@ impl Net {
             | Output::ReceivePayload { .. }
             | Output::DropPayload { .. }
             | Output::DropChunk { .. }
+            | Output::Limit(_)
             | Output::Disk(_)) => panic!("a super peer asked for {other:?}"),
         }
     }

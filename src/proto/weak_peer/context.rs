@@ -10,9 +10,12 @@ use super::idle::IdleConns;
 use super::membership::Membership;
 use super::swarm::holdings::Holdings;
 use super::swarm::step::Step;
+use crate::config::{RATE_FLOOR_PART, SOURCE_RATE_MIN, UPLOAD_RATE_MIN, UPLOADS_MAX};
 use crate::proto::event::Outcome;
 use crate::proto::timers::Timers;
-use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output, PayloadId};
+use crate::proto::{
+    ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Limit, Output, PayloadId, RateLimits,
+};
 use crate::time::Time;
 use crate::trust::PublicKey;
 use crate::wire::message::{Bye, Error, ErrorCode, FEATURE_REACH, Hello, Login, Mode};
@@ -110,6 +113,8 @@ pub(super) struct Context {
     pub(super) zone: Option<String>,
     /// The peer ends with its command.
     pub(super) one_shot: bool,
+    /// How much the driver sends and receives.
+    pub(super) limits: RateLimits,
     /// What was reported last of complete downloads that others still fetch.
     lingers: bool,
     pub(super) node: NodeId,
@@ -128,6 +133,16 @@ pub(super) struct Context {
     next_dial: u64,
 }
 
+/// A least rate, or a part of what each of the connections gets of a limit, if that is less.
+fn least_rate(usual: u64, limit: u64, conns: impl FnOnce() -> usize) -> u64 {
+    // As many connections as there may be get enough of such a limit.
+    if limit == 0 || limit / RATE_FLOOR_PART / UPLOADS_MAX as u64 >= usual {
+        return usual;
+    }
+    let each = limit / RATE_FLOOR_PART / conns().max(1) as u64;
+    usual.min(each).max(1)
+}
+
 impl Context {
     pub(super) fn new(node: NodeId, boot: u64, agent: &str, entropy: Box<dyn Entropy>) -> Context {
         let agent = agent.chars().filter(char::is_ascii_graphic).take(AGENT_BYTES_MAX).collect();
@@ -140,6 +155,7 @@ impl Context {
             swarm_steps: VecDeque::new(),
             zone: None,
             one_shot: false,
+            limits: RateLimits::default(),
             lingers: false,
             node,
             boot,
@@ -161,6 +177,27 @@ impl Context {
 
     pub(super) fn push(&mut self, output: Output) {
         self.out.push_back(output);
+    }
+
+    // ---- limits ---------------------------------------------------------------------------------
+
+    pub(super) fn set_limits(&mut self, limits: RateLimits) {
+        if limits != self.limits {
+            self.limits = limits;
+            self.push(Output::Limit(Limit::All(limits)));
+        }
+    }
+
+    /// The least rate of a source in bytes per second. With a limit on what is received it is a
+    /// part of what each source would get: the limit is not the fault of a source.
+    pub(super) fn source_rate_min(&self) -> u64 {
+        let fetched_from = |owner: &&Owner| matches!(owner, Owner::Source(..) | Owner::Holder(..));
+        least_rate(SOURCE_RATE_MIN, self.limits.download, || self.conns.values().filter(fetched_from).count())
+    }
+
+    /// The least rate at which a peer takes bytes from us, in the same way.
+    pub(super) fn upload_rate_min(&self, uploads: usize) -> u64 {
+        least_rate(UPLOAD_RATE_MIN, self.limits.upload, || uploads)
     }
 
     // ---- connections ----------------------------------------------------------------------------

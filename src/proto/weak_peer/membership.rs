@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{DENIED_KNOWN_MAX, OPERATORS_KNOWN_MAX};
+use crate::config::{CLASSES_MAX, DENIED_KNOWN_MAX, OPERATORS_KNOWN_MAX, RATE_LIMIT_MIN};
 use crate::time::Time;
+use crate::trust::accounts::CLASS_DEFAULT;
 use crate::trust::{Account, Credential, Network, Pin, PublicKey, Refusal, Rotation, Token};
-use crate::wire::message::{Enroll, ErrorCode, Login, RevokedKey};
+use crate::wire::message::{ClassRate, Enroll, ErrorCode, Login, RevokedKey};
 use crate::wire::{HostPort, KeyBytes, Message, NodeId};
 
 /// What a weak peer in login mode is started with.
@@ -39,6 +40,8 @@ pub(super) struct Membership {
     key: PublicKey,
     /// Whose credentials are accepted here.
     network: Network,
+    /// What may be sent to the accounts of each class, in bytes per second.
+    classes: BTreeMap<String, u64>,
     /// The keys of super peers, as far as they are known.
     pins: BTreeMap<HostPort, PublicKey>,
     /// The wall clock at a time of the machine, once it is known.
@@ -51,6 +54,7 @@ impl Membership {
         let pins = supers.iter().filter_map(|pin| Some((pin.at.clone(), pin.key?))).collect();
         Membership {
             network: Network::new(credential.iter().map(|credential| credential.operator)),
+            classes: BTreeMap::new(),
             credential: credential.clone(),
             invitation: invitation.clone(),
             key: *key,
@@ -137,6 +141,18 @@ impl Membership {
             }
         }
         keys
+    }
+
+    /// A super peer names its classes. The last list of all super peers counts.
+    pub(super) fn on_classes(&mut self, list: Vec<ClassRate>) {
+        self.classes = list.into_iter().take(CLASSES_MAX).map(|one| (one.class, one.upload)).collect();
+    }
+
+    /// What may be sent to an account, in bytes per second; 0: no limit. A class that the super
+    /// peer does not know has the limit of the default one.
+    pub(super) fn upload_limit(&self, account: &Account) -> u64 {
+        let limit = self.classes.get(&account.class).or_else(|| self.classes.get(CLASS_DEFAULT));
+        limit.map_or(0, |limit| if *limit == 0 { 0 } else { RATE_LIMIT_MIN.max(*limit) })
     }
 
     // ---- chunk connections ----------------------------------------------------------------------

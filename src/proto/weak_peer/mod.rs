@@ -25,14 +25,14 @@ use std::collections::BTreeMap;
 use super::event::PeerStatus;
 use super::{
     ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, DownloadId, Entropy, Event, Glance, Input,
-    Output, OwnAddrs, Role, Settings,
+    Output, OwnAddrs, RateLimits, Role, Settings,
 };
 use crate::config::{
     DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, LINGER_LOOK, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX,
 };
 use crate::time::Time;
 use crate::trust::PublicKey;
-use crate::wire::message::{Ready, RevokedKey};
+use crate::wire::message::{ClassRate, Ready, RevokedKey};
 use crate::wire::swarm::Member;
 use crate::wire::{HostPort, Message, Root};
 use announce::Announcements;
@@ -121,6 +121,13 @@ impl WeakPeer {
         self
     }
 
+    /// The same peer with limits on what it sends and receives.
+    #[must_use]
+    pub fn with_limits(mut self, limits: RateLimits) -> WeakPeer {
+        self.cx.set_limits(limits);
+        self
+    }
+
     /// The same peer for one command: it reports no counters of its own.
     #[must_use]
     pub fn as_one_shot(mut self) -> WeakPeer {
@@ -189,6 +196,7 @@ impl WeakPeer {
             uptime_ms: millis(now.since(Time::ZERO)),
             addresses: self.sessions.own_addresses(),
             supers: self.sessions.status(now),
+            limits: self.cx.limits,
             downloads: self.queue.reports(now),
             uploads,
         }))
@@ -199,6 +207,7 @@ impl WeakPeer {
         if cx.membership.is_some() {
             match (cx.owner(conn), &message) {
                 (Some(Owner::Session(_)), Message::Revoked(revoked)) => return self.on_revoked(&revoked.list),
+                (Some(Owner::Session(_)), Message::Classes(classes)) => return self.on_classes(classes.list.clone()),
                 (Some(Owner::Source(..) | Owner::Holder(..) | Owner::Idle), Message::Ready(ready)) => {
                     return self.on_source_ready(conn, ready);
                 }
@@ -225,6 +234,15 @@ impl WeakPeer {
         let Some((membership, key)) = cx.membership.as_ref().zip(cx.key(conn)) else { return };
         if let Err(refusal) = membership.check(ready.credential.as_deref(), key, cx.now) {
             self.on_unwanted(conn, &format!("shows no valid credential: {refusal}"));
+        }
+    }
+
+    /// A super peer limits what its accounts get.
+    fn on_classes(&mut self, list: Vec<ClassRate>) {
+        let cx = &mut self.cx;
+        if let Some(membership) = &mut cx.membership {
+            membership.on_classes(list);
+            self.uploads.on_classes(cx);
         }
     }
 

@@ -424,6 +424,7 @@ impl Session {
             Message::Hello(_)
             | Message::Login(_)
             | Message::Revoked(_)
+            | Message::Classes(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()
             | sent_to_sources!()

@@ -11,9 +11,9 @@ use crate::proto::super_peer::counters::Count;
 use crate::proto::{ClientId, ConnId};
 use crate::time::Time;
 use crate::trust::accounts::AccountsError;
-use crate::trust::{Accounts, Credential, PublicKey, Token};
+use crate::trust::{Accounts, Credential, Limits, PublicKey, Token};
 use crate::wire::KeyBytes;
-use crate::wire::message::{Enroll, Enrolled, ErrorCode, RevokedKey};
+use crate::wire::message::{ClassRate, Classes, Enroll, Enrolled, ErrorCode, RevokedKey};
 
 /// What a command does to sessions and to its client.
 #[derive(Debug, Default)]
@@ -24,6 +24,7 @@ pub(in crate::proto::super_peer) struct Effect {
     pub(in crate::proto::super_peer) close: Vec<ConnId>,
     /// What every session is to hear.
     pub(in crate::proto::super_peer) revoked: Vec<RevokedKey>,
+    pub(in crate::proto::super_peer) classes: Option<Classes>,
 }
 
 impl Logins {
@@ -117,9 +118,20 @@ impl Setup {
                 self.deny(&[*key], &mut done);
             }
             UserCommand::Class { name, class } => self.accounts.set_class(name, class)?,
-            UserCommand::Limits { class, limits } => self.accounts.set_limits(class, *limits)?,
+            UserCommand::Limits { class, limits } => {
+                self.accounts.set_limits(class, *limits)?;
+                done.classes = limits.upload_bytes_per_second.map(|_| self.classes());
+            }
         }
         Ok(done)
+    }
+
+    pub(super) fn classes(&self) -> Classes {
+        let rate = |(class, limits): (&str, Limits)| ClassRate {
+            class: class.to_owned(),
+            upload: limits.upload_bytes_per_second.unwrap_or(0),
+        };
+        Classes { list: self.accounts.classes().map(rate).collect() }
     }
 
     /// These keys are denied in the accounts: their sessions close, and all others hear of it.

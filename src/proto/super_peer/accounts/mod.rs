@@ -16,7 +16,7 @@ use super::counters::Count;
 use crate::proto::ConnId;
 use crate::time::Time;
 use crate::trust::{Accounts, Network, PublicKey, Rotation, SecretKey};
-use crate::wire::message::{Enroll, Enrolled, ErrorCode, Login, Mode, Ready, RevokedKey};
+use crate::wire::message::{Classes, Enroll, Enrolled, ErrorCode, Login, Mode, Ready, RevokedKey};
 use crate::wire::{KeyBytes, NodeId};
 pub(super) use changes::Effect;
 use changes::revoked;
@@ -95,6 +95,13 @@ impl Logins {
     pub(super) fn denied(&self) -> Vec<RevokedKey> {
         let denied = self.setup.iter().flat_map(|setup| setup.network.denied());
         denied.map(|(key, at)| RevokedKey { key: KeyBytes(*key.as_bytes()), at }).collect()
+    }
+
+    /// What may be sent to the accounts of each class, for a session that opens; none if no class
+    /// has a limit.
+    pub(super) fn classes(&self) -> Option<Classes> {
+        let classes = self.setup.as_ref()?.classes();
+        classes.list.iter().any(|class| class.upload > 0).then_some(classes)
     }
 
     /// How many accounts have a session.

@@ -11,7 +11,7 @@ use crate::trust::accounts::CLASS_DEFAULT;
 use crate::trust::credential::Terms;
 use crate::trust::{Credential, Limits, Token};
 use crate::wire::Message;
-use crate::wire::message::{Enroll, Hello, Query, Update};
+use crate::wire::message::{ClassRate, Enroll, Hello, Query, Update};
 
 const UNIX: u64 = 1_700_000_000;
 
@@ -334,6 +334,28 @@ fn a_class_limits_what_its_accounts_use() {
         net.say(0, conn, Message::Query(query));
     }
     assert_eq!(net.count(0, Count::AccountQueries), 12, "a burst of 8, then one a second");
+}
+
+#[test]
+fn sessions_hear_what_a_peer_may_send_to_the_accounts_of_each_class() {
+    let heard = |net: &Net, conn| {
+        let mut classes = said(net, conn).into_iter().rev();
+        classes.find_map(|it| if let Message::Classes(it) = it { Some(it.list.clone()) } else { None })
+    };
+    let set = |net: &mut Net, rate| {
+        let limits = Limits { upload_bytes_per_second: Some(rate), ..Limits::default() };
+        assert!(is_done(&command(net, UserCommand::Limits { class: "slow".to_owned(), limits })));
+        net.run_for(Duration::from_millis(10));
+    };
+    let slow = |upload| Some(vec![ClassRate { class: "slow".to_owned(), upload }]);
+    let mut net = net();
+    let early = login(&mut net, 1, credential("ann", 1, None, 101));
+    assert_eq!(heard(&net, early), None);
+    set(&mut net, 5000);
+    let late = login(&mut net, 2, credential("bob", 2, None, 101));
+    assert_eq!((heard(&net, early), heard(&net, late)), (slow(5000), slow(5000)));
+    set(&mut net, 0);
+    assert_eq!((heard(&net, early), heard(&net, late)), (slow(0), slow(0)));
 }
 
 #[test]

@@ -210,8 +210,13 @@ impl Sessions {
             self.close(*conn, Refused::from(Refusal::Revoked).into(), cx);
         }
         if !list.is_empty() {
-            self.news.push_back(News { slot: 0, revoked: Revoked { list } });
+            self.spread(Message::Revoked(Revoked { list }));
         }
+    }
+
+    /// Each open session gets this message, as work allows.
+    pub(super) fn spread(&mut self, message: Message) {
+        self.news.push_back(News { slot: 0, message });
     }
 
     /// The accounts were saved, or could not be: answers those who waited for it.
@@ -346,7 +351,7 @@ impl Sessions {
 
 impl Sessions {
     fn spread_news(&mut self, cx: &mut Context) {
-        while let Some(News { slot, revoked }) = self.news.front_mut()
+        while let Some(News { slot, message }) = self.news.front_mut()
             && !cx.work.is_spent()
         {
             let index = *slot;
@@ -359,7 +364,7 @@ impl Sessions {
             let Some(session) = place.as_ref().filter(|session| session.state.is_open()) else { continue };
             let conn = ConnId { index: index as u32, generation: session.generation };
             cx.work.add(OUTPUT_WORK);
-            cx.send(conn, Message::Revoked(revoked.clone()));
+            cx.send(conn, message.clone());
         }
     }
 }

@@ -175,6 +175,9 @@ impl Sessions {
         for list in denied.chunks(REVOKED_PAGE_KEYS) {
             cx.send(conn, Message::Revoked(Revoked { list: list.to_vec() }));
         }
+        if let Some(classes) = cx.logins.classes() {
+            cx.send(conn, Message::Classes(classes));
+        }
         let next = cx.logins.next_end();
         cx.arm(Reason::Expiry, next);
         Ok(())

@@ -21,7 +21,7 @@ use crate::proto::super_peer::index::{HolderId, Index, Serves};
 use crate::proto::super_peer::work::SESSION_WORK;
 use crate::proto::{ConnId, Output};
 use crate::time::Time;
-use crate::wire::message::{Ack, Error, ErrorCode, Revoked};
+use crate::wire::message::{Ack, Error, ErrorCode};
 use crate::wire::{FileRecord, Message, NodeId};
 
 /// Longest text of an ERROR in bytes, so that it fits the frame of a peer that has not said HELLO.
@@ -137,7 +137,7 @@ impl From<Refused> for Fault {
 #[derive(Debug)]
 pub(super) struct News {
     pub(super) slot: usize,
-    pub(super) revoked: Revoked,
+    pub(super) message: Message,
 }
 
 /// A query that its session does not need any more.

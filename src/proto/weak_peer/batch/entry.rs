@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::PIECE_BYTES;
 use crate::error::Failure;
 use crate::proto::weak_peer::contact::Contact;
-use crate::proto::{ClientId, Verify};
+use crate::proto::{ClientId, PieceOrder, Verify};
 use crate::time::Time;
 use crate::wire::message::SourceRecord;
 use crate::wire::{Root, SharePath};
@@ -70,6 +70,7 @@ pub(in crate::proto::weak_peer) struct Many {
     /// The folder that the files go to; none: that of downloads without a destination.
     pub(in crate::proto::weak_peer) folder: Option<PathBuf>,
     pub(in crate::proto::weak_peer) verify: Verify,
+    pub(in crate::proto::weak_peer) pieces: PieceOrder,
     /// How long a file goes on without a verified piece and at a low rate; zero: for ever.
     pub(in crate::proto::weak_peer) timeout: Duration,
     /// Whether no other source may be used.

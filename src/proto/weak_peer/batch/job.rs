@@ -89,7 +89,7 @@ impl Job {
         let has_room = self.handed.len() - self.handed_small < BATCH_DOWNLOADS_MAX;
         let entry = small.or_else(|| self.large.pop_front_if(|_| has_room))?;
         self.handed_small += usize::from(is_small);
-        let Many { client, verify, timeout, only, .. } = self.many;
+        let Many { client, verify, pieces, timeout, only, .. } = self.many;
         let mut pool = Pool::default();
         entry.sources.iter().for_each(|(at, size)| pool.offer(cx, at.clone(), *size));
         let destination = Destination::Below { folder: self.many.folder.clone(), path: entry.path.clone() };
@@ -101,6 +101,7 @@ impl Job {
             root: entry.root,
             name: entry.path.clone(),
             verify,
+            pieces,
             destination,
             timeout,
             pool,

@@ -9,7 +9,6 @@ use super::holder::{Asked, Holder};
 use crate::config::{
     ANSWER_DEADLINE, COLLECTION_BATCH_FILES, COLLECTION_HOLDERS_MAX, COLLECTION_LARGE_MAX, COLLECTION_NAMED_MAX,
     COLLECTION_PAGE_FILES, COLLECTION_PIPELINE_MAX, FRAME_BYTES_OPEN, PIECE_BYTES, PROGRESS_INTERVAL, PROTOCOL_VERSION,
-    SOURCE_RATE_MIN,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{CollectionDone, CollectionStep, Destination, DiskFailure, DiskFailureKind, Listed, Missing};
@@ -423,11 +422,12 @@ impl Set {
     // ---- the clock and the end ------------------------------------------------------------------
 
     pub(super) fn on_tick(&mut self, cx: &mut Context, bytes_of: impl Fn(DownloadId) -> u64) {
+        let rate_min = cx.source_rate_min();
         for index in 0..self.holders.len() {
             let holder = &self.holders[index];
             let waits = holder.conn.is_some() && (!holder.welcomed || !holder.asked.is_empty());
             let oldest = holder.asked.first_key_value().map_or(0, |(_, asked)| asked.file.size);
-            let patience = ANSWER_DEADLINE + Duration::from_millis(oldest * 1000 / SOURCE_RATE_MIN);
+            let patience = ANSWER_DEADLINE + Duration::from_millis(oldest * 1000 / rate_min);
             if waits && cx.now.since(holder.heard_at) >= ANSWER_DEADLINE {
                 self.put_away(cx, index, false, "sends nothing");
             } else if waits && cx.now.since(holder.served_at) >= patience {

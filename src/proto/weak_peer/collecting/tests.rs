@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::proto::disk::{CollectionStep, Destination, Listed, Missing};
 use crate::proto::weak_peer::download::Pool;
-use crate::proto::{DialId, DiskWork, Event, Output, Verify};
+use crate::proto::{DialId, DiskWork, Event, Output, PieceOrder, Verify};
 use crate::sim::Random;
 use crate::time::Time;
 use crate::wire::message::{Chunk, Error, ErrorCode, Welcome};
@@ -47,6 +47,7 @@ impl Rig {
             root: Root([5; 32]),
             name: "x".into(),
             verify: Verify::Both,
+            pieces: PieceOrder::Any,
             destination,
             timeout: Duration::ZERO,
             pool: Pool::default(),

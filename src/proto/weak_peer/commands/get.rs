@@ -38,9 +38,10 @@ pub(super) fn many(
     failures: Vec<Failure>,
     timeout: Duration,
 ) -> Many {
-    let command::Get { out, verify, timeout: own, from, .. } = get;
+    let command::Get { out, verify, order, timeout: own, from, .. } = get;
     let timeout = own.map_or(timeout, Duration::from_millis);
-    Many { client, asked_at, entries, failures, folder: out, verify, timeout, only: from.is_some() }
+    let (folder, only) = (out, from.is_some());
+    Many { client, asked_at, entries, failures, folder, verify, pieces: order, timeout, only }
 }
 
 /// The order to download a content that a `get` found. `searching` says that its search may bring
@@ -78,6 +79,7 @@ pub(super) fn order(
         root,
         name,
         verify: get.verify,
+        pieces: get.order,
         destination,
         timeout: get.timeout.map_or(timeout, Duration::from_millis),
         pool,

@@ -28,13 +28,13 @@ use super::download::{Order, is_possible};
 use super::session::SessionEvent;
 use super::sessions::Sessions;
 use crate::config::{
-    ANSWER_DEADLINE, COMMANDS_MAX, GET_FILES_MAX, REFUSALS_MAX, REFUSED_WAIT_FIRST, SESSION_QUERIES_MAX,
+    ANSWER_DEADLINE, COMMANDS_MAX, GET_FILES_MAX, RATE_LIMIT_MIN, REFUSALS_MAX, REFUSED_WAIT_FIRST, SESSION_QUERIES_MAX,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::command::Get;
 use crate::proto::disk::{Described, DiskFailure};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientId, Command, DiskWork, DownloadId, Event, Scope};
+use crate::proto::{ClientEvent, ClientId, Command, DiskWork, DownloadId, Event, RateLimits, Scope};
 use crate::wire::message::{Cancel, ErrorCode, Files, Hit, Info, SourceRecord};
 use crate::wire::{Cut, HostPort, Message, Root};
 use answer::Answer;
@@ -145,6 +145,7 @@ impl Commands {
                 let failure = Failure::usage("only a running peer has a queue of downloads");
                 return cx.done(client, Outcome::failed(&failure));
             }
+            Command::Limit { upload, download } => return set_limits(cx, client, upload, download),
             Command::List { partial } => Job::List { files: 0, after: None, at: None, partial },
             Command::Network { scope } => Job::Network { walk: Box::new(Walk::new()), scope },
             Command::User(_) => {
@@ -664,6 +665,19 @@ impl Commands {
         self.line.retain(|waiting| *waiting != id);
         self.tasks.remove(&id)
     }
+}
+
+/// The command `limit`.
+fn set_limits(cx: &mut Context, client: ClientId, upload: Option<u64>, download: Option<u64>) {
+    let RateLimits { upload: up, download: down } = cx.limits;
+    let limits = RateLimits { upload: upload.unwrap_or(up), download: download.unwrap_or(down) };
+    if [limits.upload, limits.download].iter().any(|limit| (1..RATE_LIMIT_MIN).contains(limit)) {
+        let why = format!("a limit is at least {RATE_LIMIT_MIN} bytes per second, or 0 for none");
+        return cx.done(client, Outcome::failed(&Failure::usage(why)));
+    }
+    cx.set_limits(limits);
+    cx.report(client, ClientEvent::Limits(limits));
+    cx.done(client, outcome::success());
 }
 
 fn exit_of(code: ErrorCode) -> Exit {

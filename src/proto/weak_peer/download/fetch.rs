@@ -13,7 +13,7 @@ use crate::config::{
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::context::{Context, SourceIndex, quoted};
-use crate::proto::{Output, Verify};
+use crate::proto::{Output, PieceOrder, Verify};
 use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::ids::Cv;
@@ -73,7 +73,15 @@ impl Transfer {
             if outstanding >= depth || self.writing.len() + self.in_hand() >= WRITES_PENDING_MAX {
                 return;
             }
-            let piece = match self.picker.take(index) {
+            let source = &self.sources[index];
+            let free = match self.order.pieces {
+                PieceOrder::Any => self.picker.take(index),
+                PieceOrder::Sequential => {
+                    let rate = self.rate(cx.now);
+                    self.picker.take_in_order(index, rate, |piece| source.has(piece))
+                }
+            };
+            let piece = match free {
                 Some(piece) => piece,
                 None if outstanding == 0 => match self.steal(cx, index) {
                     Some(piece) => piece,

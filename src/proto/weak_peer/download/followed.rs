@@ -20,6 +20,8 @@ pub(super) struct Swarm {
     pub(super) reserve: Pool,
     /// When it last asked for other members.
     pub(super) short_at: Option<Time>,
+    /// Pieces that were chosen in order.
+    pub(super) picks: u32,
     /// Since when nothing is asked for.
     pub(super) idle_since: Option<Time>,
     /// The best rate so far, and since when it is below a half of that.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pool::Pool;
 use crate::proto::disk::Destination;
-use crate::proto::{ClientId, DownloadId, Verify};
+use crate::proto::{ClientId, DownloadId, PieceOrder, Verify};
 use crate::time::Time;
 use crate::wire::Root;
 
@@ -25,6 +25,7 @@ pub(in crate::proto::weak_peer) struct Order {
     pub(in crate::proto::weak_peer) name: String,
     pub(in crate::proto::weak_peer) verify: Verify,
     pub(in crate::proto::weak_peer) destination: Destination,
+    pub(in crate::proto::weak_peer) pieces: PieceOrder,
     /// How long it goes on without a verified piece and at a low rate; zero: for ever.
     pub(in crate::proto::weak_peer) timeout: Duration,
     /// Addresses to dial, with the sizes that hits claim.

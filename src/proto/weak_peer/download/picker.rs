@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::{PIECE_BYTES, SOURCE_AHEAD, SOURCE_PIPELINE_MAX, STEAL_GAIN_MIN};
+use crate::config::{
+    PIECE_BYTES, SEQUENTIAL_AHEAD, SEQUENTIAL_PIECES, SOURCE_AHEAD, SOURCE_PIPELINE_MAX, STEAL_GAIN_MIN,
+};
 use crate::proto::pieces_of;
 
 /// How many sources may be asked for one piece at once: its holder and one thief.
@@ -30,6 +32,8 @@ pub struct Picker<S> {
     low: usize,
     /// Pieces from the first one on come before others; none from there to the second one is free.
     aim: Option<(usize, usize)>,
+    /// All pieces below this one are verified.
+    first: usize,
     free: usize,
     have: usize,
     claims: BTreeMap<u32, Vec<S>>,
@@ -91,7 +95,8 @@ impl<S: Copy + Eq> Picker<S> {
     pub fn new(size: u64) -> Picker<S> {
         let pieces = usize::try_from(pieces_of(size)).unwrap_or(usize::MAX);
         let states = vec![State::Free; pieces];
-        Picker { size, states, low: 0, aim: None, free: pieces, have: 0, claims: BTreeMap::new(), loose: None }
+        let (claims, loose) = (BTreeMap::new(), None);
+        Picker { size, states, low: 0, aim: None, first: 0, free: pieces, have: 0, claims, loose }
     }
 
     /// Number of pieces.
@@ -179,6 +184,20 @@ impl<S: Copy + Eq> Picker<S> {
         }
         let piece = u32::try_from(self.low).ok()?;
         self.states.get(self.low)?;
+        self.claim(piece, source);
+        Some(piece)
+    }
+
+    /// Assigns the lowest free piece that fits, among the next ones after those that are verified
+    /// without a gap: [`SEQUENTIAL_PIECES`], or what comes in [`SEQUENTIAL_AHEAD`] at this rate.
+    pub fn take_in_order(&mut self, source: S, rate: u64, fits: impl Fn(u32) -> bool) -> Option<u32> {
+        while self.states.get(self.first) == Some(&State::Have) {
+            self.first += 1;
+        }
+        let ahead = usize::try_from(rate.saturating_mul(SEQUENTIAL_AHEAD.as_secs()) / PIECE_BYTES).unwrap_or(0);
+        let end = self.states.len().min(self.first + SEQUENTIAL_PIECES.max(ahead));
+        let next = (self.first..end).filter_map(|piece| u32::try_from(piece).ok());
+        let piece = next.into_iter().find(|piece| self.is_free(*piece) && fits(*piece))?;
         self.claim(piece, source);
         Some(piece)
     }
@@ -416,6 +435,20 @@ mod tests {
         assert_eq!(picker.aimed(|piece| piece == 2), Some(2), "the source has only this one");
         picker.aim(99);
         assert_eq!((picker.take('c'), picker.take('c'), picker.take('c')), (Some(1), Some(2), None));
+    }
+
+    #[test]
+    fn pieces_in_order_are_at_most_a_window_after_the_first_that_is_missing() {
+        let mut picker = Picker::new(100 * PIECE_BYTES);
+        let taken: Vec<_> = std::iter::from_fn(|| picker.take_in_order('a', 0, |piece| piece % 2 == 1)).collect();
+        assert_eq!(taken, [1, 3, 5, 7, 9, 11, 13, 15]);
+        picker.claim(0, 'b');
+        picker.verified(1);
+        picker.verified(0);
+        assert_eq!(picker.take_in_order('a', 0, |piece| piece > 15), Some(16));
+        assert_eq!(picker.take_in_order('a', 0, |piece| piece > 15), Some(17));
+        assert_eq!(picker.take_in_order('a', 0, |piece| piece > 15), None);
+        assert_eq!(picker.take_in_order('a', 20 * PIECE_BYTES, |piece| piece > 40), Some(41));
     }
 
     #[test]

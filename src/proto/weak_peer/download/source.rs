@@ -8,7 +8,7 @@ use super::followed::Followed;
 use super::proof::Proof;
 use crate::config::{
     BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, PIECE_BYTES, PIECES_PER_FAULT, PROGRESS_INTERVAL,
-    SOURCE_RATE_MIN, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
+    SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
 };
 use crate::proto::event::{SourceReport, SourceState};
 use crate::proto::weak_peer::contact::{Contact, Peer};
@@ -23,8 +23,6 @@ use crate::wire::{HostPort, NodeId};
 const CANCELED_MAX: usize = 64;
 /// Ticks over which the rate of a source that owes bytes is compared with the least one.
 const STALL_TICKS: usize = (STALL_AFTER.as_millis() / PROGRESS_INTERVAL.as_millis()) as usize;
-/// Bytes in these ticks at the least rate.
-const STALL_BYTES: u64 = SOURCE_RATE_MIN * STALL_AFTER.as_secs();
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,13 +285,13 @@ impl Source {
     }
 
     /// Whether it sent less than the least rate, as long as it owed bytes.
-    pub(super) fn is_slow(&self) -> bool {
-        self.owed.len() >= STALL_TICKS && self.owed.iter().sum::<u64>() < STALL_BYTES
+    pub(super) fn is_slow(&self, rate_min: u64) -> bool {
+        self.owed.len() >= STALL_TICKS && !self.is_fast(rate_min)
     }
 
     /// Whether it sent at least the least rate.
-    pub(super) fn is_fast(&self) -> bool {
-        self.owed.iter().sum::<u64>() >= STALL_BYTES
+    pub(super) fn is_fast(&self, rate_min: u64) -> bool {
+        self.owed.iter().sum::<u64>() >= rate_min * STALL_AFTER.as_secs()
     }
 
     /// Counts a piece that was damaged on its way. Returns whether the source is to be dropped.

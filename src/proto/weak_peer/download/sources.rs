@@ -380,7 +380,7 @@ impl Transfer {
     // ---- the clock ------------------------------------------------------------------------------
 
     pub(super) fn on_tick(&mut self, cx: &mut Context) {
-        self.note_rate(cx.now);
+        self.note_rate(cx.now, cx.source_rate_min());
         for index in 0..self.sources.len() {
             self.sources[index].on_tick(PROGRESS_INTERVAL);
             self.check_source(cx, index);
@@ -408,6 +408,7 @@ impl Transfer {
     /// Notes a source that sends nothing or too little, and ends its connection if it sends nothing
     /// for long.
     fn check_source(&mut self, cx: &mut Context, index: SourceIndex) {
+        let rate_min = cx.source_rate_min();
         let source = &self.sources[index];
         let dialed = cx.now.since(source.dialed_at);
         let quiet = cx.now.since(source.progress_at);
@@ -426,13 +427,15 @@ impl Transfer {
             SourceState::Active | SourceState::Stalled if owes && quiet >= ANSWER_DEADLINE => {
                 self.lose(cx, index, "sends nothing");
             }
-            SourceState::Active if source.is_slow() => {
-                let why = format!("sends less than {} KiB/s", SOURCE_RATE_MIN / 1024);
+            SourceState::Active if source.is_slow(rate_min) => {
+                let why = format!("sends less than {} KiB/s", rate_min.div_ceil(1024));
                 self.set_state(cx, index, SourceState::Stalled, Some(why));
                 self.relieve(cx, index);
             }
             // A source that was relieved of all is tried once more after a while.
-            SourceState::Stalled if source.is_fast() || (!owes && cx.now.since(source.since) >= ANSWER_DEADLINE) => {
+            SourceState::Stalled
+                if source.is_fast(rate_min) || (!owes && cx.now.since(source.since) >= ANSWER_DEADLINE) =>
+            {
                 self.revive(cx, index);
             }
             SourceState::Idle

@@ -1,7 +1,7 @@
 //! A download among others that fetch the same content: it follows sources that have a part of it,
 //! asks for a turn, and chooses the piece when the turn comes. Of the pieces that a source has it
 //! takes those that the source advises, and then the rarest among the sources that have sent right
-//! ones.
+//! ones; with `--order sequential` mostly the next one that is missing.
 
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use super::followed::Followed;
 use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
-    ABSENT_MAX, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, REFOLLOW_INTERVAL, SILENT_MIN, STEAL_GAIN_SWARM,
-    SWARM_FETCHES_MAX, SWARM_TICK, WRITES_PENDING_MAX,
+    ABSENT_MAX, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, REFOLLOW_INTERVAL, SEQUENTIAL_OTHER_EVERY, SILENT_MIN,
+    STEAL_GAIN_SWARM, SWARM_FETCHES_MAX, SWARM_TICK, WRITES_PENDING_MAX,
 };
+use crate::proto::PieceOrder;
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::contact::of_member;
@@ -421,6 +422,15 @@ impl Transfer {
         if let Some(piece) = aimed {
             self.picker.claim(piece, index);
             return Some(piece);
+        }
+        if self.order.pieces == PieceOrder::Sequential {
+            self.swarm.picks += 1;
+            let rate = self.rate(cx.now);
+            if !self.swarm.picks.is_multiple_of(SEQUENTIAL_OTHER_EVERY)
+                && let Some(piece) = self.picker.take_in_order(index, rate, |piece| source.has(piece))
+            {
+                return Some(piece);
+            }
         }
         let advised = advice.iter().find(|piece| self.picker.is_free(**piece) && source.has(**piece));
         if let Some(&piece) = advised {

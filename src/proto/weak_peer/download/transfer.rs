@@ -8,7 +8,7 @@ use super::followed::Swarm;
 use super::order::Order;
 use super::picker::Picker;
 use super::source::Source;
-use crate::config::{PROGRESS_INTERVAL, SOURCE_RATE_MIN, STALL_AFTER};
+use crate::config::{PROGRESS_INTERVAL, STALL_AFTER};
 use crate::proto::event::{ClientEvent, Outcome, SourceReport, SourceState, SwarmReport};
 use crate::proto::weak_peer::context::{Context, SourceIndex};
 use crate::time::Time;
@@ -139,11 +139,11 @@ impl Transfer {
     }
 
     /// Notes at a tick what has come so far.
-    pub(super) fn note_rate(&mut self, now: Time) {
+    pub(super) fn note_rate(&mut self, now: Time, rate_min: u64) {
         if self.received_at.len() > RECEIVED_TICKS {
             self.received_at.pop_front();
         }
-        if self.rate(now) >= SOURCE_RATE_MIN {
+        if self.rate(now) >= rate_min {
             self.good_at = now;
         }
         self.received_at.push_back((now, self.received));

@@ -100,8 +100,8 @@ impl Entry {
 
     /// Whether another command orders the same content to the same place.
     pub(super) fn is_of(&self, other: &Get) -> bool {
-        let Get { verify, timeout, scope, .. } = *other;
-        Get { verify, timeout, scope, ..self.get.clone() } == *other
+        let Get { verify, timeout, order, scope, .. } = *other;
+        Get { verify, timeout, order, scope, ..self.get.clone() } == *other
     }
 
     /// Whether it may be for many files.

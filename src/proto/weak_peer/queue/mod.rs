@@ -176,6 +176,7 @@ impl Queue {
             | Command::List { .. }
             | Command::Network { .. }
             | Command::User(_)
+            | Command::Limit { .. }
             | Command::Status => {
                 return Some(command);
             }
@@ -402,6 +403,7 @@ impl Queue {
             | ClientEvent::Download(_)
             | ClientEvent::Status { .. }
             | ClientEvent::User(_)
+            | ClientEvent::Limits(_)
             | ClientEvent::Note { .. } => {}
         }
         for watcher in &entry.watchers {

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::harness::{Manner, World, addr, report};
-use crate::config::{DOWNLOAD_TIMEOUT, DOWNLOADS_MAX, NO_SOURCE_MAX, PIECE_BYTES, WRITES_PENDING_MAX};
+use crate::config::{
+    DOWNLOAD_TIMEOUT, DOWNLOADS_MAX, NO_SOURCE_MAX, PIECE_BYTES, SEQUENTIAL_PIECES, SOURCE_RATE_MIN, WRITES_PENDING_MAX,
+};
 use crate::proto::command::Get;
 use crate::proto::disk::DiskWork;
 use crate::proto::event::SourceState;
-use crate::proto::{ClientEvent, ClientId, Command, Event, Input, Verify};
+use crate::proto::{ClientEvent, ClientId, Command, Event, Input, Output, PieceOrder, Verify};
 use crate::wire::HostPort;
 
 const MIB: u64 = PIECE_BYTES;
@@ -51,6 +53,42 @@ fn fast_equal_sources_fetch_nothing_twice_either() {
     assert!(world.get().outcome().ok);
     assert_eq!(world.served(), each_piece_once(&world));
     assert_published(&mut world);
+}
+
+#[test]
+fn pieces_come_in_order_if_that_is_asked_for_whatever_a_slow_source_holds() {
+    let mut world = World::new(1, 24 * MIB);
+    world.source(Manner::Honest, 20 * 1024).source(Manner::Honest, SLOW);
+    let get = Get { order: PieceOrder::Sequential, ..Get::of(world.content.root.to_string()) };
+    assert!(world.command(Command::Get(get)).outcome().ok);
+    let mut verified = [false; 24];
+    for event in world.client_events() {
+        if let ClientEvent::Piece { index, .. } = event {
+            let index = usize::try_from(index).unwrap();
+            let first = verified.iter().position(|it| !it).unwrap();
+            assert!(index < first + SEQUENTIAL_PIECES || index == 23, "{index} before {first}");
+            verified[index] = true;
+        }
+    }
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_source_is_not_slow_because_of_our_own_limit() {
+    for (limit, stalls) in [(0, true), (SOURCE_RATE_MIN, false)] {
+        let mut world = World::new(1, MIB + 5);
+        world.source(Manner::Honest, SOURCE_RATE_MIN / 2);
+        let command = Command::Limit { upload: None, download: Some(limit) };
+        world.input(Input::Command { client: ClientId(9), command });
+        assert!(world.get().outcome().ok);
+        let stalled =
+            |event: &&ClientEvent| matches!(event, ClientEvent::Source(source) if source.state == SourceState::Stalled);
+        assert_eq!(world.client_events().iter().any(|event| stalled(&event)), stalls, "a limit of {limit}");
+        let set = world.outputs.iter().filter(|output| matches!(output, Output::Limit(_))).count();
+        assert_eq!(set, usize::from(limit > 0), "a limit that is there already is not set again");
+        world.outputs.clear();
+        assert_published(&mut world);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::proto::disk::{Edge, Page, ServeFailure};
 use crate::proto::event::{UploadPeer, UploadReport};
 use crate::proto::marks::mark;
 use crate::proto::meter::Meter;
-use crate::proto::{ConnId, DiskWork, Output};
+use crate::proto::{ConnId, DiskWork, Limit, Output};
 use crate::time::Time;
 use crate::trust::{Account, PublicKey, Refusal};
 use crate::wire::ids::{Md5, Root};
@@ -143,11 +143,11 @@ struct Upload {
 
 impl Upload {
     /// The other side has taken bytes of content.
-    fn on_taken(&mut self, now: Time, bytes: u64) {
+    fn on_taken(&mut self, now: Time, bytes: u64, rate_min: u64) {
         self.taken = self.taken.saturating_add(bytes);
         self.rate.add(now, bytes);
         let ahead = if self.taken >= UPLOAD_PROVEN_BYTES { UPLOAD_AHEAD_MAX } else { Duration::ZERO };
-        let worth = Duration::from_micros(bytes.saturating_mul(1_000_000) / UPLOAD_RATE_MIN);
+        let worth = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate_min);
         self.idle_since = (self.idle_since + worth).min(now + ahead);
     }
 
@@ -371,6 +371,11 @@ impl Uploads {
         match membership.check(login.credential.as_deref(), key, cx.now) {
             Ok(account) => {
                 let ready = Ready { operators: Vec::new(), credential: membership.credential() };
+                let limit = membership.upload_limit(&account);
+                if limit > 0 {
+                    let account = number_of(&account);
+                    cx.push(Output::Limit(Limit::Account { conn, account, upload: limit }));
+                }
                 upload.account = Some(account);
                 cx.send(conn, Message::Ready(ready));
                 open(cx, conn, upload);
@@ -388,6 +393,18 @@ impl Uploads {
         for conn in ended {
             self.fail(cx, conn, ErrorCode::REVOKED, &Refusal::Revoked.to_string());
         }
+    }
+
+    /// The limits of accounts have changed.
+    pub(super) fn on_classes(&mut self, cx: &mut Context) {
+        let Some(membership) = &cx.membership else { return };
+        let of = |(conn, upload): (&ConnId, &Upload)| {
+            let account = upload.account.as_ref()?;
+            let (account, upload) = (number_of(account), membership.upload_limit(account));
+            Some(Output::Limit(Limit::Account { conn: *conn, account, upload }))
+        };
+        let limits: Vec<Output> = self.conns.iter().filter_map(of).collect();
+        limits.into_iter().for_each(|limit| cx.push(limit));
     }
 
     /// A chunk is asked for: with a turn, if there is one.
@@ -475,13 +492,14 @@ impl Uploads {
     }
 
     pub(super) fn on_payload_sent(&mut self, cx: &mut Context, conn: ConnId, req: u32) {
+        let rate_min = cx.upload_rate_min(self.conns.len());
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         upload.active_at = cx.now;
         let length = match upload.find(req) {
             Some(Request { wanted: Wanted::Chunk { length, .. }, stage: Stage::Sending, .. }) => u64::from(*length),
             Some(_) | None => 0,
         };
-        upload.on_taken(cx.now, length);
+        upload.on_taken(cx.now, length, rate_min);
         upload.requests.retain(|request| request.req != req || !matches!(request.stage, Stage::Sending));
         self.end_turn(cx, conn, req, true);
         self.pump(cx, conn);
@@ -536,6 +554,13 @@ impl Uploads {
             self.on_closed(cx, conn);
         }
     }
+}
+
+/// A number by which a driver knows an account.
+fn number_of(account: &Account) -> u64 {
+    let mut first = [0; 8];
+    blake3::Hasher::new().update(account.name.as_bytes()).finalize_xof().fill(&mut first);
+    u64::from_le_bytes(first).max(1)
 }
 
 /// Requests are served from now on.
@@ -637,7 +662,7 @@ fn send_ready(
         upload.active_at = cx.now;
         upload.requests.remove(at);
     }
-    upload.on_taken(cx.now, paged);
+    upload.on_taken(cx.now, paged, UPLOAD_RATE_MIN);
     chunks
 }
 

@@ -135,6 +135,7 @@ impl Shard {
                 | Output::ReceivePayload { .. }
                 | Output::DropPayload { .. }
                 | Output::SaveAccounts { .. }
+                | Output::Limit(_)
                 | Output::DropChunk { .. } => {
                     unreachable!("an asker neither serves nor fetches")
                 }

@@ -317,6 +317,7 @@ impl Shard {
                 | Output::DropPayload { .. }
                 | Output::DropChunk { .. }
                 | Output::SaveAccounts { .. }
+                | Output::Limit(_)
                 | Output::Disk(_) => {
                     unreachable!("a super peer dials nobody, has no files, and knows its neighbors by address")
                 }

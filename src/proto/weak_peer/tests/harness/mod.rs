@@ -438,7 +438,9 @@ impl World {
             }
             Output::Disk(work) => self.disk(work),
             Output::Event(event) => self.events.push((self.now, *event)),
-            output @ (Output::SendPayload { .. } | Output::DropChunk { .. }) => self.outputs.push(output),
+            output @ (Output::SendPayload { .. } | Output::DropChunk { .. } | Output::Limit(_)) => {
+                self.outputs.push(output)
+            }
             Output::FrameCap { .. } | Output::SendTo { .. } | Output::Resolve { .. } => {}
             Output::SaveAccounts { .. } => unreachable!("a weak peer keeps no accounts"),
         }
