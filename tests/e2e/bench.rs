@@ -184,3 +184,14 @@ fn a_bench_that_does_not_fit_says_so() {
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.starts_with("sprat: 9000000000 sessions do not fit"), "{text}");
 }
+
+#[test]
+fn a_bench_of_a_swarm_counts_what_the_seed_sends_and_what_comes_twice() {
+    let done = done(&["bench", "swarm", "--self", "--peers", "3", "--size", "4M", "--json"]);
+    assert_eq!((&done["mode"], &done["finished"], &done["failed"]), (&"swarm".into(), &3.into(), &0.into()), "{done}");
+    for figure in ["first_s", "p50_s", "last_s", "duplicates", "cpu_s_per_gib"] {
+        assert!(done[figure].is_f64(), "{figure}: {done}");
+    }
+    let egress = done["seed_egress"].as_f64().expect("a share of the file");
+    assert!((1.0..=3.5).contains(&egress), "{done}");
+}

@@ -29,13 +29,14 @@ pub(crate) struct Demo {
 
 command! {
     /// Load a super peer and measure it: connection set-ups, registrations, queries, floods,
-    /// downloads. MODE is idle, connect, register, query, churn, get or flood; or compare, with two
-    /// files of results.
+    /// downloads. MODE is idle, connect, register, query, churn, get, flood or swarm; or compare,
+    /// with two files of results.
     #[argh(name = "bench", example = "{command_name} query --self --depth 16")]
     Bench {
         /// idle: silent sessions; connect: set-ups; register: files; query: queries over sessions;
         /// churn: sessions that log in, share, ask, download and leave; get: downloads; flood:
-        /// queries of a neighboring super peer; compare: two files with the output of --json
+        /// queries of a neighboring super peer; swarm: peers that fetch one file at the same time;
+        /// compare: two files with the output of --json
         #[argh(positional, arg_name = "MODE", from_str_fn(task))]
         pub(crate) mode: BenchTask,
 
@@ -85,10 +86,14 @@ command! {
         #[argh(option, arg_name = "K")]
         pub(crate) sources: Option<usize>,
 
-        /// get and churn with --self: size of the file; get with --super: download the largest file
-        /// of at most this size [default: get 64M, churn 64K]
+        /// get, churn and swarm with --self: size of the file; get with --super: download the
+        /// largest file of at most this size [default: get and swarm 64M, churn 64K]
         #[argh(option, arg_name = "SIZE")]
         pub(crate) size: Option<Size>,
+
+        /// swarm: peers that fetch the file, at most 64 [default: 8]
+        #[argh(option, arg_name = "N")]
+        pub(crate) peers: Option<usize>,
 
         /// get: digests to check for each piece: both, blake3 or md5 [default: both]
         #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
@@ -286,18 +291,22 @@ impl FromStr for Sweep {
 pub(crate) enum BenchTask {
     /// Run one mode.
     Load(Mode),
+    /// Many peers fetch one file.
+    Swarm,
     /// Compare two results.
     Compare,
 }
 
 fn task(text: &str) -> Result<BenchTask, String> {
-    if text == "compare" {
-        return Ok(BenchTask::Compare);
+    match text {
+        "compare" => return Ok(BenchTask::Compare),
+        "swarm" => return Ok(BenchTask::Swarm),
+        _ => {}
     }
     let known = Mode::ALL.into_iter().find(|mode| mode.word() == text);
     let unknown = || {
         format!(
-            "{text:?} is not a mode; the modes are idle, connect, register, query, churn, get and flood, and compare"
+            "{text:?} is not a mode; the modes are idle, connect, register, query, churn, get, flood and swarm, and compare"
         )
     };
     known.map(BenchTask::Load).ok_or_else(unknown)

@@ -112,6 +112,7 @@ pub(super) fn unused(args: &Bench, mode: Mode) -> Vec<&'static str> {
         ("--size", args.size.is_some() && !(downloads && (args.own || mode == Mode::Get))),
         ("--verify", args.verify.is_some() && mode != Mode::Get),
         ("--listen", args.listen.is_some() && (args.own || mode != Mode::Flood)),
+        ("--peers", args.peers.is_some()),
         ("--pid", args.pid.is_some() && args.own),
         ("--login", args.login && !may_log_in(mode)),
     ]

@@ -9,6 +9,7 @@ mod logins;
 mod owner;
 mod report;
 mod rig;
+mod swarm;
 
 use std::net::SocketAddr;
 
@@ -34,8 +35,11 @@ pub(crate) fn run(args: &Bench) -> Result<u8, Failure> {
     let form = Form::of(args.json, args.csv, args.md)?;
     match args.mode {
         BenchTask::Compare => compare::run(args, form),
-        BenchTask::Load(_) if !args.results.is_empty() => Err(Failure::usage("only bench compare takes files")),
+        BenchTask::Load(_) | BenchTask::Swarm if !args.results.is_empty() => {
+            Err(Failure::usage("only bench compare takes files"))
+        }
         BenchTask::Load(mode) => load(args, mode, form),
+        BenchTask::Swarm => swarm::run(args, form),
     }
 }
 
