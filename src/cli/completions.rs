@@ -70,11 +70,11 @@ fn plain(description: &str) -> String {
 
 fn bash(program: &CommandInfoWithArgs) -> String {
     let names: Vec<&str> = program.commands.iter().map(|sub| sub.name).collect();
-    let mut script = format!(
-        "# bash completion for sprat\n_sprat() {{\n    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}}\n    \
+    let mut script = String::from(
+        "# bash completion for sprat\n_sprat() {\n    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n    \
          local command= flags= values= i\n    for ((i = 1; i < COMP_CWORD; i++)); do\n        \
-         [[ ${{COMP_WORDS[i]}} != -* ]] && command=${{COMP_WORDS[i]}} && break\n    done\n    COMPREPLY=()\n    \
-         case $command,$prev in\n"
+         [[ ${COMP_WORDS[i]} != -* ]] && command=${COMP_WORDS[i]} && break\n    done\n    COMPREPLY=()\n    \
+         case $command,$prev in\n",
     );
     let generate = |value: &Value| match value {
         Value::Words(words) => format!("-W '{}'", words.join(" ")),

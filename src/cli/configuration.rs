@@ -52,12 +52,15 @@ fn check(args: &Config) -> Result<u8, Failure> {
 
 /// Whether the daemon would take these values. What its state says is not looked at.
 fn checked(info: &CommandInfoWithArgs, settings: &[Setting]) -> Result<(), Failure> {
-    let ended = match shim::daemon(info, settings).map_err(Failure::usage)? {
-        Command::Super(args) => super_peer::limits(&args).map(drop),
-        Command::Peer(args) => peer::checked(&args)
+    let command = shim::daemon(info, settings).map_err(Failure::usage)?;
+    let ended = if let Command::Super(args) = command {
+        super_peer::limits(&args).map(drop)
+    } else if let Command::Peer(args) = command {
+        peer::checked(&args)
             .and_then(|_| paths::shares(args.shares, true))
-            .and_then(|_| settings::connect_timeout(args.connect_timeout).map(drop)),
-        other => unreachable!("{other:?} is no daemon"),
+            .and_then(|_| settings::connect_timeout(args.connect_timeout).map(drop))
+    } else {
+        unreachable!("{command:?} is no daemon")
     };
     ended.map_err(|Failure { exit, message }| Failure::new(exit, with_origin(message, settings)))
 }

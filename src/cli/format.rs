@@ -45,10 +45,7 @@ pub(crate) fn source_table(sources: &[SourceReport], window: Option<usize>) -> S
 
 /// The state of a source; of one that sends, whether it has all.
 pub(crate) fn source_words(report: &SourceReport) -> &'static str {
-    match report.state {
-        SourceState::Active if report.partial => "partial",
-        state => state_word(state),
-    }
+    if report.partial && report.state == SourceState::Active { "partial" } else { state_word(report.state) }
 }
 
 /// The state of a source in one word.

@@ -217,7 +217,7 @@ impl Host for PeerHost {
             Event::Client { client, event } => {
                 if let Some(news) = &self.news {
                     // A prompt that has ended takes no events.
-                    let _ = news.send(News::Event { client, event });
+                    let _ = news.send(News::Event { client, event: Box::new(event) });
                 }
             }
             Event::Welcomed { super_peer } => {

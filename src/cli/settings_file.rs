@@ -103,9 +103,10 @@ impl SettingsFile {
             let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
             return Err(self.wrong(name.span(), &format!("there is no key {}{meant}", name.get_ref())));
         };
-        let values: Vec<&Spanned<DeValue<'_>>> = match value.get_ref() {
-            DeValue::Array(values) if flag.optionality == Optionality::Repeating => values.iter().collect(),
-            _ => vec![value],
+        let repeats = flag.optionality == Optionality::Repeating;
+        let values: Vec<&Spanned<DeValue<'_>>> = match value.get_ref().as_array().filter(|_| repeats) {
+            Some(values) => values.iter().collect(),
+            None => vec![value],
         };
         let setting = |value: &Spanned<DeValue<'_>>| {
             let wrong = || {

@@ -163,7 +163,7 @@ impl Console {
                 self.output.to_console();
                 return self.exit();
             }
-            News::Event { client, event } => self.on_event(client, event),
+            News::Event { client, event } => self.on_event(client, *event),
             News::Log(line) => self.output.note(&line),
             News::End => return true,
         }

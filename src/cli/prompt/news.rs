@@ -24,7 +24,7 @@ pub(crate) enum News {
     /// There are no more lines.
     Closed,
     /// An event of the machine.
-    Event { client: ClientId, event: ClientEvent },
+    Event { client: ClientId, event: Box<ClientEvent> },
     /// A line of the log, to be printed above the line that is being typed.
     Log(String),
     /// The node has ended.

@@ -502,7 +502,7 @@ impl Links {
 fn is_same(link: &Link, pin: &Pin) -> bool {
     let keys = (link.key.map(|(key, _)| key), pin.key);
     let same_host = link.name.canonical() == pin.at.canonical();
-    same_host && keys.0 == keys.1 || keys.0.is_some() && keys.0 == keys.1
+    keys.0 == keys.1 && (same_host || keys.0.is_some())
 }
 
 fn row(link: &Link, strangers: &Strangers, now: Time) -> LinkRow {
