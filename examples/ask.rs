@@ -161,6 +161,7 @@ impl Session {
                     limit: None,
                     within: None,
                     partial: false,
+                    user: None,
                 };
                 req += 1;
                 out.push_back((req, Instant::now()));

@@ -104,6 +104,7 @@ impl Network {
             limit: Some(10_000),
             within: None,
             partial: false,
+            user: None,
         };
         let scope = Scope { ttl: Some(64), budget: Some(10_000), policy: Some(Policy::Tree) };
         let before = self.sent();

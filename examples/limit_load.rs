@@ -187,6 +187,7 @@ fn request(text: &str) -> Vec<u8> {
         limit: None,
         within: None,
         partial: false,
+        user: None,
     };
     let mut bytes = Vec::new();
     frame::encode(&Message::Query(Query { req: 1, find, ttl: None, budget: None, policy: None }), &mut bytes);

@@ -70,7 +70,16 @@ fn addr() -> HostPort {
 }
 
 fn search(kind: QueryKind, pattern: &str) -> Search {
-    Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None, partial: false }
+    Search {
+        pattern: pattern.to_owned(),
+        kind,
+        min: None,
+        max: None,
+        limit: None,
+        within: None,
+        partial: false,
+        user: None,
+    }
 }
 
 fn messages() -> [(&'static str, Message); 3] {

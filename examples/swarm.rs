@@ -335,6 +335,7 @@ impl Swarm {
                 limit: None,
                 within: None,
                 partial: false,
+                user: None,
             };
             let req = u32::try_from(req).expect("fewer than 2^32 files");
             // A query does not return the files of its own session, so the second peer queries for

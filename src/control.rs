@@ -10,25 +10,108 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+use serde_json::{Map, Value};
 
-use crate::proto::{ClientEvent, Command};
+use crate::proto::event::Outcome;
+use crate::proto::{ClientEvent, Command, Happening};
 use crate::wire::name::is_invisible;
 
 /// Version of the lines: the field `v` of each.
 const LINES_VERSION: u8 = 1;
+
+/// A line of a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// The number that the client gave to it, if it did; each answer repeats it.
+    pub req: Option<u64>,
+    /// What it asks for, or a sentence that says what is wrong with it.
+    pub request: Result<Request, String>,
+}
+
+/// What a line of a client asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// A command, for the machine.
+    Command(Command),
+    /// The numbered events of the node.
+    Events {
+        /// First those with a higher number, as far as they are kept; none: only those to come.
+        since: Option<u64>,
+        /// Then each one as it comes; if not, `done`.
+        follow: bool,
+    },
+}
+
+/// What answers a request for events, but for `done`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Reply {
+    /// An event of the node. The time of the line is the time of the event.
+    Node {
+        /// Its number.
+        seq: u64,
+        /// What happened.
+        #[serde(flatten)]
+        what: Happening,
+    },
+    /// Events that are forgotten.
+    Gap {
+        /// The number of the first one.
+        first: u64,
+        /// The number of the last one.
+        last: u64,
+    },
+    /// The end: nothing follows.
+    Done(Outcome),
+}
+
+/// Reads a line of a client.
+#[must_use]
+pub fn parse_line(line: &str) -> Line {
+    #[derive(Deserialize)]
+    struct Events {
+        since: Option<u64>,
+        #[serde(default = "yes")]
+        follow: bool,
+    }
+    let mut value: Map<String, Value> = match serde_json::from_str(line) {
+        Ok(value) => value,
+        Err(error) => return Line { req: None, request: Err(wrong(&error)) },
+    };
+    let req = match value.remove("req").map(serde_json::from_value).transpose() {
+        Ok(req) => req,
+        Err(error) => return Line { req: None, request: Err(wrong(&error)) },
+    };
+    let is_events = value.get("cmd").is_some_and(|cmd| cmd == "events");
+    let value = Value::Object(value);
+    let request = if is_events {
+        serde_json::from_value(value)
+            .map(|Events { since, follow }| Request::Events { since, follow })
+            .map_err(|error| format!("not a request: {error}; write {{\"cmd\":\"events\",\"since\":0}}"))
+    } else {
+        serde_json::from_value(value).map(Request::Command).map_err(|error| wrong(&error))
+    };
+    Line { req, request }
+}
+
+fn yes() -> bool {
+    true
+}
 
 /// Reads a command.
 ///
 /// # Errors
 /// A sentence that says what is wrong with the line, with an example of a right one.
 pub fn parse_command(line: &str) -> Result<Command, String> {
-    serde_json::from_str(line).map_err(|error| {
-        format!(
-            "not a command: {error}; write one JSON object per line, such as {{\"cmd\":\"query\",\"search\":{{\"q\":\"name\",\"k\":\"words\"}}}}"
-        )
-    })
+    serde_json::from_str(line).map_err(|error| wrong(&error))
+}
+
+fn wrong(error: &serde_json::Error) -> String {
+    format!(
+        "not a command: {error}; write one JSON object per line, such as {{\"cmd\":\"query\",\"search\":{{\"q\":\"name\",\"k\":\"words\"}}}}"
+    )
 }
 
 /// Writes a command, without a line end.
@@ -42,7 +125,13 @@ pub fn command_line(command: &Command) -> String {
 /// Writes an event, without a line end: the version, the time and the fields of the event.
 #[must_use]
 pub fn event_line(event: &ClientEvent, wall: SystemTime) -> String {
-    let line = value_line(event, wall);
+    answer_line(None, event, wall)
+}
+
+/// Writes an event that answers the line with this number, if it has one.
+#[must_use]
+pub fn answer_line(req: Option<u64>, event: &impl Serialize, wall: SystemTime) -> String {
+    let line = numbered_line(req, event, wall);
     if !line.is_empty() {
         return line;
     }
@@ -50,21 +139,27 @@ pub fn event_line(event: &ClientEvent, wall: SystemTime) -> String {
     // too.
     let message = "an event has no JSON form: it has a path that is not UTF-8";
     let failure = crate::error::Failure::new(crate::error::Exit::Internal, message);
-    value_line(&ClientEvent::Done(crate::proto::event::Outcome::failed(&failure)), wall)
+    numbered_line(req, &ClientEvent::Done(Outcome::failed(&failure)), wall)
 }
 
 /// Writes a value with named fields as an event: the version, the time and its fields. Empty if it
 /// has no JSON form.
 #[must_use]
 pub fn value_line(value: &impl Serialize, wall: SystemTime) -> String {
+    numbered_line(None, value, wall)
+}
+
+fn numbered_line(req: Option<u64>, value: &impl Serialize, wall: SystemTime) -> String {
     #[derive(Serialize)]
     struct Line<'a, T> {
         v: u8,
         time: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        req: Option<u64>,
         #[serde(flatten)]
         value: &'a T,
     }
-    json(&Line { v: LINES_VERSION, time: rfc3339(wall), value }).unwrap_or_default()
+    json(&Line { v: LINES_VERSION, time: rfc3339(wall), req, value }).unwrap_or_default()
 }
 
 /// Writes a value as JSON in one line, in which every character is plainly visible.
@@ -131,7 +226,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
 mod tests {
     use super::*;
     use crate::proto::command::Get;
-    use crate::proto::event::Outcome;
     use crate::proto::{PieceOrder, Scope, Verify};
 
     fn at(seconds: u64, millis: u64) -> String {
@@ -199,6 +293,27 @@ mod tests {
         assert!(line.starts_with(r#"{"v":1,"time":"1970-01-01T00:00:00.000Z","event":"done""#), "{line}");
         assert_eq!(parse_event(&line), Ok(event));
         assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn a_line_may_have_a_number_which_its_answers_repeat() {
+        let of = |line: &str| parse_line(line);
+        let (req, follow) = (Some(7), true);
+        let status = of(r#"{"req":7,"cmd":"status"}"#);
+        assert_eq!(status, Line { req, request: Ok(Request::Command(Command::Status)) });
+        let events = Request::Events { since: Some(3), follow: false };
+        assert_eq!(of(r#"{"cmd":"events","since":3,"follow":false}"#), Line { req: None, request: Ok(events) });
+        assert_eq!(of(r#"{"cmd":"events"}"#).request, Ok(Request::Events { since: None, follow }));
+        let wrong = of(r#"{"req":7,"cmd":"events","since":"x"}"#);
+        assert!(wrong.req == req && wrong.request.unwrap_err().contains("\"since\":0"));
+        assert!(of(r#"{"req":7,"cmd":"dance"}"#).req == req);
+        let limits = r#"{"req":7,"cmd":"user","do":"limits","class":"x","files":3}"#;
+        assert!(of(limits).request.is_ok(), "{limits}");
+        let what = Happening::MorePeers { came: 1, left: 0 };
+        let line = answer_line(req, &Reply::Node { seq: 5, what: what.clone() }, SystemTime::UNIX_EPOCH);
+        let begin = r#"{"v":1,"time":"1970-01-01T00:00:00.000Z","req":7,"event":"node","seq":5,"kind":"more_peers""#;
+        assert!(line.starts_with(begin), "{line}");
+        assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), Reply::Node { seq: 5, what });
     }
 
     /// The characters that must not be printed as they are.

@@ -6,7 +6,7 @@ use sprat::wire::link::{
 use sprat::wire::message::{
     Enroll, Enrolled, Mode, Revoked, RevokedKey,
     Ack, Bye, Cancel, Chunk, Cvs, Done, Error, ErrorCode, Files, Get, Hello, Hit, Info, List, ListedFile, Login,
-    Manifest, Ping, Query, Reach, Ready, Register, SourceRecord, Status, Update, Welcome,
+    Manifest, Ping, Query, Reach, Ready, Register, SourceRecord, Status, Subscribe, Update, Welcome,
 };
 use sprat::wire::swarm::{FEATURE_SWARM, Follow, Has, Join, Leave, Member, Peers, Turn, Want};
 use sprat::wire::{
@@ -64,7 +64,7 @@ pub fn search(dice: &mut Dice<'_>) -> Search {
     };
     let some = |dice: &mut Dice<'_>| dice.one_in(5).then(|| dice.pick(&WIDE));
     let (min, max) = (some(dice), some(dice));
-    Search { pattern, kind, min, max, limit: dice.one_in(4).then(|| edge(dice)), within: within(dice), partial: false }
+    Search { pattern, kind, min, max, limit: dice.one_in(4).then(|| edge(dice)), within: within(dice).map(Into::into), partial: false, user: dice.one_in(8).then(|| "ann".to_owned().into()) }
 }
 
 fn within(dice: &mut Dice<'_>) -> Option<String> {
@@ -161,7 +161,10 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
             };
             Message::Files(Files { req, files: (0..dice.below(4)).map(|_| listed(dice)).collect(), next: some(dice) })
         }
-        13 => Message::Status(Status { req }),
+        13 => match dice.one_in(3) {
+            true => Message::Subscribe(Subscribe { req, find: search(dice) }),
+            false => Message::Status(Status { req }),
+        },
         14 => Message::Info(Info { req, agent: text(dice), counts: [("sessions".into(), dice.any())].into(), ..Info::default() }),
         15 => Message::Ping(Ping { n: req }),
         16 => match dice.one_in(2) {

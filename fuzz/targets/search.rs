@@ -52,9 +52,9 @@ fuzz_target!(|data: &[u8]| {
                     QueryKind::Path,
                     QueryKind::Below,
                 ]);
-                let within = dice.one_in(4).then(|| dice.pick(&["-", "-80", "80-"]).to_owned());
+                let within = dice.one_in(4).then(|| dice.pick(&["-", "-80", "80-"]).into());
                 let paged = within.is_some();
-                let search = Search { pattern: path, kind, min: None, max: None, limit: None, within, partial: false };
+                let search = Search { pattern: path, kind, min: None, max: None, limit: None, within, partial: false, user: None };
                 let Some(found) = hits(&index, &search, 1000) else { continue };
                 assert_eq!(
                     Some(&found),

@@ -11,6 +11,7 @@ mod columns;
 mod completions;
 mod configuration;
 mod discovery;
+mod events;
 mod format;
 mod get;
 mod hash;
@@ -23,6 +24,7 @@ mod links;
 mod list;
 mod logging;
 mod manual;
+mod map;
 mod member;
 mod memory;
 mod modes;
@@ -51,13 +53,17 @@ mod settings_file;
 mod shim;
 mod sink;
 mod status;
+mod subscribe;
 mod super_peer;
 mod table;
+mod talk;
 mod tools;
 mod units;
 mod uri;
 mod user;
 mod verify;
+mod wait;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -113,6 +119,10 @@ fn run(Run { command, name, settings, json }: Run) -> u8 {
         Command::Limit(args) => queue::limit(&args),
         Command::List(args) => list::run(args),
         Command::Status(args) => status::run(args),
+        Command::Events(args) => events::run(&args),
+        Command::Wait(args) => wait::run(&args),
+        Command::Subscribe(args) => subscribe::run(&args),
+        Command::Map(args) => map::run(&args),
         Command::Hash(args) => hash::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Id(args) => id::run(&args),

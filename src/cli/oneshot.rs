@@ -107,6 +107,17 @@ impl Target {
     }
 }
 
+/// The options as they are; if they name no daemon and only a super peer runs on this host, those
+/// that name it.
+pub(crate) fn node_here(mut asked: AskedOptions) -> Result<AskedOptions, Failure> {
+    let runs = |name: &str| paths::running_socket(name, &|key| std::env::var_os(key)).map(|path| path.exists());
+    let is_open = asked.supers.is_empty() && asked.control.is_none() && asked.name.is_none();
+    if is_open && !runs(settings::PEER_NAME)? && runs(settings::SUPER_NAME)? {
+        asked.name = Some(settings::SUPER_NAME.to_owned());
+    }
+    Ok(asked)
+}
+
 /// How far a search may go, checked.
 pub(crate) fn scope(SearchOptions { ttl, budget, policy }: SearchOptions) -> Result<Scope, Failure> {
     let budget = budget.map(settings::budget).transpose()?;
@@ -202,7 +213,7 @@ impl Host for Asker<'_> {
                     return Flow::Stop(Exit::Ok);
                 }
             }
-            Event::Welcomed { super_peer } => {
+            Event::Welcomed { super_peer, .. } => {
                 log::debug!("welcomed by {super_peer}");
                 if let Some(command) = self.command.take() {
                     self.handle.command(ONLY, command);
@@ -248,6 +259,7 @@ fn as_peer(
         }
         Command::Query { .. }
         | Command::Aim { .. }
+        | Command::Subscribe { .. }
         | Command::Uri { .. }
         | Command::List { .. }
         | Command::Network { .. }
@@ -429,11 +441,17 @@ fn patience(command: &Command) -> Option<Duration> {
         | Command::Resume { .. }
         | Command::Limit { .. } => Some(CONTROL_PATIENCE),
         // Many pages may pass without an event, or many files be hashed.
-        Command::Network { .. } | Command::Get(_) | Command::Queue(_) | Command::Fetch(_) | Command::Uri { .. } => None,
+        Command::Network { .. }
+        | Command::Subscribe { .. }
+        | Command::Get(_)
+        | Command::Queue(_)
+        | Command::Fetch(_)
+        | Command::Uri { .. } => None,
     }
 }
 
-fn no_peer(path: &Path, name: &str, named: bool, error: &io::Error) -> Failure {
+/// Why a control socket cannot be used.
+pub(crate) fn no_peer(path: &Path, name: &str, named: bool, error: &io::Error) -> Failure {
     let path = path.display();
     let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
     let message = if absent && named {

@@ -220,7 +220,7 @@ impl Host for PeerHost {
                     let _ = news.send(News::Event { client, event: Box::new(event) });
                 }
             }
-            Event::Welcomed { super_peer } => {
+            Event::Welcomed { super_peer, .. } => {
                 // With two of them the file names the one that was there first.
                 self.ready.super_peer.get_or_insert(super_peer.clone());
                 match self.ready_file.write(&self.ready) {
@@ -345,7 +345,7 @@ mod tests {
             shares,
             read,
         };
-        let welcomed = || Event::Welcomed { super_peer: listen.into() };
+        let welcomed = || Event::Welcomed { super_peer: listen.into(), node: None };
         std::fs::remove_dir(folder.path()).unwrap();
         assert!(matches!(host.on_event(welcomed()), Flow::Stop(Exit::Disk)), "a script waits for it");
         std::fs::create_dir(folder.path()).unwrap();

@@ -17,7 +17,7 @@ pub(crate) fn event(event: &Event) {
         // The clients get these; the number of peers goes into the state. A fatal failure ends the
         // process, whose end reports it.
         Event::Client { .. } | Event::Sharing { .. } | Event::Fatal(_) => {}
-        Event::Welcomed { super_peer } => {
+        Event::Welcomed { super_peer, .. } => {
             log::info!(super_peer:% = super_peer; "welcomed by super peer {super_peer}");
         }
         Event::Lingers(true) => log::debug!("others still fetch what was downloaded"),

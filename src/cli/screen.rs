@@ -433,6 +433,7 @@ mod tests {
                 state: LinkState::Down,
                 since: 8000,
                 rtt: None,
+                key: None,
                 why: Some("no answer".into()),
             }],
             mode: Mode::Open,
@@ -508,6 +509,7 @@ uploads      1 file to 4 peers, 1.0 MiB/s
                     state: LinkState::HalfOpen,
                     since: 8000,
                     rtt: None,
+                    key: None,
                     why: Some(format!("{} and the end", "a firewall ".repeat(7))),
                 },
                 LinkRow {
@@ -517,6 +519,7 @@ uploads      1 file to 4 peers, 1.0 MiB/s
                     state: LinkState::Up,
                     since: 90_000,
                     rtt: Some(412),
+                    key: None,
                     why: None,
                 },
             ],

@@ -66,8 +66,6 @@ pub const HTTP_TICK: Duration = Duration::from_secs(1);
 pub const HTTP_VIEWERS_MAX: usize = 16;
 /// A viewer with more bytes than this in its send queue gets no snapshot until they are written.
 pub const HTTP_VIEWER_BYTES_MAX: usize = 64 * 1024;
-/// Events that are kept for viewers that come back.
-pub const HTTP_EVENTS_KEPT: usize = 256;
 /// Answers to queries of sessions that the page of a super peer shows; the oldest is forgotten
 /// first.
 pub const HTTP_ANSWERS_KEPT: usize = 100;

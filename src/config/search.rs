@@ -87,6 +87,30 @@ pub const HITS_KEPT_MAX: usize = 1 << 17;
 pub const VISITED_GENERATION: Duration = Duration::from_secs(60);
 /// Shortest wait before a QUERY without an answer is repeated.
 pub const QUERY_REPEAT_MIN: Duration = Duration::from_millis(20);
+/// SUBSCRIBEs of one session in force: one more is refused. A weak peer has as many.
+pub const SESSION_SUBSCRIPTIONS_MAX: usize = 8;
+/// SUBSCRIBEs of all sessions in force, some 100 bytes each: one more is refused.
+pub const SUBSCRIPTIONS_MAX: usize = 8192;
+/// Different searches among them, some 5 KiB each; each file that comes is compared with all. One
+/// more is refused.
+pub const STANDING_SEARCHES_MAX: usize = 256;
+/// Hits that one subscription gets in a second; more are dropped and counted, and found by the next
+/// search of the subscriber.
+pub const SUBSCRIPTION_HITS_PER_SECOND: u32 = 100;
+/// Files that have come and were not compared with the searches that stand, 8 bytes each; of more,
+/// the subscribers do not hear, which is counted.
+pub const ARRIVALS_MAX: usize = 1 << 16;
+/// How often a subscriber searches the network itself: a file anywhere is found after at most this.
+pub const SUBSCRIBER_SEARCH_EVERY: Duration = Duration::from_secs(60);
+/// Downloads that one `sprat subscribe` has ordered at once; the others wait in it.
+pub const SUBSCRIBER_DOWNLOADS_MAX: usize = 8;
+/// Downloads that wait in it; one more is reported and not fetched.
+pub const SUBSCRIBER_WAITING_MAX: usize = 10_000;
+/// Files that wait for the program of `--exec`; for one more it is not run, which is reported.
+pub const SUBSCRIBER_RUNS_WAITING_MAX: usize = 1000;
+/// Contents that a subscription remembers as reported, in each of two generations, 32 bytes each.
+/// Of those before them it may report one again.
+pub const SUBSCRIPTION_ROOTS_KEPT: usize = 1 << 15;
 
 const _: () = assert!(PUT_OFF_WORK_PER_TURN * 4 <= CALL_WORK_MAX);
 const _: () = assert!(ORDER_KEPT.as_secs() > QUERY_BUDGET_MAX.as_secs());

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use signal_hook::consts::SIGHUP;
 
 use super::chunks::Chunks;
 use super::clock::{self, Clock};
+use super::events::Events;
 use super::handle::Request;
 use super::host::Host;
 use super::http::{Http, HttpOptions};
@@ -17,18 +18,15 @@ use super::memory::Memory;
 use super::requests::Requests;
 use super::turns::Turns;
 use crate::config::{
-    CATCHING_UP_TURNS_MAX, CONTROL_COMMANDS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG,
-    TURN_READ_MAX,
+    CATCHING_UP_TURNS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG, TURN_READ_MAX,
 };
-use crate::control;
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
 use crate::memory;
-use crate::net::{Arrival, ControlId, Net, hangup_reloads};
+use crate::net::{Arrival, Net, hangup_reloads};
 use crate::proto::disk::CollectionDone;
 use crate::proto::envelope::Taken;
-use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, CloseReason, Command, DiskDone, Input, Role};
+use crate::proto::{CloseReason, DiskDone, Input, Role};
 use crate::time::Time;
 
 /// A running node.
@@ -51,6 +49,7 @@ pub(super) struct Driver<'a, R> {
     pub(super) http: Http,
     /// How often the host hears that the loop turns, and when next.
     watchdog: Option<(Duration, Time)>,
+    pub(super) events: Events,
     pub(super) now: Time,
     /// When the last turn ended.
     rested: Time,
@@ -62,7 +61,7 @@ pub(super) struct Driver<'a, R> {
     put_off: u32,
     /// Set once the end is requested: the exit code, and the time until which frames may be
     /// written.
-    ending: Option<(Exit, Time)>,
+    pub(super) ending: Option<(Exit, Time)>,
     /// The host said that its work is done; takes effect at the end of the turn.
     pub(super) stop: Option<Exit>,
     /// A reason to end at once.
@@ -96,6 +95,7 @@ impl<'a, R: Role> Driver<'a, R> {
             memory,
             http: Http::new(http),
             watchdog: watchdog.map(|every| (every, Time::ZERO)),
+            events: Events::default(),
             now: Time::ZERO,
             rested: Time::ZERO,
             catching_up: false,
@@ -279,11 +279,7 @@ impl<'a, R: Role> Driver<'a, R> {
                 }
             },
             Arrival::ControlLine { client, line } => self.on_line(client, line),
-            Arrival::ControlGone { client } => {
-                for client in self.control_requests.drop_all_of(client) {
-                    self.feed(Input::ClientGone { client });
-                }
-            }
+            Arrival::ControlGone { client } => self.on_control_gone(client),
             Arrival::HttpBegun { conn } => self.feed(Input::Closed { conn, why: CloseReason::Asked }),
             Arrival::Http { conn, surface, from, request } => self.on_http(conn, surface, from, request),
             Arrival::HttpSent { conn, req: _ } => self.on_http_sent(conn),
@@ -334,38 +330,6 @@ impl<'a, R: Role> Driver<'a, R> {
         }
     }
 
-    fn on_line(&mut self, from: ControlId, line: Result<String, &'static str>) {
-        let command = match line {
-            Ok(_) if self.ending.is_some() => Err(stopped()),
-            Ok(_) if self.net.running(from) > CONTROL_COMMANDS_MAX => {
-                let why = format!("{CONTROL_COMMANDS_MAX} commands run on this connection; wait until one ends");
-                Err(Failure::new(Exit::Usage, why))
-            }
-            Ok(line) => control::parse_command(&line).map_err(|why| Failure::new(Exit::Usage, why)),
-            Err(why) => Err(Failure::new(Exit::Usage, why)),
-        };
-        match command {
-            Ok(Command::Reload) => {
-                let outcome = match self.reload() {
-                    Ok(notes) => {
-                        for message in notes {
-                            let note = control::event_line(&ClientEvent::Note { message }, SystemTime::now());
-                            self.net.reply(from, &note, false);
-                        }
-                        Outcome { ok: true, ..Outcome::default() }
-                    }
-                    Err(failure) => Outcome::failed(&failure),
-                };
-                self.net.reply(from, &control::event_line(&ClientEvent::Done(outcome), SystemTime::now()), true);
-            }
-            Ok(command) => {
-                let client = self.control_requests.enter(from);
-                self.feed(Input::Command { client, command });
-            }
-            Err(failure) => self.end_line(from, &failure),
-        }
-    }
-
     fn on_signal(&mut self, signal: i32) {
         if self.host.on_signal(signal) {
             return;
@@ -394,19 +358,6 @@ impl<'a, R: Role> Driver<'a, R> {
         self.host.on_ending();
         self.net.stop_listening();
         self.feed(Input::Shutdown);
-        for control in self.control_requests.leave_all() {
-            self.end_line(control, &stopped());
-        }
+        self.end_lines();
     }
-
-    /// Answers a line of a control client with a failure, without the machine.
-    fn end_line(&mut self, control: ControlId, failure: &Failure) {
-        let done = ClientEvent::Done(Outcome::failed(failure));
-        self.net.reply(control, &control::event_line(&done, SystemTime::now()), true);
-    }
-}
-
-/// The failure of commands that are still running when the node ends.
-fn stopped() -> Failure {
-    Failure::new(Exit::Unreachable, "the peer was stopped before it answered; start it again")
 }

@@ -11,9 +11,11 @@
 mod chunks;
 mod clock;
 mod driver;
+mod events;
 mod handle;
 mod host;
 mod http;
+mod lines;
 mod memory;
 mod outputs;
 mod reload;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::driver::Driver;
 use super::host::Flow;
 use super::http::Http;
-use super::requests::Requests;
+use super::requests::{Asked, Requests};
 use crate::control;
 use crate::disk::Job;
 use crate::memory;
@@ -148,6 +148,9 @@ impl<R: Role> Driver<'_, R> {
             | Event::Log { .. } => None,
         };
         self.http.note(&event);
+        if self.events.note(&event) {
+            self.send_to_followers();
+        }
         let flow = self.host.on_event(event);
         match (fatal, flow) {
             (Some(failure), _) => self.end = Some(Err(failure)),
@@ -157,11 +160,11 @@ impl<R: Role> Driver<'_, R> {
     }
 
     fn on_control_event(&mut self, client: ClientId, event: &ClientEvent) {
-        let Some(control) = self.control_requests.control_of(client) else { return };
+        let Some(Asked { control, req }) = self.control_requests.asked(client) else { return };
         let last = matches!(event, ClientEvent::Done(_));
         if last {
             self.control_requests.leave(client);
         }
-        self.net.reply(control, &control::event_line(event, SystemTime::now()), last);
+        self.net.reply(control, &control::answer_line(req, event, SystemTime::now()), last);
     }
 }

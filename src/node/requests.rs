@@ -9,20 +9,28 @@ use crate::proto::ClientId;
 /// Set in the ids of commands that came over the control socket.
 const CONTROL_BIT: u64 = 1 << 63;
 
+/// Who gets the answers to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) control: ControlId,
+    /// The number that the client gave to the command, if it did; each answer repeats it.
+    pub(super) req: Option<u64>,
+}
+
 /// The commands of the control socket that run. Bounded by the caps on its clients and their
 /// commands.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     minted: u64,
-    running: BTreeMap<ClientId, ControlId>,
+    running: BTreeMap<ClientId, Asked>,
 }
 
 impl Requests {
-    /// A new id for a command of this client.
-    pub(super) fn enter(&mut self, control: ControlId) -> ClientId {
+    /// A new id for a command.
+    pub(super) fn enter(&mut self, asked: Asked) -> ClientId {
         self.minted += 1;
         let client = ClientId(CONTROL_BIT | self.minted);
-        self.running.insert(client, control);
+        self.running.insert(client, asked);
         client
     }
 
@@ -31,8 +39,8 @@ impl Requests {
         client.0 & CONTROL_BIT != 0
     }
 
-    /// The client that gets the answers to this command; none if it is gone.
-    pub(super) fn control_of(&self, client: ClientId) -> Option<ControlId> {
+    /// Who gets the answers to this command; none if that client is gone.
+    pub(super) fn asked(&self, client: ClientId) -> Option<Asked> {
         self.running.get(&client).copied()
     }
 
@@ -41,14 +49,14 @@ impl Requests {
         self.running.remove(&client);
     }
 
-    /// Ends all commands. Returns the client of each.
-    pub(super) fn leave_all(&mut self) -> impl Iterator<Item = ControlId> + use<> {
+    /// Ends all commands. Returns who asked for each.
+    pub(super) fn leave_all(&mut self) -> impl Iterator<Item = Asked> + use<> {
         std::mem::take(&mut self.running).into_values()
     }
 
     /// The client is gone. Returns its commands that were running.
     pub(super) fn drop_all_of(&mut self, control: ControlId) -> Vec<ClientId> {
-        self.running.extract_if(.., |_, of| *of == control).map(|(client, _)| client).collect()
+        self.running.extract_if(.., |_, of| of.control == control).map(|(client, _)| client).collect()
     }
 }
 

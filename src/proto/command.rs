@@ -58,6 +58,19 @@ pub enum Command {
         #[serde(flatten)]
         scope: Scope,
     },
+    /// A search that stands: a `hit` event for each content that comes to match, once for each
+    /// content, until the client ends it by closing its connection. The first search is over with a
+    /// `note`; what matches then counts as known.
+    Subscribe {
+        /// What to search for.
+        search: Search,
+        /// How far the search of each minute goes.
+        #[serde(flatten)]
+        scope: Scope,
+        /// What matches already is reported too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        existing: bool,
+    },
     /// Search and download: `source`, `piece` and `progress` events, then `done`. A peer with a
     /// queue puts it there first, and answers with a `download` event once it is on the disk. While
     /// the client is there, it fails as soon as no source is left.

@@ -29,6 +29,8 @@ pub enum Event {
     Welcomed {
         /// The super peer, as it was given.
         super_peer: HostPort,
+        /// Its node.
+        node: Option<NodeId>,
     },
     /// A session is lost; the next super peer is tried.
     SessionLost {

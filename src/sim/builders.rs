@@ -28,6 +28,7 @@ pub fn search(pattern: &str) -> Search {
         limit: None,
         within: None,
         partial: false,
+        user: None,
     }
 }
 

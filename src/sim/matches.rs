@@ -173,6 +173,7 @@ mod tests {
                 limit: None,
                 within: None,
                 partial: false,
+                user: None,
             },
         )
     }

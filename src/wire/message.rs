@@ -11,7 +11,7 @@ pub use super::chunks::{Chunk, Cvs, Get, Manifest};
 pub use super::login::{ClassRate, Classes, Enroll, Enrolled, Hello, Login, Mode, Ready, Revoked, RevokedKey, Welcome};
 pub use super::session::{
     Ack, Done, FEATURE_REACH, Files, Hit, Info, LinkRow, LinkState, List, ListedFile, Query, Reach, Register,
-    SourceRecord, Status, Update,
+    SourceRecord, Status, Subscribe, Update,
 };
 use super::swarm::{Follow, Has, Join, Leave, Peers, Turn, Want};
 
@@ -43,6 +43,8 @@ pub enum Message {
     Ack(Ack),
     /// Session: a search begins.
     Query(Query),
+    /// Session: a search that stands, of what is registered from then on.
+    Subscribe(Subscribe),
     /// Session: some of its hits.
     Hit(Hit),
     /// Session: the search is over.
@@ -197,6 +199,7 @@ macro_rules! sent_to_super_peers {
             | $crate::wire::Message::Register(_)
             | $crate::wire::Message::Update(_)
             | $crate::wire::Message::Query(_)
+            | $crate::wire::Message::Subscribe(_)
             | $crate::wire::Message::List(_)
             | $crate::wire::Message::Status(_)
             | $crate::wire::Message::Join(_)
@@ -253,6 +256,7 @@ impl Message {
             Message::Update(_) => "UPDATE",
             Message::Ack(_) => "ACK",
             Message::Query(_) => "QUERY",
+            Message::Subscribe(_) => "SUBSCRIBE",
             Message::Hit(_) => "HIT",
             Message::Done(_) => "DONE",
             Message::List(_) => "LIST",

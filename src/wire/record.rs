@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::ids::Root;
-use crate::config::{PATH_BYTES_MAX, RANGE_BYTES_MAX};
+use crate::config::{ACCOUNT_NAME_BYTES_MAX, PATH_BYTES_MAX, RANGE_BYTES_MAX};
 
 /// The path of a file below its share: 1 to 700 bytes of UTF-8 in components separated by `/`, none
 /// of which is empty, `.` or `..` (PROTOCOL.md §3.1).
@@ -294,6 +294,34 @@ pub(crate) fn some_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Policy::deserialize(deserializer).map(Some)
 }
 
+/// The name of an account in a [`Search`]. Few searches have one, so it takes one word in all
+/// others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserName(Box<Text>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Text(String);
+
+impl UserName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.0
+    }
+}
+
+impl From<String> for UserName {
+    fn from(name: String) -> UserName {
+        UserName(Box::new(Text(name)))
+    }
+}
+
+impl Serialize for UserName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// What is looked for: the same fields in a session's QUERY and in a datagram's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
@@ -314,10 +342,14 @@ pub struct Search {
     pub limit: Option<u32>,
     /// Only hits whose position is in this range, written `LOW-HIGH` in hex digits: a page.
     #[serde(rename = "in", default, skip_serializing_if = "Option::is_none", deserialize_with = "some_range")]
-    pub within: Option<String>,
+    pub within: Option<Box<str>>,
     /// Members of swarms count as sources too, those that have only a part included.
     #[serde(rename = "part", default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// In login mode: only files that the account of this name shares, of 1 to
+    /// [`ACCOUNT_NAME_BYTES_MAX`] bytes.
+    #[serde(rename = "by", default, skip_serializing_if = "Option::is_none", deserialize_with = "some_user")]
+    pub user: Option<UserName>,
 }
 
 impl Search {
@@ -349,12 +381,21 @@ pub(crate) fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
 }
 
 /// A text of at most [`RANGE_BYTES_MAX`] bytes; the machine reads what is in it.
-fn some_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+fn some_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.len() > RANGE_BYTES_MAX {
         return Err(de::Error::invalid_length(text.len(), &"a range of two positions"));
     }
-    Ok(Some(text))
+    Ok(Some(text.into()))
+}
+
+/// The name of an account.
+fn some_user<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UserName>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if !(1..=ACCOUNT_NAME_BYTES_MAX).contains(&name.len()) {
+        return Err(de::Error::invalid_length(name.len(), &"the name of an account"));
+    }
+    Ok(Some(name.into()))
 }
 
 #[cfg(test)]

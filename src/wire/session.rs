@@ -81,6 +81,16 @@ pub struct Query {
     pub policy: Option<Policy>,
 }
 
+/// SUBSCRIBE: `{req, find}`. From then on, until CANCEL or the end of the session, the super peer
+/// sends a HIT for each file that is registered at it and matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// The asker's number for it.
+    pub req: u32,
+    /// What is looked for.
+    pub find: Search,
+}
+
 /// HIT: `{req, hits}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
@@ -260,6 +270,9 @@ pub struct LinkRow {
     /// The round trip in microseconds, once it is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt: Option<u64>,
+    /// In login mode, for an operator: the neighbor's key, as people write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Why it is not up, as far as that is known, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,

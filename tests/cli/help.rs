@@ -35,7 +35,7 @@ fn options(help: &str) -> Vec<(String, String)> {
     options
 }
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 29] = [
     "demo",
     "bench",
     "sim",
@@ -51,6 +51,10 @@ const COMMANDS: [&str; 25] = [
     "limit",
     "list",
     "status",
+    "events",
+    "wait",
+    "subscribe",
+    "map",
     "hash",
     "verify",
     "id",

@@ -295,3 +295,19 @@ fn a_firewall_that_lets_one_direction_through_costs_no_query_its_budget() {
         });
     }
 }
+
+#[test]
+fn a_map_has_every_super_peer_and_every_link_once() {
+    let world = World::new();
+    let daemons = world.super_peers(3, &[(0, 1), (1, 2)]);
+    let map = |form: &str| world.run(["map", form, "--super", daemons[0].addr()]);
+    let ran = map("--json");
+    assert_eq!(ran.done()["exit"], 0);
+    let addrs: Vec<_> = ran.events("super").iter().map(|one| one["addr"].as_str().unwrap_or("").to_owned()).collect();
+    assert_eq!(addrs, [0, 1, 2].map(|n: usize| daemons[n].addr().to_owned()));
+    let ends: Vec<_> = ran.events("link").iter().map(|link| (link["from"].clone(), link["to"].clone())).collect();
+    assert_eq!(ends, [(0.into(), 1.into()), (1.into(), 2.into())]);
+    let svg = map("--svg").text;
+    assert!(svg.starts_with("<svg ") && svg.matches("<circle").count() == 3, "{svg}");
+    assert_eq!(map("--dot").text.matches(" -- ").count(), 2);
+}

@@ -362,3 +362,28 @@ fn a_class_limits_what_its_accounts_get_until_that_is_lifted() {
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     assert!(std::fs::read(out).is_ok_and(|bytes| bytes == content));
 }
+
+/// A file of a stranger starts no program.
+#[test]
+fn a_program_runs_only_with_files_of_the_account_that_is_named() {
+    let net = Net::new();
+    ["me", "eve", "ann"].iter().for_each(|name| {
+        net.does(&["join", &net.invite(name), "--name", name]);
+    });
+    let _home = net.start();
+    let program = net.file("program", "#!/bin/sh\necho \"$SPRAT_FILE_USER $SPRAT_FILE_PATH\" >> \"$0.log\"\n");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).expect("an executable");
+    let _peers = [net.peer("me", &[]), net.peer("eve", &[])];
+    let ann = net.peer("ann", &[]);
+    let args = ["subscribe", "*.iso", "--user", "me", "--exec", &program, "--json", "--control", ann.control()];
+    let mut subscriber = net.world.start(args);
+    subscriber.until("note", 1);
+    net.world.share("eve", "evil.iso", b"evil");
+    net.world.share("me", "good.iso", b"good");
+    let got = net.world.path("ann").join("good.iso").display().to_string();
+    let read = || std::fs::read_to_string(format!("{program}.log")).ok().filter(|log| log.ends_with('\n'));
+    let log = eventually("the program has run", read);
+    assert_eq!(log, format!("me {got}\n"));
+    assert!(!net.world.path("ann").join("evil.iso").exists());
+}

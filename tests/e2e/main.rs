@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod clients;
 mod common;
+mod control;
 mod crowd;
 mod daemon;
 mod failover;

@@ -81,6 +81,7 @@ fn query(session: &mut Speaker, req: u32) -> Option<Message> {
         limit: None,
         within: None,
         partial: false,
+        user: None,
     };
     session.send(&Message::Query(Query { req, find, ttl: None, budget: None, policy: None }));
     session.receive()
@@ -151,6 +152,7 @@ fn sessions_that_ask_and_never_read_cost_little() {
             limit: None,
             within: None,
             partial: false,
+            user: None,
         };
         // 64 run at once, and some 30 MiB answer them: more than the sockets take.
         for req in 0..64 {

@@ -55,6 +55,7 @@ impl Echo {
             | Command::Clean
             | Command::Reload
             | Command::User(_)
+            | Command::Subscribe { .. }
             | Command::Cancel { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }

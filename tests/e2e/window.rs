@@ -215,3 +215,19 @@ fn the_loss_of_the_super_peer_is_shown_and_a_search_answered_at_once() {
     pane.until("an answer", |text| text.contains("error: no super peer is connected") && text.ends_with("sprat>"));
     assert_eq!(pane.text().matches("no super peer: lost").count(), 1);
 }
+
+#[test]
+fn a_status_is_drawn_again_in_its_place_until_q_is_pressed() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let peer = world.peer("p", &[&daemon]);
+    let args = ["status", "--watch", "--control", peer.control()];
+    let Some(pane) = Pane::start(&world, "w", (40, 12), &args) else { return };
+    pane.until("the status is there", |text| text.contains("peer \"p\"") && text.contains("0 files"));
+    world.share("p", "a.txt", b"12345");
+    let text = pane.until("the new file is shown", |text| text.contains("1 file"));
+    assert_eq!((text.matches("peer \"p\"").count(), pane.scrolled()), (1, 0), "{text}");
+    assert!(!pane.is_wrapped());
+    pane.typed("q");
+    pane.until("it has ended", |text| text.contains("Pane is dead (status 0"));
+}

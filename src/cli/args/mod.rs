@@ -7,6 +7,7 @@
 mod about;
 mod checks;
 mod common;
+mod control;
 mod daemons;
 #[cfg(test)]
 mod documented;
@@ -20,6 +21,7 @@ pub(crate) use about::{Completions, Config, Man, Reload};
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 pub(crate) use checks::{Hash, Verify};
 pub(crate) use common::{AskedOptions, SearchOptions};
+pub(crate) use control::{Events, Map, Subscribe, Wait};
 pub(crate) use daemons::{Peer, RELOADED, Super};
 use log::LevelFilter;
 pub(crate) use oneshot::{Get, List, Query, Status, Uri};
@@ -100,6 +102,10 @@ pub(crate) enum Command {
     Limit(Limit),
     List(List),
     Status(Status),
+    Events(Events),
+    Wait(Wait),
+    Subscribe(Subscribe),
+    Map(Map),
     Hash(Hash),
     Verify(Verify),
     Id(Id),
@@ -131,6 +137,10 @@ impl Command {
             Command::Limit(args) => args.log_level(),
             Command::List(args) => args.log_level(),
             Command::Status(args) => args.log_level(),
+            Command::Events(args) => args.log_level(),
+            Command::Wait(args) => args.log_level(),
+            Command::Subscribe(args) => args.log_level(),
+            Command::Map(args) => args.log_level(),
             Command::Hash(args) => args.log_level(),
             Command::Verify(args) => args.log_level(),
             Command::Id(args) => args.log_level(),
@@ -162,6 +172,10 @@ impl Command {
             | Command::Limit(_)
             | Command::List(_)
             | Command::Status(_)
+            | Command::Events(_)
+            | Command::Wait(_)
+            | Command::Subscribe(_)
+            | Command::Map(_)
             | Command::Hash(_)
             | Command::Verify(_)
             | Command::Id(_)

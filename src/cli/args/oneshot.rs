@@ -161,5 +161,10 @@ command! {
         /// print all counters of the peer and of its super peer, each with its unit [default: off]
         #[argh(switch)]
         pub(crate) counters: bool,
+
+        /// show it again each second, of a running peer or super peer, until q or Ctrl-C is pressed
+        /// [default: off]
+        #[argh(switch)]
+        pub(crate) watch: bool,
     } with asked, json, log(" [default: warn]", Warn)
 }

@@ -6,7 +6,6 @@
 //! connections bounds everything here.
 
 mod answering;
-mod events;
 mod fetches;
 mod files;
 mod gateway;

@@ -11,6 +11,7 @@ use crate::config::{HTTP_HITS_MAX, HTTP_TICK, HTTP_VIEWER_BYTES_MAX, HTTP_VIEWER
 use crate::control::{self, rfc3339};
 use crate::http::{Answer, Body, Method, Refusal, Request, form_field, hosts, metrics, page};
 use crate::node::driver::Driver;
+use crate::node::events::Numbered;
 use crate::node::resources;
 use crate::proto::command::Get;
 use crate::proto::event::DownloadState;
@@ -107,7 +108,7 @@ impl<R: Role> Driver<'_, R> {
         }
         json!({
             "v": 1,
-            "seq": self.http.events.last,
+            "seq": self.events.last,
             "time": rfc3339(SystemTime::now()),
             "role": self.http.options.role,
             "name": self.host.name(),
@@ -146,16 +147,16 @@ impl<R: Role> Driver<'_, R> {
         text.push_str(&self.snapshot_event());
         self.net.write_http(conn, text.as_bytes());
         if self.net.stream_http(conn).is_some() {
-            self.http.exchanges.insert(conn, Exchange::Viewing { seen: self.http.events.last });
+            self.http.exchanges.insert(conn, Exchange::Viewing { seen: self.events.last });
             self.http.tick.get_or_insert(self.now + HTTP_TICK);
         }
     }
 
     /// What a viewer gets that has seen events up to this number.
     fn events_after(&self, seen: u64) -> String {
-        let since = self.http.events.since(seen);
+        let since = self.events.since(seen);
         let gap = since.gap.map(|(first, last)| format!("event: gap\ndata: {{\"first\":{first},\"last\":{last}}}\n\n"));
-        let events = since.events.iter().map(|(number, line)| format!("id: {number}\nevent: log\ndata: {line}\n\n"));
+        let events = since.events.iter().map(log_event);
         gap.into_iter().chain(events).collect()
     }
 
@@ -177,7 +178,7 @@ impl<R: Role> Driver<'_, R> {
             let Some(Exchange::Viewing { seen }) = self.http.exchanges.get_mut(&conn).filter(|_| reads) else {
                 continue;
             };
-            let before = std::mem::replace(seen, self.http.events.last);
+            let before = std::mem::replace(seen, self.events.last);
             let events = self.events_after(before);
             self.net.write_http(conn, events.as_bytes());
             self.net.write_http(conn, snapshot.as_bytes());
@@ -245,6 +246,11 @@ impl<R: Role> Driver<'_, R> {
     }
 }
 
+fn log_event(Numbered { seq, time, what }: &Numbered) -> String {
+    let line = control::json(&json!({ "seq": seq, "time": rfc3339(*time), "event": what })).unwrap_or_default();
+    format!("id: {seq}\nevent: log\ndata: {line}\n\n")
+}
+
 /// Reads the body of a POST: `q=PATTERN` for a search, `root=HEX` and `name=NAME` for a download.
 fn command_of(body: &[u8], is_get: bool) -> Result<Command, &'static str> {
     let body = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
@@ -258,6 +264,6 @@ fn command_of(body: &[u8], is_get: bool) -> Result<Command, &'static str> {
     let pattern = field("q").filter(|q| (1..=crate::config::PATTERN_BYTES_MAX).contains(&q.len()));
     let pattern = pattern.ok_or("q is empty or longer than 256 bytes")?;
     let (kind, limit) = (QueryKind::of(&pattern), u32::try_from(HTTP_HITS_MAX).ok());
-    let search = Search { pattern, kind, min: None, max: None, limit, within: None, partial: false };
+    let search = Search { pattern, kind, min: None, max: None, limit, within: None, partial: false, user: None };
     Ok(Command::Query { search, scope: Scope::default() })
 }

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::events::Events;
 use super::fetches::{Gateway, Streaming};
 use super::searches::Searches;
 use super::sources::Sources;
@@ -66,7 +65,6 @@ pub(in crate::node) struct Http {
     pub(super) gateway: Gateway,
     /// Commands for the machine, once it has no output left.
     pub(super) orders: Vec<Order>,
-    pub(super) events: Events,
     pub(super) searches: Searches,
     /// When the viewers get the next snapshot; none while there are none.
     pub(super) tick: Option<Time>,
@@ -161,7 +159,6 @@ impl Http {
             sources: Sources::default(),
             gateway: Gateway::default(),
             orders: Vec::new(),
-            events: Events::default(),
             searches: Searches::default(),
             tick: None,
         }
@@ -200,7 +197,6 @@ impl Http {
     /// Notes an event for the viewers of the page.
     pub(in crate::node) fn note(&mut self, event: &Event) {
         if self.options.listen.is_some() {
-            self.events.note(event);
             self.searches.note(event);
         }
     }

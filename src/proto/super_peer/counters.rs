@@ -116,6 +116,16 @@ counts! {
     Joins => "joins",
     /// JOINs that were refused.
     JoinsRefused => "joins_refused",
+    /// SUBSCRIBEs of sessions.
+    Subscribes => "subscribes",
+    /// SUBSCRIBEs that were refused.
+    SubscribesRefused => "subscribes_refused",
+    /// Hits of searches that stand.
+    SubscribedHits => "subscription_hits",
+    /// Such hits that were not sent, because the subscription had its share of the second.
+    SubscribedHitsDropped => "subscription_hits_dropped",
+    /// Files that came too fast to be compared with the searches that stand.
+    SubscribedFilesMissed => "subscription_files_missed",
     /// Members named in PEERS.
     MembersNamed => "members_named",
     /// Queries for members of swarms at other super peers.

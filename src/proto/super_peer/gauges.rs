@@ -4,6 +4,7 @@ use super::context::Context;
 use super::flood::Flood;
 use super::link::Neighbors;
 use super::session::Sessions;
+use super::subscriptions::Subscriptions;
 use super::swarm::Swarms;
 
 /// The gauges, by name.
@@ -13,7 +14,8 @@ pub(super) fn gauges(
     neighbors: &Neighbors,
     flood: &Flood,
     swarms: &Swarms,
-) -> [(&'static str, usize); 18] {
+    subscriptions: &Subscriptions,
+) -> [(&'static str, usize); 20] {
     let Neighbors { links, tree, .. } = neighbors;
     [
         ("sessions", sessions.len()),
@@ -32,6 +34,8 @@ pub(super) fn gauges(
         ("swarms", swarms.len()),
         ("swarm_members", swarms.members()),
         ("memory_swarms", swarms.bytes()),
+        ("subscriptions", subscriptions.len()),
+        ("memory_subscriptions", subscriptions.bytes()),
         ("turn_work_max", flood.work_max()),
         ("call_work_max", cx.work.most()),
     ]

@@ -20,6 +20,7 @@ mod reach;
 pub mod search;
 mod session;
 mod starting;
+mod subscriptions;
 mod swarm;
 #[cfg(test)]
 mod testnet;
@@ -50,6 +51,7 @@ use link::{Neighbors, Opened, Path};
 use reach::Reach;
 use session::{Request, Sessions};
 use starting::Starting;
+use subscriptions::Subscriptions;
 use swarm::Swarms;
 use swarm::members::Members;
 use work::{OUTPUT_WORK, TIMER_WORK};
@@ -72,6 +74,7 @@ pub struct SuperPeer {
     starting: Starting,
     reach: Reach,
     swarms: Swarms,
+    subscriptions: Subscriptions,
     /// Shutdown has begun: no new session is accepted.
     closing: bool,
     /// This turn may have left ACKs that need not wait any more and are not sent yet.
@@ -97,6 +100,7 @@ impl SuperPeer {
             starting,
             reach: Reach::default(),
             swarms: Swarms::default(),
+            subscriptions: Subscriptions::default(),
             closing: false,
             acks_left: false,
             checks: 0,
@@ -153,10 +157,15 @@ impl SuperPeer {
     /// Counters and gauges by name, as in INFO.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, u64> {
-        let gauges = gauges::gauges(&self.cx, &self.sessions, &self.neighbors, &self.flood, &self.swarms);
+        let gauges = self.gauges();
         let mut counts = self.cx.counters.named();
         counts.extend(gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)));
         counts
+    }
+
+    fn gauges(&self) -> [(&'static str, usize); 20] {
+        let SuperPeer { cx, sessions, neighbors, flood, swarms, subscriptions, .. } = self;
+        gauges::gauges(cx, sessions, neighbors, flood, swarms, subscriptions)
     }
 
     /// The links, as in INFO: those that are not up first, and at most [`INFO_LINKS_MAX`].
@@ -165,6 +174,13 @@ impl SuperPeer {
         let mut rows = self.neighbors.rows(&self.cx);
         rows.sort_by_key(|row| row.state == LinkState::Up);
         rows.truncate(INFO_LINKS_MAX);
+        rows
+    }
+
+    /// The same for somebody who is not an operator: without keys.
+    fn links_without_keys(&self) -> Vec<LinkRow> {
+        let mut rows = self.links();
+        rows.iter_mut().for_each(|row| row.key = None);
         rows
     }
 
@@ -181,10 +197,11 @@ impl SuperPeer {
         self.flood.check_invariants();
         self.reach.check_invariants();
         self.swarms.check_invariants(&self.sessions);
+        self.subscriptions.check_invariants();
         self.cx.timers.check_invariants();
         let left = self.sessions.has_work() || self.flood.has_work() || self.acks_left;
         let waits = self.cx.index.has_order() || self.starting.is_waiting(&self.cx) || self.cx.presence.is_waiting();
-        let waits = waits || self.reach.is_busy() || self.swarms.members() > 0;
+        let waits = waits || self.reach.is_busy() || self.swarms.members() > 0 || self.cx.index.has_arrivals();
         let busy = left || waits || upkeep::has_work(&self.cx.index);
         let idle = self.sessions.len() == 0 && self.neighbors.links.is_empty() && self.flood.running() == 0 && !busy;
         assert!(!idle || self.poll_timeout().is_none(), "an idle super peer sleeps");
@@ -219,9 +236,13 @@ impl SuperPeer {
                 cx.send(conn, Message::Files(Files { req, files, next }));
             }
             Request::Leave { req } => self.swarms.on_leave(conn, req, &mut self.cx),
+            Request::Subscribe(subscribe) => self.subscriptions.on_subscribe(conn, subscribe, &mut self.cx),
+            Request::Unsubscribe { req } => self.subscriptions.on_cancel(conn, req, &mut self.cx),
             Request::Cancel(query) => self.flood.abandon(query, &self.neighbors, &mut self.cx),
             Request::Status { req } => {
-                let (agent, links) = (self.cx.config.agent.clone(), self.links());
+                let is_operator = self.cx.logins.is_operator(conn);
+                let links = if is_operator { self.links() } else { self.links_without_keys() };
+                let agent = self.cx.config.agent.clone();
                 let info = Info { req, agent, counts: self.counts(), links };
                 self.cx.send(conn, Message::Info(info));
             }
@@ -336,6 +357,7 @@ impl SuperPeer {
                 Outcome { ok: true, ..Outcome::default() }
             }
             Command::Query { .. }
+            | Command::Subscribe { .. }
             | Command::Get(_)
             | Command::Queue(_)
             | Command::Fetch(_)
@@ -429,7 +451,7 @@ impl SuperPeer {
 impl Role for SuperPeer {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.begin_turn(now);
-        let SuperPeer { cx, sessions, flood, starting, reach, swarms, .. } = self;
+        let SuperPeer { cx, sessions, flood, starting, reach, swarms, subscriptions, .. } = self;
         match input {
             Input::Accepted { conn, .. } if self.closing => cx.out.push_back(Output::Close { conn }),
             Input::Accepted { conn, from, to, since, key, unix } => {
@@ -452,6 +474,7 @@ impl Role for SuperPeer {
             Input::Closed { conn, why } => {
                 reach.on_session_closed(conn, cx);
                 swarms.on_session_closed(conn, cx);
+                subscriptions.on_session_closed(conn, cx);
                 sessions.on_closed(conn, why, cx);
                 flood.on_drained(conn);
             }
@@ -482,6 +505,7 @@ impl Role for SuperPeer {
     fn handle_timeout(&mut self, now: Time) {
         self.begin_turn(now);
         self.sessions.run(&mut self.cx);
+        self.subscriptions.run(&self.sessions, &mut self.cx);
         self.flood.run(&self.neighbors, &mut self.cx);
         self.pass_on();
         self.neighbors.run(&mut self.cx);
@@ -503,19 +527,19 @@ impl Role for SuperPeer {
     }
 
     fn glance(&self) -> Glance {
-        let gauges = gauges::gauges(&self.cx, &self.sessions, &self.neighbors, &self.flood, &self.swarms);
+        let gauges = self.gauges();
         Glance {
             counters: self.cx.counters.named(),
             levels: gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)).into(),
             peer: None,
-            links: self.links(),
+            links: self.links_without_keys(),
             sessions: self.sessions.rows(&self.cx),
         }
     }
 
     fn poll_timeout(&self) -> Option<Time> {
         let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
-        let left = sessions.has_work() || self.acks_left;
+        let left = sessions.has_work() || self.acks_left || cx.index.has_arrivals();
         if left || upkeep::has_work(&cx.index) || flood.has_work() || neighbors.digests.has_work() {
             Some(Time::ZERO)
         } else {

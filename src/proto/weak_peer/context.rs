@@ -73,6 +73,8 @@ pub(super) enum Reason {
     Collection(DownloadId),
     /// A client's command, by its number, has waited long enough.
     Task(u64),
+    /// A client that subscribes: its first search is over, or the next one is due.
+    Subscription(ClientId),
     /// A download of the queue that waits may ask again.
     Retry,
     /// The queue is saved again after the disk has failed.

@@ -359,6 +359,7 @@ impl WeakPeer {
                 self.collecting.on_tick(cx, download, |file| downloads.bytes_of(file));
             }
             Reason::Task(task) => self.commands.on_timer(cx, &mut self.sessions, task),
+            Reason::Subscription(client) => self.commands.on_subscription_due(cx, &mut self.sessions, client),
             Reason::Retry => self.queue.on_retry_due(cx),
             Reason::Save => self.queue.on_save_due(),
             Reason::Share => self.announcements.report(cx),

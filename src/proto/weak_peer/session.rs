@@ -541,7 +541,7 @@ impl Session {
         cx.timers.stop(Reason::ConnectTimeout);
         cx.timers.set(Reason::Ping(self.id), self.sent_at + self.ping_interval);
         self.set_deadline(cx);
-        cx.event(Event::Welcomed { super_peer: self.candidates.addr().clone() });
+        cx.event(Event::Welcomed { super_peer: self.candidates.addr().clone(), node: self.node });
         self.events.push_back(SessionEvent::Up);
     }
 

@@ -121,6 +121,7 @@ impl Session {
             limit: None,
             within: None,
             partial: false,
+            user: None,
         };
         hands.send(conn, Message::Query(Query { req: self.req, find, ttl: None, budget, policy }));
     }

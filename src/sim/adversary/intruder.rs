@@ -96,6 +96,7 @@ impl Intruder {
             limit: None,
             within: None,
             partial: false,
+            user: None,
         };
         let mut wanted = pages(&[record], CHUNK_PORT, None);
         wanted.push(Message::Query(Query { req: 1, find, ttl: None, budget: None, policy: None }));

@@ -47,6 +47,7 @@ impl Spoofer {
             limit: None,
             within: None,
             partial: false,
+            user: None,
         };
         let (echo, boot) = (self.random.next_u64(), self.random.next_u64());
         let (t, tree, dg) = (hands.now.as_micros(), None, Some(DIGEST_LOG2_MAX));

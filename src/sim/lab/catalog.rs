@@ -111,7 +111,16 @@ pub(super) fn record(file: u32) -> FileRecord {
 /// Asks for a file by its words.
 pub(super) fn search(file: u32, limit: u32) -> Search {
     let pattern = format!("song {file:07}");
-    Search { pattern, kind: QueryKind::Words, min: None, max: None, limit: Some(limit), within: None, partial: false }
+    Search {
+        pattern,
+        kind: QueryKind::Words,
+        min: None,
+        max: None,
+        limit: Some(limit),
+        within: None,
+        partial: false,
+        user: None,
+    }
 }
 
 /// The file of a path, if it is one of ours.

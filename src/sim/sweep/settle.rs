@@ -182,6 +182,7 @@ impl Run {
                     limit: None,
                     within: None,
                     partial: false,
+                    user: None,
                 };
                 let within = self.world.within(host, usize::from(ttl.unwrap_or(7)));
                 let matches = |run: &Run, other: usize| run.world.registered(other, &search);
@@ -212,6 +213,7 @@ impl Run {
             limit: None,
             within: None,
             partial: false,
+            user: None,
         };
         let expected: BTreeSet<Match> =
             (0..self.plan.supers).flat_map(|node| self.world.registered(node, &search)).filter(is_possible).collect();
@@ -239,6 +241,7 @@ impl Run {
             limit: None,
             within: None,
             partial: false,
+            user: None,
         };
         for (one, other) in [(a, b), (b, a)] {
             let machine = self.world.super_peer(one).expect("it runs");

@@ -5,6 +5,7 @@
 //! that only guards against a failure, and everything else waits on a pipe or a socket.
 
 pub(crate) mod pane;
+pub(crate) mod schema;
 pub(crate) mod session;
 pub(crate) mod source;
 
@@ -225,6 +226,7 @@ impl World {
         let log = self.path(format!("command.{}.log", self.number()));
         let mut command = self.sprat(args);
         command.stdout(Stdio::piped()).stderr(File::create(&log).expect("a log"));
+        let has_schema = !command.get_args().any(|arg| arg == "bench" || arg == "sim");
         let mut child = command.spawn().expect("sprat starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let pid = Pid::from_child(&child);
@@ -234,7 +236,7 @@ impl World {
                 kill_process(pid, Signal::KILL).ok();
             }
         });
-        Running { child, stdout, lines: Vec::new(), log, _watched: watched }
+        Running { child, stdout, lines: Vec::new(), log, has_schema, _watched: watched }
     }
 
     /// A figure of a peer, which `status` names.
@@ -347,6 +349,8 @@ pub(crate) struct Running {
     stdout: BufReader<ChildStdout>,
     lines: Vec<Value>,
     log: PathBuf,
+    /// What it prints with `--json` has one.
+    has_schema: bool,
     /// A command that hangs is killed while this lives, so that its test fails and does not hang
     /// with it.
     _watched: mpsc::Sender<()>,
@@ -360,6 +364,9 @@ impl Running {
             return None;
         }
         let value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: no JSON: {line:?}"));
+        if self.has_schema {
+            schema::assert_answer(&value);
+        }
         self.lines.push(value);
         self.lines.last().cloned()
     }
@@ -388,7 +395,11 @@ impl Running {
         self.stdout.read_to_string(&mut rest).expect("stdout is UTF-8");
         let status = self.child.wait().expect("wait");
         let stderr = std::fs::read_to_string(&self.log).unwrap_or_default();
-        Ran { exit: status.code(), lines: self.lines, text: rest, stderr }
+        let ran = Ran { exit: status.code(), lines: self.lines, text: rest, stderr };
+        if self.has_schema {
+            ran.json().iter().for_each(schema::assert_answer);
+        }
+        ran
     }
 }
 

@@ -34,6 +34,19 @@ impl Room<'_> {
 }
 
 impl Logins {
+    /// The name of the account of a session.
+    pub(in crate::proto::super_peer) fn user(&self, conn: ConnId) -> Option<&str> {
+        let account = self.setup.as_ref()?.members.get(&conn)?.account.as_ref()?;
+        Some(&account.name)
+    }
+
+    /// Whether the session is of an operator of this network.
+    pub(in crate::proto::super_peer) fn is_operator(&self, conn: ConnId) -> bool {
+        let Some(setup) = &self.setup else { return false };
+        let key = setup.members.get(&conn).and_then(|member| member.account.as_ref()).map(|account| account.key);
+        key.is_some_and(|key| setup.network.operators().any(|operator| operator == key))
+    }
+
     /// What the account of a session may still register; none if that has no limit.
     pub(in crate::proto::super_peer) fn room(&self, conn: ConnId) -> Option<Room<'_>> {
         let (setup, account, limits) = self.limits(conn)?;

@@ -10,8 +10,8 @@ use crate::proto::{ClientEvent, Command, Event, Input};
 use crate::trust::accounts::CLASS_DEFAULT;
 use crate::trust::credential::Terms;
 use crate::trust::{Credential, Limits, Token};
-use crate::wire::Message;
-use crate::wire::message::{ClassRate, Enroll, Hello, Query, Update};
+use crate::wire::message::{ClassRate, Enroll, Hello, Query, Subscribe, Update};
+use crate::wire::{Message, Search};
 
 const UNIX: u64 = 1_700_000_000;
 
@@ -387,4 +387,24 @@ fn an_open_super_peer_refuses_a_login_by_name() {
     net.say(0, conn, Message::Login(Login::with_credential(vec![1])));
     assert_eq!(refused(&net, conn), ErrorCode::MODE);
     assert!(!is_done(&command(&mut net, UserCommand::List)));
+}
+
+/// A search by account, at once and standing.
+#[test]
+fn a_search_may_ask_for_the_files_of_one_account() {
+    let mut net = net();
+    let asker = login(&mut net, 1, credential("zoe", 1, None, 101));
+    let find = Search { user: Some("ann".to_owned().into()), ..search("*.iso") };
+    net.say(0, asker, Message::Subscribe(Subscribe { req: 1, find: find.clone() }));
+    for (key, name, path) in [(2, "ann", "of ann.iso"), (3, "bob", "of bob.iso")] {
+        let conn = login(&mut net, key, credential(name, key, None, 101));
+        net.say(0, conn, register(1, vec![file(path)]));
+    }
+    net.run_for(Duration::from_millis(10));
+    net.say(0, asker, Message::Query(Query { req: 2, find, ttl: None, budget: None, policy: None }));
+    net.run_for(Duration::from_millis(10));
+    for req in [1, 2] {
+        let paths: Vec<String> = net.hits(0, req).iter().map(|hit| hit.path.as_str().to_owned()).collect();
+        assert_eq!(paths, ["of ann.iso"], "request {req}");
+    }
 }

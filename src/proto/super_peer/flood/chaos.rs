@@ -10,7 +10,7 @@ use crate::proto::super_peer::testnet::{Fate, Net, addr_of, file, register, sear
 use crate::proto::{ConnId, Entropy, Input};
 use crate::sim::Random;
 use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, Packer, TreeStep};
-use crate::wire::message::{Cancel, List, Ping, Query, Update};
+use crate::wire::message::{Cancel, List, Ping, Query, Subscribe, Update};
 use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, Policy, QueryId, Search, SharePath, TreeName};
 
 const POLICIES: [Policy; 4] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree];
@@ -261,6 +261,7 @@ fn session_message(random: &mut Random, seq: &mut u64) -> Message {
             register(*seq, vec![file("a"), file("b")])
         }
         5 if below(random, 50) == 0 => Message::Unknown("NEW".into()),
+        5 => Message::Subscribe(Subscribe { req, find: search(["a", "*", "["][below(random, 3) as usize]) }),
         _ => {
             let mut find = search(["a", "a*", "zz"][below(random, 3) as usize]);
             find.limit = (below(random, 3) == 0).then(|| below(random, 3) as u32);

@@ -201,6 +201,41 @@ impl Index {
         records
     }
 
+    // ---- for searches that stand ----------------------------------------------------------------
+
+    /// From now on entries that come to a holder are remembered, or no more.
+    pub(in crate::proto) fn note_arrivals(&mut self, on: bool) {
+        match on {
+            true => drop(self.arrivals.get_or_insert_default()),
+            false => self.arrivals = None,
+        }
+    }
+
+    /// Whether some were not looked at yet.
+    pub(in crate::proto) fn has_arrivals(&self) -> bool {
+        self.arrivals.as_ref().is_some_and(|arrivals| !arrivals.came.is_empty() || arrivals.missed > 0)
+    }
+
+    /// The next entry that came to a holder, and that holder.
+    pub(in crate::proto) fn take_arrival(&mut self) -> Option<(u32, u32)> {
+        self.arrivals.as_mut()?.came.pop_front()
+    }
+
+    /// How many came while there was no room.
+    pub(in crate::proto) fn take_arrivals_missed(&mut self) -> u64 {
+        self.arrivals.as_mut().map_or(0, |arrivals| std::mem::take(&mut arrivals.missed))
+    }
+
+    /// Whether the entry is there, and the holder has it.
+    pub(in crate::proto) fn is_held_by(&self, id: u32, holder: HolderId) -> bool {
+        !self.is_gone(holder.0) && self.holder_from(id, holder.0) == Some(holder)
+    }
+
+    /// In login mode: the account of a holder.
+    pub(in crate::proto) fn user_of(&self, holder: HolderId) -> Option<&str> {
+        self.holder(holder).user.as_deref()
+    }
+
     // ---- for `digest` ---------------------------------------------------------------------------
 
     /// Entries that have a holder.

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX, LEFT_OVER_MAX, LIST_LOOKS_MAX};
+use crate::config::{ARRIVALS_MAX, DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX, LEFT_OVER_MAX, LIST_LOOKS_MAX};
 use crate::wire::message::ListedFile;
 use crate::wire::record::split_path;
 use crate::wire::{FileRecord, HostPort, NodeId, SharePath};
@@ -61,6 +61,8 @@ pub struct Index {
     pub(super) dead: VecDeque<u32>,
     /// Entries that came to life since somebody asked to be told; none while nobody does.
     pub(super) additions: Option<Additions>,
+    /// Entries that came to a holder since somebody asked to be told; none while nobody does.
+    pub(super) arrivals: Option<Box<Arrivals>>,
     /// Entries that lost their last holder so far.
     pub(super) deaths: u64,
 }
@@ -81,6 +83,14 @@ pub(super) struct Additions {
     pub(super) ids: Vec<u32>,
     /// There were too many to remember.
     pub(super) lost: bool,
+}
+
+/// Entries that came to a holder, in order; some may be gone again.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    pub(super) came: VecDeque<(u32, u32)>,
+    /// Those that came while there was no room.
+    pub(super) missed: u64,
 }
 
 /// A holder that is gone. Of an entry that it had alone, another holder may have taken its place.
@@ -172,6 +182,8 @@ pub(super) struct Holder {
     /// This super peer has not reached it there.
     pub(super) unreached: bool,
     pub(super) node: NodeId,
+    /// In login mode: its account.
+    pub(super) user: Option<Box<str>>,
     pub(super) files: FileSet,
 }
 
@@ -210,6 +222,7 @@ impl Index {
             scratch_keys: Vec::new(),
             dead: VecDeque::new(),
             additions: None,
+            arrivals: None,
             deaths: 0,
         }
     }
@@ -217,7 +230,8 @@ impl Index {
     /// A new holder without files: where it serves chunks, and its node.
     pub fn add_holder(&mut self, serves: impl Into<Serves>, node: NodeId) -> HolderId {
         self.changes += 1;
-        let holder = Some(Holder { serves: serves.into(), unreached: false, node, files: FileSet::default() });
+        let (serves, files) = (serves.into(), FileSet::default());
+        let holder = Some(Holder { serves, unreached: false, node, user: None, files });
         self.holders_used += 1;
         if let Some(slot) = self.holders_free.pop() {
             self.holders[slot as usize] = holder;
@@ -239,6 +253,12 @@ impl Index {
     pub fn set_unreached(&mut self, holder: HolderId, unreached: bool) {
         self.changes += 1;
         self.holder_mut(holder).unreached = unreached;
+    }
+
+    /// Notes the account of the holder.
+    pub fn set_user(&mut self, holder: HolderId, user: &str) {
+        self.changes += 1;
+        self.holder_mut(holder).user = Some(user.into());
     }
 
     /// Removes the holder, with all of its files.
@@ -578,6 +598,9 @@ impl Index {
     /// Adds a holder that the entry does not have.
     fn hold(&mut self, id: u32, holder: HolderId) {
         self.records += 1;
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.add(id, holder.0);
+        }
         match self.entries.at(id).holders {
             DEAD => {
                 self.entries.set_holders(id, holder.0);
@@ -671,6 +694,16 @@ impl Additions {
             self.ids.push(id);
         } else {
             *self = Additions { ids: Vec::new(), lost: true };
+        }
+    }
+}
+
+impl Arrivals {
+    fn add(&mut self, id: u32, holder: u32) {
+        if self.came.len() < ARRIVALS_MAX {
+            self.came.push_back((id, holder));
+        } else {
+            self.missed += 1;
         }
     }
 }

@@ -523,6 +523,7 @@ fn row(link: &Link, strangers: &Strangers, now: Time) -> LinkRow {
         },
         since: u64::try_from(now.since(link.since).as_millis()).unwrap_or(u64::MAX),
         rtt: link.rtt.measured().map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        key: link.key.map(|(key, _)| key.to_string()),
         why: cause(link, strangers.like(&link.addrs, now), now),
     }
 }

@@ -6,9 +6,10 @@ use super::matching::{BadPattern, Equal, Own, Test, parse_range, test_of};
 use super::plan::List;
 use crate::config::PATTERN_BYTES_MAX;
 use crate::fold::fold;
-use crate::proto::super_peer::index::{HolderId, Index, LiveEntry};
-use crate::wire::Search;
+use crate::proto::super_peer::index::{Found, HolderId, Index, LiveEntry};
+use crate::wire::message::SourceRecord;
 use crate::wire::position::{Position, Range};
+use crate::wire::{Search, SharePath};
 
 /// The cost of comparing the name of an entry or computing its position, in addition to the cost of
 /// looking at the entry (in the unit of `WORK_PER_TURN`).
@@ -99,11 +100,15 @@ impl Judge {
         enters
     }
 
+    /// Whether size and position allow it.
+    pub(super) fn may_fit(&self, seen: LiveEntry<'_>) -> bool {
+        self.find.min.is_none_or(|min| seen.size >= min)
+            && self.find.max.is_none_or(|max| seen.size <= max)
+            && self.within.as_ref().is_none_or(|within| within.may_hold(&seen.root))
+    }
+
     pub(super) fn fit(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
-        if self.find.min.is_some_and(|min| seen.size < min)
-            || self.find.max.is_some_and(|max| seen.size > max)
-            || self.within.as_ref().is_some_and(|within| !within.may_hold(&seen.root))
-        {
+        if !self.may_fit(seen) {
             return Fit::No;
         }
         if let List::Own(equal) = list {
@@ -188,13 +193,16 @@ impl Judge {
         fits
     }
 
-    /// Whether this holder of an entry that fits is a hit. Only a range distinguishes between
-    /// holders.
+    /// Whether this holder of an entry that fits is a hit. Only a range and the name of an account
+    /// distinguish between holders.
     pub(super) fn fits_holder(&mut self, seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
         let range = match &self.test {
             Test::Range(range) => Some(range),
             Test::Exact | Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) | Test::Below(_) => None,
         };
+        if self.find.user.as_ref().is_some_and(|user| index.user_of(holder) != Some(user.as_str())) {
+            return false;
+        }
         let mut position = None;
         for range in range.into_iter().chain(&self.within).filter(|range| !range.holds_all_of(&seen.root)) {
             let position = *position.get_or_insert_with(|| {
@@ -209,6 +217,23 @@ impl Judge {
             }
         }
         true
+    }
+}
+
+/// The hit of an entry at a holder, for one that reaches this super peer at this address.
+pub(super) fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId, at: Option<IpAddr>) -> SourceRecord {
+    let Found { addr, other, out_of_reach } = index.serves(holder).found_from(at);
+    SourceRecord {
+        path: SharePath::joined(seen.folder_text, seen.name),
+        size: seen.size,
+        root: seen.root,
+        collection: seen.collection,
+        node: Some(index.node(holder)),
+        addr,
+        other,
+        unreached: out_of_reach || index.is_unreached(holder),
+        http: index.serves(holder).http,
+        member: None,
     }
 }
 

@@ -9,21 +9,23 @@ mod glob;
 mod matching;
 mod plan;
 mod sieve;
+mod standing;
 
 use std::net::IpAddr;
 
 use crate::config::QUERY_HITS_MAX;
-use crate::proto::super_peer::index::{Found, HolderId, Index, Key, LiveEntry};
+use crate::proto::super_peer::index::{Index, Key};
+use crate::wire::Search;
 use crate::wire::message::SourceRecord;
-use crate::wire::{Search, SharePath};
 
-use fit::{Fit, Judge};
+use fit::{Fit, Judge, hit};
 use glob::Glob;
 pub(super) use glob::Literal;
 pub use matching::BadPattern;
 use matching::Equal;
 use plan::{List, Place, Plan};
 pub(super) use sieve::Sieve;
+pub use standing::Standing;
 
 /// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;
@@ -302,22 +304,6 @@ impl Scan {
 /// What is literal in a glob; none if `pattern` is no glob.
 pub(super) fn glob_literals(pattern: &str) -> Option<Vec<Literal>> {
     Glob::new(pattern).map(|glob| glob.literals()).ok()
-}
-
-fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId, at: Option<IpAddr>) -> SourceRecord {
-    let Found { addr, other, out_of_reach } = index.serves(holder).found_from(at);
-    SourceRecord {
-        path: SharePath::joined(seen.folder_text, seen.name),
-        size: seen.size,
-        root: seen.root,
-        collection: seen.collection,
-        node: Some(index.node(holder)),
-        addr,
-        other,
-        unreached: out_of_reach || index.is_unreached(holder),
-        http: index.serves(holder).http,
-        member: None,
-    }
 }
 
 #[cfg(test)]

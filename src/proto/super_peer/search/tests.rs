@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::fit::{FOLDED_BYTES, TEXT_WORK};
 use super::*;
-use crate::wire::{FileRecord, HostPort, NodeId};
-use crate::wire::{QueryKind, Root};
+use crate::proto::super_peer::index::HolderId;
+use crate::wire::{FileRecord, HostPort, NodeId, QueryKind, Root, SharePath};
 
 fn addr(n: u16) -> HostPort {
     HostPort::new("192.0.2.1", n).unwrap()
@@ -22,7 +22,16 @@ fn record(path: &str, size: u64) -> FileRecord {
 }
 
 fn search(kind: QueryKind, pattern: &str) -> Search {
-    Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None, partial: false }
+    Search {
+        pattern: pattern.to_owned(),
+        kind,
+        min: None,
+        max: None,
+        limit: None,
+        within: None,
+        partial: false,
+        user: None,
+    }
 }
 
 /// An index whose only holder has these files, each as long as its place in the list.
@@ -525,7 +534,7 @@ fn any_search_comes_in_pages() {
         index.insert(holder, FileRecord { path, size: 1, root: content, collection: n == 7 });
     }
     let page = |index: &Index, range: &str, search: &Search| {
-        let search = Search { within: Some(range.to_owned()), ..search.clone() };
+        let search = Search { within: Some(range.into()), ..search.clone() };
         let mut scan = Scan::new(index, &search).unwrap();
         let mut hits = Vec::new();
         while scan.step(index, 500, &mut hits) == Step::More {}

@@ -13,7 +13,7 @@ use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::index::{Index, Serves};
 use crate::proto::{ConnId, Event, Output};
 use crate::wire::message::{
-    ErrorCode, FEATURE_REACH, Hello, List, Login, Register, Revoked, Update, Welcome, sent_by_sources,
+    ErrorCode, FEATURE_REACH, Hello, List, Login, Register, Revoked, Subscribe, Update, Welcome, sent_by_sources,
     sent_by_super_peers, sent_to_sources, sent_to_super_peers,
 };
 use crate::wire::swarm::{FEATURE_SWARM, Join};
@@ -32,6 +32,10 @@ pub(crate) enum Request {
     Leave { req: u32 },
     /// A page of the files that are registered here.
     List(List),
+    /// The session asks for what will be registered.
+    Subscribe(Subscribe),
+    /// A CANCEL of a request that is no query: the end of that, if there is one.
+    Unsubscribe { req: u32 },
     /// The counters.
     Status { req: u32 },
 }
@@ -77,6 +81,7 @@ impl Sessions {
             }
             (_, Message::List(list)) => return Ok(Request::List(list)),
             (_, Message::Ping(ping)) => cx.send(conn, Message::Pong(ping)),
+            (_, Message::Subscribe(subscribe)) => return Ok(Request::Subscribe(subscribe)),
             (_, Message::Join(join)) => return Ok(Request::Join(join)),
             (_, Message::Leave(leave)) => return Ok(Request::Leave { req: leave.req }),
             (_, Message::Status(status)) => return Ok(Request::Status { req: status.req }),
@@ -85,6 +90,7 @@ impl Sessions {
                 if let Some(key) = session.take_query(cancel.req) {
                     return Ok(Request::Cancel(Abandoned { key, conn, req: cancel.req }));
                 }
+                return Ok(Request::Unsubscribe { req: cancel.req });
             }
             (_, message) => self.on_anytime(conn, message, cx)?,
         }
@@ -201,6 +207,9 @@ impl Sessions {
             cx.logins.forget_files(conn);
             let serves = serves((session.ip, port), host.as_deref(), more_addr.as_deref(), http)?;
             served = session.serve(serves, (!more).then_some(files.len()), cx);
+            if let (Some(holder), Some(user)) = (session.holder.get(), cx.logins.user(conn)) {
+                cx.index.set_user(holder, user);
+            }
         }
         cx.count(Count::Registers);
         session.state = if more { State::Registering } else { State::Open };

@@ -12,6 +12,7 @@ mod get;
 mod hits;
 mod outcome;
 mod pages;
+mod subscriptions;
 mod task;
 mod uri;
 mod walk;
@@ -39,6 +40,7 @@ use crate::wire::message::{Cancel, ErrorCode, Files, Hit, Info, SourceRecord};
 use crate::wire::{Cut, HostPort, Message, Root};
 use answer::Answer;
 use hits::{Known, key};
+use subscriptions::Subscriptions;
 use task::{Job, Request, Task};
 use walk::Walk;
 use want::{Content, Verdict};
@@ -79,6 +81,7 @@ pub(super) struct Commands {
     line: VecDeque<u64>,
     /// Clients whose paths the disk describes.
     describing: BTreeSet<ClientId>,
+    subscriptions: Subscriptions,
     next_task: u64,
     next_download: u64,
     download_inputs: VecDeque<DownloadInput>,
@@ -100,6 +103,7 @@ impl Commands {
             requests: BTreeMap::new(),
             line: VecDeque::new(),
             describing: BTreeSet::new(),
+            subscriptions: Subscriptions::default(),
             next_task: 1,
             next_download: 1,
             download_inputs: VecDeque::new(),
@@ -126,6 +130,12 @@ impl Commands {
             }
             Command::Uri { what, scope, .. } => Job::get(Get { scope, ..Get::of(what) }),
             Command::Query { search, scope } => Job::query(search, scope),
+            Command::Subscribe { search, scope, existing } => {
+                return match self.subscriptions.add(client, (search, scope), existing) {
+                    Ok(()) => self.look(cx, sessions, client),
+                    Err(failure) => cx.done(client, Outcome::failed(&failure)),
+                };
+            }
             Command::Get(get) | Command::Queue(get) | Command::Fetch(get) if !get.known.is_empty() => {
                 let entries = get::known(&get, sessions);
                 let many = get::many(get, (client, cx.now), entries, Vec::new(), self.download_timeout);
@@ -186,6 +196,20 @@ impl Commands {
         }
     }
 
+    /// Searches the network for a client that subscribes.
+    fn look(&mut self, cx: &mut Context, sessions: &mut Sessions, client: ClientId) {
+        if let Some((search, scope)) = self.subscriptions.search_of(client) {
+            self.add(cx, sessions, None, Job::Look { client, search, scope }, false);
+        }
+    }
+
+    /// The search of a client that subscribes is due.
+    pub(super) fn on_subscription_due(&mut self, cx: &mut Context, sessions: &mut Sessions, client: ClientId) {
+        if self.subscriptions.on_due(cx, sessions, client) {
+            self.look(cx, sessions, client);
+        }
+    }
+
     /// Searches for more sources of a content, for a download.
     pub(super) fn ask_sources(&mut self, cx: &mut Context, sessions: &mut Sessions, download: DownloadId, root: Root) {
         self.add(cx, sessions, None, Job::Sources { download, root, scope: Scope::default() }, false);
@@ -224,7 +248,9 @@ impl Commands {
                 Vec::from_iter(*at)
             }
             Job::Status => Vec::from_iter(first),
-            Job::Query { .. } | Job::Get { .. } | Job::Network { .. } | Job::Sources { .. } => sessions.up().collect(),
+            Job::Query { .. } | Job::Get { .. } | Job::Network { .. } | Job::Sources { .. } | Job::Look { .. } => {
+                sessions.up().collect()
+            }
         };
         task.answered = false;
         task.answer = Answer::none_yet(u32::try_from(sessions.len() - targets.len()).unwrap_or(u32::MAX));
@@ -253,8 +279,12 @@ impl Commands {
     ) {
         match event {
             // The swarms take what members are named.
-            SessionEvent::Up | SessionEvent::Peers(_) => {}
-            SessionEvent::Down => self.on_down(cx, sessions, session),
+            SessionEvent::Peers(_) => {}
+            SessionEvent::Up => self.subscriptions.on_up(cx, sessions, session),
+            SessionEvent::Down => {
+                self.subscriptions.on_down(session);
+                self.on_down(cx, sessions, session);
+            }
             SessionEvent::Never(failure) => {
                 self.fail_all(cx, failure.exit, &failure.message);
                 cx.event(Event::Fatal(failure));
@@ -275,7 +305,14 @@ impl Commands {
     }
 
     fn on_hit(&mut self, cx: &mut Context, sessions: &Sessions, session: SessionId, mut hit: Hit) {
-        let Some((id, task)) = self.task_of((session, hit.req)) else { return };
+        let request = (session, hit.req);
+        if let Some(client) = self.subscriptions.client_of(request) {
+            return self.on_subscribed_hits(cx, sessions, (session, client), hit.hits);
+        }
+        let Some((id, task)) = self.task_of(request) else { return };
+        if let Job::Look { client, .. } = task.job {
+            return self.on_subscribed_hits(cx, sessions, (session, client), hit.hits);
+        }
         if !matches!(task.job, Job::Network { .. }) {
             self.clean(&mut hit.hits, sessions.here(session));
         }
@@ -313,8 +350,20 @@ impl Commands {
                     self.download_inputs.push_back(DownloadInput::Sources(download, found));
                 }
             }
-            Job::List { .. } | Job::Status => {}
+            Job::List { .. } | Job::Status | Job::Look { .. } => {}
         }
+    }
+
+    fn on_subscribed_hits(
+        &mut self,
+        cx: &mut Context,
+        sessions: &Sessions,
+        (session, client): (SessionId, ClientId),
+        mut hits: Vec<SourceRecord>,
+    ) {
+        self.clean(&mut hits, sessions.here(session));
+        hits.retain(|record| !sessions.is_own_hit(record));
+        self.subscriptions.on_hits(cx, client, hits);
     }
 
     /// Writes each address in its canonical form, and removes hits that no source can serve.
@@ -377,12 +426,25 @@ impl Commands {
                     self.enqueue(cx, id);
                 }
             }
-            Job::Sources { .. } => self.end(cx, id, Outcome::default()),
+            Job::Sources { .. } | Job::Look { .. } => self.end(cx, id, Outcome::default()),
             Job::List { .. } | Job::Status => {}
         }
     }
 
     fn on_error(&mut self, cx: &mut Context, sessions: &mut Sessions, request: Request, code: ErrorCode, why: &str) {
+        if let Some(client) = self.subscriptions.client_of(request) {
+            if let Some(outcome) = self.subscriptions.on_refused(client, request, code, why) {
+                self.subscriptions.remove(cx, sessions, client);
+                cx.done(client, outcome);
+            }
+            return;
+        }
+        let Some((_, task)) = self.task_of(request) else { return };
+        if let (Job::Look { client, .. }, ErrorCode::BAD_REQUEST) = (&task.job, code) {
+            let client = *client;
+            self.subscriptions.remove(cx, sessions, client);
+            cx.done(client, Outcome::failed(&Failure::new(Exit::Usage, format!("the super peer refuses: {why}"))));
+        }
         let Some((id, task)) = self.task_of(request) else { return };
         if task.has_others() {
             return self.on_answer(cx, sessions, request, Err(Cut { shed: 1, ..Cut::NONE }));
@@ -550,7 +612,7 @@ impl Commands {
                 continue;
             }
             match &mut task.job {
-                Job::Sources { .. } => self.end(cx, id, Outcome::default()),
+                Job::Sources { .. } | Job::Look { .. } => self.end(cx, id, Outcome::default()),
                 Job::Status if sessions.serves() => self.report_alone(cx, id),
                 Job::List { files, .. } if *files > 0 => self.fail(cx, id, Exit::Unreachable, LIST_LOST),
                 job @ (Job::Query { .. } | Job::Get { .. } | Job::List { .. } | Job::Network { .. } | Job::Status) => {
@@ -606,6 +668,7 @@ impl Commands {
     pub(super) fn on_client_gone(&mut self, cx: &mut Context, sessions: &mut Sessions, client: ClientId) {
         let of_client = |(_, task): &(&u64, &Task)| task.client == Some(client);
         self.describing.remove(&client);
+        self.subscriptions.remove(cx, sessions, client);
         let ids: Vec<_> = self.tasks.iter().filter(of_client).map(|(id, _)| *id).collect();
         for id in ids {
             self.cancel(cx, sessions, id);
@@ -616,7 +679,7 @@ impl Commands {
 
     pub(super) fn shut_down(&mut self, cx: &mut Context) {
         self.fail_all(cx, Exit::Internal, "the peer ends");
-        for client in std::mem::take(&mut self.describing) {
+        for client in std::mem::take(&mut self.describing).into_iter().chain(self.subscriptions.clients()) {
             cx.done(client, Outcome::failed(&Failure::new(Exit::Internal, "the peer ends")));
         }
     }
@@ -645,6 +708,7 @@ impl Commands {
             Some(Task { job: Job::Sources { download, .. }, .. }) => {
                 self.download_inputs.push_back(DownloadInput::SourcesDone(download));
             }
+            Some(Task { job: Job::Look { client, .. }, .. }) => self.subscriptions.on_looked(cx, client),
             Some(Task { client: Some(client), .. }) => cx.done(client, outcome),
             Some(Task { client: None, .. }) | None => {}
         }

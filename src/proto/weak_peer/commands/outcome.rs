@@ -82,7 +82,7 @@ pub(super) fn failure(task: &Task, failure: &Failure) -> Outcome {
     match &task.job {
         Job::Query { known, .. } => Outcome { hits: Some(count(known.len() as u64)), complete: Some(false), ..base },
         Job::Network { walk, .. } => Outcome { files: Some(walk.contents), complete: Some(false), ..base },
-        Job::Get { .. } | Job::List { .. } | Job::Status | Job::Sources { .. } => base,
+        Job::Get { .. } | Job::List { .. } | Job::Status | Job::Sources { .. } | Job::Look { .. } => base,
     }
 }
 

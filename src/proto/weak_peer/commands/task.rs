@@ -46,6 +46,12 @@ pub(super) enum Job {
         scope: Scope,
     },
     Status,
+    /// What matches in the network, for a client that subscribes.
+    Look {
+        client: ClientId,
+        search: Search,
+        scope: Scope,
+    },
     /// More sources of a content, for a running download.
     Sources {
         download: DownloadId,
@@ -67,7 +73,10 @@ impl Job {
     /// How far its search goes; none if it is no search.
     pub(super) fn scope(&self) -> Option<Scope> {
         match self {
-            Job::Query { scope, .. } | Job::Network { scope, .. } | Job::Sources { scope, .. } => Some(*scope),
+            Job::Query { scope, .. }
+            | Job::Network { scope, .. }
+            | Job::Sources { scope, .. }
+            | Job::Look { scope, .. } => Some(*scope),
             Job::Get { get, .. } => Some(get.scope),
             Job::List { .. } | Job::Status => None,
         }
@@ -82,7 +91,7 @@ impl Job {
     /// The message that asks for it, under this number.
     pub(super) fn message(&self, req: u32) -> Message {
         let find = match self {
-            Job::Query { search, .. } => search.clone(),
+            Job::Query { search, .. } | Job::Look { search, .. } => search.clone(),
             Job::Get { want, .. } => want.search(),
             Job::Sources { root, .. } => search(QueryKind::Root, root.to_string()),
             Job::Network { walk, .. } => walk.search(),
@@ -101,9 +110,12 @@ impl Job {
             Job::Query { search, .. } => {
                 search.limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
             }
-            Job::Get { .. } | Job::List { .. } | Job::Network { .. } | Job::Status | Job::Sources { .. } => {
-                QUERY_HITS_MAX
-            }
+            Job::Get { .. }
+            | Job::List { .. }
+            | Job::Network { .. }
+            | Job::Status
+            | Job::Sources { .. }
+            | Job::Look { .. } => QUERY_HITS_MAX,
         }
     }
 
@@ -112,7 +124,7 @@ impl Job {
         match self {
             Job::Query { known, .. } => known.len() >= self.hits_max(),
             Job::Get { want, .. } => want.has_enough(),
-            Job::List { .. } | Job::Network { .. } | Job::Status | Job::Sources { .. } => false,
+            Job::List { .. } | Job::Network { .. } | Job::Status | Job::Sources { .. } | Job::Look { .. } => false,
         }
     }
 
@@ -123,7 +135,7 @@ impl Job {
             Job::Network { walk, .. } => walk.on_lost(),
             Job::List { at, .. } => *at = None,
             // A hit that was reported stays reported.
-            Job::Query { .. } | Job::Status | Job::Sources { .. } => {}
+            Job::Query { .. } | Job::Status | Job::Sources { .. } | Job::Look { .. } => {}
         }
     }
 }
@@ -179,5 +191,5 @@ impl Task {
 }
 
 fn search(kind: QueryKind, pattern: String) -> Search {
-    Search { pattern, kind, min: None, max: None, limit: None, within: None, partial: false }
+    Search { pattern, kind, min: None, max: None, limit: None, within: None, partial: false, user: None }
 }

@@ -50,7 +50,16 @@ impl Walk {
     /// The query for the current page.
     pub(super) fn search(&self) -> Search {
         let pattern = self.pages.range().to_string();
-        Search { pattern, kind: QueryKind::Range, min: None, max: None, limit: None, within: None, partial: false }
+        Search {
+            pattern,
+            kind: QueryKind::Range,
+            min: None,
+            max: None,
+            limit: None,
+            within: None,
+            partial: false,
+            user: None,
+        }
     }
 
     /// Takes hits of the current page; ignores others.

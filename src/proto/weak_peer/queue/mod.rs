@@ -173,6 +173,7 @@ impl Queue {
             | Command::Aim { .. }
             | Command::Uri { .. }
             | Command::Query { .. }
+            | Command::Subscribe { .. }
             | Command::List { .. }
             | Command::Network { .. }
             | Command::User(_)

@@ -77,6 +77,7 @@ fn command(dice: &mut Dice, world: &World) -> Command {
                 limit: None,
                 within: None,
                 partial: false,
+                user: None,
             };
             Command::Query { search, scope: Scope::default() }
         }

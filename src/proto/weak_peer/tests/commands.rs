@@ -4,13 +4,21 @@ use std::time::Duration;
 
 use super::harness::{Manner, Super, World, addr};
 use crate::proto::{ClientEvent, Command, Input, Scope};
-use crate::wire::message::{Error, ErrorCode, Files, ListedFile};
+use crate::wire::message::{Error, ErrorCode, Files, Hit, ListedFile, SourceRecord};
 use crate::wire::{Message, QueryKind, Root, Search, SharePath};
 
 fn query(pattern: &str) -> Command {
     let kind = QueryKind::of(pattern);
-    let search =
-        Search { pattern: pattern.into(), kind, min: None, max: None, limit: None, within: None, partial: false };
+    let search = Search {
+        pattern: pattern.into(),
+        kind,
+        min: None,
+        max: None,
+        limit: None,
+        within: None,
+        partial: false,
+        user: None,
+    };
     Command::Query { search, scope: Scope { budget: Some(1000), ..Scope::default() } }
 }
 
@@ -266,4 +274,47 @@ fn a_query_that_is_always_refused_fails_with_the_reason() {
     assert!(outcome.error.unwrap().contains("short of memory"));
     let waited = world.now.since(start);
     assert!((Duration::from_secs(7)..Duration::from_secs(17)).contains(&waited), "{waited:?}");
+}
+
+/// The paths of the hits that the client got.
+fn reported(world: &World) -> Vec<String> {
+    let path = |event| if let ClientEvent::Hit { path, .. } = event { Some(path) } else { None };
+    world.client_events().into_iter().filter_map(path).collect()
+}
+
+fn subscribed(world: &World) -> Vec<u32> {
+    let req = |message: &Message| if let Message::Subscribe(subscribe) = message { Some(subscribe.req) } else { None };
+    world.heard(0).iter().filter_map(req).collect()
+}
+
+#[test]
+fn a_subscription_reports_each_content_once_that_comes_to_match() {
+    let mut world = World::new(1, 5);
+    let (old, new, third) = (world.record("old", 60), world.record("new", 61), world.record("third", 62));
+    let with_root = |record: &SourceRecord, n| SourceRecord { root: Root([n; 32]), size: 5, ..record.clone() };
+    let [old, new, third] = [with_root(&old, 1), with_root(&new, 2), with_root(&third, 3)];
+    world.hit(old.clone());
+    let search = crate::sim::builders::search("*");
+    world.command(Command::Subscribe { search, scope: Scope::default(), existing: false });
+    world.run_for(Duration::from_secs(2));
+    assert!(reported(&world).is_empty(), "what matches already is known");
+    let note = world.client_events().into_iter().find(|event| matches!(event, ClientEvent::Note { .. }));
+    assert!(matches!(note, Some(ClientEvent::Note { message }) if message.contains("1 contents match already")));
+    let [req] = subscribed(&world)[..] else { panic!("one SUBSCRIBE") };
+    let hits = vec![new.clone(), new.clone(), old];
+    world.super_says(0, Message::Hit(Hit { req, hits }));
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(reported(&world), ["new"]);
+    // What is registered elsewhere is found by the search of each minute.
+    world.hit(third);
+    world.run_for(Duration::from_secs(67));
+    assert_eq!(reported(&world), ["new", "third"]);
+    world.kill_super(0);
+    world.run_for(Duration::from_secs(1));
+    world.supers[0].1.alive = true;
+    world.run_for(Duration::from_secs(20));
+    assert_eq!((subscribed(&world).len(), world.outcomes()), (2, 0), "it stands at the super peer that is back");
+    world.input(Input::ClientGone { client: super::harness::CLIENT });
+    world.run_for(Duration::from_secs(1));
+    assert!(matches!(world.heard(0).last(), Some(Message::Cancel(_))));
 }

@@ -71,5 +71,6 @@ fn word_search(word: &str) -> Search {
         limit: None,
         within: None,
         partial: false,
+        user: None,
     }
 }

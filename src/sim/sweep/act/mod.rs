@@ -287,7 +287,8 @@ impl Run {
     fn query(&mut self) {
         let node = self.any_weak();
         let (kind, pattern) = plan::search(&mut self.work);
-        let mut search = Search { kind, pattern, min: None, max: None, limit: None, within: None, partial: false };
+        let mut search =
+            Search { kind, pattern, min: None, max: None, limit: None, within: None, partial: false, user: None };
         match self.work.below(12) {
             0 => search.min = Some(self.work.below(6000)),
             1 => search.max = Some(self.work.below(6000)),

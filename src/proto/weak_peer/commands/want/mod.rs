@@ -173,8 +173,17 @@ impl Want {
             Stage::Below => (QueryKind::Below, start_of(folder_of(what))),
             Stage::Near => (QueryKind::Words, start_of(name_of(folder_of(what)))),
         };
-        let within = self.pages.as_ref().map(|pages| pages.range().to_string());
-        Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within, partial: false }
+        let within = self.pages.as_ref().map(|pages| pages.range().to_string().into());
+        Search {
+            pattern: pattern.to_owned(),
+            kind,
+            min: None,
+            max: None,
+            limit: None,
+            within,
+            partial: false,
+            user: None,
+        }
     }
 
     pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {

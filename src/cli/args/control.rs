@@ -1,0 +1,119 @@
+//! The options of the commands that follow a running daemon: `events`, `wait` and `subscribe`;
+//! and `map`.
+
+use std::path::PathBuf;
+
+use super::common::command;
+use super::values::timeout;
+use crate::cli::units::Span;
+
+command! {
+    /// Print the events of a running peer or super peer as they come: sessions, links, peers,
+    /// downloads, changes of the share, and what its log has of level info and above. Each has a
+    /// number, from 1 at the start of the daemon.
+    #[argh(
+        name = "events",
+        example = "{command_name} --since 0 --json",
+        example = "{command_name} --name super"
+    )]
+    Events {
+        /// first print the events with a higher number; the last 256 are kept, and what is
+        /// forgotten is named [default: only those to come]
+        #[argh(option, arg_name = "N")]
+        pub(crate) since: Option<u64>,
+
+        /// print the events that are kept, and end [default: follow]
+        #[argh(switch)]
+        pub(crate) once: bool,
+    } with running, json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Wait until a running peer finds what is looked for, or until its downloads have ended. Exit
+    /// 0: it is so; 4: not in time; 8: some downloads failed or need a decision.
+    #[argh(
+        name = "wait",
+        example = "{command_name} --exact image.iso --hits 3 --timeout 10m",
+        example = "{command_name} --downloads"
+    )]
+    Wait {
+        /// words, pattern or root to search for, every second
+        #[argh(positional, arg_name = "PATTERN")]
+        pub(crate) pattern: Vec<String>,
+
+        /// only a file whose name is exactly PATTERN counts [default: off]
+        #[argh(switch)]
+        pub(crate) exact: bool,
+
+        /// this many hits must be there: one for each file at each source, at most 1000 [default:
+        /// 1]
+        #[argh(option, arg_name = "N")]
+        pub(crate) hits: Option<u32>,
+
+        /// wait until no download of the queue runs or waits [default: off]
+        #[argh(switch)]
+        pub(crate) downloads: bool,
+
+        /// fail with exit 4 after this time; 0: never [default: 0]
+        #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
+        pub(crate) timeout: Option<Span>,
+    } with search, running, json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Download each file that comes to match, as soon as a running peer hears of it: at once if it
+    /// is shared at the same super peer, else within a minute. It goes on until it is ended; its
+    /// downloads stay in the queue of the peer. So one copy into a share reaches all peers that
+    /// subscribe.
+    #[argh(
+        name = "subscribe",
+        example = "{command_name} 'image-*.iso'",
+        example = "{command_name} '*.deb' -o /srv/deb/ --user ann --exec /usr/local/bin/install-deb"
+    )]
+    Subscribe {
+        /// words, pattern or root; quote a pattern with `*?[`
+        #[argh(positional, arg_name = "PATTERN")]
+        pub(crate) pattern: Vec<String>,
+
+        /// only a file whose name is exactly PATTERN [default: off]
+        #[argh(switch)]
+        pub(crate) exact: bool,
+
+        /// download what matches already too [default: only what comes]
+        #[argh(switch)]
+        pub(crate) existing: bool,
+
+        /// folder for the files [default: the running peer's folder for downloads]
+        #[argh(option, short = 'o', arg_name = "DIR")]
+        pub(crate) out: Option<PathBuf>,
+
+        /// in a network with a login: only files that this account shares [default: all]
+        #[argh(option, arg_name = "NAME")]
+        pub(crate) user: Option<String>,
+
+        /// run this program when a file is there, without a shell and without arguments, one after
+        /// the other; its environment has SPRAT_FILE_PATH, SPRAT_FILE_ROOT and SPRAT_FILE_USER;
+        /// needs --user [default: none]
+        #[argh(option, arg_name = "PROGRAM")]
+        pub(crate) exec: Option<PathBuf>,
+    } with search, running, json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Show which super peers there are and how they are linked: each is asked for its neighbors,
+    /// and then these. In a network with a login, only operators can ask further than their own
+    /// super peer. Exit 8: some did not answer.
+    #[argh(
+        name = "map",
+        example = "{command_name} --super 192.0.2.1:4777 --svg > network.svg"
+    )]
+    Map {
+        /// draw a picture for a browser [default: print a table]
+        #[argh(switch)]
+        pub(crate) svg: bool,
+
+        /// print a graph for Graphviz [default: off]
+        #[argh(switch)]
+        pub(crate) dot: bool,
+    } with asked, json, log(" [default: warn]", Warn)
+}

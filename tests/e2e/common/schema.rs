@@ -1,0 +1,104 @@
+//! The JSON Schemas of docs/schemas, and of a validator what they use. A field that a schema does
+//! not name is a fault here: it is not documented. Patterns and lengths are not checked.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value};
+
+static ANSWERS: LazyLock<Value> = LazyLock::new(|| read(include_str!("../../../docs/schemas/answers.json")));
+static REQUESTS: LazyLock<Value> = LazyLock::new(|| read(include_str!("../../../docs/schemas/requests.json")));
+
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).expect("a schema is JSON")
+}
+
+/// Asserts that a line is as its schema says. Events that only other commands print are left out.
+pub(crate) fn assert_answer(line: &Value) {
+    let events = names(&ANSWERS, "event");
+    if line["event"].as_str().is_some_and(|event| events.contains(&event)) {
+        check(&ANSWERS, &ANSWERS, line, &[]).unwrap_or_else(|why| panic!("docs/schemas/answers.json: {why}: {line}"));
+    }
+}
+
+/// Asserts that a request is as its schema says.
+pub(crate) fn assert_request(line: &Value) {
+    check(&REQUESTS, &REQUESTS, line, &[]).unwrap_or_else(|why| panic!("docs/schemas/requests.json: {why}: {line}"));
+}
+
+/// The events of the answers.
+pub(crate) fn events() -> Vec<&'static str> {
+    names(&ANSWERS, "event")
+}
+
+/// What the alternatives of a schema are called in this field.
+fn names<'a>(schema: &'a Value, field: &str) -> Vec<&'a str> {
+    let all = schema["oneOf"].as_array().expect("alternatives").iter();
+    all.filter_map(|one| one["properties"][field]["const"].as_str()).collect()
+}
+
+fn check(root: &Value, schema: &Value, value: &Value, known: &[&str]) -> Result<(), String> {
+    if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
+        return check(root, &root["$defs"][name], value, known);
+    }
+    if schema.get("const").is_some_and(|only| only != value) {
+        return Err(format!("{value} is not {}", schema["const"]));
+    }
+    if schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
+        return Err(format!("{value} is none of {}", schema["enum"]));
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    };
+    if !types.is_empty() && !types.iter().any(|name| is_of(name, value)) {
+        return Err(format!("{value} is not of the type {types:?}"));
+    }
+    if let (Some(items), Some(all)) = (schema.get("items"), value.as_array()) {
+        all.iter().try_for_each(|one| check(root, items, one, &[]))?;
+    }
+    let Some(fields) = value.as_object() else { return Ok(()) };
+    check_fields(root, schema, fields, known)?;
+    let Some(alternatives) = schema["oneOf"].as_array() else { return Ok(()) };
+    let own: Vec<&str> = schema["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
+    let (mut fits, mut whys) = (0, Vec::new());
+    for one in alternatives {
+        match check(root, one, value, &own) {
+            Ok(()) => fits += 1,
+            Err(why) => whys.push(why),
+        }
+    }
+    // The reason of the alternative that is meant is not about its name.
+    let meant = whys.into_iter().find(|why| !why.contains("\" is not \""));
+    if fits == 1 { Ok(()) } else { Err(meant.unwrap_or_else(|| format!("{fits} alternatives fit"))) }
+}
+
+fn check_fields(root: &Value, schema: &Value, fields: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
+    let named = schema["properties"].as_object();
+    for (name, field) in fields {
+        match (named.and_then(|named| named.get(name)), schema.get("additionalProperties")) {
+            (Some(one), _) | (None, Some(one)) => {
+                check(root, one, field, &[])
+                    .map_err(|why| if why.contains("\" is not \"") { why } else { format!("{name}: {why}") })?;
+            }
+            (None, None) if known.contains(&name.as_str()) || schema.get("oneOf").is_some() || named.is_none() => {}
+            (None, None) => return Err(format!("the field {name} is not documented")),
+        }
+    }
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    match required.into_iter().find(|name| !fields.contains_key(*name)) {
+        Some(missing) => Err(format!("the field {missing} is missing")),
+        None => Ok(()),
+    }
+}
+
+fn is_of(name: &str, value: &Value) -> bool {
+    match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_u64(),
+        "null" => value.is_null(),
+        other => panic!("a schema names the type {other}"),
+    }
+}
