@@ -56,9 +56,11 @@ struct Rotation<T> {
     /// Connections whose requests wait, in the order in which they are served.
     order: VecDeque<ConnId>,
     requests: HashMap<ConnId, Waiting<T>>,
-    /// Those of which no request was served since they wait, in the order in which they came.
-    /// Some are served already.
-    fresh: Vec<ConnId>,
+    /// Those of which no request was served since they wait, in the order in which they came, each
+    /// with the number of its arrival. Some are served already.
+    fresh: Vec<(ConnId, u64)>,
+    /// Connections that came, again or for the first time.
+    arrivals: u64,
     /// The next one served is the one that came last.
     latest: bool,
 }
@@ -67,7 +69,8 @@ struct Rotation<T> {
 #[derive(Debug)]
 struct Waiting<T> {
     requests: VecDeque<T>,
-    is_fresh: bool,
+    /// The number of its arrival, until a request of it is served.
+    fresh: Option<u64>,
 }
 
 /// What is to be done next.
@@ -208,24 +211,22 @@ impl<T> Hosts<T> {
 
 impl<T> Rotation<T> {
     fn new() -> Rotation<T> {
-        Rotation { order: VecDeque::new(), requests: HashMap::new(), fresh: Vec::new(), latest: false }
+        Rotation { order: VecDeque::new(), requests: HashMap::new(), fresh: Vec::new(), arrivals: 0, latest: false }
     }
 
     fn push(&mut self, conn: ConnId, request: T) {
-        let new = || Waiting { requests: VecDeque::new(), is_fresh: true };
-        let waiting = self.requests.entry(conn).or_insert_with(new);
-        if waiting.requests.is_empty() {
-            self.order.push_back(conn);
-            // Most of them are of connections that are served.
-            if self.fresh.len() > 2 * self.order.len() {
-                let requests = &self.requests;
-                self.fresh.retain(|conn| requests.get(conn).is_some_and(|waiting| waiting.is_fresh));
-            }
-            self.fresh.push(conn);
-        }
         if let Some(waiting) = self.requests.get_mut(&conn) {
-            waiting.requests.push_back(request);
+            return waiting.requests.push_back(request);
         }
+        self.arrivals += 1;
+        self.requests.insert(conn, Waiting { requests: [request].into(), fresh: Some(self.arrivals) });
+        self.order.push_back(conn);
+        // Most of them are of connections that are served.
+        if self.fresh.len() > 2 * self.order.len() {
+            let requests = &self.requests;
+            self.fresh.retain(|arrival| is_fresh(requests, *arrival));
+        }
+        self.fresh.push((conn, self.arrivals));
     }
 
     /// The next request, and its connection if that was its last one: the oldest request of the
@@ -235,7 +236,7 @@ impl<T> Rotation<T> {
         let latest = if self.latest { None } else { self.pop_latest() };
         let conn = latest.or_else(|| self.order.pop_front())?;
         let waiting = self.requests.get_mut(&conn)?;
-        waiting.is_fresh = false;
+        waiting.fresh = None;
         let request = waiting.requests.pop_front()?;
         let is_over = waiting.requests.is_empty();
         if is_over {
@@ -248,15 +249,20 @@ impl<T> Rotation<T> {
 
     /// Takes the connection that came last out of the order, if it was not served since.
     fn pop_latest(&mut self) -> Option<ConnId> {
-        while let Some(conn) = self.fresh.pop() {
-            if self.requests.get(&conn).is_some_and(|waiting| waiting.is_fresh) {
+        while let Some(arrival) = self.fresh.pop() {
+            if is_fresh(&self.requests, arrival) {
                 // It is near the end, behind those that were served after it came.
-                let at = self.order.iter().rposition(|other| *other == conn)?;
+                let at = self.order.iter().rposition(|other| *other == arrival.0)?;
                 return self.order.remove(at);
             }
         }
         None
     }
+}
+
+/// Whether no request was served of a connection since this arrival.
+fn is_fresh<T>(requests: &HashMap<ConnId, Waiting<T>>, (conn, number): (ConnId, u64)) -> bool {
+    requests.get(&conn).is_some_and(|waiting| waiting.fresh == Some(number))
 }
 
 #[cfg(test)]
@@ -351,6 +357,18 @@ mod tests {
             assert!(places.windows(2).all(|pair| pair[1] - pair[0] <= 3 * 8), "{index}: {places:?}");
         }
         assert!(queue.chunks.hosts.is_empty() && queue.chunks.of.is_empty());
+    }
+
+    #[test]
+    fn connections_that_come_again_and_again_take_no_more_memory() {
+        let mut queue = Queue::new(Instant::now());
+        (0..10).for_each(|index| get(&mut queue, index, 0..1));
+        for req in 1..10_000 {
+            let served = queue.chunks.pop().unwrap().conn.index;
+            get(&mut queue, served, req..req + 1);
+            let rotation = queue.chunks.hosts.values().next().unwrap();
+            assert!(rotation.fresh.len() <= 2 * rotation.order.len() + 1, "{}", rotation.fresh.len());
+        }
     }
 
     #[test]
