@@ -444,7 +444,7 @@ impl WeakWorld {
             }
             DiskWork::ReadManifest { conn, req, first, .. } => {
                 let cvs = CONTENT.cvs.iter().flat_map(|cv| cv.0).collect();
-                let result = if well { Ok(Page { size: CONTENT.size, cvs, edge: None }) } else { Err(serve) };
+                let result = if well { Ok(Page { size: CONTENT.size, cvs, ..Page::default() }) } else { Err(serve) };
                 DiskDone::ManifestReady { conn, req, first, result }
             }
             DiskWork::OpenPart { download, root, .. } => {
@@ -648,7 +648,7 @@ impl WeakWorld {
 
     fn ordered(&mut self, work: DiskWork) {
         match &work {
-            DiskWork::WritePiece { download, piece, payload, md5: _ } => {
+            DiskWork::WritePiece { download, piece, payload, md5: _, proven: _ } => {
                 let Payload { right, plan } = self.payloads.remove(payload).expect("a payload is used up once");
                 assert!(right, "only what proved itself is written");
                 let part = &self.parts[download];

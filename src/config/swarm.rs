@@ -89,6 +89,8 @@ pub const FOLLOWERS_MAX: usize = 24;
 pub const TURNS: usize = 4;
 /// The same, with those that make little progress.
 pub const TURNS_OPEN_MAX: usize = 16;
+/// The same of one connection; a follower waits for and takes fewer.
+pub const TURNS_OF_ONE_MAX: usize = 4;
 /// A turn that is not used for this long is void.
 pub const TURN_UNUSED_MAX: Duration = Duration::from_secs(2);
 /// A chunk that takes longer than this, and four times as long as others, takes no place among the

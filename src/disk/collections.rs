@@ -210,7 +210,7 @@ impl Collections {
             let bytes = read_range(&opened.file, last * PIECE_BYTES, piece_length(size, last), buffer).ok()?;
             edge_of(bytes, size)
         });
-        Ok(Page { size, cvs, edge: edge.flatten() })
+        Ok(Page { size, cvs, edge: edge.flatten(), partial: false })
     }
 
     /// A collection as a content to copy: its file, its size, and its manifest if it has more than

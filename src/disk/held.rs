@@ -12,7 +12,7 @@ use super::hash::{piece_length, read_range};
 use crate::config::{CHUNK_BYTES_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::{Edge, Page, ServeFailure};
 use crate::proto::pieces_of;
-use crate::proto::weak_peer::download::manifest::edge_of;
+use crate::proto::weak_peer::download::manifest::{edge_of, proves};
 use crate::wire::ids::{Cv, Root};
 
 /// A content of at least two pieces, as far as it is here.
@@ -64,7 +64,8 @@ impl Held<'_> {
         let is_last = values.len() <= MANIFEST_PAGE_CVS;
         let cvs = values.iter().take(MANIFEST_PAGE_CVS).flat_map(|cv| cv.0).collect();
         let edge = if is_last { self.edge.cloned().or_else(|| self.read_edge(pieces - 1, buffer)) } else { None };
-        Ok(Page { size: self.size, cvs, edge })
+        let partial = self.written.is_some_and(|written| written.contains(&false));
+        Ok(Page { size: self.size, cvs, edge, partial })
     }
 
     fn read_edge(&self, last: u64, buffer: &mut Vec<u8>) -> Option<Edge> {
@@ -72,7 +73,8 @@ impl Held<'_> {
             return None;
         }
         let bytes = read_range(self.file, last * PIECE_BYTES, piece_length(self.size, last), buffer).ok()?;
-        edge_of(bytes, self.size)
+        let value = self.manifest.last()?;
+        edge_of(bytes, self.size).filter(|edge| proves(edge, self.size, value))
     }
 }
 

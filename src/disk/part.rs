@@ -44,6 +44,8 @@ pub(super) struct Part {
     unlisted: Option<Vec<Cv>>,
     /// Whether this run stored the manifest; then it has checked every piece against it.
     pub(super) manifest_is_fresh: bool,
+    /// Whether a piece was written that was compared with neither the root nor the manifest.
+    pub(super) unproven: bool,
     /// Pieces that are in the file and right.
     pub(super) written: Vec<bool>,
     /// Pieces that the map lists and that are still to be hashed.
@@ -105,6 +107,7 @@ impl Part {
             edge: listed.edge,
             unlisted: None,
             manifest_is_fresh: false,
+            unproven: false,
             written: vec![false; pieces_of(size.unwrap_or(0)) as usize],
             listed: listed.pieces,
             is_new: length == 0,
@@ -230,7 +233,7 @@ impl Part {
 
     /// What it serves: the pieces that are in the file and right.
     pub(super) fn held(&self) -> Option<Held<'_>> {
-        let size = self.size?;
+        let size = self.size.filter(|_| !self.unproven)?;
         let (file, manifest) = (&self.file, self.manifest.as_deref()?);
         Some(Held { root: self.root, size, file, manifest, edge: self.edge.as_ref(), written: Some(&self.written) })
     }

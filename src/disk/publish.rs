@@ -59,7 +59,7 @@ impl Publishing {
             return Err(part.unprepared.unwrap_or_else(|| part.target.failed("its size is not proven")));
         };
         let has_map = part.has_map();
-        let manifest = part.manifest.filter(|_| part.manifest_is_fresh);
+        let manifest = part.manifest.filter(|_| part.manifest_is_fresh && !part.unproven);
         let share_path = share.and_then(|share| part.target.share_path(share));
         Ok(Publishing { target: part.target, root: part.root, size, file: part.file, has_map, manifest, share_path })
     }

@@ -18,9 +18,9 @@ use super::md5_lanes::{Source, md5_each};
 use super::share::Share;
 use crate::config::{CHUNK_BYTES_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::{Edge, Page, ServeFailure};
-use crate::proto::weak_peer::download::manifest::edge_of;
+use crate::proto::weak_peer::download::manifest::{edge_of, proves};
 use crate::proto::{ConnId, pieces_of};
-use crate::wire::ids::{Md5, Root};
+use crate::wire::ids::{Cv, Md5, Root};
 use crate::wire::name::printable;
 
 /// Most files that are kept open between chunks. The one that was opened first is closed.
@@ -198,21 +198,23 @@ impl Serve {
             let end = manifest.len().min(start + MANIFEST_PAGE_CVS * 32);
             if let Some(page) = manifest.get(start..end) {
                 let cvs = page.to_vec();
-                let edge = if end == manifest.len() { self.edge(root, size, &file, buffer) } else { None };
-                return Ok(Page { size, cvs, edge });
+                let last = if end == manifest.len() { manifest.last_chunk().map(|last| Cv(*last)) } else { None };
+                let edge = last.and_then(|last| self.edge((root, size, last), &file, buffer));
+                return Ok(Page { size, cvs, edge, partial: false });
             }
         }
         Err(failure)
     }
 
-    /// The right edge of a content, read from its file unless it is known.
-    fn edge(&mut self, root: Root, size: u64, file: &File, buffer: &mut Vec<u8>) -> Option<Edge> {
+    /// The right edge of a content whose last piece has this value, read from its file unless it is
+    /// known; none if the file has changed.
+    fn edge(&mut self, (root, size, value): (Root, u64, Cv), file: &File, buffer: &mut Vec<u8>) -> Option<Edge> {
         if let Some((_, edge)) = self.edges.iter().find(|(known, _)| *known == root) {
             return Some(edge.clone());
         }
         let last = pieces_of(size) - 1;
         let bytes = read_range(file, last * PIECE_BYTES, piece_length(size, last), buffer).ok()?;
-        let edge = edge_of(bytes, size)?;
+        let edge = edge_of(bytes, size).filter(|edge| proves(edge, size, &value))?;
         if self.edges.len() >= EDGES_MAX {
             self.edges.pop_front();
         }

@@ -103,6 +103,8 @@ pub struct Page {
     pub cvs: Vec<u8>,
     /// On the last page, if it is known here.
     pub edge: Option<Edge>,
+    /// Not all pieces of the content are here.
+    pub partial: bool,
 }
 
 /// The part file of a download, as it was found or created.
@@ -334,6 +336,9 @@ pub enum DiskWork {
         payload: PayloadId,
         /// Its MD5, if it was computed. It is sent with the piece, and not computed again.
         md5: Option<Md5>,
+        /// Whether it was compared with the root or the manifest. If not, the pieces of this
+        /// download are not served, and its file is hashed before it is offered.
+        proven: bool,
     },
     /// All pieces are written: sync the file, rename it without replacing another, sync the folder.
     /// It is served until [`DiskWork::Release`].

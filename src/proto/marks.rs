@@ -44,6 +44,7 @@ marks! {
     MapDoubted => "part.map_doubted",
     ManifestProven => "proof.proven",
     EdgeProven => "proof.edge",
+    EdgeLie => "proof.edge_lie",
     ProofHedged => "proof.hedged",
     SwarmBegan => "swarm.began",
     PieceStolen => "piece.stolen",

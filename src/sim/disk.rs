@@ -296,7 +296,7 @@ impl Disk {
                 }
                 Vec::new()
             }
-            DiskWork::WritePiece { download, piece, payload, md5: _ } => {
+            DiskWork::WritePiece { download, piece, payload, md5: _, proven: _ } => {
                 let extent = self.payloads.remove(&payload).expect("a payload is written or dropped once");
                 let result = match (failure, self.part(download)) {
                     (Some(failure), _) => Err(failure),
@@ -406,7 +406,7 @@ impl Disk {
         let page = page.flat_map(|cv| cv.0).collect();
         let is_last = cvs.len() - (first as usize).min(cvs.len()) <= MANIFEST_PAGE_CVS;
         let edge = if is_last { contents.edge(content) } else { None };
-        Ok(Page { size, cvs: page, edge })
+        Ok(Page { size, cvs: page, edge, partial: self.served(root, contents).is_none() })
     }
 
     fn open_part(

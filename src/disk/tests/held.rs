@@ -41,6 +41,41 @@ fn only_pieces_that_are_written_are_served() {
 }
 
 #[test]
+fn pieces_that_were_not_compared_with_the_manifest_are_not_served_nor_offered_as_that_content() {
+    let (right, wrong) = (content(93, SIZE), content(94, SIZE));
+    let root = root_of(&right);
+    let mut rig = Rig::empty();
+    rig.open(in_share("x"), &right).unwrap();
+    rig.prepare(GET, SIZE as u64, cvs_of(&right));
+    for (piece, bytes) in (0..).zip(wrong.chunks(MIB)) {
+        rig.write_as(GET, piece, false, bytes.to_vec()).unwrap();
+        let offset = u64::from(piece) * MIB as u64;
+        assert_eq!(rig.chunk(root, offset, 100).unwrap_err(), ServeFailure::NotFound);
+    }
+    rig.publish().unwrap();
+    assert_eq!(rig.chunk(root, 0, 100).unwrap_err(), ServeFailure::NotFound);
+    assert_eq!(rig.page(root, 0).unwrap_err(), ServeFailure::NotFound);
+}
+
+#[test]
+fn a_part_that_another_program_has_changed_proves_nothing() {
+    let (mut rig, folder, bytes) = begun(96);
+    (0..3).for_each(|piece| rig.write(&bytes, piece).unwrap());
+    let part = fs::File::options().write(true).open(folder.path().join(".x.part")).unwrap();
+    part.write_all_at(&[!bytes[2 * MIB]], 2 * MIB as u64).unwrap();
+    assert_eq!(rig.page(root_of(&bytes), 0).unwrap().edge, None);
+}
+
+#[test]
+fn a_part_says_that_it_is_one_unless_the_share_has_all() {
+    let (mut rig, _folder, bytes) = begun(95);
+    rig.write(&bytes, 0).unwrap();
+    assert!(rig.page(root_of(&bytes), 0).unwrap().partial);
+    let mut rig = Rig::with(&[("shared", &bytes)]);
+    assert!(!rig.page(root_of(&bytes), 0).unwrap().partial);
+}
+
+#[test]
 fn a_file_is_served_after_it_was_published_until_it_is_released_or_changes() {
     for changes in [false, true] {
         let (mut rig, _folder, bytes) = begun(91);
@@ -51,7 +86,8 @@ fn a_file_is_served_after_it_was_published_until_it_is_released_or_changes() {
             rig.write(&bytes, piece).unwrap();
         }
         let path = rig.publish().unwrap();
-        let Page { size, cvs, edge } = page(&mut rig).unwrap();
+        let Page { size, cvs, edge, partial } = page(&mut rig).unwrap();
+        assert!(!partial);
         let cvs: Vec<Cv> = cvs.as_chunks().0.iter().map(|cv| Cv(*cv)).collect();
         assert_eq!((size, &cvs), (SIZE as u64, &cvs_of(&bytes)));
         assert!(proves(&edge.unwrap(), size, &cvs[2]));

@@ -181,7 +181,18 @@ impl Rig {
     fn write(&mut self, bytes: &[u8], piece: u32) -> Result<(), DiskFailureKind> {
         let start = piece as usize * MIB;
         let bytes = bytes[start..bytes.len().min(start + MIB)].to_vec();
-        self.work_with(DiskWork::WritePiece { download: GET, piece, payload: PayloadId(0), md5: None }, Some(bytes));
+        self.write_as(GET, piece, true, bytes)
+    }
+
+    fn write_as(
+        &mut self,
+        download: DownloadId,
+        piece: u32,
+        proven: bool,
+        bytes: Vec<u8>,
+    ) -> Result<(), DiskFailureKind> {
+        let work = DiskWork::WritePiece { download, piece, payload: PayloadId(0), md5: None, proven };
+        self.work_with(work, Some(bytes));
         match self.next().0 {
             DiskDone::PieceWritten { result, .. } => result.map_err(|failure| failure.kind),
             other => panic!("{other:?}"),

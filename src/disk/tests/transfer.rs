@@ -374,8 +374,7 @@ fn parts_that_no_download_uses_are_counted_and_removed() {
         let place = Destination::Path { path: rig.path(name), name: String::new() };
         rig.open_as(download, place, &bytes).unwrap();
         let first = bytes[..MIB].to_vec();
-        rig.work_with(DiskWork::WritePiece { download, piece: 0, payload: PayloadId(0), md5: None }, Some(first));
-        rig.next();
+        rig.write_as(download, 0, true, first).unwrap();
         if download != DownloadId(1) {
             rig.work(DiskWork::Abandon { download });
         }
@@ -580,8 +579,7 @@ fn small_files_that_are_complete_together_are_published_each_with_its_own_result
         };
         let download = DownloadId(100 + n);
         rig.open_as(download, destination, &bytes(n)).unwrap();
-        rig.work_with(DiskWork::WritePiece { download, piece: 0, payload: PayloadId(0), md5: None }, Some(bytes(n)));
-        assert!(matches!(rig.next().0, DiskDone::PieceWritten { result: Ok(()), .. }));
+        rig.write_as(download, 0, true, bytes(n)).unwrap();
     }
     // Another content, the same content, and a part file that another process has cut.
     fs::write(rig.path("f1"), "another").unwrap();

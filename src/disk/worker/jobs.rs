@@ -75,8 +75,8 @@ impl Worker {
                     (None, _) => {}
                 }
             }
-            DiskWork::WritePiece { download, piece, payload: _, md5 } => {
-                self.write_piece(download, piece, bytes, md5);
+            DiskWork::WritePiece { download, piece, payload: _, md5, proven } => {
+                self.write_piece(download, piece, bytes, (md5, proven));
             }
             DiskWork::Publish { download } => self.publish(download),
             DiskWork::Release { download } => drop(self.kept.remove(&download)),
@@ -98,13 +98,18 @@ impl Worker {
         if self.collections.has(root) {
             return self.collections.manifest_page(root, first, buffer);
         }
-        if let Some(held) = held_in(parts, kept, root).next() {
-            return held.page(first, buffer);
-        }
-        match &mut self.share {
+        let held = held_in(parts, kept, root).next().map(|held| held.page(first, buffer));
+        // The share may have all of it.
+        let held = match held {
+            Some(Ok(page)) if page.partial => Some(page),
+            Some(held) => return held,
+            None => None,
+        };
+        let shared = match &mut self.share {
             Some(share) => self.serve.manifest_page(share, root, first, buffer),
             None => Err(ServeFailure::NotFound),
-        }
+        };
+        shared.or_else(|failure| held.ok_or(failure))
     }
 
     fn digest(&mut self, chunks: Vec<ReceivedChunk>) {
@@ -197,12 +202,19 @@ impl Worker {
         true
     }
 
-    fn write_piece(&mut self, download: DownloadId, piece: u32, bytes: Option<Vec<u8>>, md5: Option<Md5>) {
+    fn write_piece(
+        &mut self,
+        download: DownloadId,
+        piece: u32,
+        bytes: Option<Vec<u8>>,
+        (md5, proven): (Option<Md5>, bool),
+    ) {
         let result = match (self.parts.get_mut(&download), &bytes) {
             (Some(part), Some(bytes)) => {
-                if let Some(md5) = md5.filter(|_| part.manifest.is_some()) {
+                if let Some(md5) = md5.filter(|_| proven && part.manifest.is_some()) {
                     self.serve.note_md5(part.root, piece, md5);
                 }
+                part.unproven |= !proven;
                 part.write_piece(piece, bytes)
             }
             (Some(_), None) => Err(failed("a piece without bytes".to_owned())),

@@ -1,10 +1,12 @@
-//! Forges the manifest: other values, fewer or more of them, another size, or inner nodes of the
-//! tree in the place of its leaves, which merge to the right root.
+//! Forges the manifest: other values, fewer or more of them, another size, the right edge of a
+//! content that is one byte longer, or inner nodes of the tree in the place of its leaves, which
+//! merge to the right root.
 
 use super::hands::Hands;
 use super::source::{Goods, Way};
 use crate::config::PIECE_BYTES;
 use crate::proto::ConnId;
+use crate::proto::disk::Edge;
 use crate::sim::random::Random;
 use crate::wire::Message;
 use crate::wire::message::{Cvs, Get, Manifest};
@@ -15,6 +17,8 @@ enum Forgery {
     Shorter,
     Longer,
     Size,
+    /// One byte more, and the right edge with that byte.
+    Edge,
     /// The two values below the root, as the manifest of a content of two pieces.
     Nodes,
 }
@@ -25,16 +29,24 @@ pub(in crate::sim) struct Forging(Forgery);
 
 impl Forging {
     pub(in crate::sim) fn new(random: &mut Random) -> Forging {
-        let all = [Forgery::Value, Forgery::Shorter, Forgery::Longer, Forgery::Size, Forgery::Nodes];
+        let all = [Forgery::Value, Forgery::Shorter, Forgery::Longer, Forgery::Size, Forgery::Edge, Forgery::Nodes];
         Forging(*random.pick(&all))
     }
 
-    fn forge(&self, page: &mut Cvs) {
+    /// `edge`: the true right edge, if there is one.
+    fn forge(&self, page: &mut Cvs, edge: Option<Edge>) {
         match self.0 {
             Forgery::Value => page.cvs.iter_mut().take(1).for_each(|byte| *byte ^= 1),
             Forgery::Shorter => page.cvs.truncate(page.cvs.len().saturating_sub(32)),
             Forgery::Longer => page.cvs.extend([7; 32]),
             Forgery::Size => page.size += 1,
+            Forgery::Edge => {
+                page.size += 1;
+                if let Some(Edge { mut tail, left }) = edge {
+                    tail.push(0);
+                    (page.tail, page.left) = (tail, left);
+                }
+            }
             Forgery::Nodes => {
                 let cvs: Vec<[u8; 32]> = page.cvs.as_chunks::<32>().0.to_vec();
                 if let [first, second, rest @ ..] = cvs.as_slice()
@@ -57,7 +69,8 @@ impl Way for Forging {
 
     fn on_manifest(&mut self, conn: ConnId, ask: &Manifest, goods: Goods, hands: &mut Hands<'_>) {
         let mut page = hands.page(ask, goods.right);
-        self.forge(&mut page);
+        let edge = hands.contents.edge(goods.right);
+        self.forge(&mut page, edge);
         hands.struck(self.name());
         hands.send(conn, Message::Cvs(page));
     }

@@ -43,7 +43,7 @@ impl Swarm {
                 assert_eq!(cvs, self.content.cvs, "only a proven manifest is stored");
                 self.nodes[node as usize].disk.mapped = true;
             }
-            DiskWork::WritePiece { download, piece, payload, md5: _ } => {
+            DiskWork::WritePiece { download, piece, payload, md5: _, proven: _ } => {
                 let received = self.nodes[node as usize].payloads.remove(payload.0 as usize);
                 assert_eq!(received, piece, "a payload is written where it belongs");
                 assert!(self.nodes[node as usize].disk.write(piece), "a verified piece is never written again");
@@ -105,7 +105,7 @@ impl Swarm {
         let page = self.content.cvs.iter().skip(first as usize).take(MANIFEST_PAGE_CVS);
         let is_last = first as usize + MANIFEST_PAGE_CVS >= self.content.cvs.len();
         let edge = self.content.edge.clone().filter(|_| is_last);
-        Ok(Page { size: self.content.size, cvs: page.flat_map(|cv| cv.0).collect(), edge })
+        Ok(Page { size: self.content.size, cvs: page.flat_map(|cv| cv.0).collect(), edge, partial: false })
     }
 }
 

@@ -160,7 +160,8 @@ impl Transfer {
         let size = self.size;
         let event = ClientEvent::Piece { index: piece, source: addr, bytes, size, elapsed_ms };
         self.writing.insert(piece, (event, node));
-        cx.disk(DiskWork::WritePiece { download, piece, payload, md5 });
+        let proven = self.order.verify != Verify::Md5;
+        cx.disk(DiskWork::WritePiece { download, piece, payload, md5, proven });
         self.pump(cx);
     }
 }

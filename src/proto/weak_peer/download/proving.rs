@@ -178,6 +178,7 @@ impl Transfer {
         let Some(size) = proof.size else { return };
         if let (Some(edge), Some(last)) = (proof.edge.take(), manifest.last()) {
             if !proves(&edge, size, last) {
+                mark!(EdgeLie);
                 return self.drop_liar(cx, index, "sent a right edge that does not prove the size");
             }
             mark!(EdgeProven);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::seed::Seed;
-use crate::config::{SEEDS_MAX, TURN_SLOW, TURN_UNUSED_MAX, TURNS, TURNS_OPEN_MAX};
+use crate::config::{SEEDS_MAX, TURN_SLOW, TURN_UNUSED_MAX, TURNS, TURNS_OF_ONE_MAX, TURNS_OPEN_MAX};
 use crate::proto::ConnId;
 use crate::time::Time;
 use crate::wire::Root;
@@ -75,6 +75,13 @@ impl Turns {
     /// Whether a chunk is sent, or a turn can be used.
     pub(in crate::proto::weak_peer) fn is_busy(&self) -> bool {
         !self.given.is_empty() || !self.used.is_empty()
+    }
+
+    /// Whether one more turn can be given to a connection: one that takes none of its chunks must
+    /// not keep all turns.
+    pub(in crate::proto::weak_peer) fn has_room_for(&self, conn: ConnId) -> bool {
+        let used = self.used.range((conn, 0)..=(conn, u32::MAX)).count();
+        self.given_to(conn) + used < TURNS_OF_ONE_MAX
     }
 
     /// Turns of a connection that are not used.

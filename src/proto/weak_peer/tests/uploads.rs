@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::harness::{Super, World};
-use crate::config::{CHUNK_IDLE_MAX, LOGIN_DEADLINE, RATE_WINDOW, UPLOAD_AHEAD, UPLOAD_REQUESTS_MAX, UPLOADS_MAX};
+use crate::config::{
+    CHUNK_IDLE_MAX, LOGIN_DEADLINE, RATE_WINDOW, TURNS_OF_ONE_MAX, UPLOAD_AHEAD, UPLOAD_REQUESTS_MAX, UPLOADS_MAX,
+};
 use crate::proto::disk::{Page, ServeFailure};
 use crate::proto::{ClientEvent, Command, ConnId, DiskDone, DiskWork, Input, Output};
 use crate::wire::ids::{Md5, NodeId, Root};
 use crate::wire::message::{Cancel, Error, ErrorCode, Get, Hello, Manifest, Ping};
+use crate::wire::swarm::{FEATURE_SWARM, Follow, Want};
 use crate::wire::{FileRecord, Message, SharePath, WireError};
 
 const ROOT: Root = Root([3; 32]);
@@ -170,7 +173,7 @@ fn a_manifest_page_is_read_and_sent() {
     let message = Message::Manifest(Manifest { req: 2, root: ROOT, first: 1024 });
     world.input(Input::Message { conn, message });
     assert_eq!(prepared(&world), [2]);
-    let result = Ok(Page { size: 77, cvs: vec![1; 64], edge: None });
+    let result = Ok(Page { size: 77, cvs: vec![1; 64], ..Page::default() });
     world.input(Input::Disk(DiskDone::ManifestReady { conn, req: 2, first: 1024, result }));
     let Some(Output::Send { message: Message::Cvs(page), .. }) = world.outputs.last() else { panic!() };
     assert_eq!((page.req, page.size, page.first, page.cvs.len()), (2, 77, 1024, 64));
@@ -466,4 +469,72 @@ fn a_running_peer_reports_its_own_state_if_the_super_peer_does_not_answer() {
     assert!(world.outcome().ok);
     let alone = |event: &ClientEvent| matches!(event, ClientEvent::Status { super_peer: None, status: Some(_), .. });
     assert!(world.client_events().iter().any(alone));
+}
+
+// ---- followers ----------------------------------------------------------------------------------
+
+/// A connection that follows [`ROOT`], of which the disk has so much.
+fn follow(world: &mut World, req: u32, partial: bool) -> ConnId {
+    let conn = world.accept();
+    let features = vec![FEATURE_SWARM.to_owned()];
+    let hello = Hello { version: [1, 3], node: NodeId([8; 16]), boot: 1, features, agent: String::new() };
+    world.input(Input::Message { conn, message: Message::Hello(hello) });
+    world.outputs.clear();
+    world.input(Input::Message { conn, message: Message::Follow(Follow { req, root: ROOT, zone: None }) });
+    let result = Ok(Page { size: 100 << 20, partial, ..Page::default() });
+    world.input(Input::Disk(DiskDone::ManifestReady { conn, req, first: 0, result }));
+    conn
+}
+
+fn want(world: &mut World, conn: ConnId, req: u32, n: u8) {
+    world.input(Input::Message { conn, message: Message::Want(Want { req, n, need: true }) });
+}
+
+/// How many turns a connection has got.
+fn turns(world: &World, of: ConnId) -> usize {
+    let is_turn = |output: &&Output| matches!(output, Output::Send { conn, message: Message::Turn(_) } if *conn == of);
+    world.outputs.iter().filter(is_turn).count()
+}
+
+#[test]
+fn a_follower_that_takes_nothing_does_not_keep_all_turns() {
+    let mut world = World::new(1, 1);
+    let conn = follow(&mut world, 900, false);
+    want(&mut world, conn, 900, 255);
+    for req in 1..=60 {
+        if turns(&world, conn) >= req as usize {
+            get(&mut world, conn, req);
+        }
+        world.run_for(Duration::from_millis(500));
+        want(&mut world, conn, 900, 255);
+    }
+    assert_eq!(turns(&world, conn), TURNS_OF_ONE_MAX);
+    let other = follow(&mut world, 900, false);
+    want(&mut world, other, 900, 2);
+    assert_eq!(turns(&world, other), 2);
+}
+
+#[test]
+fn a_part_that_is_not_served_is_not_announced_as_all() {
+    let mut world = World::new(1, 1);
+    let conn = follow(&mut world, 900, true);
+    assert_eq!(error_of(world.outputs.last()), Some((ErrorCode::NOT_FOUND, Some(900))));
+    want(&mut world, conn, 900, 2);
+    assert_eq!(turns(&world, conn), 0);
+}
+
+#[test]
+fn the_answer_to_a_follow_that_was_canceled_is_not_that_to_the_next_one() {
+    let mut world = World::new(1, 1);
+    let conn = follow(&mut world, 900, false);
+    let send = |world: &mut World, message| world.input(Input::Message { conn, message });
+    send(&mut world, Message::Cancel(Cancel { req: 900 }));
+    world.outputs.clear();
+    let other = Root([4; 32]);
+    send(&mut world, Message::Follow(Follow { req: 901, root: ROOT, zone: None }));
+    send(&mut world, Message::Cancel(Cancel { req: 901 }));
+    send(&mut world, Message::Follow(Follow { req: 902, root: other, zone: None }));
+    let result = Ok(Page { size: 100 << 20, ..Page::default() });
+    world.input(Input::Disk(DiskDone::ManifestReady { conn, req: 901, first: 0, result }));
+    assert!(world.outputs.is_empty(), "{:?}", world.outputs);
 }

@@ -81,7 +81,11 @@ impl Uploads {
         let Some(asker) = &mut upload.asker else { return };
         let (req, root) = (asker.req, asker.root);
         let Some(holding) = holdings.of(root) else {
-            return self.queue(cx, conn, req, Wanted::Follow { root });
+            // The disk may have been asked already.
+            if upload.find(req).is_none() && self.queue(cx, conn, req, Wanted::Follow { root }) {
+                self.pump(cx, conn);
+            }
+            return;
         };
         asker.is_told = true;
         let manifest = holding.manifest;
@@ -97,11 +101,14 @@ impl Uploads {
         }
     }
 
-    /// The disk has the complete content: announces that to the follower.
-    pub(super) fn on_followed(&mut self, cx: &mut Context, conn: ConnId, size: u64) {
-        let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) else { return };
+    /// The disk has all of a content with this size, or not. The connection may follow another one
+    /// by now.
+    pub(super) fn on_followed(&mut self, cx: &mut Context, conn: ConnId, req: u32, size: Option<u64>) {
+        let asker = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut());
+        let Some(asker) = asker.filter(|asker| asker.req == req) else { return };
+        let Some(size) = size else { return self.end_follow(conn) };
         asker.is_told = true;
-        let (req, root) = (asker.req, asker.root);
+        let root = asker.root;
         cx.send(conn, Message::Has(Has { req, full: true, manifest: true, ..Has::default() }));
         let order = cx.draw_u64();
         self.turns.begin_seed(root, u32::try_from(pieces_of(size)).unwrap_or(u32::MAX), order);
@@ -176,6 +183,9 @@ impl Uploads {
         }
         let waits = |conn: ConnId, upload: &Upload| {
             let asker = upload.asker.as_ref().filter(|asker| asker.is_told && asker.wants > 0)?;
+            if !self.turns.has_room_for(conn) {
+                return None;
+            }
             if self.turns.is_thrifty(asker.root) && !asker.needs {
                 return None;
             }

@@ -304,16 +304,20 @@ impl Uploads {
             _ if upload.greeting == Greeting::Hello => self.fail(cx, conn, ErrorCode::ORDER, "HELLO comes first"),
             _ if upload.greeting == Greeting::Login => self.fail(cx, conn, ErrorCode::ORDER, "LOGIN comes first"),
             Message::Get(get) if (1..=CHUNK_BYTES_MAX).contains(&get.length) => {
-                self.on_get(cx, conn, &get);
                 let wanted = Wanted::Chunk { root: get.root, offset: get.offset, length: get.length, bare: get.bare };
-                self.queue(cx, conn, get.req, wanted);
+                if self.queue(cx, conn, get.req, wanted) {
+                    self.on_get(cx, conn, &get);
+                    self.pump(cx, conn);
+                }
             }
             Message::Get(get) => {
                 let why = format!("a chunk has 1 to {CHUNK_BYTES_MAX} bytes");
                 cx.error(conn, ErrorCode::BAD_REQUEST, why, Some(get.req));
             }
             Message::Manifest(page) => {
-                self.queue(cx, conn, page.req, Wanted::Page { root: page.root, first: page.first });
+                if self.queue(cx, conn, page.req, Wanted::Page { root: page.root, first: page.first }) {
+                    self.pump(cx, conn);
+                }
             }
             Message::Cancel(cancel) if upload.asker.as_ref().is_some_and(|asker| asker.req == cancel.req) => {
                 self.end_follow(conn);
@@ -413,22 +417,24 @@ impl Uploads {
         self.turns.take(cx.now, (conn, get.req), get.root, piece);
     }
 
-    fn queue(&mut self, cx: &mut Context, conn: ConnId, req: u32, wanted: Wanted) {
-        let Some(upload) = self.conns.get_mut(&conn) else { return };
+    /// Puts a request in the queue of its connection, if it may be there.
+    fn queue(&mut self, cx: &mut Context, conn: ConnId, req: u32, wanted: Wanted) -> bool {
+        let Some(upload) = self.conns.get_mut(&conn) else { return false };
         if upload.find(req).is_some() {
-            return self.fail(cx, conn, ErrorCode::BAD_REQUEST, "this request number is in use");
+            self.fail(cx, conn, ErrorCode::BAD_REQUEST, "this request number is in use");
+            return false;
         }
         if upload.requests.len() >= UPLOAD_REQUESTS_MAX {
             let why = format!("more than {UPLOAD_REQUESTS_MAX} requests at once");
             cx.error(conn, ErrorCode::LIMIT, why, Some(req));
-            return;
+            return false;
         }
         upload.active_at = cx.now;
         upload.root = Some(wanted.root());
         let request = Request { req, wanted, stage: Stage::Queued };
         upload.asked += request.bytes();
         upload.requests.push_back(request);
-        self.pump(cx, conn);
+        true
     }
 
     /// Sends the answers that are ready and in order, and requests the next ones from the disk.
@@ -469,10 +475,8 @@ impl Uploads {
 
     fn on_answered(&mut self, cx: &mut Context, conn: ConnId, answered: Answered) {
         answered.failed.into_iter().for_each(|req| self.end_turn(cx, conn, req, false));
-        match answered.followed {
-            Some(Ok(size)) => self.on_followed(cx, conn, size),
-            Some(Err(())) => self.end_follow(conn),
-            None => {}
+        for (req, size) in answered.followed {
+            self.on_followed(cx, conn, req, size);
         }
     }
 
@@ -596,8 +600,8 @@ fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32)
 struct Answered {
     /// Requests that failed.
     failed: Vec<u32>,
-    /// The content that is followed is there, with this size; or it is not.
-    followed: Option<Result<u64, ()>>,
+    /// FOLLOWs, with the size of the content that is there; none if it is not.
+    followed: Vec<(u32, Option<u64>)>,
 }
 
 /// Answers requests from the front of the queue while they are ready. Returns the number of chunks.
@@ -640,15 +644,23 @@ fn send_ready(
                 continue;
             }
             (Stage::Ready(Answer::Page(page)), &Wanted::Page { first, .. }) => {
-                let Page { size, cvs, edge } = std::mem::take(page);
+                let Page { size, cvs, edge, .. } = std::mem::take(page);
                 paged += cvs.len() as u64;
                 let Edge { tail, left } = edge.unwrap_or_default();
                 cx.send(conn, Message::Cvs(Cvs { req, size, first, cvs, tail, left }));
             }
-            (Stage::Ready(Answer::Page(page)), Wanted::Follow { .. }) => answered.followed = Some(Ok(page.size)),
+            (Stage::Ready(Answer::Page(page)), Wanted::Follow { .. }) if !page.partial => {
+                answered.followed.push((req, Some(page.size)));
+            }
+            // A download that is not served has a part of it.
+            (Stage::Ready(Answer::Page(_)), Wanted::Follow { .. }) => {
+                answered.followed.push((req, None));
+                let (code, why) = refusal(ServeFailure::NotFound);
+                cx.error(conn, code, why, Some(req));
+            }
             (Stage::Ready(Answer::Failed(failure)), wanted) => {
                 match wanted {
-                    Wanted::Follow { .. } => answered.followed = Some(Err(())),
+                    Wanted::Follow { .. } => answered.followed.push((req, None)),
                     Wanted::Chunk { .. } | Wanted::Page { .. } => answered.failed.push(req),
                 }
                 let (code, why) = refusal(*failure);

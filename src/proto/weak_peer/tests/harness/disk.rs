@@ -12,7 +12,11 @@ impl World {
         self.disk.push(work.clone());
         let path = PathBuf::from("/share/file.bin");
         let full = || Err(DiskFailure { kind: DiskFailureKind::Full, message: "the disk is full".into() });
-        let takes = if matches!(work, DiskWork::WritePiece { .. }) { self.write_time } else { LATENCY };
+        let takes = match work {
+            DiskWork::WritePiece { .. } => self.write_time,
+            DiskWork::OpenPart { .. } => self.open_time,
+            _ => LATENCY,
+        };
         let done = match work {
             DiskWork::OpenPart { download, .. } if self.there => DiskDone::PartOpened {
                 download,
@@ -31,7 +35,7 @@ impl World {
                     result: Ok(PartState::Open { path, size, manifest, verified, proves: false }),
                 }
             }
-            DiskWork::WritePiece { download, piece, payload, md5: _ } => {
+            DiskWork::WritePiece { download, piece, payload, md5: _, proven: _ } => {
                 let bytes = self.payloads.remove(&payload).expect("a payload is used up once");
                 let result = if self.full { full() } else { Ok(()) };
                 let before = self.written.insert(piece, bytes);

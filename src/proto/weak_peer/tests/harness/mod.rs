@@ -67,6 +67,8 @@ pub(super) struct World {
     pub(super) full: bool,
     /// How long the disk takes to hash a piece.
     pub(super) hash_time: Duration,
+    /// How long the disk takes to open a part file.
+    pub(super) open_time: Duration,
     /// How long the disk takes to write a piece.
     pub(super) write_time: Duration,
     pub(super) written: BTreeMap<u32, Vec<u8>>,
@@ -119,8 +121,15 @@ impl World {
     /// The same with this seed of the peer's random numbers.
     pub(super) fn seeded(supers: u16, size: u64, seed: u64) -> World {
         let ports: Vec<_> = (1..=supers).collect();
-        let serves =
-            || SuperPeer { manner: Super::Serves, alive: true, conn: None, heard: vec![], hits: vec![], acks: true };
+        let serves = || SuperPeer {
+            manner: Super::Serves,
+            alive: true,
+            conn: None,
+            heard: vec![],
+            hits: vec![],
+            acks: true,
+            members: vec![],
+        };
         World {
             peer: WeakPeer::new(config(&ports, true), Box::new(Random::new(seed))),
             now: Time::ZERO,
@@ -138,6 +147,7 @@ impl World {
             there: false,
             full: false,
             hash_time: Duration::ZERO,
+            open_time: LATENCY,
             write_time: LATENCY,
             written: BTreeMap::new(),
             abandoned: 0,

@@ -11,6 +11,7 @@ use crate::proto::{ConnId, Digests, HashPlan, Input, PayloadId, Verify};
 use crate::wire::Message;
 use crate::wire::ids::Cv;
 use crate::wire::message::{Chunk, Cvs, Error, ErrorCode, SourceRecord};
+use crate::wire::swarm::{FEATURE_SWARM, Has, Turn};
 
 /// How a source misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +56,25 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     Shorter,
     /// States one byte more than there is.
     Longer,
-    /// States 2^40 bytes, and sends one page of their manifest every 2 s, and no piece.
+    /// States 2^40 bytes, and sends a page of their manifest at once, another one every 2 s, and no
+    /// piece.
     Endless,
+    /// Knows swarms, and does not answer FOLLOW.
+    Unheard,
+    /// Knows swarms, has all, and gives no turn.
+    NoTurns,
+    /// Knows swarms, has no piece but the first eight, and gives each turn at once without advice.
+    Part,
+    /// Knows swarms, and has no piece.
+    Empty,
+    /// Knows swarms, and refuses FOLLOW with BUSY.
+    Crowded,
+}
+
+impl Manner {
+    fn knows_swarms(self) -> bool {
+        matches!(self, Manner::Unheard | Manner::NoTurns | Manner::Part | Manner::Empty | Manner::Crowded)
+    }
 }
 
 pub(in crate::proto::weak_peer::tests) struct Source {
@@ -142,12 +160,37 @@ impl World {
                 source.manifests += 1;
                 let cvs = vec![1; MANIFEST_PAGE_CVS * Cv::LEN];
                 let answer = Cvs { req: page.req, size: 1 << 40, first: page.first, cvs, ..Cvs::default() };
-                self.say(Duration::from_millis(1950), conn, Message::Cvs(answer));
+                let wait = if page.first == 0 { LATENCY } else { Duration::from_millis(1950) };
+                self.say(wait, conn, Message::Cvs(answer));
             }
             Message::Hello(_) if source.manner == Manner::Late => {
                 self.say(Duration::from_secs(3), conn, Message::Welcome(welcome()));
             }
-            Message::Hello(_) => self.say(LATENCY, conn, Message::Welcome(welcome())),
+            Message::Hello(_) => {
+                let mut welcome = welcome();
+                welcome.features.extend(source.manner.knows_swarms().then(|| FEATURE_SWARM.to_owned()));
+                self.say(LATENCY, conn, Message::Welcome(welcome));
+            }
+            Message::Follow(follow) => {
+                let req = follow.req;
+                let answer = match source.manner {
+                    Manner::NoTurns => Message::Has(Has { req, full: true, manifest: true, ..Has::default() }),
+                    Manner::Part => Message::Has(Has { req, bits: vec![0xff], ..Has::default() }),
+                    Manner::Empty => Message::Has(Has { req, ..Has::default() }),
+                    Manner::Crowded => Message::Error(Error::new(ErrorCode::BUSY, "too many", Some(req))),
+                    _ => return,
+                };
+                self.say(LATENCY, conn, answer);
+            }
+            Message::Want(want) if source.manner == Manner::Part => {
+                for _ in 0..want.n {
+                    self.say(LATENCY, conn, Message::Turn(Turn { req: want.req, next: vec![] }));
+                }
+            }
+            Message::Manifest(page) if source.manner == Manner::Empty => {
+                let error = Error::new(ErrorCode::NOT_FOUND, "not here", Some(page.req));
+                self.say(LATENCY, conn, Message::Error(error));
+            }
             Message::Get(get) => {
                 source.gets.push(get.offset);
                 let open = source.queue.len() + usize::from(source.sending.is_some());

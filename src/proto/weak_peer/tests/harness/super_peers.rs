@@ -6,6 +6,7 @@ use crate::sim::builders;
 use crate::wire::message::{
     Ack, Done, Error, ErrorCode, Hit, Info, Ping, Ready, Register, SourceRecord, Update, Welcome,
 };
+use crate::wire::swarm::{FEATURE_SWARM, Join, Member, Peers};
 use crate::wire::{Cut, HostPort, Message};
 
 /// How a super peer answers.
@@ -28,20 +29,26 @@ pub(in crate::proto::weak_peer::tests) struct SuperPeer {
     pub(in crate::proto::weak_peer::tests) heard: Vec<Message>,
     pub(in crate::proto::weak_peer::tests) hits: Vec<SourceRecord>,
     pub(in crate::proto::weak_peer::tests) acks: bool,
+    /// Members that it names; if there are some, it knows swarms.
+    pub(in crate::proto::weak_peer::tests) members: Vec<Member>,
 }
 
 impl World {
     pub(super) fn super_hears(&mut self, index: usize, conn: ConnId, message: Message) {
-        let SuperPeer { manner, hits, acks, heard, .. } = &mut self.supers[index].1;
+        let SuperPeer { manner, hits, acks, heard, members, .. } = &mut self.supers[index].1;
         heard.push(message.clone());
-        let (manner, hits, acks) = (manner.clone(), hits.clone(), *acks);
+        let (manner, hits, acks, members) = (manner.clone(), hits.clone(), *acks, members.clone());
         let answers = match (manner, message) {
             (Super::Silent, _) => vec![],
             (Super::Refuses(code), Message::Hello(_)) => {
                 vec![Message::Error(Error::new(code, "no", None))]
             }
             (Super::Refuses(_), _) => vec![],
-            (_, Message::Hello(_)) => vec![Message::Welcome(welcome())],
+            (_, Message::Hello(_)) => {
+                let mut welcome = welcome();
+                welcome.features.extend((!members.is_empty()).then(|| FEATURE_SWARM.to_owned()));
+                vec![Message::Welcome(welcome)]
+            }
             (_, Message::Login(_)) => vec![Message::Ready(Ready::default())],
             (Super::NoRoom, Message::Update(Update { seq, .. })) => {
                 vec![no_room(None), Message::Ack(Ack { seq, files: 1 })]
@@ -57,6 +64,10 @@ impl World {
                 let done = Done { req, hits: 1, reached: 3, pruned: 0, complete: true, cut: Cut::NONE, ms: 1 };
                 let hit = (!hits.is_empty()).then_some(Message::Hit(Hit { req, hits }));
                 hit.into_iter().chain([Message::Done(done)]).collect()
+            }
+            (Super::Serves, Message::Join(Join { req, .. })) => {
+                let n = 1 + u32::try_from(members.len()).unwrap();
+                vec![Message::Peers(Peers { req, peers: members, n, full: 0, gate: false })]
             }
             (Super::Serves, Message::Ping(Ping { n })) => vec![Message::Pong(Ping { n })],
             (Super::Serves, Message::Status(status)) => {
