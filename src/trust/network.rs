@@ -130,6 +130,12 @@ impl Network {
         *known = (*known).max(until);
     }
 
+    /// Whether credentials of this key are denied, of whatever time.
+    #[must_use]
+    pub fn is_denied(&self, key: &PublicKey) -> bool {
+        self.denied.contains_key(key)
+    }
+
     /// The keys that are denied, each with the time until which.
     pub fn denied(&self) -> impl Iterator<Item = (PublicKey, u64)> {
         self.denied.iter().map(|(key, until)| (*key, *until))

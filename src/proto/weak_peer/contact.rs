@@ -1,6 +1,8 @@
 //! How a source is reached: its addresses and what hits say of them. All of it is a claim of
 //! strangers. It dials nothing.
 
+use std::net::IpAddr;
+
 use crate::wire::message::SourceRecord;
 use crate::wire::swarm::Member;
 use crate::wire::{HostPort, NodeId};
@@ -35,11 +37,36 @@ impl From<&SourceRecord> for Contact {
     }
 }
 
-/// A member of a swarm, as a super peer names it.
-pub(super) fn of_member(member: &Member) -> Contact {
+/// A member of a swarm, as a super peer names it that is reached from `here`; none if it has no
+/// address that may be dialed.
+pub(super) fn of_member(member: &Member, here: Option<IpAddr>) -> Option<Contact> {
     let Member { node, addr, other, unreached, .. } = member;
-    let other = other.as_ref().map(HostPort::canonical).filter(HostPort::is_dialable);
-    Contact { addr: addr.canonical(), other, node: *node, unreached: *unreached }
+    let addrs = [Some(addr), other.as_ref()].into_iter().flatten().map(HostPort::canonical);
+    let mut addrs = addrs.filter(|addr| may_dial(addr, here));
+    let addr = addrs.next()?;
+    let other = addrs.next().filter(|other| *other != addr);
+    Some(Contact { addr, other, node: *node, unreached: *unreached })
+}
+
+/// Whether an address may be dialed that a super peer names which this peer reaches from `here`.
+pub(super) fn may_dial(addr: &HostPort, here: Option<IpAddr>) -> bool {
+    addr.is_dialable() && is_near_enough(addr, here)
+}
+
+/// Whether a super peer that this peer reaches from `here` can know that something listens there
+/// for others: a loopback address only if it is on this machine itself, a link-local one only if it
+/// is on the same link. Names may lead anywhere.
+fn is_near_enough(addr: &HostPort, here: Option<IpAddr>) -> bool {
+    let (Some(target), Some(here)) = (addr.literal().map(|addr| addr.ip()), here) else { return true };
+    (!target.is_loopback() || here.is_loopback())
+        && (!is_link_local(target) || is_link_local(here) || here.is_loopback())
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
 }
 
 impl Contact {
@@ -85,6 +112,28 @@ mod tests {
         assert!(one.is_same(&contact("192.0.2.1:1", None, 1, false)));
         let thief = contact("192.0.2.9:1", Some("192.0.2.1:1"), 1, false);
         assert!(!thief.is_same(&one) && !one.is_same(&thief));
+    }
+
+    #[test]
+    fn members_at_addresses_that_only_their_own_machine_knows_are_not_dialed() {
+        let member = |addr: &str, other: Option<&str>| Member {
+            node: None,
+            addr: addr.parse().unwrap(),
+            other: other.map(|other| other.parse().unwrap()),
+            full: true,
+            out: false,
+            unreached: false,
+        };
+        let dialed = |member: &Member, here: &str| {
+            let contact = of_member(member, here.parse().ok())?;
+            Some((contact.addr.to_string(), contact.other.map(|other| other.to_string())))
+        };
+        let own = member("127.0.0.1:1", None);
+        assert_eq!(dialed(&own, "192.0.2.1"), None);
+        assert_eq!(dialed(&own, "127.0.0.1"), Some(("127.0.0.1:1".to_owned(), None)));
+        assert_eq!(dialed(&member("169.254.1.1:1", Some("0.0.0.0:1")), "192.0.2.1"), None);
+        let two = member("[::1]:1", Some("192.0.2.9:1"));
+        assert_eq!(dialed(&two, "192.0.2.1"), Some(("192.0.2.9:1".to_owned(), None)));
     }
 
     #[test]

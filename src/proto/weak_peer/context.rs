@@ -17,7 +17,7 @@ use crate::proto::{
     ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Limit, Output, PayloadId, RateLimits,
 };
 use crate::time::Time;
-use crate::trust::PublicKey;
+use crate::trust::{Account, PublicKey};
 use crate::wire::message::{Bye, Error, ErrorCode, FEATURE_REACH, Hello, Login, Mode};
 use crate::wire::name::is_invisible;
 use crate::wire::swarm::FEATURE_SWARM;
@@ -132,6 +132,8 @@ pub(super) struct Context {
     conns: BTreeMap<ConnId, Owner>,
     /// In login mode: the keys that the other sides of dialed connections have proved.
     keys: BTreeMap<ConnId, PublicKey>,
+    /// The accounts of those of them that have shown a valid credential.
+    accounts: BTreeMap<ConnId, Account>,
     next_dial: u64,
 }
 
@@ -169,6 +171,7 @@ impl Context {
             dials: BTreeMap::new(),
             conns: BTreeMap::new(),
             keys: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             next_dial: 1,
         }
     }
@@ -228,6 +231,7 @@ impl Context {
 
     pub(super) fn disown(&mut self, conn: ConnId) -> Option<Owner> {
         self.keys.remove(&conn);
+        self.accounts.remove(&conn);
         self.conns.remove(&conn)
     }
 
@@ -269,9 +273,21 @@ impl Context {
         self.keys.get(&conn).copied()
     }
 
-    /// The dialed connections whose other side has proved one of these keys.
-    pub(super) fn with_keys(&self, keys: &[PublicKey]) -> Vec<ConnId> {
-        self.keys.iter().filter(|(_, key)| keys.contains(key)).map(|(conn, _)| *conn).collect()
+    /// The other side of a dialed connection has shown a valid credential.
+    pub(super) fn set_account(&mut self, conn: ConnId, account: Account) {
+        self.accounts.insert(conn, account);
+    }
+
+    /// Whether what comes from a source may be used: there is no login, or its credential is valid.
+    pub(super) fn may_use(&self, conn: ConnId) -> bool {
+        self.membership.is_none() || self.accounts.contains_key(&conn)
+    }
+
+    /// The dialed connections whose other side has shown a credential that is revoked by now.
+    pub(super) fn revoked(&self) -> Vec<ConnId> {
+        let Some(membership) = &self.membership else { return Vec::new() };
+        let revoked = self.accounts.iter().filter(|(_, account)| membership.denies(account));
+        revoked.map(|(conn, _)| *conn).collect()
     }
 
     // ---- messages -------------------------------------------------------------------------------

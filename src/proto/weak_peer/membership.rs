@@ -130,17 +130,14 @@ impl Membership {
         }
     }
 
-    /// A super peer has revoked these. Returns the keys.
-    pub(super) fn on_revoked(&mut self, list: &[RevokedKey]) -> Vec<PublicKey> {
-        let mut keys = Vec::new();
+    /// A super peer has revoked these.
+    pub(super) fn on_revoked(&mut self, list: &[RevokedKey]) {
         for RevokedKey { key, at } in list {
             let Ok(key) = PublicKey::from_bytes(key.0) else { continue };
-            if self.network.denied().count() < DENIED_KNOWN_MAX {
+            if self.network.is_denied(&key) || self.network.denied().count() < DENIED_KNOWN_MAX {
                 self.network.deny(key, *at);
-                keys.push(key);
             }
         }
-        keys
     }
 
     /// A super peer names its classes. The last list of all super peers counts.

@@ -32,8 +32,7 @@ use crate::config::{
 };
 use crate::time::Time;
 use crate::trust::PublicKey;
-use crate::wire::message::{ClassRate, Ready, RevokedKey};
-use crate::wire::swarm::Member;
+use crate::wire::message::{ClassRate, Ready, RevokedKey, sent_by_sources};
 use crate::wire::{HostPort, Message, Root};
 use announce::Announcements;
 use batch::Batches;
@@ -211,6 +210,9 @@ impl WeakPeer {
                 (Some(Owner::Source(..) | Owner::Holder(..) | Owner::Idle), Message::Ready(ready)) => {
                     return self.on_source_ready(conn, ready);
                 }
+                (Some(Owner::Source(..) | Owner::Holder(..)), sent_by_sources!()) if !cx.may_use(conn) => {
+                    return self.on_unwanted(conn, "sends something before its credential");
+                }
                 _ => {}
             }
         }
@@ -232,8 +234,9 @@ impl WeakPeer {
     fn on_source_ready(&mut self, conn: ConnId, ready: &Ready) {
         let cx = &mut self.cx;
         let Some((membership, key)) = cx.membership.as_ref().zip(cx.key(conn)) else { return };
-        if let Err(refusal) = membership.check(ready.credential.as_deref(), key, cx.now) {
-            self.on_unwanted(conn, &format!("shows no valid credential: {refusal}"));
+        match membership.check(ready.credential.as_deref(), key, cx.now) {
+            Ok(account) => cx.set_account(conn, account),
+            Err(refusal) => self.on_unwanted(conn, &format!("shows no valid credential: {refusal}")),
         }
     }
 
@@ -250,9 +253,9 @@ impl WeakPeer {
     fn on_revoked(&mut self, list: &[RevokedKey]) {
         let cx = &mut self.cx;
         let Some(membership) = &mut cx.membership else { return };
-        let keys = membership.on_revoked(list);
+        membership.on_revoked(list);
         self.uploads.on_revoked(cx);
-        for conn in cx.with_keys(&keys) {
+        for conn in cx.revoked() {
             self.on_unwanted(conn, "has lost its account");
         }
     }
@@ -428,13 +431,12 @@ impl WeakPeer {
     fn on_swarm_event(&mut self, (session, event): (SessionId, SessionEvent)) -> Option<(SessionId, SessionEvent)> {
         let cx = &mut self.cx;
         match event {
-            SessionEvent::Peers(mut peers) => {
+            SessionEvent::Peers(peers) => {
                 let download = self.joins.download_of(session, &peers)?;
-                let is_other = |member: &Member| {
-                    member.addr.canonical().is_dialable() && !self.sessions.is_own(&contact::of_member(member))
-                };
-                peers.peers.retain(is_other);
-                self.downloads.on_peers(cx, download, peers);
+                let here = self.sessions.here(session);
+                let named = peers.peers.iter().filter_map(|member| contact::of_member(member, here));
+                let others = named.filter(|member| !self.sessions.is_own(member)).collect();
+                self.downloads.on_members(cx, download, (peers.n, peers.full), others);
                 None
             }
             SessionEvent::Up => {

@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::batch::{Entry, Many};
-use super::contact::Contact;
+use super::contact::{Contact, may_dial};
 use super::context::{Context, Reason, SessionId};
 use super::download::{Order, is_possible};
 use super::session::SessionEvent;
@@ -369,7 +369,7 @@ impl Commands {
     /// Writes each address in its canonical form, and removes hits that no source can serve.
     /// `here`: our address on the session that brought them.
     fn clean(&mut self, hits: &mut Vec<SourceRecord>, here: Option<IpAddr>) {
-        let may_dial = |addr: &HostPort| addr.is_dialable() && is_near_enough(addr, here);
+        let may_dial = |addr: &HostPort| may_dial(addr, here);
         hits.retain_mut(|record| {
             record.addr = record.addr.canonical();
             let other = record.other.take().map(|other| other.canonical());
@@ -751,21 +751,5 @@ fn exit_of(code: ErrorCode) -> Exit {
         ErrorCode::NOT_FOUND => Exit::NotFound,
         ErrorCode::INTERNAL => Exit::Internal,
         _ => Exit::Unreachable,
-    }
-}
-
-/// Whether a super peer that this peer reaches from `here` can know that something listens there
-/// for others: a loopback address only if it is on this machine itself, a link-local one only if it
-/// is on the same link. Names may lead anywhere.
-fn is_near_enough(addr: &HostPort, here: Option<IpAddr>) -> bool {
-    let (Some(target), Some(here)) = (addr.literal().map(|addr| addr.ip()), here) else { return true };
-    (!target.is_loopback() || here.is_loopback())
-        && (!is_link_local(target) || is_link_local(here) || here.is_loopback())
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
 }

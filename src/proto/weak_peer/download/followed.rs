@@ -43,6 +43,8 @@ pub(super) struct Followed {
     pub(super) useful: usize,
     /// Turns that it was asked for and has not given.
     pub(super) wanted: u8,
+    /// When it was last asked for some, or gave one.
+    pub(super) wanted_at: Time,
     /// The last WANT had `need`.
     pub(super) needed: bool,
     /// Announced pieces that it did not have.

@@ -56,6 +56,8 @@ impl Transfer {
                     cx.disk(DiskWork::PreparePart { download: self.order.id, size: 0, cvs: Vec::new(), edge: None });
                 } else if let Some(size) = size {
                     self.resume(size, manifest, &verified);
+                    // A super peer may have named members before the part file was open.
+                    self.loosen(cx);
                     self.offer_resumed(cx, &verified, proves);
                 }
                 self.open(cx);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::followed::Followed;
 use super::proof::Proof;
 use crate::config::{
-    BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, PIECE_BYTES, PIECES_PER_FAULT, PROGRESS_INTERVAL,
-    SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
+    ANSWER_DEADLINE, BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, PIECE_BYTES, PIECES_PER_FAULT,
+    PROGRESS_INTERVAL, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
 };
 use crate::proto::event::{SourceReport, SourceState};
 use crate::proto::weak_peer::contact::{Contact, Peer};
@@ -214,10 +214,25 @@ impl Source {
         self.dials.push_back(now);
     }
 
-    /// Whether it is connected and sends, or was dialed a moment ago.
+    /// Whether something comes from it, or could be asked of it.
+    pub(super) fn is_of_use(&self) -> bool {
+        self.owes() || self.followed.as_ref().is_none_or(Followed::is_useful)
+    }
+
+    /// Whether it is connected and has had nothing of use for a while.
+    pub(super) fn is_idle(&self, now: Time) -> bool {
+        self.state == SourceState::Active && !self.is_of_use() && now.since(self.progress_at) >= ANSWER_DEADLINE
+    }
+
+    /// Whether it has not answered FOLLOW.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.followed.as_ref().is_some_and(|followed| !followed.heard)
+    }
+
+    /// Whether it is connected and may send, or was dialed a moment ago.
     pub(super) fn is_used(&self, now: Time) -> bool {
         match self.state {
-            SourceState::Active => true,
+            SourceState::Active => !self.is_idle(now),
             SourceState::Connecting => now.since(self.dialed_at) < DIAL_HEDGE,
             SourceState::Idle | SourceState::Stalled | SourceState::Lost | SourceState::Dropped => false,
         }

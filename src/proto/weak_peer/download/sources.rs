@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use super::followed::Followed;
 use super::pool::Candidate;
 use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
@@ -170,7 +169,8 @@ impl Transfer {
         self.spent.insert(addr, until);
     }
 
-    /// Ends the connection of a slow source if there are too many connections for one more.
+    /// Ends the connection of a slow source if there are too many connections for one more, or of
+    /// one that has nothing of use.
     fn make_room(&mut self, cx: &mut Context) {
         let connected = |source: &&Source| matches!(source.state, SourceState::Active | SourceState::Stalled);
         if self.sources.iter().filter(connected).count() < SOURCES_MAX {
@@ -179,6 +179,8 @@ impl Transfer {
         let stalled = self.sources.iter().enumerate().filter(|(_, source)| source.state == SourceState::Stalled);
         if let Some((slowest, _)) = stalled.min_by_key(|(_, source)| source.since) {
             self.put_aside(cx, slowest, "is too slow while others wait");
+        } else if let Some(idle) = self.sources.iter().position(|source| source.is_idle(cx.now)) {
+            self.rest(cx, idle, "has nothing of use while others wait");
         }
     }
 
@@ -243,13 +245,18 @@ impl Transfer {
                 return self.put_away(cx, index, SourceState::Dropped, &why);
             }
         }
-        source.back_off(cx.now);
         let turns = source.state == SourceState::Connecting;
-        self.put_away(cx, index, SourceState::Lost, why);
+        self.rest(cx, index, why);
         let source = &mut self.sources[index];
         if turns && source.turn() {
             source.retry_at = cx.now;
         }
+    }
+
+    /// Ends its connection for now, for no fault of the source.
+    pub(super) fn rest(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
+        self.sources[index].back_off(cx.now);
+        self.put_away(cx, index, SourceState::Lost, why);
     }
 
     /// Stops using the source for this download.
@@ -307,10 +314,16 @@ impl Transfer {
     /// Whether [`Transfer::should_search`] may do anything: cheap, because it is asked after every
     /// input.
     pub(super) fn may_need_search(&self) -> bool {
-        let is = |state: SourceState| self.sources.iter().any(|source| source.state == state);
+        let lost = || self.sources.iter().any(|source| source.state == SourceState::Lost);
+        let serves = self.is_served();
         matches!(self.phase, Phase::Proving | Phase::Fetching)
-            && (self.short_of_sources || !is(SourceState::Active) || is(SourceState::Lost))
-            && !(self.swarm.on && is(SourceState::Active))
+            && (self.short_of_sources || !serves || lost())
+            && !(self.swarm.on && serves)
+    }
+
+    /// Whether a connected source may send something.
+    fn is_served(&self) -> bool {
+        self.sources.iter().any(|source| source.state == SourceState::Active && source.is_of_use())
     }
 
     /// Whether to search for more sources now. Fails the download if no source is left and no
@@ -333,9 +346,8 @@ impl Transfer {
             self.fail_without_sources(cx);
             return false;
         }
-        let active = self.sources.iter().any(|source| source.state == SourceState::Active);
         let lost = self.sources.iter().any(|source| source.state == SourceState::Lost);
-        if may_search && missing && (lost || self.short_of_sources || !active || self.may_grow(cx.now)) {
+        if may_search && missing && (lost || self.short_of_sources || !self.is_served() || self.may_grow(cx.now)) {
             mark!(SourcesAskedAgain);
             self.searching = true;
             self.short_of_sources = false;
@@ -413,6 +425,7 @@ impl Transfer {
         let dialed = cx.now.since(source.dialed_at);
         let quiet = cx.now.since(source.progress_at);
         let owes = source.owes();
+        let unheard = source.is_unheard();
         match source.state {
             SourceState::Connecting if source.conn.is_some() && cx.now.since(source.since) >= LOGIN_DEADLINE => {
                 self.lose(cx, index, "does not welcome us");
@@ -424,7 +437,7 @@ impl Transfer {
             SourceState::Connecting if !source.welcomed && dialed >= DIAL_PATIENCE && self.others_wait(cx, index) => {
                 self.lose(cx, index, "does not welcome us soon, and others wait");
             }
-            SourceState::Active | SourceState::Stalled if owes && quiet >= ANSWER_DEADLINE => {
+            SourceState::Active | SourceState::Stalled if (owes || unheard) && quiet >= ANSWER_DEADLINE => {
                 self.lose(cx, index, "sends nothing");
             }
             SourceState::Active if source.is_slow(rate_min) => {
@@ -453,9 +466,7 @@ impl Transfer {
         let may_welcome = |source: &Source| source.refused || !source.welcomed;
         let hope = |source: &Source| match source.state {
             // From one that has nothing of use nothing comes.
-            SourceState::Active | SourceState::Stalled => {
-                source.owes() || source.followed.as_ref().is_none_or(Followed::is_useful)
-            }
+            SourceState::Active | SourceState::Stalled => source.is_of_use(),
             SourceState::Connecting => may_welcome(source),
             SourceState::Lost => may_welcome(source) && !source.is_over(now),
             SourceState::Idle | SourceState::Dropped => false,

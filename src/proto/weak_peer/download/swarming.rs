@@ -9,13 +9,13 @@ use super::followed::Followed;
 use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
-    ABSENT_MAX, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, REFOLLOW_INTERVAL, SEQUENTIAL_OTHER_EVERY, SILENT_MIN,
-    STEAL_GAIN_SWARM, SWARM_FETCHES_MAX, SWARM_TICK, WRITES_PENDING_MAX,
+    ABSENT_MAX, ANSWER_DEADLINE, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, REFOLLOW_INTERVAL, SEQUENTIAL_OTHER_EVERY,
+    SILENT_MIN, STEAL_GAIN_SWARM, SWARM_FETCHES_MAX, SWARM_TICK, WRITES_PENDING_MAX,
 };
-use crate::proto::PieceOrder;
+use crate::proto::{PieceOrder, Verify};
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
-use crate::proto::weak_peer::contact::of_member;
+use crate::proto::weak_peer::contact::Contact;
 use crate::proto::weak_peer::context::{Context, Reason, SourceIndex};
 use crate::proto::weak_peer::download::source::time_for;
 use crate::proto::weak_peer::swarm::pieces::Pieces;
@@ -23,7 +23,7 @@ use crate::proto::weak_peer::swarm::step::Step;
 use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::ErrorCode;
-use crate::wire::swarm::{Follow, Has, Peers, Turn, Want};
+use crate::wire::swarm::{Follow, Has, Turn, Want};
 
 impl Source {
     /// Whether it has this piece, as far as it says. One that is not followed has all.
@@ -44,15 +44,15 @@ impl Source {
 impl Transfer {
     // ---- members --------------------------------------------------------------------------------
 
-    /// Whether it may have more than one piece, and may use more than one source.
+    /// Whether it may have more than one piece.
     fn may_swarm(&self) -> bool {
-        let is_small = self.order.is_small || (self.size > 0 && self.size <= PIECE_BYTES);
-        !is_small && !self.order.only
+        !self.order.is_small && (self.size == 0 || self.size > PIECE_BYTES)
     }
 
-    /// Asks the super peers who else fetches this.
+    /// Asks the super peers who else fetches this. Not if it uses one source only, nor if it
+    /// compares no piece with the manifest: others would get what is not verified.
     pub(super) fn join(&mut self, cx: &mut Context) {
-        if !self.may_swarm() {
+        if !self.may_swarm() || self.order.only || self.order.verify == Verify::Md5 {
             return;
         }
         cx.holdings.begin(self.order.root, self.order.id);
@@ -109,18 +109,19 @@ impl Transfer {
         self.pump(cx);
     }
 
-    pub(super) fn on_peers(&mut self, cx: &mut Context, peers: Peers) {
+    /// A super peer names some of this number of members, of whom some have all.
+    pub(super) fn on_members(&mut self, cx: &mut Context, (members, full): (u32, u32), named: Vec<Contact>) {
         self.swarm.asked_at = None;
-        (self.swarm.members, self.swarm.full) = (peers.n, peers.full);
-        let is_first = self.swarm.named_at.is_none() && !peers.peers.is_empty();
+        (self.swarm.members, self.swarm.full) = (members, full);
+        let is_first = self.swarm.named_at.is_none() && !named.is_empty();
         if is_first && !self.sources.iter().any(|source| source.state == SourceState::Active) {
             // The members share the load; all would dial the sources of the search.
             self.swarm.reserve = std::mem::take(&mut self.order.pool);
             self.swarm.named_at = Some(cx.now);
         }
-        let (size, others) = (self.size, peers.n.saturating_sub(peers.full));
-        let found = peers.peers.iter().map(|member| (of_member(member), size)).collect();
-        if others > 1 {
+        let size = self.size;
+        let found = named.into_iter().map(|member| (member, size)).collect();
+        if members.saturating_sub(full) > 1 {
             self.begin_swarm(cx);
         }
         self.add_sources(cx, found);
@@ -182,14 +183,14 @@ impl Transfer {
     // ---- following ------------------------------------------------------------------------------
 
     pub(super) fn follow(&mut self, cx: &mut Context, index: SourceIndex) {
-        let many = !self.order.is_small && (self.size == 0 || self.size > PIECE_BYTES);
+        let many = self.may_swarm();
         let source = &mut self.sources[index];
         let (Some(conn), true) = (source.conn, source.swarms && many) else { return };
         let (req, root) = (self.next_req, self.order.root);
         self.next_req = self.next_req.wrapping_add(1);
         let (pieces, useful, wanted) = (Pieces::default(), 0, 0);
-        let (heard, manifest, needed, absent) = (false, false, false, 0);
-        source.followed = Some(Followed { req, heard, pieces, manifest, useful, wanted, needed, absent });
+        let (heard, manifest, needed, absent, wanted_at) = (false, false, false, 0, cx.now);
+        source.followed = Some(Followed { req, heard, pieces, manifest, useful, wanted, wanted_at, needed, absent });
         source.progress_at = cx.now;
         cx.send(conn, Message::Follow(Follow { req, root, zone: cx.zone.clone() }));
     }
@@ -200,6 +201,12 @@ impl Transfer {
             ErrorCode::NOT_FOUND => {
                 mark!(SourceHasNot);
                 self.drop_source(cx, index, "does not have it any more");
+            }
+            // It has as many followers as it takes: others may leave it.
+            ErrorCode::BUSY => {
+                self.sources[index].refused = true;
+                self.rest(cx, index, why);
+                self.pump(cx);
             }
             _ => self.lose(cx, index, why),
         }
@@ -236,7 +243,7 @@ impl Transfer {
         has.add.iter().for_each(|piece| added(&mut followed.pieces, *piece));
         for &piece in &has.gone {
             if followed.pieces.remove(piece) {
-                followed.useful -= usize::from(self.picker.is_free(piece));
+                followed.useful = followed.useful.saturating_sub(usize::from(self.picker.is_free(piece)));
                 if proven {
                     self.picker.count(piece, false);
                 }
@@ -292,7 +299,7 @@ impl Transfer {
         match wanted {
             Wanted::Piece(piece) => {
                 if followed.pieces.remove(piece) {
-                    followed.useful -= usize::from(self.picker.is_free(piece));
+                    followed.useful = followed.useful.saturating_sub(usize::from(self.picker.is_free(piece)));
                     if proven {
                         self.picker.count(piece, false);
                     }
@@ -369,7 +376,7 @@ impl Transfer {
 
     fn send_want(&mut self, cx: &mut Context, index: SourceIndex, (conn, n, need): (crate::proto::ConnId, u8, bool)) {
         let Some(followed) = self.sources[index].followed.as_mut() else { return };
-        (followed.wanted, followed.needed) = (n, need);
+        (followed.wanted, followed.wanted_at, followed.needed) = (n, cx.now, need);
         cx.send(conn, Message::Want(Want { req: followed.req, n, need }));
     }
 
@@ -398,7 +405,7 @@ impl Transfer {
         if followed.req != turn.req {
             return;
         }
-        followed.wanted = followed.wanted.saturating_sub(1);
+        (followed.wanted, followed.wanted_at) = (followed.wanted.saturating_sub(1), cx.now);
         match self.choose(cx, index, &turn.next) {
             Some(piece) => self.ask(cx, index, Wanted::Piece(piece)),
             None => {
@@ -457,7 +464,8 @@ impl Transfer {
             self.swarm.asked_at = None;
         }
         let since = self.swarm.named_at.filter(|named| now.since(*named) >= JOIN_PATIENCE);
-        if since.is_some() && (self.good_at <= self.started_at || self.fetches() == 0) {
+        // A proof is not left to the members, however much of it they send.
+        if since.is_some() && (!self.is_proven || self.good_at <= self.started_at || self.fetches() == 0) {
             self.use_reserve(cx);
         }
         self.ask_for_more(cx);
@@ -467,12 +475,30 @@ impl Transfer {
         self.swarm.poor_since = if is_poor { self.swarm.poor_since.or(Some(now)) } else { None };
         if matches!(self.phase, Phase::Fetching) && self.swarm.on {
             self.want_thefts(cx);
+            self.ask_without_turn(cx);
         }
         self.pump(cx);
         if matches!(self.phase, Phase::Opening | Phase::Proving | Phase::Fetching)
             && (self.swarm.on || self.swarm.named_at.is_some())
         {
             cx.timers.set(Reason::Swarm(self.order.id), now + SWARM_TICK);
+        }
+    }
+
+    /// Nothing comes, though sources have something of use, and none gives a turn: asks each for a
+    /// piece all the same. One that does not answer is lost as any other source.
+    fn ask_without_turn(&mut self, cx: &mut Context) {
+        let now = cx.now;
+        let is_long = |since: Time| now.since(since) >= ANSWER_DEADLINE;
+        if !self.swarm.idle_since.is_some_and(is_long) {
+            return;
+        }
+        for index in 0..self.sources.len() {
+            let followed = self.sources[index].followed.as_ref();
+            let waits = followed.is_some_and(|followed| followed.wanted > 0 && is_long(followed.wanted_at));
+            if waits && let Some(piece) = self.choose(cx, index, &[]) {
+                self.ask(cx, index, Wanted::Piece(piece));
+            }
         }
     }
 

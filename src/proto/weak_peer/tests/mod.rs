@@ -10,4 +10,5 @@ mod harness;
 mod hostile;
 mod queue;
 mod session;
+mod swarms;
 mod uploads;
