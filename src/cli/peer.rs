@@ -14,7 +14,7 @@ use super::random::{self, Fetched};
 use super::ready::{Ready, ReadyFile, dialable};
 use super::units::Span;
 use super::{discovery, member, paths, queue, reload, report, service, settings};
-use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN, TURNS};
+use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN};
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, HttpOptions, Node, Options, Reload, ShareFolder, Shares, Token};
 use crate::proto::weak_peer::{Offer, QueueConfig, SwarmConfig, WeakPeer, WeakPeerConfig};
@@ -99,8 +99,7 @@ pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
         download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
         agent: settings::AGENT.into(),
     };
-    let uploads = args.uploads.unwrap_or(TURNS);
-    let swarms = SwarmConfig { uploads, zone: args.zone, ..SwarmConfig::default() };
+    let swarms = SwarmConfig { uploads: args.uploads, zone: args.zone, ..SwarmConfig::default() };
     let queue = QueueConfig { parallel: args.parallel.unwrap_or(PARALLEL), kept: true, saved };
     let limits = settings::limits(args.upload_limit, args.download_limit);
     let role = WeakPeer::with_sessions(config, sessions, Box::new(Fetched::default()));
@@ -289,7 +288,7 @@ impl Host for PeerHost {
         let settings = Settings::Weak(WeakSettings {
             download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
             parallel: args.parallel.unwrap_or(PARALLEL),
-            uploads: args.uploads.unwrap_or(TURNS),
+            uploads: args.uploads,
         });
         let shares = self.new_shares(args).map_err(|failure| self.options.failed(failure))?;
         self.read = shares.as_ref().map(|shares| (shares.folders.clone(), shares.rescan));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{PIECE_BYTES, UNSENT_BYTES_MAX};
+
 /// Most members of a swarm at one super peer: a place in it takes two bytes. One more is refused.
 pub const SWARM_MEMBERS_MAX: usize = 65_535;
 /// Most zones of a swarm: a zone takes one byte of a member. Members of one more zone count as
@@ -70,8 +72,23 @@ pub const LINGER_LOOK: Duration = Duration::from_millis(200);
 pub const FOLLOWS_MIN: usize = 4;
 /// Shortest time between two such requests.
 pub const REFOLLOW_INTERVAL: Duration = Duration::from_secs(2);
-/// Pieces that a download in a swarm is asking for before it waits for more turns.
+/// Pieces that come to a download in a swarm at once, at most. There is one, unless more bring more
+/// bytes in a second.
 pub const SWARM_FETCHES_MAX: usize = 8;
+/// The rate with a width is measured over so many pieces for each that comes or goes at once, and
+/// over this time at least.
+pub const WIDTH_PIECES: u64 = 8;
+/// See [`WIDTH_PIECES`].
+pub const WIDTH_TIME_MIN: Duration = Duration::from_millis(400);
+/// A rate is not measured over a longer pause than this.
+pub const WIDTH_PAUSE: Duration = Duration::from_secs(60);
+/// Measurements before one more is tried; twice as many after each trial that brings nothing, up to
+/// [`WIDTH_TRIAL_LAST`].
+pub const WIDTH_TRIAL_FIRST: u32 = 32;
+/// See [`WIDTH_TRIAL_FIRST`].
+pub const WIDTH_TRIAL_LAST: u32 = 256;
+/// Measurements before one fewer is tried, if there are several.
+pub const WIDTH_TRIAL_LESS: u32 = 8;
 /// How often a download in a swarm looks for stalls.
 pub const SWARM_TICK: Duration = Duration::from_millis(100);
 /// A followed source that has begun a piece and sends nothing for this long, and for eight piece
@@ -84,17 +101,22 @@ pub const STEAL_GAIN_SWARM: Duration = Duration::from_millis(50);
 pub const ABSENT_MAX: u32 = 3;
 /// Followers of one content at one peer; one more gets ERROR 5, and follows others.
 pub const FOLLOWERS_MAX: usize = 24;
-/// Chunks that are sent at once to followers, over all connections (`--uploads`): few, so that a
-/// follower has a complete piece soon and can pass it on.
-pub const TURNS: usize = 4;
-/// The same, with those that make little progress.
+/// Chunks that are sent at once to followers, over all connections, at most. There is one, so that a
+/// follower has a complete piece soon and can pass it on, unless more bring more bytes in a second;
+/// `--uploads` sets another number.
 pub const TURNS_OPEN_MAX: usize = 16;
 /// The same of one connection; a follower waits for and takes fewer.
 pub const TURNS_OF_ONE_MAX: usize = 4;
+/// When no more than this of a chunk is unsent, by the rate of those before, the next turn is given:
+/// its GET comes before the line is idle, and hardly anything is sent beside the rest of the chunk.
+pub const TURN_LEAD_BYTES: u64 = 64 * 1024;
+/// If that is sooner than this after the chunk is in the send queue of the system, the turn is given
+/// at once: timers are not exact.
+pub const TURN_WAIT_MIN: Duration = Duration::from_millis(5);
 /// A turn that is not used for this long is void.
 pub const TURN_UNUSED_MAX: Duration = Duration::from_secs(2);
-/// A chunk that takes longer than this, and four times as long as others, takes no place among the
-/// [`TURNS`].
+/// A chunk that takes longer than this, and four times as long as others, does not keep others
+/// waiting.
 pub const TURN_SLOW: Duration = Duration::from_millis(200);
 /// Contents whose least-sent pieces are remembered for followers; the others are advised nothing.
 pub const SEEDS_MAX: usize = 64;
@@ -102,3 +124,5 @@ pub const SEEDS_MAX: usize = 64;
 pub const HAS_BITS_MAX: usize = 32 * 1024;
 /// Pieces in the list of one HAS.
 pub const HAS_LIST_MAX: usize = 8192;
+
+const _: () = assert!(TURN_LEAD_BYTES < UNSENT_BYTES_MAX as u64 && (UNSENT_BYTES_MAX as u64) < PIECE_BYTES);

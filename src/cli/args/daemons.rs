@@ -192,7 +192,7 @@ command! {
         pub(crate) parallel: Option<usize>,
 
         /// pieces that it sends at once to peers that fetch the same file from each other, 1 to 16
-        /// [default: 4]
+        /// [default: as few as fill the line]
         #[argh(option, arg_name = "N", from_str_fn(uploads))]
         pub(crate) uploads: Option<usize>,
 

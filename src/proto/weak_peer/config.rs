@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::membership::PeerLogin;
-use crate::config::{LINGER, TURNS};
+use crate::config::LINGER;
 use crate::proto::OwnAddrs;
 use crate::trust::Pin;
 use crate::wire::NodeId;
@@ -115,8 +115,9 @@ pub struct WeakPeerConfig {
 /// How a weak peer takes part in swarms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwarmConfig {
-    /// Chunks that are sent to followers at once, over all connections.
-    pub uploads: usize,
+    /// Chunks that are sent to followers at once, over all connections; none: as few as fill the
+    /// line.
+    pub uploads: Option<usize>,
     /// The place of the peer: members in one zone are near each other.
     pub zone: Option<String>,
     /// How long it stays in a swarm after it has completed the download, at most.
@@ -125,7 +126,7 @@ pub struct SwarmConfig {
 
 impl Default for SwarmConfig {
     fn default() -> SwarmConfig {
-        SwarmConfig { uploads: TURNS, zone: None, linger: LINGER }
+        SwarmConfig { uploads: None, zone: None, linger: LINGER }
     }
 }
 

@@ -95,6 +95,7 @@ impl Swarm {
         let (from, payload) = (transfer.from, transfer.payload);
         let (tells_sender, tells_receiver) =
             (!transfer.is_sent && left <= UNSENT + NOTHING, transfer.heard + PROGRESS <= now && left > NOTHING);
+        let tells_receiver = tells_receiver || (tells_sender && left > NOTHING);
         transfer.is_sent |= tells_sender;
         if tells_receiver {
             transfer.heard = now;

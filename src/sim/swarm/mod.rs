@@ -39,7 +39,7 @@ use self::lines::Lines;
 use self::node::{Disk, Node};
 use super::queue::Queue;
 use super::random::Random;
-use crate::config::{CHUNK_PORT, SUPER_PORT};
+use crate::config::{CHUNK_PORT, SUPER_PORT, UNSENT_BYTES_MAX};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
 use crate::proto::weak_peer::{Listens, Offer, SwarmConfig, WeakPeer, WeakPeerConfig};
 use crate::proto::{Entropy, Role};
@@ -64,7 +64,7 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// How far a swarm is run at once.
 const STEP: Duration = Duration::from_millis(500);
 /// Unsent bytes that a socket takes ahead (TCP_NOTSENT_LOWAT).
-const UNSENT: f64 = 262_144.0;
+const UNSENT: f64 = UNSENT_BYTES_MAX as f64;
 
 /// See the module's words.
 pub struct Swarm {

@@ -2,6 +2,7 @@
 
 use super::pool::Pool;
 use crate::proto::weak_peer::swarm::pieces::Pieces;
+use crate::proto::weak_peer::swarm::width::Width;
 use crate::time::Time;
 
 /// What a download knows of its swarm.
@@ -22,6 +23,8 @@ pub(super) struct Swarm {
     pub(super) short_at: Option<Time>,
     /// Pieces that were chosen in order.
     pub(super) picks: u32,
+    /// Pieces that come at once.
+    pub(super) width: Width,
     /// Since when nothing is asked for.
     pub(super) idle_since: Option<Time>,
     /// The best rate so far, and since when it is below a half of that.

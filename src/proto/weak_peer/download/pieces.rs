@@ -155,6 +155,7 @@ impl Transfer {
         }
         let bytes = self.picker.length(piece);
         self.bytes += u64::from(bytes);
+        self.swarm.width.note(cx.now, u64::from(bytes));
         let elapsed_ms = millis(cx.now.since(self.started_at));
         // Reported once it is written: a piece that was reported is there after a kill.
         let size = self.size;

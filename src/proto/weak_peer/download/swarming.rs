@@ -10,7 +10,7 @@ use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
     ABSENT_MAX, ANSWER_DEADLINE, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, REFOLLOW_INTERVAL, SEQUENTIAL_OTHER_EVERY,
-    SILENT_MIN, STEAL_GAIN_SWARM, SWARM_FETCHES_MAX, SWARM_TICK, WRITES_PENDING_MAX,
+    SILENT_MIN, STEAL_GAIN_SWARM, SWARM_TICK, WRITES_PENDING_MAX,
 };
 use crate::proto::{PieceOrder, Verify};
 use crate::proto::event::SourceState;
@@ -26,6 +26,11 @@ use crate::wire::message::ErrorCode;
 use crate::wire::swarm::{Follow, Has, Turn, Want};
 
 impl Source {
+    /// Pieces that were asked of it and are not judged.
+    fn unjudged(&self) -> usize {
+        self.requests.values().filter(|request| !request.canceled).count()
+    }
+
     /// Whether it has this piece, as far as it says. One that is not followed has all.
     pub(super) fn has(&self, piece: u32) -> bool {
         self.followed.as_ref().is_none_or(|followed| followed.pieces.has(piece))
@@ -343,11 +348,13 @@ impl Transfer {
 
     // ---- turns ----------------------------------------------------------------------------------
 
-    /// Asks the followed sources for turns.
+    /// Asks the followed sources for as many turns as there are places for, and gives back those
+    /// that there is no place for any more: whom a source gives a turn can use it at once.
     pub(super) fn want_more(&mut self, cx: &mut Context) {
         self.note_changes();
-        let fetches = self.fetches();
-        let few = self.sources.iter().filter(|source| source.followed.is_some()).count() < 4;
+        let places = self.swarm.width.now();
+        let unjudged: usize = self.sources.iter().map(Source::unjudged).sum();
+        let free = places.saturating_sub(unjudged);
         let has_room = self.writing.len() + self.in_hand() < WRITES_PENDING_MAX;
         let orphans = self.picker.orphans() > 0;
         let starves = self.starves(cx.now);
@@ -356,22 +363,14 @@ impl Transfer {
             let Some(followed) = source.followed.as_ref().filter(|followed| followed.heard) else { continue };
             let (Some(conn), true) = (source.conn, source.state == SourceState::Active) else { continue };
             let own = source.outstanding();
-            let most = if few { 3 } else { 2 };
-            let is_useful = followed.useful > 0;
-            let may = is_useful && source.may_take() && own < most && fetches < SWARM_FETCHES_MAX && has_room;
-            let n = match (may, is_useful) {
-                (true, _) if few => 2_u8.min(u8::try_from(most - own).unwrap_or(1)),
-                (true, _) => 1,
-                (false, true) => followed.wanted,
-                (false, false) => 0,
-            };
+            let may = followed.useful > 0 && source.may_take() && own < places && has_room;
+            let n = if may { u8::try_from(free.min(places - own)).unwrap_or(1) } else { 0 };
             let need = followed.pieces.is_full() && (orphans || starves);
-            let raises = n > followed.wanted || (n > 0 && need && !followed.needed);
-            if raises || (n == 0 && followed.wanted > 0) {
+            if n != followed.wanted || (n > 0 && need && !followed.needed) {
                 self.send_want(cx, index, (conn, n, need));
             }
         }
-        self.swarm.idle_since = if fetches > 0 { None } else { self.swarm.idle_since.or(Some(cx.now)) };
+        self.swarm.idle_since = if unjudged > 0 { None } else { self.swarm.idle_since.or(Some(cx.now)) };
     }
 
     fn send_want(&mut self, cx: &mut Context, index: SourceIndex, (conn, n, need): (crate::proto::ConnId, u8, bool)) {
@@ -422,7 +421,10 @@ impl Transfer {
         let source = &self.sources[index];
         let has_room = self.writing.len() + self.in_hand() < WRITES_PENDING_MAX;
         let is_ready = matches!(self.phase, Phase::Fetching) && source.state == SourceState::Active;
-        if !is_ready || !has_room || !source.may_take() || self.fetches() >= 2 * SWARM_FETCHES_MAX {
+        if !is_ready || !has_room || !source.may_take() {
+            return None;
+        }
+        if self.fetches() >= self.swarm.width.now() {
             return None;
         }
         let aimed = self.picker.aimed(|piece| source.has(piece));

@@ -8,3 +8,4 @@ pub(super) mod pieces;
 mod seed;
 pub(super) mod step;
 pub(super) mod turns;
+pub(super) mod width;

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::seed::Seed;
-use crate::config::{SEEDS_MAX, TURN_SLOW, TURN_UNUSED_MAX, TURNS, TURNS_OF_ONE_MAX, TURNS_OPEN_MAX};
+use super::width::Width;
+use crate::config::{
+    PIECE_BYTES, SEEDS_MAX, TURN_LEAD_BYTES, TURN_SLOW, TURN_UNUSED_MAX, TURN_WAIT_MIN, TURNS_OF_ONE_MAX,
+    TURNS_OPEN_MAX, UNSENT_BYTES_MAX,
+};
 use crate::proto::ConnId;
 use crate::time::Time;
 use crate::wire::Root;
@@ -38,30 +42,44 @@ struct Given {
     advised: Option<u32>,
 }
 
+/// How much longer a chunk is sent that has just gone to the send queue of the system, until the
+/// next turn is given, in parts of the time before.
+const QUEUED_PART: f64 =
+    (UNSENT_BYTES_MAX as u64 - TURN_LEAD_BYTES) as f64 / (PIECE_BYTES - UNSENT_BYTES_MAX as u64) as f64;
+
 /// All turns of one peer.
 #[derive(Debug)]
 pub(in crate::proto::weak_peer) struct Turns {
     /// Chunks that are sent at once.
-    slots: usize,
+    width: Width,
     given: Vec<Given>,
     /// The chunks of turns that were used, until they are sent, and since when.
     used: BTreeMap<(ConnId, u32), Time>,
     /// How long a chunk takes.
     mean: Option<Duration>,
+    /// When the lines of chunks that are in the send queue of the system are nearly free.
+    ending: Vec<Time>,
     /// Contents of the share that are followed.
     seeds: BTreeMap<Root, Seed>,
 }
 
 impl Default for Turns {
     fn default() -> Turns {
-        Turns { slots: TURNS, given: Vec::new(), used: BTreeMap::new(), mean: None, seeds: BTreeMap::new() }
+        Turns {
+            width: Width::new(TURNS_OPEN_MAX),
+            given: Vec::new(),
+            used: BTreeMap::new(),
+            mean: None,
+            ending: Vec::new(),
+            seeds: BTreeMap::new(),
+        }
     }
 }
 
 impl Turns {
-    /// How many chunks are sent at once from now on, at least 1.
-    pub(in crate::proto::weak_peer) fn set_slots(&mut self, slots: usize) {
-        self.slots = slots.clamp(1, TURNS_OPEN_MAX);
+    /// How many chunks are sent at once from now on; none: as few as fill the line.
+    pub(in crate::proto::weak_peer) fn set_width(&mut self, chunks: Option<usize>) {
+        self.width.set(chunks);
     }
 
     /// Whether one more turn can be given.
@@ -69,12 +87,16 @@ impl Turns {
         let slow = self.mean.map_or(TURN_SLOW, |mean| TURN_SLOW.max(mean * 4));
         let fast = self.used.values().filter(|since| now.since(**since) <= slow).count();
         let open = self.given.len() + self.used.len();
-        self.given.len() + fast < self.slots && open < TURNS_OPEN_MAX
+        let ending = self.ending.iter().filter(|at| **at > now).count();
+        self.given.len() + fast + ending < self.width.now() && open < TURNS_OPEN_MAX
     }
 
-    /// Whether a chunk is sent, or a turn can be used.
-    pub(in crate::proto::weak_peer) fn is_busy(&self) -> bool {
-        !self.given.is_empty() || !self.used.is_empty()
+    /// When there may be room although nothing else happens: turns may be void, chunks slow, and
+    /// lines free.
+    pub(in crate::proto::weak_peer) fn next_room(&self, now: Time) -> Option<Time> {
+        let is_busy = !self.given.is_empty() || !self.used.is_empty();
+        let slow = is_busy.then_some(now + TURN_SLOW);
+        self.ending.iter().copied().filter(|at| *at > now).chain(slow).min()
     }
 
     /// Whether one more turn can be given to a connection: one that takes none of its chunks must
@@ -123,8 +145,15 @@ impl Turns {
     pub(in crate::proto::weak_peer) fn end(&mut self, now: Time, chunk: (ConnId, u32), sent: bool) -> bool {
         let Some(since) = self.used.remove(&chunk) else { return false };
         if sent {
+            self.width.note(now, PIECE_BYTES);
             let took = now.since(since);
-            self.mean = Some(self.mean.map_or(took, |mean| (mean * 7 + took) / 8));
+            let mean = self.mean.map_or(took, |mean| (mean * 7 + took) / 8);
+            self.mean = Some(mean);
+            let rest = mean.mul_f64(QUEUED_PART);
+            self.ending.retain(|at| *at > now);
+            if rest >= TURN_WAIT_MIN && self.ending.len() < TURNS_OPEN_MAX {
+                self.ending.push(now + rest);
+            }
         }
         true
     }
@@ -197,6 +226,7 @@ mod tests {
     #[test]
     fn few_turns_are_open_at_once_and_a_slow_one_takes_no_place() {
         let mut turns = Turns::default();
+        turns.set_width(Some(4));
         for n in 0..4 {
             assert!(turns.has_room(at(0)));
             turns.give(at(0), conn(n), ROOT);
@@ -207,10 +237,22 @@ mod tests {
         }
         assert!(!turns.take(at(1), (conn(0), 10), ROOT, Some(5)), "a turn is for one chunk");
         assert!(!turns.has_room(at(100)));
-        assert!(turns.end(at(101), (conn(0), 9), true) && turns.has_room(at(101)));
-        turns.give(at(101), conn(0), ROOT);
+        assert!(turns.end(at(101), (conn(0), 9), true));
+        assert!(!turns.has_room(at(101)), "the line is not free yet");
+        assert_eq!(turns.next_room(at(101)), Some(at(126)));
+        assert!(turns.has_room(at(126)));
+        turns.give(at(126), conn(0), ROOT);
         assert!(!turns.has_room(at(300)), "the others are not slow yet");
         assert!(turns.has_room(at(500)), "they are");
+    }
+
+    #[test]
+    fn one_chunk_is_sent_at_once_unless_more_are_set() {
+        let mut turns = Turns::default();
+        turns.give(at(0), conn(1), ROOT);
+        assert!(!turns.has_room(at(0)));
+        turns.set_width(Some(2));
+        assert!(turns.has_room(at(0)));
     }
 
     #[test]

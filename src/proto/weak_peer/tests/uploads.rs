@@ -511,7 +511,7 @@ fn a_follower_that_takes_nothing_does_not_keep_all_turns() {
     assert_eq!(turns(&world, conn), TURNS_OF_ONE_MAX);
     let other = follow(&mut world, 900, false);
     want(&mut world, other, 900, 2);
-    assert_eq!(turns(&world, other), 2);
+    assert_eq!(turns(&world, other), 1);
 }
 
 #[test]

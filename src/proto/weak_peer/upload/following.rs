@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Upload, Uploads, Wanted};
-use crate::config::{FOLLOWERS_MAX, HAS_LIST_MAX, LINGER_QUIET, PIECE_BYTES, TURN_SLOW};
+use crate::config::{FOLLOWERS_MAX, HAS_LIST_MAX, LINGER_QUIET, PIECE_BYTES};
 use crate::proto::ConnId;
 use crate::proto::pieces_of;
 use crate::proto::weak_peer::context::{Context, Reason};
@@ -150,8 +150,9 @@ impl Uploads {
         self.give_turns(cx);
     }
 
-    /// Gives turns while there is room: a complete holder to the zone that has got least lately,
-    /// and there, as all others, to the follower that has got least.
+    /// Gives turns while there is room, first to those who get nothing from here at present: a
+    /// complete holder to the zone that has got least lately, and there, as all others, to the
+    /// follower that has got least.
     pub(super) fn give_turns(&mut self, cx: &mut Context) {
         while self.turns.has_room(cx.now) {
             let Some(conn) = self.next_follower(cx) else { break };
@@ -162,11 +163,9 @@ impl Uploads {
             let next = self.turns.give(cx.now, conn, root);
             cx.send(conn, Message::Turn(Turn { req, next }));
         }
-        // Turns may be void, or slow, before anything else happens.
-        if self.turns.is_busy() {
-            cx.timers.set(Reason::Turns, cx.now + TURN_SLOW);
-        } else {
-            cx.timers.stop(Reason::Turns);
+        match self.turns.next_room(cx.now) {
+            Some(at) => cx.timers.set(Reason::Turns, at),
+            None => cx.timers.stop(Reason::Turns),
         }
     }
 
@@ -190,15 +189,17 @@ impl Uploads {
                 return None;
             }
             let zone = zones.get(&(asker.root, asker.zone.as_deref())).copied().unwrap_or(0);
-            Some((zone, got(conn, upload), asker.since, conn))
+            // First those who get nothing from here.
+            let is_served = self.turns.given_to(conn) > 0 || upload.requests.iter().any(|request| request.bytes() > 0);
+            Some((is_served, zone, got(conn, upload), asker.since, conn))
         };
         let waiting = self.conns.iter().filter_map(|(conn, upload)| waits(*conn, upload));
         waiting.min().map(|(.., conn)| conn)
     }
 
-    /// How many chunks are sent to followers at once.
-    pub(in crate::proto::weak_peer) fn set_turns(&mut self, turns: usize) {
-        self.turns.set_slots(turns);
+    /// So many chunks are sent to followers at once; none: as few as fill the line.
+    pub(in crate::proto::weak_peer) fn set_turns(&mut self, turns: Option<usize>) {
+        self.turns.set_width(turns);
     }
 
     pub(in crate::proto::weak_peer) fn on_turns_due(&mut self, cx: &mut Context) {

@@ -1,0 +1,190 @@
+//! How many pieces come, or go, at once: as few as fill the line. A piece that has all of a line is
+//! complete soonest, and can be passed on. More are needed where one connection does not fill the
+//! line: the path is long, or the other end is slow.
+//!
+//! It knows no line. It tries one more or one fewer for some pieces, and keeps what brings more
+//! bytes in a second, or as many with fewer.
+
+use crate::config::{
+    PIECE_BYTES, SWARM_FETCHES_MAX, WIDTH_PAUSE, WIDTH_PIECES, WIDTH_TIME_MIN, WIDTH_TRIAL_FIRST, WIDTH_TRIAL_LAST,
+    WIDTH_TRIAL_LESS,
+};
+use crate::time::Time;
+
+/// Another width is tried.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    /// The width before.
+    before: usize,
+    /// It has paid once.
+    is_second: bool,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub(in crate::proto::weak_peer) struct Width {
+    now: usize,
+    most: usize,
+    /// It never changes.
+    is_fixed: bool,
+    /// Bytes in a second with this width.
+    rate: u64,
+    /// What is measured: since when, and how many bytes.
+    since: Option<Time>,
+    last: Time,
+    bytes: u64,
+    /// The trial that runs.
+    trial: Option<Trial>,
+    /// The next trial is one more.
+    up: bool,
+    /// Measurements before the next trial, and after a trial that brings nothing.
+    wait: u32,
+    patience: u32,
+}
+
+/// The width of a download.
+impl Default for Width {
+    fn default() -> Width {
+        Width::new(SWARM_FETCHES_MAX)
+    }
+}
+
+impl Width {
+    /// One, and at most so many.
+    pub(in crate::proto::weak_peer) fn new(most: usize) -> Width {
+        let (wait, patience) = (WIDTH_TRIAL_FIRST, WIDTH_TRIAL_FIRST);
+        Width {
+            now: 1,
+            most,
+            is_fixed: false,
+            rate: 0,
+            since: None,
+            last: Time::ZERO,
+            bytes: 0,
+            trial: None,
+            up: true,
+            wait,
+            patience,
+        }
+    }
+
+    /// Always this width; none: as small as fills the line.
+    pub(in crate::proto::weak_peer) fn set(&mut self, width: Option<usize>) {
+        match width {
+            Some(width) => (self.now, self.is_fixed, self.trial) = (width.clamp(1, self.most), true, None),
+            None if self.is_fixed => *self = Width::new(self.most),
+            None => {}
+        }
+    }
+
+    pub(in crate::proto::weak_peer) fn now(&self) -> usize {
+        self.now
+    }
+
+    /// Bytes of a piece have come, or gone.
+    pub(in crate::proto::weak_peer) fn note(&mut self, now: Time, bytes: u64) {
+        // What was measured before a pause means nothing.
+        if now.since(std::mem::replace(&mut self.last, now)) > WIDTH_PAUSE {
+            (self.since, self.bytes) = (None, 0);
+        }
+        let Some(since) = self.since else { return self.since = Some(now) };
+        self.bytes += bytes;
+        let passed = now.since(since);
+        if self.is_fixed || self.bytes < WIDTH_PIECES * self.now as u64 * PIECE_BYTES || passed < WIDTH_TIME_MIN {
+            return;
+        }
+        let rate = u128::from(self.bytes) * 1_000_000 / passed.as_micros().max(1);
+        (self.since, self.bytes) = (Some(now), 0);
+        self.on_measured(u64::try_from(rate).unwrap_or(u64::MAX));
+    }
+
+    fn on_measured(&mut self, rate: u64) {
+        match self.trial {
+            None => {
+                self.rate = if self.rate == 0 { rate } else { self.rate / 2 + rate / 2 };
+                self.wait = self.wait.saturating_sub(1);
+                if self.wait == 0 {
+                    self.begin_trial(Trial { before: self.now, is_second: false });
+                }
+            }
+            // Between the two trials.
+            Some(trial) if self.now == trial.before => {
+                self.rate = self.rate.max(rate);
+                self.begin_trial(Trial { is_second: true, ..trial });
+            }
+            Some(trial) => self.judge(trial, rate),
+        }
+    }
+
+    fn begin_trial(&mut self, trial: Trial) {
+        self.up = self.now == 1 || (self.up && self.now < self.most);
+        self.now = if self.up { (self.now + 1).min(self.most) } else { self.now - 1 };
+        self.trial = Some(trial);
+    }
+
+    /// More bytes may come for other reasons: more is kept only if it pays twice, with less between.
+    fn judge(&mut self, trial: Trial, rate: u64) {
+        let (seen, base, parts) = (u128::from(rate), u128::from(self.rate), 2 * trial.before as u128);
+        // If the width was the limit, one more brings one part more; a half of that is enough.
+        let pays = if self.up { seen * parts >= base * (parts + 1) } else { seen * 20 >= base * 19 };
+        if pays && self.up && !trial.is_second {
+            self.now = trial.before;
+        } else if pays {
+            (self.rate, self.trial) = (rate, None);
+            (self.wait, self.patience) = (1, WIDTH_TRIAL_FIRST);
+        } else {
+            (self.now, self.trial, self.up) = (trial.before, None, !self.up);
+            self.wait = WIDTH_TRIAL_LESS;
+            if self.up || self.now == 1 {
+                self.wait = self.patience;
+                self.patience = (self.patience * 2).min(WIDTH_TRIAL_LAST);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Pieces that come over a line, each of them at most at the rate of its connection.
+    fn run(width: &mut Width, (line, one): (u64, u64), pieces: u64) -> Vec<usize> {
+        let mut now = Time::from_micros(1);
+        let mut widths = Vec::new();
+        for _ in 0..pieces {
+            let rate = line.min(one * width.now() as u64);
+            now = now + Duration::from_micros(PIECE_BYTES * 1_000_000 / rate);
+            width.note(now, PIECE_BYTES);
+            widths.push(width.now());
+        }
+        widths
+    }
+
+    #[test]
+    fn one_is_enough_if_it_fills_the_line() {
+        let mut width = Width::new(8);
+        let widths = run(&mut width, (10_000_000, 10_000_000), 2000);
+        assert!(widths.iter().filter(|width| **width == 1).count() > 1900, "trials are rare");
+        assert!(widths.iter().all(|width| *width <= 2));
+    }
+
+    #[test]
+    fn it_becomes_as_wide_as_the_line_needs_and_narrow_again() {
+        let mut width = Width::new(8);
+        let widths = run(&mut width, (10_000_000, 2_500_000), 2000);
+        assert!(widths[1000..].iter().filter(|width| (4..=5).contains(*width)).count() > 900, "{widths:?}");
+        let widths = run(&mut width, (10_000_000, 10_000_000), 20_000);
+        assert_eq!(widths.last(), Some(&1));
+        let widths = run(&mut width, (1 << 40, 2_500_000), 20_000);
+        assert!(widths.iter().all(|width| *width <= 8) && *widths.last().unwrap() >= 7);
+    }
+
+    #[test]
+    fn a_fixed_width_stays() {
+        let mut width = Width::new(16);
+        width.set(Some(3));
+        assert!(run(&mut width, (10_000_000, 1_000_000), 500).iter().all(|width| *width == 3));
+    }
+}
