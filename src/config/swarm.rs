@@ -75,8 +75,8 @@ pub const REFOLLOW_INTERVAL: Duration = Duration::from_secs(2);
 /// Pieces that come to a download in a swarm at once, at most. There is one, unless more bring more
 /// bytes in a second.
 pub const SWARM_FETCHES_MAX: usize = 8;
-/// The rate with a width is measured over so many pieces for each that comes or goes at once, and
-/// over this time at least.
+/// The rate with a width is measured over this number of pieces for each that comes or goes at
+/// once, and over [`WIDTH_TIME_MIN`] at least.
 pub const WIDTH_PIECES: u64 = 8;
 /// See [`WIDTH_PIECES`].
 pub const WIDTH_TIME_MIN: Duration = Duration::from_millis(400);
@@ -101,17 +101,18 @@ pub const STEAL_GAIN_SWARM: Duration = Duration::from_millis(50);
 pub const ABSENT_MAX: u32 = 3;
 /// Followers of one content at one peer; one more gets ERROR 5, and follows others.
 pub const FOLLOWERS_MAX: usize = 24;
-/// Chunks that are sent at once to followers, over all connections, at most. There is one, so that a
-/// follower has a complete piece soon and can pass it on, unless more bring more bytes in a second;
-/// `--uploads` sets another number.
+/// Chunks that are sent at once to followers, over all connections, at most. There is one, so that
+/// a follower has a complete piece soon and can pass it on, unless more bring more bytes in a
+/// second; `--uploads` sets another number.
 pub const TURNS_OPEN_MAX: usize = 16;
 /// The same of one connection; a follower waits for and takes fewer.
 pub const TURNS_OF_ONE_MAX: usize = 4;
-/// When no more than this of a chunk is unsent, by the rate of those before, the next turn is given:
-/// its GET comes before the line is idle, and hardly anything is sent beside the rest of the chunk.
+/// When no more than this of a chunk is unsent, by the rate of those before, the next turn is
+/// given: its GET comes before the line is idle, and hardly anything is sent beside the rest of the
+/// chunk.
 pub const TURN_LEAD_BYTES: u64 = 64 * 1024;
-/// If that is sooner than this after the chunk is in the send queue of the system, the turn is given
-/// at once: timers are not exact.
+/// If that is sooner than this after the chunk is in the send queue of the system, the turn is
+/// given at once: timers are not exact.
 pub const TURN_WAIT_MIN: Duration = Duration::from_millis(5);
 /// A turn that is not used for this long is void.
 pub const TURN_UNUSED_MAX: Duration = Duration::from_secs(2);

@@ -43,6 +43,7 @@ pub struct WeakSettings {
     pub download_timeout: Duration,
     /// Downloads at once. Those that run go on.
     pub parallel: usize,
-    /// Pieces that are sent at once to peers that fetch the same content; none: as few as fill the line.
+    /// Pieces that are sent at once to peers that fetch the same content; none: as few as fill the
+    /// line.
     pub uploads: Option<usize>,
 }

@@ -50,7 +50,7 @@ impl Default for Width {
 }
 
 impl Width {
-    /// One, and at most so many.
+    /// One at first, and never more than this.
     pub(in crate::proto::weak_peer) fn new(most: usize) -> Width {
         let (wait, patience) = (WIDTH_TRIAL_FIRST, WIDTH_TRIAL_FIRST);
         Width {
@@ -122,7 +122,8 @@ impl Width {
         self.trial = Some(trial);
     }
 
-    /// More bytes may come for other reasons: more is kept only if it pays twice, with less between.
+    /// More bytes may come for other reasons: more is kept only if it pays twice, with less
+    /// between.
     fn judge(&mut self, trial: Trial, rate: u64) {
         let (seen, base, parts) = (u128::from(rate), u128::from(self.rate), 2 * trial.before as u128);
         // If the width was the limit, one more brings one part more; a half of that is enough.

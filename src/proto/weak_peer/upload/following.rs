@@ -197,7 +197,7 @@ impl Uploads {
         waiting.min().map(|(.., conn)| conn)
     }
 
-    /// So many chunks are sent to followers at once; none: as few as fill the line.
+    /// How many chunks are sent to followers at once; none: as few as fill the line.
     pub(in crate::proto::weak_peer) fn set_turns(&mut self, turns: Option<usize>) {
         self.turns.set_width(turns);
     }
