@@ -12,7 +12,6 @@ use crate::config::{
     ABSENT_MAX, ANSWER_DEADLINE, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, REFOLLOW_INTERVAL, SEQUENTIAL_OTHER_EVERY,
     SILENT_MIN, STEAL_GAIN_SWARM, SWARM_TICK, WRITES_PENDING_MAX,
 };
-use crate::proto::{PieceOrder, Verify};
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::contact::Contact;
@@ -20,6 +19,7 @@ use crate::proto::weak_peer::context::{Context, Reason, SourceIndex};
 use crate::proto::weak_peer::download::source::time_for;
 use crate::proto::weak_peer::swarm::pieces::Pieces;
 use crate::proto::weak_peer::swarm::step::Step;
+use crate::proto::{PieceOrder, Verify};
 use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::ErrorCode;
