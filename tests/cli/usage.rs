@@ -95,7 +95,7 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
 fn figures_are_asked_for_in_one_form_and_of_what_is_there() {
     let sprat = Sprat::new();
     sprat.misused(&["bench"], "MODE");
-    sprat.misused(&["bench", "swim", "--self"], "idle, connect, register, query, churn, get and flood");
+    sprat.misused(&["bench", "swim", "--self"], "idle, connect, register, query, churn, get, flood and swarm");
     sprat.misused(&["bench", "query"], "either --super HOST:PORT or --self");
     sprat.misused(&["bench", "query", "--self", "--super", "h:1"], "either --super HOST:PORT or --self");
     sprat.misused(&["bench", "get", "--self", "--depth", "65"], "from 1 to 64");

@@ -156,6 +156,8 @@ fn the_schemas_name_every_request_and_every_event() {
         Command::Network { scope },
         Command::Status,
         Command::Reload,
+        Command::Limit { upload: Some(1), download: Some(2) },
+        Command::Aim { root: Root([1; 32]), offset: 1 },
         Command::User(UserCommand::List),
         Command::User(UserCommand::Revoke { name: "ann".into(), unix: 1 }),
     ] {

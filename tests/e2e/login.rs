@@ -367,10 +367,11 @@ fn a_class_limits_what_its_accounts_get_until_that_is_lifted() {
 #[test]
 fn a_program_runs_only_with_files_of_the_account_that_is_named() {
     let net = Net::new();
-    ["me", "eve", "ann"].iter().for_each(|name| {
-        net.does(&["join", &net.invite(name), "--name", name]);
-    });
+    let invited = ["me", "eve", "ann"].map(|name| (name, net.invite(name)));
     let _home = net.start();
+    invited.iter().for_each(|(name, invitation)| {
+        net.does(&["join", invitation, "--name", name]);
+    });
     let program = net.file("program", "#!/bin/sh\necho \"$SPRAT_FILE_USER $SPRAT_FILE_PATH\" >> \"$0.log\"\n");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, mode).expect("an executable");

@@ -46,9 +46,9 @@ fn check(root: &Value, schema: &Value, value: &Value, known: &[&str]) -> Result<
     if schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
         return Err(format!("{value} is none of {}", schema["enum"]));
     }
-    let types: Vec<&str> = match &schema["type"] {
-        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
-        one => one.as_str().into_iter().collect(),
+    let types: Vec<&str> = match schema["type"].as_array() {
+        Some(all) => all.iter().filter_map(Value::as_str).collect(),
+        None => schema["type"].as_str().into_iter().collect(),
     };
     if !types.is_empty() && !types.iter().any(|name| is_of(name, value)) {
         return Err(format!("{value} is not of the type {types:?}"));
@@ -74,6 +74,13 @@ fn check(root: &Value, schema: &Value, value: &Value, known: &[&str]) -> Result<
 
 fn check_fields(root: &Value, schema: &Value, fields: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
     let named = schema["properties"].as_object();
+    // First whether it is this alternative at all.
+    let is_other = |name: &String, one: &Value| {
+        one.get("const").is_some_and(|only| fields.get(name).is_some_and(|field| field != only))
+    };
+    if let Some((name, one)) = named.into_iter().flatten().find(|(name, one)| is_other(name, one)) {
+        return Err(format!("{} is not {}", fields[name], one["const"]));
+    }
     for (name, field) in fields {
         match (named.and_then(|named| named.get(name)), schema.get("additionalProperties")) {
             (Some(one), _) | (None, Some(one)) => {
