@@ -26,9 +26,17 @@ use crate::wire::message::ErrorCode;
 use crate::wire::swarm::{Follow, Has, Turn, Want};
 
 impl Source {
-    /// Pieces that were asked of it and are not judged.
+    /// Pieces that were asked of it and are not judged. A stalled source does not count: others fill
+    /// the line in its place.
     fn unjudged(&self) -> usize {
-        self.requests.values().filter(|request| !request.canceled).count()
+        match self.state {
+            SourceState::Stalled => 0,
+            SourceState::Idle
+            | SourceState::Connecting
+            | SourceState::Active
+            | SourceState::Lost
+            | SourceState::Dropped => self.requests.values().filter(|request| !request.canceled).count(),
+        }
     }
 
     /// Whether it has this piece, as far as it says. One that is not followed has all.
@@ -379,9 +387,10 @@ impl Transfer {
         cx.send(conn, Message::Want(Want { req: followed.req, n, need }));
     }
 
-    /// Pieces that are asked for and have not come.
+    /// Pieces that are asked for and have not come, but for those of stalled sources.
     fn fetches(&self) -> usize {
-        self.sources.iter().map(Source::outstanding).sum()
+        let sending = self.sources.iter().filter(|source| source.state != SourceState::Stalled);
+        sending.map(Source::outstanding).sum()
     }
 
     /// Whether it gets nothing, or much less than it could.
