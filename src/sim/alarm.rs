@@ -3,7 +3,7 @@
 
 use crate::time::Time;
 
-/// See the module's words.
+/// When the machine wakes next; none if it sleeps until an input comes.
 #[derive(Debug, Default)]
 pub(super) struct Alarm(Option<Time>);
 

@@ -198,8 +198,8 @@ impl Shadow {
                 excuse.kept_away.push(trail.searched.iter().map(|((node, _), _)| *node).collect());
             }
             excuse.searched_for_liar.extend(&trail.searched_for_liar);
-            // A flood after a tree asks again. What a node answered over the tree may be lost, and its
-            // answer to the flood goes to the first that asks, which may be the liar.
+            // A flood after a tree asks again. What a node answered over the tree may be lost, and
+            // its answer to the flood goes to the first that asks, which may be the liar.
             let (tree, flood): (Vec<&Sent>, Vec<&Sent>) = trail.sent.iter().partition(|sent| rides(sent.ttl));
             if !tree.is_empty() && !flood.is_empty() {
                 excuse.searched_for_liar.extend(&trail.reached_by_liar);

@@ -126,7 +126,7 @@ fn provider() -> CryptoProvider {
 }
 
 /// The random numbers of the operating system, and no keys from files. The provider of rustls has
-/// the same random numbers, and with them every algorithm that it knows: 300 KB of the program.
+/// the same random numbers, and with them every algorithm that it knows.
 #[derive(Debug)]
 struct System;
 

@@ -10,7 +10,7 @@ use crate::proto::{Digests, Entropy, HashPlan, Verify};
 use crate::sim::random::Random;
 use crate::wire::ids::{Cv, Md5, Root};
 
-/// See the module's words.
+/// The root, the size and the manifest of the file that all peers fetch.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) root: Root,

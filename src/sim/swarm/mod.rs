@@ -66,7 +66,7 @@ const STEP: Duration = Duration::from_millis(500);
 /// Unsent bytes that a socket takes ahead (TCP_NOTSENT_LOWAT).
 const UNSENT: f64 = UNSENT_BYTES_MAX as f64;
 
-/// See the module's words.
+/// The machines, their lines, and the events that are due.
 pub struct Swarm {
     plan: Plan,
     content: Content,

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::args::Sim;
 
-/// See the module's words.
+/// A bar of the part that is done.
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {

@@ -14,7 +14,7 @@ const BITS: u32 = 10;
 /// How many there are.
 pub(in crate::proto) const BUCKETS: u16 = 1 << BITS;
 
-/// See the module's words.
+/// Buckets of entries, one for each value of the first bits of a root.
 #[derive(Debug)]
 pub(super) struct Order {
     buckets: Vec<Postings>,

@@ -49,7 +49,7 @@ struct Running {
 /// that strangers cannot use up what is for others.
 type Budget = (Option<Host>, bool);
 
-/// See the module's words.
+/// The addresses that wait to be dialed back, those that are dialed, and what was found.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     waiting: BTreeMap<ConnId, Waiting>,

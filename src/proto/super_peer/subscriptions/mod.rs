@@ -36,7 +36,7 @@ struct Subscriber {
     sent: u32,
 }
 
-/// See the module's words.
+/// The standing searches of all sessions, and what they take of the memory.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     searches: Vec<Option<Search>>,

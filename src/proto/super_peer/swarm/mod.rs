@@ -63,7 +63,7 @@ struct Swarm {
     left: usize,
 }
 
-/// See the module's words.
+/// The swarms by root, and the sessions in each.
 #[derive(Debug, Default)]
 pub(super) struct Swarms {
     by_root: BTreeMap<Root, u32>,

@@ -59,7 +59,7 @@ pub(super) struct Asker {
     pub(super) at: Option<IpAddr>,
 }
 
-/// See the module's words.
+/// Peers of one swarm that are no members here, in places that are used again.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     list: Vec<Option<Outsider>>,

@@ -13,7 +13,7 @@ use crate::proto::weak_peer::download::{Order, Pool};
 use crate::proto::{ClientId, DownloadId};
 use crate::time::Time;
 
-/// See the module's words.
+/// The files of one command, and how far each is.
 #[derive(Debug)]
 pub(super) struct Job {
     id: BatchId,

@@ -26,8 +26,8 @@ use crate::wire::message::ErrorCode;
 use crate::wire::swarm::{Follow, Has, Turn, Want};
 
 impl Source {
-    /// Pieces that were asked of it and are not judged. A stalled source does not count: others fill
-    /// the line in its place.
+    /// Pieces that were asked of it and are not judged. A stalled source does not count: others
+    /// fill the line in its place.
     fn unjudged(&self) -> usize {
         match self.state {
             SourceState::Stalled => 0,

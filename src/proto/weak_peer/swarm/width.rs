@@ -20,7 +20,7 @@ struct Trial {
     is_second: bool,
 }
 
-/// See the module's words.
+/// How many pieces come to a download at once, or go out, and the trial of another number.
 #[derive(Debug)]
 pub(in crate::proto::weak_peer) struct Width {
     now: usize,

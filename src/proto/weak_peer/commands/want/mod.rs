@@ -69,7 +69,7 @@ struct Found {
     failures: Vec<Failure>,
 }
 
-/// See the module's words.
+/// What one command looks for, and the search that runs for it.
 #[derive(Debug)]
 pub(super) struct Want {
     what: String,
