@@ -1,5 +1,5 @@
 //! `sprat map`: which super peers there are and how they are linked, found by asking one after the
-//! other for its STATUS, as a short-lived peer. In login mode only operators are told the keys of
+//! other for its STATUS, as a short-lived peer. In login mode only operators get the keys of
 //! neighbors, without which a neighbor cannot be asked.
 
 mod draw;
@@ -112,7 +112,7 @@ fn crawl(first: Vec<Pin>, asker: &Asker) -> Result<Map, Failure> {
             map.link(id, other, &row);
             match (login, key) {
                 (true, None) => {
-                    let why = "not asked: only an operator of the network is told its key".to_owned();
+                    let why = "not asked: only an operator of the network gets its key".to_owned();
                     map.supers[other].why.get_or_insert(why);
                 }
                 (_, key) if map.supers.len() < MAP_SUPERS_MAX => queue.push_back((other, Pin { key, at })),

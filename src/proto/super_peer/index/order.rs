@@ -8,7 +8,7 @@
 use super::postings::Postings;
 use crate::wire::Root;
 
-/// Buckets are told apart by this many bits: a page of 600 hits of a million looks at some two
+/// Buckets differ in this many bits: a page of 600 hits of a million looks at some two
 /// thousand entries.
 const BITS: u32 = 10;
 /// How many there are.

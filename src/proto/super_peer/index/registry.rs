@@ -59,9 +59,9 @@ pub struct Index {
     pub(super) scratch_keys: Vec<Key>,
     /// Entries that lost their last holder and may still be in the postings.
     pub(super) dead: VecDeque<u32>,
-    /// Entries that came to life since somebody asked to be told; none while nobody does.
+    /// Entries that came to life since they were asked for; none while nobody asks.
     pub(super) additions: Option<Additions>,
-    /// Entries that came to a holder since somebody asked to be told; none while nobody does.
+    /// Entries that came to a holder since they were asked for; none while nobody asks.
     pub(super) arrivals: Option<Box<Arrivals>>,
     /// Entries that lost their last holder so far.
     pub(super) deaths: u64,
