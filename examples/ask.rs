@@ -153,16 +153,7 @@ impl Session {
             while out.len() < depth && begun.elapsed() < length {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let pattern = names[(state >> 33) as usize % names.len()].clone();
-                let find = Search {
-                    pattern,
-                    kind: QueryKind::Exact,
-                    min: None,
-                    max: None,
-                    limit: None,
-                    within: None,
-                    partial: false,
-                    user: None,
-                };
+                let find = Search::new(pattern, QueryKind::Exact);
                 req += 1;
                 out.push_back((req, Instant::now()));
                 questions.push(Message::Query(Query { req, find, ttl: None, budget: None, policy: None }));

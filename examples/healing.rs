@@ -96,16 +96,7 @@ impl Network {
     }
 
     fn ask(&mut self, when: &str) {
-        let search = Search {
-            pattern: "needle".into(),
-            kind: QueryKind::Exact,
-            min: None,
-            max: None,
-            limit: Some(10_000),
-            within: None,
-            partial: false,
-            user: None,
-        };
+        let search = Search { limit: Some(10_000), ..Search::new("needle", QueryKind::Exact) };
         let scope = Scope { ttl: Some(64), budget: Some(10_000), policy: Some(Policy::Tree) };
         let before = self.sent();
         let watch = Watch::ask(&mut self.world, self.asker, &search, scope);

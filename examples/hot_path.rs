@@ -66,7 +66,7 @@ fn record(n: u64) -> FileRecord {
 }
 
 fn search(n: u64, kind: QueryKind) -> Search {
-    Search { pattern: name(n), kind, min: None, max: None, limit: None, within: None, partial: false, user: None }
+    Search::new(name(n), kind)
 }
 
 fn framed(message: &Message) -> Vec<u8> {

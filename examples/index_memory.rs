@@ -65,7 +65,7 @@ fn record(n: u64, words: u64, per_folder: Option<u64>) -> FileRecord {
 }
 
 fn ask(index: &Index, kind: QueryKind, pattern: String, rounds: u32) {
-    let search = Search { pattern, kind, min: None, max: None, limit: None, within: None, partial: false, user: None };
+    let search = Search::new(pattern, kind);
     let mut longest = 0;
     let start = Instant::now();
     let (mut hits, mut steps) = (Vec::new(), 0_u32);

@@ -179,16 +179,7 @@ fn greeting(text: &str) -> Vec<u8> {
 
 fn request(text: &str) -> Vec<u8> {
     let Some(name) = text.strip_prefix("sprat:") else { return unescaped(text) };
-    let find = Search {
-        pattern: name.into(),
-        kind: QueryKind::Exact,
-        min: None,
-        max: None,
-        limit: None,
-        within: None,
-        partial: false,
-        user: None,
-    };
+    let find = Search::new(name, QueryKind::Exact);
     let mut bytes = Vec::new();
     frame::encode(&Message::Query(Query { req: 1, find, ttl: None, budget: None, policy: None }), &mut bytes);
     bytes

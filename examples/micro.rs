@@ -70,16 +70,7 @@ fn addr() -> HostPort {
 }
 
 fn search(kind: QueryKind, pattern: &str) -> Search {
-    Search {
-        pattern: pattern.to_owned(),
-        kind,
-        min: None,
-        max: None,
-        limit: None,
-        within: None,
-        partial: false,
-        user: None,
-    }
+    Search::new(pattern, kind)
 }
 
 fn messages() -> [(&'static str, Message); 3] {

@@ -327,16 +327,7 @@ impl Swarm {
             check.next += 1;
             check.running += 1;
             let pattern = name(req / self.files, req % self.files);
-            let find = Search {
-                pattern,
-                kind: QueryKind::Exact,
-                min: None,
-                max: None,
-                limit: None,
-                within: None,
-                partial: false,
-                user: None,
-            };
+            let find = Search::new(pattern, QueryKind::Exact);
             let req = u32::try_from(req).expect("fewer than 2^32 files");
             // A query does not return the files of its own session, so the second peer queries for
             // those of the first.

@@ -25,7 +25,7 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("--limit is a number from 1 to {QUERY_HITS_MAX}")));
     }
     let pattern = checked_pattern(pattern)?;
-    let search = Search { pattern, kind, min, max, limit: args.limit, within: None, partial: args.partial, user: None };
+    let search = Search { min, max, limit: args.limit, partial: args.partial, ..Search::new(pattern, kind) };
     let mut presenter = Presenter::new(Kind::Query { search: search.clone() }, args.json, args.quiet);
     oneshot::run(target, Command::Query { search, scope }, &mut presenter)
 }

@@ -46,16 +46,7 @@ pub(crate) fn run(args: &Subscribe) -> Result<u8, Failure> {
     if user.is_some() {
         assert_login(&mut talk)?;
     }
-    let search = Search {
-        pattern,
-        kind,
-        min: None,
-        max: None,
-        limit: None,
-        within: None,
-        partial: false,
-        user: user.clone().map(Into::into),
-    };
+    let search = Search { user: user.clone().map(Into::into), ..Search::new(pattern, kind) };
     let command = Command::Subscribe { search, scope, existing: args.existing };
     send(&mut talk, STANDING, &command)?;
     let runner = args.exec.as_deref().map(|program| Runner::start(program.to_owned(), user.unwrap_or_default()));

@@ -51,8 +51,7 @@ fn for_hits(args: &Wait, until: Option<Instant>) -> Result<Outcome, Failure> {
     }
     let pattern = query::checked_pattern(args.pattern.join(" "))?;
     let kind = if args.exact { QueryKind::Exact } else { QueryKind::of(&pattern) };
-    let search =
-        Search { pattern, kind, min: None, max: None, limit: Some(least), within: None, partial: false, user: None };
+    let search = Search { limit: Some(least), ..Search::new(pattern, kind) };
     let command = control::command_line(&Command::Query { search, scope });
     let mut talk = Talk::open(args.asked())?;
     let mut found = 0;

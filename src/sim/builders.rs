@@ -20,16 +20,7 @@ pub fn file(path: &str) -> FileRecord {
 /// A search of the kind that the pattern suggests, without limits.
 #[must_use]
 pub fn search(pattern: &str) -> Search {
-    Search {
-        pattern: pattern.to_owned(),
-        kind: QueryKind::of(pattern),
-        min: None,
-        max: None,
-        limit: None,
-        within: None,
-        partial: false,
-        user: None,
-    }
+    Search::new(pattern, QueryKind::of(pattern))
 }
 
 /// A download of what this names, into the share, with both digests.

@@ -163,19 +163,7 @@ mod tests {
     fn finds(kind: QueryKind, pattern: &str, path: &str) -> bool {
         let source = HostPort::new("192.0.2.1", 4778).expect("an address");
         let record = Match { path: path.to_owned(), size: 3, root: Root([0xab; 32]), source };
-        is_match(
-            &record,
-            &Search {
-                pattern: pattern.to_owned(),
-                kind,
-                min: None,
-                max: None,
-                limit: None,
-                within: None,
-                partial: false,
-                user: None,
-            },
-        )
+        is_match(&record, &Search::new(pattern, kind))
     }
 
     #[test]

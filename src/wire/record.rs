@@ -353,6 +353,13 @@ pub struct Search {
 }
 
 impl Search {
+    /// A search without any limit.
+    #[must_use]
+    pub fn new(pattern: impl Into<String>, kind: QueryKind) -> Search {
+        let pattern = pattern.into();
+        Search { pattern, kind, min: None, max: None, limit: None, within: None, partial: false, user: None }
+    }
+
     /// Whether only a page of all positions is asked for.
     #[must_use]
     pub fn is_paged(&self) -> bool {

@@ -73,16 +73,7 @@ fn figure(session: &mut Speaker, name: &str) -> u64 {
 }
 
 fn query(session: &mut Speaker, req: u32) -> Option<Message> {
-    let find = Search {
-        pattern: "song".into(),
-        kind: QueryKind::Words,
-        min: None,
-        max: None,
-        limit: None,
-        within: None,
-        partial: false,
-        user: None,
-    };
+    let find = Search::new("song", QueryKind::Words);
     session.send(&Message::Query(Query { req, find, ttl: None, budget: None, policy: None }));
     session.receive()
 }
@@ -144,16 +135,7 @@ fn sessions_that_ask_and_never_read_cost_little() {
     let mut deaf = Vec::new();
     for _ in 0..SESSIONS {
         let mut speaker = Speaker::session(daemon.addr());
-        let find = Search {
-            pattern: "*".into(),
-            kind: QueryKind::Glob,
-            min: None,
-            max: None,
-            limit: None,
-            within: None,
-            partial: false,
-            user: None,
-        };
+        let find = Search::new("*", QueryKind::Glob);
         // 64 run at once, and some 30 MiB answer them: more than the sockets take.
         for req in 0..64 {
             let (find, budget) = (find.clone(), Some(60_000));

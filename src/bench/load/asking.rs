@@ -22,16 +22,7 @@ impl Load {
             0 => names::name(draw % FILES_PER_HOLDER),
             count => self.names[usize::try_from(draw % count as u64).expect("less than a count")].clone(),
         };
-        Search {
-            pattern,
-            kind: QueryKind::Exact,
-            min: None,
-            max: None,
-            limit: None,
-            within: None,
-            partial: false,
-            user: None,
-        }
+        Search::new(pattern, QueryKind::Exact)
     }
 
     pub(super) fn ask(&mut self, which: usize, meant: Time) {

@@ -171,16 +171,7 @@ fn limit(rest: &str) -> Result<Line, String> {
 fn query(rest: &str) -> Result<Line, String> {
     let pattern = text(rest, QUERY_FORM)?;
     let kind = QueryKind::of(&pattern);
-    Ok(Line::Query(Search {
-        pattern,
-        kind,
-        min: None,
-        max: None,
-        limit: None,
-        within: None,
-        partial: false,
-        user: None,
-    }))
+    Ok(Line::Query(Search::new(pattern, kind)))
 }
 
 fn get(rest: &str) -> Result<Line, String> {

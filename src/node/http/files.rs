@@ -305,8 +305,7 @@ impl<R: Role> Driver<'_, R> {
             }
             self.http.sources.begin(root, self.now);
             let (pattern, kind) = (root.to_string(), QueryKind::Root);
-            let search =
-                Search { pattern, kind, min: None, max: None, limit: None, within: None, partial: false, user: None };
+            let search = Search::new(pattern, kind);
             let budget = u32::try_from(HTTP_SEARCH_MAX.as_millis()).ok().map(|budget| budget / 4 * 3);
             let scope = Scope { ttl: None, budget, policy: None };
             self.http.order(Purpose::Sources(root), Command::Query { search, scope });

@@ -51,8 +51,7 @@ impl<R: Role> Driver<'_, R> {
             return self.say(conn, &request, 503, "too many searches run; try again");
         }
         let (pattern, kind) = find;
-        let search =
-            Search { pattern, kind, min: None, max: None, limit: None, within: None, partial: false, user: None };
+        let search = Search::new(pattern, kind);
         let client = self.http.order(Purpose::Seek(conn), Command::Query { search, scope: Scope::default() });
         self.http.exchanges.insert(conn, Exchange::Seeking { request, target, client, hits: Vec::new() });
     }

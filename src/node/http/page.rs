@@ -264,6 +264,6 @@ fn command_of(body: &[u8], is_get: bool) -> Result<Command, &'static str> {
     let pattern = field("q").filter(|q| (1..=crate::config::PATTERN_BYTES_MAX).contains(&q.len()));
     let pattern = pattern.ok_or("q is empty or longer than 256 bytes")?;
     let (kind, limit) = (QueryKind::of(&pattern), u32::try_from(HTTP_HITS_MAX).ok());
-    let search = Search { pattern, kind, min: None, max: None, limit, within: None, partial: false, user: None };
+    let search = Search { limit, ..Search::new(pattern, kind) };
     Ok(Command::Query { search, scope: Scope::default() })
 }

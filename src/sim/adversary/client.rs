@@ -113,16 +113,7 @@ impl Session {
     fn ask(&mut self, conn: ConnId, pattern: &str, budget: Option<u32>, policy: Option<Policy>, hands: &mut Hands<'_>) {
         self.req += 1;
         let kind = QueryKind::of(pattern);
-        let find = Search {
-            pattern: pattern.to_owned(),
-            kind,
-            min: None,
-            max: None,
-            limit: None,
-            within: None,
-            partial: false,
-            user: None,
-        };
+        let find = Search::new(pattern, kind);
         hands.send(conn, Message::Query(Query { req: self.req, find, ttl: None, budget, policy }));
     }
 

@@ -87,17 +87,7 @@ impl Intruder {
         let root = self.loot.root;
         let path = SharePath::new("intruder").expect("a path");
         let record = FileRecord { path, size: 5, root: Root([0xee; 32]), collection: false };
-        let pattern = "*".to_owned();
-        let find = Search {
-            kind: QueryKind::of(&pattern),
-            pattern,
-            min: None,
-            max: None,
-            limit: None,
-            within: None,
-            partial: false,
-            user: None,
-        };
+        let find = Search::new("*", QueryKind::Glob);
         let mut wanted = pages(&[record], CHUNK_PORT, None);
         wanted.push(Message::Query(Query { req: 1, find, ttl: None, budget: None, policy: None }));
         wanted.push(Message::List(List { req: 2, after: None, partial: false }));

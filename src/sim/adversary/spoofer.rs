@@ -39,16 +39,7 @@ impl Spoofer {
         let header = if self.random.chance(500) { 0 } else { self.random.next_u64() };
         let mut packer = Packer::new(header);
         let id = QueryId([0xfe; 16]);
-        let find = Search {
-            pattern: "*".into(),
-            kind: QueryKind::Glob,
-            min: None,
-            max: None,
-            limit: None,
-            within: None,
-            partial: false,
-            user: None,
-        };
+        let find = Search::new("*", QueryKind::Glob);
         let (echo, boot) = (self.random.next_u64(), self.random.next_u64());
         let (t, tree, dg) = (hands.now.as_micros(), None, Some(DIGEST_LOG2_MAX));
         let hello =

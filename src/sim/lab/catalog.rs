@@ -111,16 +111,7 @@ pub(super) fn record(file: u32) -> FileRecord {
 /// Asks for a file by its words.
 pub(super) fn search(file: u32, limit: u32) -> Search {
     let pattern = format!("song {file:07}");
-    Search {
-        pattern,
-        kind: QueryKind::Words,
-        min: None,
-        max: None,
-        limit: Some(limit),
-        within: None,
-        partial: false,
-        user: None,
-    }
+    Search { limit: Some(limit), ..Search::new(pattern, QueryKind::Words) }
 }
 
 /// The file of a path, if it is one of ours.

@@ -174,16 +174,10 @@ impl Run {
                 ("strasse/", Run::far()),
             ];
             for ((pattern, ttl), policy) in patterns.into_iter().zip(POLICIES.into_iter().cycle().skip(host)) {
-                let search = Search {
-                    pattern: pattern.into(),
-                    kind: if pattern.ends_with('/') { QueryKind::Below } else { QueryKind::of(pattern) },
-                    min: None,
-                    max: None,
-                    limit: None,
-                    within: None,
-                    partial: false,
-                    user: None,
-                };
+                let search = Search::new(
+                    pattern,
+                    if pattern.ends_with('/') { QueryKind::Below } else { QueryKind::of(pattern) },
+                );
                 let within = self.world.within(host, usize::from(ttl.unwrap_or(7)));
                 let matches = |run: &Run, other: usize| run.world.registered(other, &search);
                 let expected: BTreeMap<usize, BTreeSet<Match>> =
@@ -205,16 +199,7 @@ impl Run {
     /// While one datagram in seven is lost, and all links are up, a query that has time for
     /// repetitions still finds everything. It is over before a link could be taken for down.
     fn find_under_loss(&mut self) {
-        let search = Search {
-            pattern: "*".into(),
-            kind: QueryKind::Glob,
-            min: None,
-            max: None,
-            limit: None,
-            within: None,
-            partial: false,
-            user: None,
-        };
+        let search = Search::new("*", QueryKind::Glob);
         let expected: BTreeSet<Match> =
             (0..self.plan.supers).flat_map(|node| self.world.registered(node, &search)).filter(is_possible).collect();
         self.world.set_faults(vec![Box::new(Lose(150))]);
@@ -233,16 +218,7 @@ impl Run {
         let Some(&(a, b)) = self.plan.edges.first() else { return };
         self.world.set_cut(BTreeSet::from([(a, b)]));
         self.run_for(LINK_SILENCE_MAX + SEC);
-        let search = Search {
-            pattern: "*".into(),
-            kind: QueryKind::Glob,
-            min: None,
-            max: None,
-            limit: None,
-            within: None,
-            partial: false,
-            user: None,
-        };
+        let search = Search::new("*", QueryKind::Glob);
         for (one, other) in [(a, b), (b, a)] {
             let machine = self.world.super_peer(one).expect("it runs");
             assert!(!machine.is_link_up(self.world.addr(other)), "{one} takes the link to {other} for up");

@@ -22,16 +22,7 @@ fn record(path: &str, size: u64) -> FileRecord {
 }
 
 fn search(kind: QueryKind, pattern: &str) -> Search {
-    Search {
-        pattern: pattern.to_owned(),
-        kind,
-        min: None,
-        max: None,
-        limit: None,
-        within: None,
-        partial: false,
-        user: None,
-    }
+    Search::new(pattern, kind)
 }
 
 /// An index whose only holder has these files, each as long as its place in the list.

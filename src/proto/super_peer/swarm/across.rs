@@ -58,7 +58,7 @@ impl Swarms {
             self.across.running.insert(req, Ask { swarm: Some(number), found: Vec::new() });
             cx.count(Count::SwarmAsks);
             let (kind, limit) = (QueryKind::Root, Some(SWARM_ASK_HITS));
-            Some((req, Search { pattern, kind, min: None, max: None, limit, within: None, partial: true, user: None }))
+            Some((req, Search { limit, partial: true, ..Search::new(pattern, kind) }))
         });
         self.arm(cx);
         asked

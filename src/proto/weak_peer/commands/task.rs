@@ -191,5 +191,5 @@ impl Task {
 }
 
 fn search(kind: QueryKind, pattern: String) -> Search {
-    Search { pattern, kind, min: None, max: None, limit: None, within: None, partial: false, user: None }
+    Search::new(pattern, kind)
 }

@@ -50,16 +50,7 @@ impl Walk {
     /// The query for the current page.
     pub(super) fn search(&self) -> Search {
         let pattern = self.pages.range().to_string();
-        Search {
-            pattern,
-            kind: QueryKind::Range,
-            min: None,
-            max: None,
-            limit: None,
-            within: None,
-            partial: false,
-            user: None,
-        }
+        Search::new(pattern, QueryKind::Range)
     }
 
     /// Takes hits of the current page; ignores others.

@@ -69,16 +69,7 @@ fn command(dice: &mut Dice, world: &World) -> Command {
         0 => Command::List { partial: false },
         1 => Command::Status,
         2 => {
-            let search = Search {
-                pattern: what,
-                kind: QueryKind::Words,
-                min: None,
-                max: None,
-                limit: None,
-                within: None,
-                partial: false,
-                user: None,
-            };
+            let search = Search::new(what, QueryKind::Words);
             Command::Query { search, scope: Scope::default() }
         }
         _ => {

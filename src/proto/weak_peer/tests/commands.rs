@@ -9,16 +9,7 @@ use crate::wire::{Message, QueryKind, Root, Search, SharePath};
 
 fn query(pattern: &str) -> Command {
     let kind = QueryKind::of(pattern);
-    let search = Search {
-        pattern: pattern.into(),
-        kind,
-        min: None,
-        max: None,
-        limit: None,
-        within: None,
-        partial: false,
-        user: None,
-    };
+    let search = Search::new(pattern, kind);
     Command::Query { search, scope: Scope { budget: Some(1000), ..Scope::default() } }
 }
 

@@ -63,14 +63,5 @@ impl Run {
 }
 
 fn word_search(word: &str) -> Search {
-    Search {
-        pattern: word.to_owned(),
-        kind: QueryKind::Words,
-        min: None,
-        max: None,
-        limit: None,
-        within: None,
-        partial: false,
-        user: None,
-    }
+    Search::new(word, QueryKind::Words)
 }

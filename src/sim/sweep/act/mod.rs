@@ -287,8 +287,7 @@ impl Run {
     fn query(&mut self) {
         let node = self.any_weak();
         let (kind, pattern) = plan::search(&mut self.work);
-        let mut search =
-            Search { kind, pattern, min: None, max: None, limit: None, within: None, partial: false, user: None };
+        let mut search = Search::new(pattern, kind);
         match self.work.below(12) {
             0 => search.min = Some(self.work.below(6000)),
             1 => search.max = Some(self.work.below(6000)),
