@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::proto::command::UserCommand;
-use crate::proto::super_peer::testnet::{Net, file, register, search};
+use crate::proto::super_peer::testnet::{Net, addr_of, file, register, search};
 use crate::proto::{ClientEvent, Command, Event, Input};
 use crate::trust::accounts::CLASS_DEFAULT;
 use crate::trust::credential::Terms;
-use crate::trust::{Credential, Limits, Token};
-use crate::wire::message::{ClassRate, Enroll, Hello, Query, Subscribe, Update};
+use crate::trust::{Credential, Limits, Pin, Token};
+use crate::wire::message::{ClassRate, Enroll, Hello, Query, Status, Subscribe, Update};
 use crate::wire::{Message, Search};
 
 const UNIX: u64 = 1_700_000_000;
@@ -406,5 +406,22 @@ fn a_search_may_ask_for_the_files_of_one_account() {
     for req in [1, 2] {
         let paths: Vec<String> = net.hits(0, req).iter().map(|hit| hit.path.as_str().to_owned()).collect();
         assert_eq!(paths, ["of ann.iso"], "request {req}");
+    }
+}
+
+/// A key of a neighbor lets its holder ask that neighbor.
+#[test]
+fn only_an_operator_gets_the_keys_of_neighbors() {
+    let mut net = Net::cold_with(1, &[], |_, super_peer| {
+        super_peer.neighbors = vec![Pin { key: Some(secret(102).public()), ..Pin::from(addr_of(1)) }];
+        super_peer.login = Some(Arc::new(config(Accounts::default())));
+    });
+    net.run_for(Duration::from_millis(1));
+    for (key, gets) in [(1, false), (101, true)] {
+        let conn = login(&mut net, key, credential("zoe", key, None, 101));
+        net.say(0, conn, Message::Status(Status { req: 1 }));
+        let answers = said(&net, conn);
+        let Some(Message::Info(info)) = answers.last() else { panic!("{answers:?}") };
+        assert_eq!((info.links.len(), info.links[0].key.is_some()), (1, gets), "{info:?}");
     }
 }
