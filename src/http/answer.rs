@@ -10,7 +10,7 @@ use super::head::{Method, Refusal, Request};
 pub enum Body {
     /// This many bytes.
     Bytes(u64),
-    /// Nothing, and no length is said: 304.
+    /// Nothing, and no Content-Length: 304.
     None,
     /// Bytes until the connection ends.
     UntilClose,
@@ -52,8 +52,8 @@ impl Answer {
         }
     }
 
-    /// Fields of every text that a browser shows: it stays what it says it is, and loads nothing
-    /// from elsewhere.
+    /// Adds the fields of every text that a browser shows: the browser takes it for the type that
+    /// is named and no other, and loads only what the policy allows.
     #[must_use]
     pub fn shown(self, content_type: &str, policy: &str) -> Answer {
         self.field("Content-Type", content_type)

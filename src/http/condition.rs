@@ -1,4 +1,5 @@
-//! What a request for a content gets: its conditions (RFC 9110, 13) and its range.
+//! Which status and which bytes answer a request for a content: its conditions (RFC 9110, 13) and
+//! its range decide.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,16 +7,16 @@ use super::head::Request;
 use super::range::{Span, span};
 use crate::wire::Root;
 
-/// A content that is there.
+/// A content that can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// Identity; its hex digits are the strong ETag.
+    /// Its root; the hex digits are the strong ETag.
     pub root: Root,
     /// Bytes.
     pub size: u64,
     /// When the file was changed last, in seconds since 1970; none for a content without a file.
     pub modified_s: Option<u64>,
-    /// Whether that date says which state this is: it was not set by hand, as by `cp -p`.
+    /// Whether that date identifies this state of the file: no program has set it, as `cp -p` does.
     pub dated: bool,
 }
 
@@ -34,7 +35,7 @@ impl Content {
         (self.modified_s? < 253_402_300_800).then(|| httpdate::fmt_http_date(at))
     }
 
-    /// Whether the file is newer than this date; none if it is no date.
+    /// Whether the file is newer than this date; none if the text is not a date.
     fn is_newer(&self, date: &str) -> Option<bool> {
         let date = httpdate::parse_http_date(date).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         Some(self.modified_s? > date.as_secs())
@@ -78,7 +79,7 @@ pub fn serve(request: &Request, content: &Content) -> Served {
     let holds = match request.if_range.as_deref().map(str::trim) {
         None => true,
         Some(tag) if tag.starts_with('"') || tag.starts_with("W/") => tag == etag,
-        // Only a strong date may join parts (RFC 9110, 8.8.2.2).
+        // A client may combine parts only by a strong date (RFC 9110, 8.8.2.2).
         Some(date) => content.dated && content.last_modified().as_deref() == Some(date),
     };
     match request.range.as_deref().filter(|_| holds).map_or(Span::All, |range| span(range, content.size)) {
@@ -88,7 +89,7 @@ pub fn serve(request: &Request, content: &Content) -> Served {
     }
 }
 
-/// Whether a list of tags has this one; weakly, a `W/` before it does not count.
+/// Whether a list of tags has this one. With `weakly`, a `W/` before a tag is ignored.
 fn lists(tags: &str, etag: &str, weakly: bool) -> bool {
     tags.split(',').map(str::trim).any(|tag| {
         let tag = if weakly { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };

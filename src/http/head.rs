@@ -1,4 +1,4 @@
-//! The head of a request: bytes to a type, or the reason for which it is refused.
+//! The head of a request: its bytes become a [`Request`], or a [`Refusal`] with the reason.
 //!
 //! It is strict where two programs could read one head in two ways (RFC 9112, 11.2): one Host, no
 //! Transfer-Encoding, one Content-Length of digits, lines that end in CR LF.
@@ -64,7 +64,7 @@ impl Refusal {
         match self {
             Refusal::Malformed(why) => why,
             Refusal::TooLarge => "the head of the request is too long or has too many fields",
-            Refusal::Body => "a body is not taken here",
+            Refusal::Body => "the body is too long, or this method has none",
             Refusal::Method => "this method is not served; GET and HEAD are",
             Refusal::Version => "this version of HTTP is not served; 1.0 and 1.1 are",
             Refusal::Slow => "the request was not complete in time",
@@ -106,7 +106,7 @@ pub struct Request {
     pub accept: String,
     /// The token: of `Authorization: Bearer`, or X-Sprat-Token.
     pub token: Option<String>,
-    /// A page of another site asks for it, and it is no link that was followed
+    /// Whether a page of another site caused the request, and the user did not follow a link
     /// (<https://www.w3.org/TR/fetch-metadata/>).
     pub is_foreign: bool,
     /// Last-Event-ID.
@@ -132,8 +132,8 @@ pub fn form_field(form: &str, name: &str) -> Option<String> {
     percent_decode_str(&plain).decode_utf8().ok().map(|value| value.into_owned())
 }
 
-/// Reads the head at the front of these bytes, and the body that follows it. Returns it with the
-/// number of bytes that it takes; `None` if it is not complete.
+/// Reads the request at the front of these bytes: a head, and the body that follows it. Returns the
+/// request and the number of its bytes; `None` if it is not complete.
 ///
 /// # Errors
 /// The head is refused; nothing after it can be read.
@@ -166,8 +166,8 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
 }
 
-/// Control characters other than CR LF pairs and tabs are refused before anything is parsed: NUL,
-/// and line ends that other programs do not take for some.
+/// Refuses control characters other than CR LF pairs and tabs before anything is parsed: NUL, and
+/// what only some programs take for the end of a line.
 fn strict(bytes: &[u8]) -> Result<(), Refusal> {
     for (at, byte) in bytes.iter().enumerate() {
         let wrong = match byte {
@@ -238,22 +238,22 @@ fn target_of(target: &str, fields: &Fields<'_>, is_new: bool) -> Result<(String,
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
     if !host.chars().all(plain) || host.len() > 300 {
-        return Err(Refusal::Malformed("Host is no host"));
+        return Err(Refusal::Malformed("Host is not a host name or address"));
     }
     if !target.starts_with('/') {
-        return Err(Refusal::Malformed("the target of the request is no path"));
+        return Err(Refusal::Malformed("the target of the request is not a path"));
     }
     Ok((host, target))
 }
 
-/// Bytes of the body. Only POST has one, with a length that is said once.
+/// Bytes of the body. Only POST may have one, with one Content-Length.
 fn body_bytes(fields: &Fields<'_>, method: Method) -> Result<usize, Refusal> {
     if fields.count("transfer-encoding") > 0 {
-        return Err(Refusal::Malformed("Transfer-Encoding is not served; say Content-Length"));
+        return Err(Refusal::Malformed("Transfer-Encoding is not supported; send Content-Length"));
     }
     let Some(length) = fields.one("content-length")? else { return Ok(0) };
     if length.is_empty() || !length.bytes().all(|digit| digit.is_ascii_digit()) {
-        return Err(Refusal::Malformed("Content-Length is no number"));
+        return Err(Refusal::Malformed("Content-Length is not a number"));
     }
     match length.parse::<usize>() {
         Ok(0) => Ok(0),
@@ -289,12 +289,12 @@ impl Fields<'_> {
         if self.count(name) == 0 { Ok(None) } else { self.all(name).map(Some) }
     }
 
-    /// The value of a field that may be there once.
+    /// The value of a field that may occur once.
     fn one(&self, name: &str) -> Result<Option<String>, Refusal> {
         match self.count(name) {
             0 => Ok(None),
             1 => self.all(name).map(Some),
-            _ => Err(Refusal::Malformed("a field is there twice that may be there once")),
+            _ => Err(Refusal::Malformed("a field that may occur once occurs more often")),
         }
     }
 }

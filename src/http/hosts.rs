@@ -1,8 +1,8 @@
 //! Which hosts name this node in a request for its page.
 //!
-//! A page of a stranger can give its own name the address of this node (DNS rebinding), and would
-//! then read the page as its own. So a name counts only if the user gave it; addresses cannot be
-//! bound to another site.
+//! The owner of another site can give its host name the address of this node (DNS rebinding); a
+//! browser would then let that site read the page as its own. So only host names that the user has
+//! configured are accepted. An address in Host is safe: it is of no other site.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -8,7 +8,7 @@ use crate::wire::Root;
 use crate::wire::name::is_invisible;
 use crate::wire::record::name_of;
 
-/// What a component of a path keeps as it is (RFC 3986, unreserved).
+/// What is escaped in a component of a path: all but the unreserved characters of RFC 3986.
 const COMPONENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The policy of the page: it loads nothing.
@@ -36,19 +36,19 @@ pub struct Hit {
     pub sources: usize,
 }
 
-/// A component of a path, as a URL has it.
+/// A component of a path, escaped for a URL.
 #[must_use]
 pub fn encoded(component: &str) -> String {
     utf8_percent_encode(component, &COMPONENT).to_string()
 }
 
-/// A path, as a URL has it.
+/// A path, escaped for a URL.
 #[must_use]
 pub fn encoded_path(path: &str) -> String {
     path.split('/').map(encoded).collect::<Vec<_>>().join("/")
 }
 
-/// Text in HTML or XML, in an element or an attribute. Names come from strangers.
+/// Text, escaped for an element or an attribute of HTML or XML: names come from strangers.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -68,8 +68,8 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// The page of a folder. `folder` is its path, empty at the top; `next`: the name after which the
-/// next page begins, if this is not all.
+/// The page of a folder. `folder` is its path, empty at the top. `next` is the name after which the
+/// next page begins, if there is one.
 #[must_use]
 pub fn page(folder: &str, entries: &[Entry], next: Option<&str>) -> String {
     let title = escaped(&format!("/{folder}"));

@@ -1,8 +1,8 @@
 //! The Metalink of a content (RFC 5854): its size, the MD5 of each piece, and where it can be
 //! fetched by HTTP.
 //!
-//! Its digests are MD5, which `aria2` and `wget2` know; they skip BLAKE3. With it they verify each
-//! piece and drop a source that sends wrong ones.
+//! Its digests are MD5, because `aria2` and `wget2` do not support BLAKE3. With MD5s they verify
+//! each piece, and drop a source that sends wrong ones.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use crate::wire::ids::Md5;
 
 /// The media type.
 pub const CONTENT_TYPE: &str = "application/metalink4+xml";
-/// The media type of Metalink 3, which clients name beside the newer one.
+/// The media type of Metalink 3, which clients accept beside the newer one.
 pub const CONTENT_TYPE_OLD: &str = "application/metalink+xml";
 
 /// The MD5s of a content.

@@ -89,7 +89,7 @@ fn level_of(name: &str, level: u64) -> (String, String) {
     }
 }
 
-/// What the name says; docs/operating.md explains each.
+/// The help text of a metric: its name in words. docs/operating.md explains each.
 fn words(name: &str) -> String {
     let plain = name.trim_start_matches("sprat_").trim_end_matches("_total").replace('_', " ");
     format!("Figure {plain:?} of the node, as docs/operating.md describes it.").replace('"', "'")

@@ -1,9 +1,9 @@
-//! What HTTP says, as pure functions: heads of requests in, heads and bodies of answers out.
+//! The rules of HTTP as pure functions: heads of requests in, heads and bodies of answers out.
 //!
-//! It owns the rules: which head is refused and with which status, which bytes a range means,
-//! which condition holds, what a directory page and a Metalink look like. It has no socket and no
-//! file, and no clock but for the field Date; `net` moves the bytes, `node` looks things up. Heads
-//! are parsed by `httparse`, paths by `percent-encoding`, dates by `httpdate`.
+//! It decides which head is refused and with which status, which bytes a range means, which
+//! condition holds, and what the page of a folder and a Metalink look like. It has no socket and no
+//! file, and reads the clock only for the field Date. `net` moves the bytes, `node` looks up files
+//! and sources. Heads are parsed by `httparse`, paths by `percent-encoding`, dates by `httpdate`.
 //!
 //! RFC 9110 (semantics), RFC 9112 (HTTP/1.1), RFC 5854 (Metalink), RFC 6249 (Metalink in
 //! headers), RFC 9530 (digests).
@@ -27,7 +27,7 @@ pub use head::{Method, Refusal, Request, form_field, parse};
 pub use range::{Span, span};
 pub use target::{FileTarget, file_target, segments};
 
-/// What a listener answers.
+/// What a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
     /// The share, on the port of chunks.

@@ -27,13 +27,13 @@ pub fn span(range: &str, size: u64) -> Span {
     }
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
-        // More than fits is more than any content has.
+        // A number that does not fit in a u64 is past the end of any content.
         digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
     };
     match (first.trim(), last.trim()) {
         ("", last) => match number(last) {
             Some(0) => Span::Beyond,
-            // It can be satisfied, but no Content-Range says so.
+            // It can be satisfied, but Content-Range cannot express no bytes.
             Some(_) if size == 0 => Span::All,
             Some(count) => Span::Part { first: size.saturating_sub(count), length: count.min(size) },
             None => Span::All,

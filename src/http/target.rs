@@ -13,7 +13,8 @@ pub enum FileTarget {
     Folder(String),
     /// `/files/PATH`: a file; or a folder without its slash.
     File(SharePath),
-    /// `/root/HEX` or `/root/HEX/NAME`: a content. The name is for the client, which saves it so.
+    /// `/root/HEX` or `/root/HEX/NAME`: a content. A client saves it under NAME, which is not
+    /// compared with anything.
     Root(Root),
     /// `/meta/PATH.meta4`, by the path of a file.
     Meta(SharePath),
@@ -58,8 +59,8 @@ fn share_path(parts: &[&str]) -> Result<Option<SharePath>, &'static str> {
     Ok(SharePath::new(&parts.join("/")))
 }
 
-/// The components of a path, decoded. A slash that was encoded is refused: it would be another
-/// component for the next program.
+/// The components of a path, decoded. An encoded slash is refused, because the next program would
+/// see two components.
 ///
 /// # Errors
 /// See [`file_target`].

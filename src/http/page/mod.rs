@@ -1,5 +1,5 @@
-//! The page about a node: its text, its style and its script, as they are in the files beside this
-//! one. They load nothing from elsewhere.
+//! The page about a node: its text, its style and its script, from the files beside this one. They
+//! load nothing from other hosts.
 
 use super::listing::escaped;
 

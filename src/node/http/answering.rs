@@ -1,4 +1,5 @@
-//! What happens to a request: from the net, the disk and the machine to the part that it concerns.
+//! Takes what the net, the disk and the machine report about requests, and passes each to the
+//! module that answers the request.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -22,8 +23,8 @@ impl<R: Role> Driver<'_, R> {
         self.perform_orders();
     }
 
-    /// The client sends no more. What is fetched for it is given up, as gateways do; its other
-    /// answers are sent, because it may still read.
+    /// The client has closed its sending side. What is searched for or fetched for it is given up,
+    /// as gateways do. Any other answer is sent, because the client may still read.
     pub(in crate::node) fn on_http_left(&mut self, conn: ConnId) {
         let exchange = self.http.exchanges.get(&conn);
         if exchange.is_some_and(|exchange| exchange.reads().is_some() || matches!(exchange, Exchange::Seeking { .. })) {
@@ -31,7 +32,7 @@ impl<R: Role> Driver<'_, R> {
         }
     }
 
-    /// The connection is gone, and with it all that was asked on it.
+    /// The connection has ended, so its request is dropped.
     pub(in crate::node) fn on_http_gone(&mut self, conn: ConnId) {
         match self.http.exchanges.remove(&conn) {
             Some(Exchange::Sending(_)) => {
@@ -89,7 +90,7 @@ impl<R: Role> Driver<'_, R> {
         self.on_chunk_ready(conn, req, file.filter(|_| result.is_ok()));
     }
 
-    /// Acts on what is due.
+    /// Acts on the deadlines that are due.
     pub(in crate::node) fn fire_http(&mut self) {
         if self.http.timeout().is_none_or(|at| at > self.now) {
             return;

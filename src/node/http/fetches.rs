@@ -1,5 +1,5 @@
 //! What the gateway fetches for clients of HTTP, and how far each content and each reader is. It
-//! orders nothing.
+//! starts no command.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use crate::proto::{ClientId, ConnId, pieces_of};
 use crate::time::Time;
 use crate::wire::Root;
 
-/// The contents that are fetched for readers, or were a moment ago.
+/// The contents that are fetched for readers, or were fetched and are still kept.
 #[derive(Debug, Default)]
 pub(super) struct Gateway {
     pub(super) fetches: BTreeMap<Root, Fetch>,
@@ -31,13 +31,13 @@ pub(super) struct Fetch {
     pub(super) opening: bool,
     /// The pieces that are written.
     pub(super) have: Vec<bool>,
-    /// The piece from which on it fetches first, and for whom.
+    /// The piece from which it fetches first, and the reader that needs it.
     pub(super) aim: (u64, Option<ConnId>),
     /// Since when it has had no reader.
     pub(super) unused_since: Option<Time>,
 }
 
-/// A body that is sent while it comes.
+/// A body that is sent while it is fetched.
 #[derive(Debug)]
 pub(super) struct Streaming {
     pub(super) request_keeps: bool,
@@ -72,7 +72,7 @@ impl Gateway {
         self.fetches.values().filter_map(Fetch::deadline).min()
     }
 
-    /// Bytes on the disk, or that will be there.
+    /// Bytes that are on the disk or will be written to it.
     pub(super) fn bytes(&self) -> u64 {
         self.fetches.values().map(|fetch| fetch.size).sum()
     }

@@ -1,8 +1,8 @@
 //! The share over HTTP: folders, files with ranges, contents by root, Metalinks.
 //!
-//! The first bytes of a body leave with the file that the lookup has opened, unless the request
-//! had to wait. The others go the way of chunks: each is prepared by the worker, which looks up its
-//! path again, so that a file which was deleted or has changed ends the answer.
+//! The first chunk of a body is sent from the file that the lookup has opened, unless the request
+//! had to wait. The others are prepared like chunks of peers: the worker looks up the path again
+//! for each of them, so that a file which was deleted or has changed ends the answer.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -123,8 +123,8 @@ impl<R: Role> Driver<'_, R> {
 
     // ---- sending --------------------------------------------------------------------------------
 
-    /// Sends the head of a content. The first byte that follows and their number; none if nothing
-    /// follows.
+    /// Sends the head of a content. Returns the first byte of the body and its length; none if the
+    /// answer has no body.
     pub(super) fn send_head(
         &mut self,
         conn: ConnId,
@@ -292,8 +292,8 @@ impl<R: Role> Driver<'_, R> {
         self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests: None, until });
     }
 
-    /// Searches for the sources of a content if they are not known. Until when a request waits for
-    /// them; none: it does not.
+    /// Searches for the sources of a content if they are not known. Returns until when a request
+    /// waits for them; none if it does not wait.
     fn look_for_sources(&mut self, root: Root) -> Option<Time> {
         if self.http.sources.find(root, self.now).is_some() {
             return None;
@@ -333,7 +333,7 @@ impl<R: Role> Driver<'_, R> {
         self.pass_on_sources(|_, until| until <= now);
     }
 
-    /// Goes on with the requests that wait for sources and fulfill this.
+    /// Goes on with the requests that wait for sources and are due.
     fn pass_on_sources(&mut self, is_due: impl Fn(Root, Time) -> bool) {
         let due = |exchange: &Exchange| match exchange {
             Exchange::Sources { found, until, .. } | Exchange::Meta { found, until: Some(until), .. } => {
@@ -411,7 +411,7 @@ impl<R: Role> Driver<'_, R> {
         }
         urls.extend(others);
         let xml = metalink::document(&found.name, found.content.size, &root, digests, &urls);
-        // Else a client that follows it at once would save it under the name of the file.
+        // Without it, a client would save the Metalink under the name of the file.
         let plain: String =
             found.name.chars().filter(|c| c.is_ascii() && !c.is_control() && *c != '"' && *c != '\\').collect();
         let disposition = format!(

@@ -1,9 +1,9 @@
 //! Contents of the network that this peer does not have, for clients of HTTP: they are searched
-//! for, fetched into a folder of the state, and sent while they come. Only pieces that are verified
-//! and written are sent.
+//! for, fetched into a folder of the state, and sent while they are fetched. Only pieces that are
+//! verified and written are sent.
 //!
-//! One download of a content serves all its readers. It fetches from where a reader waits, ends
-//! soon after the last reader has left, and its bytes do not stay.
+//! One download of a content serves all its readers. It first fetches the piece that a reader waits
+//! for, ends soon after the last reader has left, and its file is removed.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl<R: Role> Driver<'_, R> {
                 }
                 None => {}
             }
-            // A root leaves nothing to choose.
+            // All hits of a root are the same content, so the first one is enough.
             if wanted.is_some() && *size <= HTTP_GATEWAY_BYTES_MAX {
                 self.http.orders.push(Order::Gone(client));
                 self.end_seek(conn, client, false);
@@ -99,7 +99,7 @@ impl<R: Role> Driver<'_, R> {
         {
             hits.retain(|hit| hit.path == path.as_str());
         }
-        // One that claims too much is not asked while another one does not.
+        // A hit that claims too large a size is used only if there is no other one.
         hits.sort_by_key(|hit| hit.size > HTTP_GATEWAY_BYTES_MAX);
         let first = hits.first().map(|hit| (hit.root, hit.size));
         match first {
@@ -175,7 +175,7 @@ impl<R: Role> Driver<'_, R> {
             return;
         };
         if let ClientEvent::Start { .. } = event {
-            // From now on it can be aimed.
+            // From now on the command Aim has an effect.
             fetch.started = true;
             self.aim(root, true);
         } else if let ClientEvent::Piece { index, size, .. } = event {
@@ -209,7 +209,7 @@ impl<R: Role> Driver<'_, R> {
         self.fail_fetch(root, 507, "the file that is fetched cannot be opened");
     }
 
-    /// Serves all readers of a content with what has come.
+    /// Sends to all readers of a content what has been fetched.
     fn advance(&mut self, root: Root) {
         let Some(fetch) = self.http.gateway.fetches.get_mut(&root).filter(|fetch| fetch.proven) else {
             return self.aim(root, false);
@@ -240,8 +240,8 @@ impl<R: Role> Driver<'_, R> {
         self.http.exchanges.iter().filter(|(_, exchange)| reads(exchange)).map(|(conn, _)| *conn).collect()
     }
 
-    /// Lets it fetch from where a reader waits, the readers in turn. A piece that comes next anyway
-    /// is not asked for.
+    /// Makes the download fetch from the piece that a reader waits for; the readers take turns. No
+    /// command is sent for a piece that it fetches next anyway.
     fn aim(&mut self, root: Root, at_start: bool) {
         let Some(fetch) = self.http.gateway.fetches.get(&root).filter(|fetch| fetch.client.is_some() && fetch.started)
         else {
@@ -286,7 +286,7 @@ impl<R: Role> Driver<'_, R> {
         self.stream(conn, Box::new(Streaming { request_keeps, root, next, end, queued: 0, sent: 0 }));
     }
 
-    /// Queues what has come, up to the first piece that is missing.
+    /// Queues what has been fetched, up to the first piece that is missing.
     fn stream(&mut self, conn: ConnId, mut streaming: Box<Streaming>) {
         let ahead = u32::try_from(HTTP_CHUNKS_AHEAD).unwrap_or(1);
         let Some(fetch) = self.http.gateway.fetches.get(&streaming.root) else { return self.net.abort(conn) };
@@ -351,7 +351,8 @@ impl<R: Role> Driver<'_, R> {
         }
     }
 
-    /// The download has failed: those that wait get the reason, the others the end.
+    /// The download has failed. A reader that waits for the head gets the reason; the connection of
+    /// any other is closed.
     fn fail_fetch(&mut self, root: Root, status: u16, why: &str) {
         for conn in self.readers(root) {
             match self.http.exchanges.remove(&conn) {

@@ -1,9 +1,9 @@
 //! Answers requests of HTTP: it asks the disk and the machine, and hands bytes and files to the
-//! net. What is right is decided in `crate::http`; here is only what waits for an answer.
+//! net. `crate::http` decides what an answer says; here is only what waits for one.
 //!
-//! `files` is the share on the port of chunks, `page` the page about the node, `answering` takes
-//! the inputs of both. One request of a connection is answered at a time, so the net's cap on
-//! connections bounds everything here.
+//! `files` is the share on the port of chunks, `gateway` fetches what the share lacks, `page` is
+//! the page about the node, and `answering` takes the inputs of all. One request of a connection is
+//! answered at a time, so the net's cap on connections bounds everything here.
 
 mod answering;
 mod fetches;

@@ -23,7 +23,7 @@ impl<R: Role> Driver<'_, R> {
         if !hosts::is_own(&request.host, &self.http.options.names) {
             return self.net.refuse_http(conn, Refusal::Host);
         }
-        // These say nothing about the node.
+        // These reveal nothing about the node.
         let is_plain =
             matches!(request.path.as_str(), "/" | "/app.js" | "/style.css" | "/icon.svg" | "/favicon.ico" | "/healthz");
         if let Some(refusal) = self.refusal_of(request, from).filter(|_| !is_plain) {
@@ -41,7 +41,8 @@ impl<R: Role> Driver<'_, R> {
         let answer = || Answer::new(200, request.keep_alive).field("Cache-Control", "no-store");
         let bytes = match path {
             "/" => {
-                // A page that another site shows or reads never has the token: no policy lets it.
+                // Another site never gets the token: the policy of the page forbids it to show the
+                // page in a frame, and browsers let it read no answer.
                 let token = (local && self.http.options.role == "peer").then_some(self.http.options.token.0.as_str());
                 let html = page::html(self.http.options.role, token);
                 answer().shown("text/html; charset=utf-8", page::POLICY).with(html.as_bytes(), request)
@@ -84,7 +85,7 @@ impl<R: Role> Driver<'_, R> {
         metrics::text(self.http.options.role, counters, levels, &self.turns.buckets(), self.now.as_micros())
     }
 
-    /// How much there is of what only the loop can count.
+    /// The levels that only the loop can measure.
     fn levels(&self) -> impl Iterator<Item = (String, u64)> {
         let disk = self.disk_counts.iter().map(|(name, n)| ((*name).to_owned(), *n));
         let own = [
@@ -152,7 +153,7 @@ impl<R: Role> Driver<'_, R> {
         }
     }
 
-    /// What a viewer gets that has seen events up to this number.
+    /// The events after this number, the last that a viewer has seen.
     fn events_after(&self, seen: u64) -> String {
         let since = self.events.since(seen);
         let gap = since.gap.map(|(first, last)| format!("event: gap\ndata: {{\"first\":{first},\"last\":{last}}}\n\n"));
@@ -164,8 +165,9 @@ impl<R: Role> Driver<'_, R> {
         format!("event: snapshot\ndata: {}\n\n", control::json(&self.snapshot()).unwrap_or_default())
     }
 
-    /// Sends what is new to all viewers. One that does not read gets nothing; once it reads again,
-    /// it gets the events since, and a gap for those that are forgotten.
+    /// Sends the new events and a snapshot to all viewers. One that does not read gets nothing.
+    /// Once it reads again, it gets the events that it has not seen, and a gap for those that are
+    /// not kept any more.
     pub(super) fn send_snapshots(&mut self) {
         let viewers = self.viewers();
         if viewers.is_empty() {
@@ -187,8 +189,8 @@ impl<R: Role> Driver<'_, R> {
 
     // ---- changes --------------------------------------------------------------------------------
 
-    /// A search or a download. It needs the token: a page of another site can send a POST, but
-    /// neither read the token nor set a field of its own.
+    /// A search or a download. It needs the token: a page of another site can send a POST, but it
+    /// can neither read the token nor add a header field.
     fn on_change(&mut self, conn: ConnId, request: &Request, is_get: bool) {
         if self.http.options.role != "peer" || !self.has_token(request) {
             return self.say(conn, request, 403, "the token is missing or wrong; open the page on this machine");
@@ -210,7 +212,7 @@ impl<R: Role> Driver<'_, R> {
                 lines.extend(serde_json::to_value(event).ok());
                 None
             }
-            // It is in the queue, where it goes on by itself.
+            // It is in the queue, and runs without this command.
             ClientEvent::Download(report) if report.state != DownloadState::Failed => {
                 self.http.orders.push(Order::Gone(client));
                 Some(json!({ "ok": true, "id": report.id }))

@@ -1,5 +1,5 @@
 //! The latest answers to the queries of sessions, as the page of a super peer shows them. It keeps
-//! figures only: a viewer need not learn who looks for what.
+//! figures only, so that a viewer does not learn who searches for what.
 
 use std::collections::VecDeque;
 
@@ -33,7 +33,7 @@ impl Searches {
         self.kept.push_back(Answered { hits, reached, complete, ms });
     }
 
-    /// The answers, and how long most of them took, in milliseconds.
+    /// The answers, and the median and 99th percentile of their times in milliseconds.
     pub(super) fn shown(&self) -> Value {
         let mut times: Vec<u32> = self.kept.iter().map(|answer| answer.ms).collect();
         times.sort_unstable();

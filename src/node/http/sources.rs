@@ -1,4 +1,5 @@
-//! Where the contents of recent requests can be fetched by HTTP, from searches of the network.
+//! The URLs at which other peers serve the contents of recent requests. Searches of the network
+//! find them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +32,7 @@ impl Sources {
         self.known.get(&root).map(|known| known.urls.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whether a search for them runs that may still find some.
+    /// Whether a search for them runs and still has time to find some.
     pub(super) fn are_sought(&self, root: Root, now: Time) -> bool {
         self.known.get(&root).is_some_and(|known| now.since(known.since) < HTTP_SEARCH_MAX && !known.done)
     }

@@ -19,7 +19,7 @@ use crate::wire::ids::Md5;
 use crate::wire::{NodeId, Root};
 
 /// Set in the ids of commands that came over HTTP: the bit of the control socket, so that a machine
-/// takes them for commands of its clients, and one that no id of the control socket reaches.
+/// handles them like commands of its clients, and a bit that no id of the control socket has.
 const HTTP_BITS: u64 = 1 << 63 | 1 << 62;
 
 /// What a node serves over HTTP.
@@ -33,11 +33,11 @@ pub struct HttpOptions {
     pub role: &'static str,
     /// The node id, if it has one.
     pub node: Option<NodeId>,
-    /// Names under which the page may be reached, beside `localhost` and addresses.
+    /// Host names that a request for the page may have, beside `localhost` and addresses.
     pub names: Vec<String>,
     /// What a request that changes something must carry.
     pub token: Token,
-    /// In login mode, what other hosts ask for must carry the token too.
+    /// Login mode: any request from another host must carry the token.
     pub login: bool,
     /// Where contents of the network are fetched to for clients; none: only the share is served.
     pub gateway: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub(in crate::node) struct Http {
     minted: u64,
     pub(super) sources: Sources,
     pub(super) gateway: Gateway,
-    /// Commands for the machine, once it has no output left.
+    /// Commands for the machine, which gets them once its outputs are performed.
     pub(super) orders: Vec<Order>,
     pub(super) searches: Searches,
     /// When the viewers get the next snapshot; none while there are none.
@@ -80,23 +80,23 @@ pub(super) enum Order {
 /// A request that is not answered yet.
 #[derive(Debug)]
 pub(super) enum Exchange {
-    /// The disk looks up what it names.
+    /// The disk looks up the file or content that it names.
     Looking { request: Box<Request>, target: FileTarget, from: IpAddr },
-    /// Its answer waits for what is known of the sources.
+    /// A file whose answer waits until its sources are known.
     Sources { request: Box<Request>, found: Box<Found>, until: Time },
-    /// A Metalink waits for MD5s, and for sources until then; none: not for sources.
+    /// A Metalink that waits for MD5s, and until `until` for sources; none: not for sources.
     Meta { request: Box<Request>, found: Box<Found>, digests: Option<Option<Arc<Digests>>>, until: Option<Time> },
     /// Its bytes are sent.
     Sending(Box<Sending>),
     /// The network is searched for it.
     Seeking { request: Box<Request>, target: FileTarget, client: ClientId, hits: Vec<Hit> },
-    /// It is fetched, and its size is not proven yet.
+    /// The content is fetched, and its size is not proven yet.
     Waiting { request: Box<Request>, root: Root },
-    /// Its bytes are sent while they come.
+    /// Its bytes are sent while they are fetched.
     Streaming(Box<Streaming>),
     /// A command of the page runs.
     Asking { keep_alive: bool, client: ClientId, lines: Vec<serde_json::Value> },
-    /// A viewer of the page, and the number of the last event that it has got.
+    /// A viewer of the page, and the number of the last event that was sent to it.
     Viewing { seen: u64 },
 }
 
@@ -128,7 +128,7 @@ pub(super) struct Found {
     pub(super) content: Content,
     pub(super) name: String,
     pub(super) md5: Option<Md5>,
-    /// The open file, while it is as it was found: not after the request has waited.
+    /// The open file; none after the request has waited, because the file may have changed.
     pub(super) file: Option<Arc<File>>,
     /// Who asked.
     pub(super) from: IpAddr,
@@ -141,7 +141,7 @@ pub(super) enum Purpose {
     Sources(Root),
     /// For the page.
     Page(ConnId),
-    /// To find what a client of the gateway asks for.
+    /// To find what a client of the gateway requests.
     Seek(ConnId),
     /// To fetch a content for clients of the gateway.
     Fetch(Root),
