@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_of_another_major_version_tells_so_whatever_else_is_in_it() {
+    fn a_hello_of_another_major_version_is_reported_as_such_whatever_else_is_in_it() {
         let hello = |kind: &str, fields: &[u8]| {
             decode(&framed(&[&[0x81, 0xa0 | u8::try_from(kind.len()).unwrap()], kind.as_bytes(), fields].concat()), 256)
         };

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_pattern_tells_its_kind() {
+    fn a_bare_pattern_selects_its_kind() {
         assert_eq!(QueryKind::of(&"0f".repeat(32)), QueryKind::Root);
         assert_eq!(QueryKind::of("*.flac"), QueryKind::Glob);
         assert_eq!(QueryKind::of("blue train"), QueryKind::Words);

@@ -249,7 +249,7 @@ fn a_running_peer_downloads_into_its_share_or_where_the_asker_says() {
 }
 
 #[test]
-fn a_daemon_tells_when_it_serves_and_leaves_nothing_behind() {
+fn a_daemon_reports_when_it_serves_and_removes_its_files_at_its_end() {
     let home = Home::new();
     let super_peer = home.super_peer();
     let peer = home.peer("peer", &super_peer, &[]);

@@ -88,7 +88,7 @@ fn help_texts_are_the_golden_ones() {
 }
 
 #[test]
-fn every_option_tells_its_default() {
+fn every_option_names_its_default() {
     let mut seen = 0;
     for command in COMMANDS {
         for (flag, text) in options(&help(&[command, "--help"])) {

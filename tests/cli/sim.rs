@@ -83,7 +83,7 @@ fn done_carries_the_keys_that_are_promised_and_a_quiet_network_finds_all() {
 }
 
 #[test]
-fn the_same_seed_tells_the_same_whatever_the_threads() {
+fn the_same_seed_prints_the_same_with_any_number_of_threads() {
     let faults = ["--loss", "10", "--churn", "50", "--json"];
     let run = |more: &[&str]| {
         let mut lines = lines(&small(&[&faults, more].concat()));

@@ -1,5 +1,4 @@
-//! The load generator against processes of its own: the shape of what it tells, never how fast it
-//! is.
+//! The load generator against processes of its own: the form of its reports, never how fast it is.
 
 use serde_json::Value;
 
@@ -10,7 +9,7 @@ fn done(args: &[&str]) -> Value {
 }
 
 #[test]
-fn a_bench_of_queries_tells_every_figure() {
+fn a_bench_of_queries_reports_every_figure() {
     let done = done(&["bench", "--self", "query", "--json", "--seconds", "1", "--sessions", "10"]);
     assert_eq!((&done["event"], &done["mode"], &done["ok"]), (&"done".into(), &"query".into(), &true.into()), "{done}");
     let count = done["count"].as_u64().expect("a count");
@@ -52,7 +51,7 @@ fn assert_shape(done: &Value, mode: &str) {
 }
 
 #[test]
-fn every_mode_tells_the_same_shape() {
+fn every_mode_reports_the_same_fields() {
     for (mode, more) in [
         ("idle", &["--sessions", "20", "--seconds", "0.2"][..]),
         ("connect", &["--sessions", "50"]),
@@ -74,7 +73,7 @@ fn every_mode_tells_the_same_shape() {
 }
 
 #[test]
-fn every_mode_takes_every_option_and_tells_which_it_has_no_use_for() {
+fn every_mode_takes_every_option_and_reports_those_that_it_does_not_use() {
     let shape = "--sessions 3 --depth 2 --rate 100 --seconds 0.2 --files 5 --sources 2 --size 64K --login --json";
     for (mode, unused) in [
         ("idle", "--depth, --rate, --sources, --size"),

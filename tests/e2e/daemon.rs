@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use super::common::{Ran, World, eventually, noise};
 
 #[test]
-fn a_ready_file_tells_all_that_a_script_needs() {
+fn a_ready_file_has_all_that_a_script_needs() {
     let world = World::new();
     let daemon = world.super_peer("s");
     assert_eq!(daemon.ready["role"], "super");

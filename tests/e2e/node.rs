@@ -29,8 +29,8 @@ use sprat::wire::{Md5, Message, frame};
 /// Only so that a failing test ends: nothing is expected to take this long.
 const GUARD: Duration = Duration::from_secs(20);
 
-/// Answers PING with PONG, takes chunks, closes what is malformed, and tells the test what it
-/// heard.
+/// Answers PING with PONG, takes chunks, closes what is malformed, and reports to the test what it
+/// received.
 struct Echo {
     outputs: VecDeque<Output>,
     heard: Sender<String>,
@@ -39,7 +39,7 @@ struct Echo {
 }
 
 impl Echo {
-    fn tell(&self, what: impl Into<String>) {
+    fn report(&self, what: impl Into<String>) {
         let _ = self.heard.send(what.into());
     }
 
@@ -77,7 +77,7 @@ impl Role for Echo {
         match input {
             Input::Accepted { conn, .. } | Input::Dialed { conn, .. } => {
                 self.open.push(conn);
-                self.tell("open");
+                self.report("open");
             }
             Input::Message { conn, message: Message::Ping(ping) } => {
                 self.outputs.push_back(Output::Send { conn, message: Message::Pong(ping) });
@@ -87,7 +87,7 @@ impl Role for Echo {
                 let (plan, verify) = (HashPlan::Content, Verify::Blake3);
                 self.outputs.push_back(Output::ReceivePayload { conn, req, length, plan, verify });
             }
-            Input::Message { message, .. } => self.tell(message.kind()),
+            Input::Message { message, .. } => self.report(message.kind()),
             Input::Malformed { conn, error } => {
                 let error = Error::new(error.code(), error.to_string(), None);
                 self.outputs.push_back(Output::Send { conn, message: Message::Error(error) });
@@ -96,16 +96,16 @@ impl Role for Echo {
             Input::PayloadReceived { req, payload, digests, .. } => {
                 self.outputs.push_back(Output::DropPayload { payload });
                 let root = blake3::Hash::from_bytes(digests.blake3.unwrap());
-                self.tell(format!("payload {req} {root}"));
+                self.report(format!("payload {req} {root}"));
             }
             Input::Closed { conn, why } => {
                 self.open.retain(|open| *open != conn);
-                self.tell(format!("closed {}", why.word()));
+                self.report(format!("closed {}", why.word()));
             }
             Input::Command { client, command } => self.on_command(client, command),
             Input::ClientGone { client } => {
                 assert!(self.waiting.contains(&client));
-                self.tell("client gone");
+                self.report("client gone");
             }
             Input::Shutdown => {
                 for conn in &self.open {
@@ -114,8 +114,8 @@ impl Role for Echo {
                     self.outputs.push_back(Output::Close { conn: *conn });
                 }
             }
-            Input::DialFailed { dial: DialId(_), why, .. } => self.tell(why),
-            Input::Datagram { bytes, .. } => self.tell(format!("datagram of {}", bytes.len())),
+            Input::DialFailed { dial: DialId(_), why, .. } => self.report(why),
+            Input::Datagram { bytes, .. } => self.report(format!("datagram of {}", bytes.len())),
             Input::PayloadProgress { .. } | Input::PayloadSent { .. } | Input::Crowded { .. } | Input::Disk(_) => {}
             Input::AccountsSaved { .. } => {}
             Input::Backlogged { .. } | Input::Drained { .. } | Input::Memory { .. } => {}
@@ -251,7 +251,7 @@ fn a_megabyte_of_garbage_gets_an_error_and_an_end() {
 }
 
 #[test]
-fn a_received_chunk_is_hashed_and_told() {
+fn a_received_chunk_is_hashed_and_reported() {
     let disk = Some(DiskOptions::default());
     let node = Running::start(Options { disk, ..options() });
     let mut client = node.connect();
@@ -416,7 +416,7 @@ fn a_client_that_goes_takes_its_commands_along() {
 }
 
 #[test]
-fn a_command_that_runs_when_the_node_ends_is_told() {
+fn a_client_whose_command_runs_when_the_node_ends_gets_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.sock");
     let node = controlled(&path);

@@ -135,7 +135,7 @@ fn one_name_with_two_contents_is_two_results_and_get_asks_which() {
 }
 
 #[test]
-fn list_tells_every_file_with_its_holders() {
+fn list_prints_every_file_with_its_holders() {
     let world = World::new();
     let daemon = world.super_peer("s");
     world.share("p1", "both.txt", b"both");

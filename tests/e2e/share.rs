@@ -99,7 +99,7 @@ fn only_regular_files_below_the_share_are_offered() {
     // by now.
     world.share("p", "later.txt", b"later");
     agrees(&daemon, &[("real.txt", b"real"), ("later.txt", b"later")]);
-    assert!(peer.log().contains("UTF-8"), "the skipped name is told: {}", peer.log());
+    assert!(peer.log().contains("UTF-8"), "the skipped name is reported: {}", peer.log());
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_peer_may_only_download() {
 }
 
 #[test]
-fn shares_that_cannot_be_told_apart_are_a_usage_error() {
+fn shares_that_cannot_be_distinguished_are_a_usage_error() {
     let world = World::new();
     for shares in [&["a", "b"][..], &["x=a", "x=b"], &["=a"], &["x="], &[".x=a"]] {
         let shares = shares.iter().flat_map(|share| ["--share", share]);

@@ -60,7 +60,8 @@ fn a_killed_download_goes_on_where_it_was() {
     let args = ["get", "big.bin", "-o", "got.bin", "--json", "--super", daemon.addr()];
     let mut first = world.start(args);
     first.until("piece", 9);
-    // By the second tick after them they are written, too: a piece is told once it is verified.
+    // They are written by the second progress event after them: a piece is reported once it is
+    // verified.
     first.until("progress", 2);
     first.kill();
     assert!(!world.path("got.bin").exists(), "nothing stands under the final name before the end");
@@ -115,13 +116,13 @@ fn a_source_that_lies_is_dropped_and_named() {
     // The honest source holds most of its pieces back until the liar has lied, so that the lie
     // cannot go unused.
     let lied = Arc::new((Mutex::new(false), Condvar::new()));
-    let (tell, wait) = (Arc::clone(&lied), lied);
+    let (notify, wait) = (Arc::clone(&lied), lied);
     let liar = Source::start(world.ip(), daemon.addr(), "big.bin", content.clone(), move |number, _| {
         if number % 10 != 5 {
             return Answer::Honest;
         }
-        *tell.0.lock().expect("not poisoned") = true;
-        tell.1.notify_all();
+        *notify.0.lock().expect("not poisoned") = true;
+        notify.1.notify_all();
         Answer::Flipped
     });
     let _honest = Source::start(world.ip(), daemon.addr(), "big.bin", content.clone(), move |number, _| {

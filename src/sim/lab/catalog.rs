@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_tells_its_file() {
+    fn a_path_identifies_its_file() {
         assert_eq!(file_of(record(42).path.as_str()), Some(42));
         assert_eq!(file_of("song.ogg"), None);
     }

@@ -424,7 +424,7 @@ impl Ran {
         self.json().into_iter().filter(|line| line["event"] == event).collect()
     }
 
-    /// The one `done`, which is last and tells the exit code.
+    /// The one `done`, which comes last and has the exit code.
     pub(crate) fn done(&self) -> Value {
         let lines = self.json();
         let last = lines.last().unwrap_or_else(|| panic!("no output; exit {:?}: {}", self.exit, self.stderr));

@@ -43,7 +43,7 @@ impl Speaker {
         self.send_raw(&bytes);
     }
 
-    /// The other side may have closed by now; what it said before tells the test.
+    /// The other side may have closed by now; the test checks what it sent before.
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).ok();
     }
