@@ -101,7 +101,7 @@ fn command_page(info: &CommandInfoWithArgs, date: &str) -> String {
     let file = format!(", and in a configuration file as {}", key(example.long));
     let file = if DAEMONS.contains(&info.name) { file } else { String::new() };
     page.text(&format!(
-        "Each option can be set in the environment: {} as {}{file}. A flag wins over it.",
+        "Each option can be set in the environment: {} as {}{file}. A flag overrides it.",
         example.long,
         variable(example.long)
     ));

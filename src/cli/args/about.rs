@@ -28,9 +28,9 @@ command! {
 }
 
 command! {
-    /// Let a running daemon read its options again: neighbors, limits, shares, users and the level
-    /// of the log change, without the loss of a session. It names what needs a restart. If
-    /// something is wrong, the old settings stay (exit 2).
+    /// Make a running daemon read its options again. Neighbors, limits, shares, users and the level
+    /// of the log change without the loss of a session; the command names options that need a
+    /// restart. If an option is wrong, all old settings stay (exit 2).
     #[argh(name = "reload", example = "{command_name}", example = "{command_name} --name super")]
     Reload {
         /// its control socket [default: the socket of the daemon called --name]

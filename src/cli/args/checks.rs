@@ -16,7 +16,8 @@ command! {
         pub(crate) files: Vec<String>,
 
         /// the FILEs are lists that `sprat hash` or `b3sum` has printed: read each file that they
-        /// name and print whether it has its root, with -q only those that have not [default: off]
+        /// name and print whether it has the root that the list states; with -q print only the
+        /// files that do not [default: off]
         #[argh(switch, short = 'c')]
         pub(crate) check: bool,
     } with log(" [default: warn]", Warn)
@@ -24,7 +25,7 @@ command! {
 
 command! {
     /// Check that a file or a folder is the content of a URI or of a root: exit 0 if it is, 6 if it
-    /// is another content. A folder is compared with all files in it that `sprat uri` would name.
+    /// is not. In a folder, all files that `sprat uri` would name are compared.
     #[argh(
         name = "verify",
         example = "{command_name} ~/music/holiday sprat:4b1c…,size=210,name=holiday"

@@ -130,7 +130,7 @@ macro_rules! command {
 
             /// read options from this file, which is TOML [default:
             /// $CONFIGURATION_DIRECTORY/config.toml, $XDG_CONFIG_HOME/sprat/config.toml or
-            /// /etc/sprat/config.toml, the first that there is]
+            /// /etc/sprat/config.toml, the first that exists]
             #[argh(option, arg_name = "FILE")]
             #[expect(dead_code, reason = "`layers` reads the file; it is here for the help text")]
             pub(crate) config: Option<std::path::PathBuf>,

@@ -9,16 +9,16 @@ use crate::cli::units::Span;
 
 command! {
     /// Print the events of a running peer or super peer as they come: sessions, links, peers,
-    /// downloads, changes of the share, and what its log has of level info and above. Each has a
-    /// number, from 1 at the start of the daemon.
+    /// downloads, changes of the share, and log lines of level info and above. Each has a number,
+    /// from 1 at the start of the daemon.
     #[argh(
         name = "events",
         example = "{command_name} --since 0 --json",
         example = "{command_name} --name super"
     )]
     Events {
-        /// first print the events with a higher number; the last 256 are kept, and what is
-        /// forgotten is named [default: only those to come]
+        /// first print the events with a number above N; the last 256 are kept; if some of them are
+        /// not kept any more, their numbers are reported [default: only those to come]
         #[argh(option, arg_name = "N")]
         pub(crate) since: Option<u64>,
 
@@ -29,8 +29,8 @@ command! {
 }
 
 command! {
-    /// Wait until a running peer finds what is looked for, or until its downloads have ended. Exit
-    /// 0: it is so; 4: not in time; 8: some downloads failed or need a decision.
+    /// Wait until a search by a running peer has enough hits, or until its downloads have ended.
+    /// Exit 0: this has happened; 4: not in time; 8: some downloads failed or need a decision.
     #[argh(
         name = "wait",
         example = "{command_name} --exact image.iso --hits 3 --timeout 10m",
@@ -45,7 +45,7 @@ command! {
         #[argh(switch)]
         pub(crate) exact: bool,
 
-        /// this many hits must be there: one for each file at each source, at most 1000 [default:
+        /// number of hits to wait for, at most 1000; each source of each file is one hit [default:
         /// 1]
         #[argh(option, arg_name = "N")]
         pub(crate) hits: Option<u32>,
@@ -61,10 +61,10 @@ command! {
 }
 
 command! {
-    /// Download each file that comes to match, as soon as a running peer hears of it: at once if it
-    /// is shared at the same super peer, else within a minute. It goes on until it is ended; its
-    /// downloads stay in the queue of the peer. So one copy into a share reaches all peers that
-    /// subscribe.
+    /// Download each new file that matches: at once if it is shared at the super peer of the
+    /// running peer, else within about a minute. The command runs until it is interrupted; its
+    /// downloads stay in the queue of the peer. So a file that is copied into one share reaches all
+    /// peers that subscribe.
     #[argh(
         name = "subscribe",
         example = "{command_name} 'image-*.iso'",
@@ -79,7 +79,7 @@ command! {
         #[argh(switch)]
         pub(crate) exact: bool,
 
-        /// download what matches already too [default: only what comes]
+        /// also download files that match already [default: only new files]
         #[argh(switch)]
         pub(crate) existing: bool,
 
@@ -91,18 +91,18 @@ command! {
         #[argh(option, arg_name = "NAME")]
         pub(crate) user: Option<String>,
 
-        /// run this program when a file is there, without a shell and without arguments, one after
-        /// the other; its environment has SPRAT_FILE_PATH, SPRAT_FILE_ROOT and SPRAT_FILE_USER;
-        /// needs --user [default: none]
+        /// run this program after the download of each file, one at a time, without a shell and
+        /// without arguments; its environment has SPRAT_FILE_PATH, SPRAT_FILE_ROOT and
+        /// SPRAT_FILE_USER; needs --user [default: none]
         #[argh(option, arg_name = "PROGRAM")]
         pub(crate) exec: Option<PathBuf>,
     } with search, running, json, log(" [default: warn]", Warn)
 }
 
 command! {
-    /// Show which super peers there are and how they are linked: each is asked for its neighbors,
-    /// and then these. In a network with a login, only operators can ask further than their own
-    /// super peer. Exit 8: some did not answer.
+    /// Show the super peers of a network and the links between them: ask one super peer for its
+    /// neighbors, then each neighbor for its own. In a network with a login, only operators can ask
+    /// further than their own super peer. Exit 8: some did not answer.
     #[argh(
         name = "map",
         example = "{command_name} --super 192.0.2.1:4777 --svg > network.svg"

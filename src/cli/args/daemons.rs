@@ -43,16 +43,16 @@ command! {
         pub(crate) listen: Option<HostPort>,
 
         /// a neighboring super peer, with its key unless this one is open; it must name this one as
-        /// well; may be repeated; a name is all of its addresses, and is resolved again while the
-        /// link is down [default: none]
+        /// well; may be repeated; a host name means all of its addresses, and is resolved again
+        /// while the link is down [default: none]
         #[argh(option, arg_name = "[KEY@]HOST[:PORT]", from_str_fn(pin))]
         pub(crate) neighbor: Vec<Pin>,
 
-        /// hops of a query that gives no ttl, at most 64 [default: 7]
+        /// hops of a query that states no ttl, at most 64 [default: 7]
         #[argh(option, arg_name = "N", from_str_fn(hops))]
         pub(crate) ttl: Option<u8>,
 
-        /// time of a query that names no budget, at most 60s [default: 2s]
+        /// time for a query that states no budget, at most 60s [default: 2s]
         #[argh(option, arg_name = "TIME")]
         pub(crate) budget: Option<Span>,
 
@@ -60,14 +60,14 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) ping: Option<Span>,
 
-        /// memory for all that it holds for peers and neighbors, at least 16M; above 80 % new
+        /// memory for all that it keeps for peers and neighbors, at least 16M; above 80 % new
         /// sessions and queries are refused [default: half of the machine's or the cgroup's memory,
         /// at least 256M]
         #[argh(option, arg_name = "SIZE")]
         pub(crate) memory: Option<Size>,
 
-        /// whether it dials each peer back where the peer serves, and reports peers that it does
-        /// not reach as unreached: on or off [default: on]
+        /// whether it dials each peer at the address where the peer serves, and marks those that it
+        /// does not reach as unreached: on or off [default: on]
         #[argh(option, arg_name = "ON|OFF")]
         pub(crate) dial_back: Option<OnOff>,
 
@@ -91,7 +91,7 @@ command! {
         #[argh(switch)]
         pub(crate) exempt_loopback: bool,
 
-        /// let everybody take part who can reach it, without a login and without encryption
+        /// let everybody who can reach it take part, without a login and without encryption
         /// [default: off; on if it listens on a loopback address only and has neither users nor
         /// operators]
         #[argh(switch)]
@@ -127,8 +127,9 @@ command! {
         #[argh(switch)]
         pub(crate) open: bool,
 
-        /// number of super peers to have a session with at once, 1 or 2: files are registered at
-        /// each, searches ask each, and a lost one is replaced by the next of the list [default: 1]
+        /// number of super peers with which it has a session, 1 or 2: it registers its files at
+        /// each and sends searches to each; one that is lost is replaced by the next of the list
+        /// [default: 1]
         #[argh(option, arg_name = "N", from_str_fn(sessions))]
         pub(crate) sessions: Option<usize>,
 
@@ -143,19 +144,20 @@ command! {
         #[argh(option, arg_name = "DIR")]
         pub(crate) downloads: Option<PathBuf>,
 
-        /// pause between two scans of the shares for what the system does not report, such as
-        /// changes on a network mount by another machine; 0: no scans [default: 10m]
+        /// pause between two scans of the shares, which find changes that the system does not
+        /// report, such as those by another machine on a network mount; 0: no scans [default: 10m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) rescan: Option<Span>,
 
-        /// address on which it serves pieces, and the only one that it offers; port 0 takes any
-        /// free port, 0.0.0.0 takes IPv4 only, [::] takes both [default: [::]:4778]
+        /// address on which it serves pieces; a single address is also the only one that it offers
+        /// to others; port 0 takes any free port, 0.0.0.0 takes IPv4 only, [::] takes both
+        /// [default: [::]:4778]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(chunk_addr))]
         pub(crate) listen: Option<HostPort>,
 
         /// host name or address under which other peers connect to it [default: the address of
         /// --listen; if that is 0.0.0.0 or [::], the address that the super peer sees, and with
-        /// [::] one of the other family]
+        /// [::] also one of the other IP version]
         #[argh(option, arg_name = "HOST", from_str_fn(host))]
         pub(crate) advertise: Option<String>,
 
@@ -164,8 +166,8 @@ command! {
         #[argh(switch)]
         pub(crate) http_files: bool,
 
-        /// as --http-files, and what this peer does not have is fetched from the network for the
-        /// client, and sent while it comes; /find?q= searches [default: off]
+        /// as --http-files; what this peer does not have, it fetches from the network and sends to
+        /// the client at the same time; /find?q= searches [default: off]
         #[argh(switch)]
         pub(crate) http_gateway: bool,
 
@@ -191,13 +193,13 @@ command! {
         #[argh(option, arg_name = "N", from_str_fn(parallel))]
         pub(crate) parallel: Option<usize>,
 
-        /// pieces that it sends at once to peers that fetch the same file from each other, 1 to 16
-        /// [default: as few as fill the line]
+        /// pieces that it sends at the same time to peers that fetch one file from each other, 1 to
+        /// 16 [default: as few as fill its network line]
         #[argh(option, arg_name = "N", from_str_fn(uploads))]
         pub(crate) uploads: Option<usize>,
 
-        /// the place of this machine, such as a rack; of the peers that fetch the same file, those
-        /// in one zone fetch from each other [default: none]
+        /// the place of this machine, such as a rack; peers that fetch the same file fetch it
+        /// mostly from peers in their own zone [default: none]
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
 

@@ -38,17 +38,17 @@ use crate::cli::logging::LogFormat;
 #[argh(
     help_triggers("-h", "--help"),
     note = "`sprat COMMAND --help` prints the options of a command, `sprat --version` the version.",
-    note = "Each option can be set in the environment: --max-size is SPRAT_MAX_SIZE. A flag wins over it. Commas separate \
+    note = "Each option can be set in the environment: --max-size is SPRAT_MAX_SIZE. A flag overrides it. Commas separate \
             the values of a repeated option; 1 or true turns a switch on.",
     note = "Options of `sprat super` and `sprat peer` can also be set in a file (see --config): --http-files is \
-            http_files = true. The environment wins over it.",
+            http_files = true. The environment overrides it.",
     error_code(0, "done"),
     error_code(1, "internal or I/O error; another daemon runs under that name"),
-    error_code(2, "usage: wrong flag, address or pattern; a name that fits several contents"),
+    error_code(2, "usage: wrong flag, address or pattern; a name that matches several contents"),
     error_code(3, "nothing found"),
     error_code(4, "no answer in time"),
     error_code(5, "a node cannot be reached or refuses; the address to listen on is in use"),
-    error_code(6, "integrity: no source gave valid data; a file is another content"),
+    error_code(6, "integrity: no source gave valid data; a file has the wrong content"),
     error_code(7, "login rejected"),
     error_code(8, "partial: some of several items were done, not all"),
     error_code(9, "local disk or permission"),

@@ -29,7 +29,7 @@ command! {
         #[argh(switch)]
         pub(crate) exact: bool,
 
-        /// find peers that have only a part of a file too, which they are fetching; the result
+        /// also find peers that have only a part of a file and are fetching the rest; the result
         /// marks them [default: off]
         #[argh(switch)]
         pub(crate) partial: bool,
@@ -50,7 +50,7 @@ command! {
 
 command! {
     /// Download a file from all its sources and verify each piece. The same command resumes an
-    /// interrupted download. A running peer puts the download in its queue and goes on with it if
+    /// interrupted download. A running peer puts the download in its queue, and continues it if
     /// this command is interrupted; `sprat cancel` ends it.
     #[argh(
         name = "get",
@@ -83,8 +83,9 @@ command! {
         #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
         pub(crate) verify: Option<Verify>,
 
-        /// order in which pieces are fetched: any, as it is fastest for all; or sequential, from
-        /// the beginning to the end, for those who read while it comes [default: any]
+        /// order in which pieces are fetched: any, the fastest for all peers; or sequential, from
+        /// the beginning to the end, for programs that read the file during the download [default:
+        /// any]
         #[argh(option, arg_name = "ORDER", from_str_fn(order))]
         pub(crate) order: Option<PieceOrder>,
 
@@ -94,14 +95,14 @@ command! {
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
 
-        /// without a running peer: how long it goes on to serve others that fetch the same file,
-        /// after the result is printed, as long as they ask for something; 0: it serves no others
-        /// and does not listen [default: 10s]
+        /// without a running peer: how long the command continues to serve peers that fetch the
+        /// same file after it has printed the result, while they send requests; 0: it never serves
+        /// others, and does not listen [default: 10s]
         #[argh(option, arg_name = "TIME", from_str_fn(linger))]
         pub(crate) linger: Option<Span>,
 
-        /// without a running peer: the place of this machine, such as a rack; of the peers that
-        /// fetch the same file, those in one zone fetch from each other [default: none]
+        /// without a running peer: the place of this machine, such as a rack; peers that fetch the
+        /// same file fetch it mostly from peers in their own zone [default: none]
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
 
@@ -146,7 +147,7 @@ command! {
         #[argh(switch)]
         pub(crate) network: bool,
 
-        /// count the peers that have only a part of a file too, which they are fetching, and list
+        /// also count peers that have only a part of a file and are fetching the rest, and list
         /// files of which only such peers are known [default: off]
         #[argh(switch)]
         pub(crate) partial: bool,
@@ -162,8 +163,8 @@ command! {
         #[argh(switch)]
         pub(crate) counters: bool,
 
-        /// show it again each second, of a running peer or super peer, until q or Ctrl-C is pressed
-        /// [default: off]
+        /// show it for a running peer or super peer, updated each second, until q or Ctrl-C is
+        /// pressed [default: off]
         #[argh(switch)]
         pub(crate) watch: bool,
     } with asked, json, log(" [default: warn]", Warn)

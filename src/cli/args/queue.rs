@@ -20,8 +20,8 @@ command! {
 }
 
 command! {
-    /// Take a download out of the queue of a running peer. What was fetched is kept in its part
-    /// file, and the same `get` continues there.
+    /// Remove a download from the queue of a running peer. Its part file keeps what was fetched,
+    /// and the same `get` continues from it.
     #[argh(name = "cancel", example = "{command_name} 3")]
     Cancel {} with download, running, json, log(" [default: warn]", Warn)
 }
@@ -39,8 +39,8 @@ command! {
 }
 
 command! {
-    /// Show and set how fast a running peer sends and receives. A limit that is set here holds
-    /// until the peer ends; without one the peer keeps what it has.
+    /// Show or set the limits on the rate at which a running peer sends and receives. A limit that
+    /// is set here applies until the peer ends. Without options the limits do not change.
     #[argh(
         name = "limit",
         example = "{command_name}",

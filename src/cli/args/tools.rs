@@ -14,7 +14,7 @@ use crate::wire::{HostPort, Policy};
 
 /// Run the program on this machine: four super peers in a ring, peers that share a file, a search
 /// across two hops, and a download from four sources, one of which is killed and one of which sends
-/// wrong bytes. It uses loopback only, any free ports, and no root rights.
+/// wrong bytes. It uses only loopback and free ports, and needs no root rights.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "demo", help_triggers("-h", "--help"), example = "{command_name} --stay")]
 pub(crate) struct Demo {
@@ -33,10 +33,10 @@ command! {
     /// with two files of results.
     #[argh(name = "bench", example = "{command_name} query --self --depth 16")]
     Bench {
-        /// idle: silent sessions; connect: set-ups; register: files; query: queries over sessions;
-        /// churn: sessions that log in, share, ask, download and leave; get: downloads; flood:
-        /// queries of a neighboring super peer; swarm: peers that fetch one file at the same time;
-        /// compare: two files with the output of --json
+        /// idle: silent sessions; connect: connection set-ups; register: files; query: queries over
+        /// sessions; churn: sessions that log in, share, search, download and leave; get:
+        /// downloads; flood: queries of a neighboring super peer; swarm: peers that fetch one file
+        /// at the same time; compare: two files with the output of --json
         #[argh(positional, arg_name = "MODE", from_str_fn(task))]
         pub(crate) mode: BenchTask,
 
@@ -61,14 +61,14 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) sessions: Option<usize>,
 
-        /// requests in flight: for each session in query, on the link in flood; in get, the
-        /// downloads at once [default: query 1, flood 64, get 1]
+        /// requests in flight: in query for each session, in flood on the link; in get the number
+        /// of simultaneous downloads [default: query 1, flood 64, get 1]
         #[argh(option, arg_name = "N")]
         pub(crate) depth: Option<usize>,
 
-        /// query and flood: send this many queries a second, whether or not answers come; a latency
-        /// then begins at the time at which the query was due [default: send the next query after
-        /// each answer]
+        /// query and flood: send this many queries a second, whether or not answers come; each
+        /// latency is then measured from the time at which its query was due [default: send the
+        /// next query after each answer]
         #[argh(option, arg_name = "PER_SECOND")]
         pub(crate) rate: Option<u32>,
 
@@ -127,16 +127,17 @@ command! {
         example = "{command_name} --swarm 100 --pieces 256 --up 100Mbit --down 100Mbit",
         note = "A file for --topology has one link per line: the numbers of two super peers, such as `0 1`, counted from 0. \
                 `#` begins a comment.",
-        note = "Weak peers that ask are complete state machines. The others are scripts that send the same messages. A message \
-                takes 0.1 to 0.6 ms from node to node. Recall is the share of the expected hits that the asker received: one \
-                is expected from each holder that was registered for as long as the query ran. Figures begin when sessions \
-                and links are up, after 12 s of virtual time.",
-        note = "In a swarm, all peers and the seed are complete state machines. A line that carries n pieces gives each an \
-                n-th of its rate, and a piece goes as fast as the slowest of its lines allows: this is computed again \
-                when a piece starts or ends on one of them. It is not max-min fair. Messages take no part of a line; \
-                their bytes are counted. The least possible time is the greatest of: the file over the seed's line and \
-                then a piece time for each doubling of its holders; the file over a peer's line; all copies over all \
-                lines that send; the file over a zone's line."
+        note = "Weak peers that send queries are complete state machines. The others are scripts that send the same \
+                messages. A message takes 0.1 to 0.6 ms from node to node. Recall is the share of the expected hits that the \
+                asker received: one hit is expected from each holder that was registered for as long as the query ran. \
+                Figures begin when sessions and links are up, after 12 s of virtual time.",
+        note = "In a swarm, all peers and the seed are complete state machines. A line is the connection of a peer, the seed \
+                or a zone to the others, with a rate in each direction. A line that carries n pieces gives each an n-th of \
+                its rate. A piece moves at the least of the rates that its lines give it, computed again whenever a piece \
+                starts or ends on one of them. This is not max-min fair. Messages are counted, and take nothing from the \
+                rate of a line. The least possible time is the greatest of: the time of the file on the seed's line, plus \
+                the time of one piece for each doubling of its holders; the time of the file on a peer's line; the time of \
+                all copies on all lines that send, together; and the time of the file on a zone's line."
     )]
     Sim {
         /// number of super peers [default: 100, or those that the file of --topology names]
@@ -166,7 +167,7 @@ command! {
         #[argh(option, arg_name = "K")]
         pub(crate) files_per_peer: Option<usize>,
 
-        /// exponent of the popularity of files: the file of rank r is held and asked for in
+        /// exponent of the popularity of files: the file of rank r is held and requested in
         /// proportion to r to the power of -S [default: 0.8]
         #[argh(option, arg_name = "S")]
         pub(crate) zipf: Option<f64>,
@@ -192,7 +193,8 @@ command! {
         pub(crate) loss: Option<f64>,
 
         /// share of nodes that fail in a minute, in percent: super peers with all their sessions,
-        /// and weak peers that do not ask; a failed node returns after 10 s on average [default: 0]
+        /// and weak peers that send no queries; a failed node returns after 10 s on average
+        /// [default: 0]
         #[argh(option, arg_name = "PERCENT")]
         pub(crate) churn: Option<f64>,
 
@@ -252,9 +254,9 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) arrive: Option<Span>,
 
-        /// swarm: who leaves: done (each peer once it has the file), seed (the seed once it has
-        /// sent each piece), or a percentage of the peers, such as 25%, each once it has half of
-        /// the file [default: none]
+        /// swarm: which peers leave: done (each peer once it has the file), seed (the seed once it
+        /// has sent each piece), or a percentage of the peers, such as 25%, each once it has half
+        /// of the file [default: none]
         #[argh(option, arg_name = "WHO")]
         pub(crate) leave: Option<String>,
 

@@ -9,8 +9,8 @@ use crate::trust::Pin;
 use crate::wire::HostPort;
 
 command! {
-    /// Print the public key of a node of this host: the name by which others know it. The first
-    /// start of a node makes its key, and so does this command.
+    /// Print the public key of a node of this host: the name by which others know it. The key is
+    /// made at the first start of the node, or by this command.
     #[argh(
         name = "id",
         example = "{command_name}",
@@ -18,8 +18,9 @@ command! {
         example = "{command_name} accept KEY@super.example"
     )]
     Id {
-        /// rotate: replace the key by a new one, which the old one signs, so that pins of the old
-        /// one follow; restart the node afterwards. accept: expect another key of a super peer
+        /// rotate: replace the key by a new one that the old one signs, so that nodes that expect
+        /// the old one accept the new one; restart the node afterwards. accept: from now on expect
+        /// this key of the super peer
         #[argh(positional, arg_name = "rotate|accept KEY@HOST[:PORT]")]
         pub(crate) action: Vec<String>,
 
@@ -85,7 +86,7 @@ command! {
         #[argh(option, arg_name = "CLASS")]
         pub(crate) class: Option<String>,
 
-        /// add: how long the invitation is good [default: 7d]
+        /// add: how long the invitation is valid [default: 7d]
         #[argh(option, arg_name = "TIME")]
         pub(crate) expires: Option<Span>,
 
@@ -135,10 +136,10 @@ command! {
 }
 
 command! {
-    /// Sign credentials that several super peers accept, which need not know each other's users.
-    /// `init` makes the key and prints it: start each super peer with --operator KEY. `sign` prints
-    /// the credential of a user for the key that `sprat id` prints on the user's host; it is no
-    /// secret, and `sprat join` takes it.
+    /// Sign credentials that several super peers accept. The super peers need not know each other's
+    /// users. `init` makes the key and prints it: start each super peer with --operator KEY. `sign`
+    /// prints the credential of a user for the key that `sprat id` prints on the user's host. The
+    /// credential is not secret; the user gives it to `sprat join`.
     #[argh(
         name = "operator",
         example = "{command_name} init",
@@ -161,7 +162,7 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) valid: Option<Span>,
 
-        /// sign: begin to be valid after this time [default: at once]
+        /// sign: time from now until it becomes valid [default: at once]
         #[argh(option, arg_name = "TIME")]
         pub(crate) starts: Option<Span>,
 
