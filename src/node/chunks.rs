@@ -46,9 +46,9 @@ impl Chunks {
         closed
     }
 
-    /// The connection is closed. Returns whether its chunks are all hashed, so that the machine may
-    /// hear of it now: a chunk that arrived before the end comes first, so that the machine does
-    /// not fetch it again.
+    /// The connection is closed. Returns whether all its chunks are hashed: only then may the
+    /// machine get [`Input::Closed`](crate::proto::Input::Closed), because it would fetch again a
+    /// chunk that has arrived and is still being hashed.
     pub(super) fn close(&mut self, conn: ConnId, why: CloseReason) -> bool {
         self.forget(conn);
         let hashing = self.hashing.get_mut(&conn);

@@ -1,5 +1,5 @@
-//! The machines' clock. It never goes back, and it also counts while the computer sleeps, so that
-//! whatever is limited in time (a lease, a session) is over when the computer wakes.
+//! The machines' clock. It never goes back, and it also counts while the computer sleeps, so that a
+//! lease or a session that should have ended during the sleep has ended when the computer wakes.
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -47,15 +47,15 @@ pub(super) struct Driver<'a, R> {
     pub(super) turns: Turns,
     pub(super) memory: Memory,
     pub(super) http: Http,
-    /// How often the host hears that the loop turns, and when next.
+    /// How often the host is called to show that the loop runs, and when next.
     watchdog: Option<(Duration, Time)>,
     pub(super) events: Events,
     pub(super) now: Time,
     /// When the last turn ended.
     rested: Time,
-    /// The process was paused, and the input of that time is not all read yet.
+    /// The process was paused, and not all input that came during the pause is read yet.
     catching_up: bool,
-    /// Reports or requests are left over from this turn.
+    /// This turn has not taken all reports and requests.
     left: bool,
     /// Consecutive turns in which due timers were put off.
     put_off: u32,
@@ -160,7 +160,7 @@ impl<'a, R: Role> Driver<'a, R> {
         if let Some(exit) = self.stop.take() {
             self.begin_end(exit, DRAIN_DONE_MAX);
         }
-        // Before the answers to them leave.
+        // The counters are saved before the answers to those handshakes are sent.
         if let Some(risen) = self.net.take_risen() {
             self.host.on_counters(&risen);
         }
@@ -177,7 +177,7 @@ impl<'a, R: Role> Driver<'a, R> {
     /// Takes what other threads sent, as far as the turn has time.
     fn take_reports_and_requests(&mut self) {
         self.left = false;
-        // First the requests: they are few, and people wait for them.
+        // Requests come first: they are few, and people wait for them.
         while !self.left
             && let Ok(request) = self.requests.try_recv()
         {
@@ -194,7 +194,7 @@ impl<'a, R: Role> Driver<'a, R> {
         }
     }
 
-    /// Whether this turn has taken so long that what is left is for the next one.
+    /// Whether this turn has taken so long that the rest of the input waits for the next one.
     fn is_late(&self) -> bool {
         self.clock.now().since(self.now) >= TURN_READ_MAX
     }
@@ -236,7 +236,8 @@ impl<'a, R: Role> Driver<'a, R> {
         self.drain();
     }
 
-    /// Reports to the machine whether memory is short, and makes room if it is at its end.
+    /// Reports to the machine when memory becomes short or is no longer short. Above the upper
+    /// threshold it also closes connections that do not read.
     fn watch_memory(&mut self) {
         let held = memory::held();
         if let Some(short) = self.memory.change(held) {

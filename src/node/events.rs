@@ -1,6 +1,6 @@
 //! The events of the machine, numbered once, for the viewers of the page and the clients of the
-//! control socket. The oldest are forgotten; one that comes back later gets the numbers of those
-//! that it has missed.
+//! control socket. The oldest are forgotten; a client that comes back later gets the numbers of the
+//! forgotten ones that it has not seen.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::SystemTime;
@@ -26,7 +26,7 @@ pub(super) struct Numbered {
     pub(super) what: Happening,
 }
 
-/// What one that has seen events up to a number gets.
+/// What a client gets that has seen the events up to a number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Since {
     /// The first and the last number of those that are forgotten.
@@ -36,7 +36,7 @@ pub(super) struct Since {
 }
 
 impl Events {
-    /// Numbers and keeps an event. `false`: it is not one for those that look at the node.
+    /// Numbers and keeps an event. Returns `false` if it is not one that viewers and clients get.
     pub(super) fn note(&mut self, event: &Event) -> bool {
         let Some(what) = Happening::of(event) else { return false };
         self.last += 1;
@@ -47,7 +47,8 @@ impl Events {
         true
     }
 
-    /// All after this number. A number that is not known yet, from before a restart, means all.
+    /// All events after this number. A number greater than the last one is from before a restart of
+    /// the node, and means all.
     pub(super) fn since(&self, seen: u64) -> Since {
         let restarted = seen > self.last;
         let seen = if restarted { 0 } else { seen };
@@ -73,7 +74,7 @@ impl Events {
         self.followers.insert(client);
     }
 
-    /// This command gets no more. `false`: it did not follow.
+    /// This command gets no more events. Returns `false` if it did not follow.
     pub(super) fn unfollow(&mut self, client: ClientId) -> bool {
         self.followers.remove(&client)
     }

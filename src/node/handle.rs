@@ -7,15 +7,15 @@ use std::sync::mpsc::Sender;
 use crate::net::Alarm;
 use crate::proto::{ClientId, Command};
 
-/// What other threads, and the host, ask of the loop. The channel has no cap: its only writers are
-/// one prompt and the host.
+/// What other threads and the host request from the loop. The channel has no cap: its only writers
+/// are one prompt and the host.
 #[derive(Debug)]
 pub(super) enum Request {
     Command { client: ClientId, command: Command },
     Shutdown,
 }
 
-/// Asks something of a running loop. Works from any thread.
+/// Sends requests to a running loop, from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) requests: Sender<Request>,

@@ -1,4 +1,4 @@
-//! Who runs a node and takes its events.
+//! The program that runs a node and takes its events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub enum Flow {
     Stop(Exit),
 }
 
-/// What a running node takes over.
+/// New options of a running node.
 #[derive(Debug)]
 pub struct Reload {
     /// For the machine.
@@ -56,8 +56,8 @@ pub trait Host {
     /// Gauges of the share changed: how much of it is hashed, and what is left out.
     fn on_gauges(&mut self, _gauges: &[(&'static str, u64)]) {}
 
-    /// The greatest counters of the handshakes of neighbors, after one of them rose: to be kept, so
-    /// that a later run takes none of them again.
+    /// The greatest counters in the handshakes of neighbors, after one of them rose. The host keeps
+    /// them, so that a later run accepts no handshake a second time.
     fn on_counters(&mut self, _counters: &BTreeMap<PublicKey, u64>) {}
 
     /// Saves the accounts of a super peer so that they survive a failure of the host.
@@ -81,10 +81,11 @@ pub trait Host {
         Err(Failure::usage("this node has no options to read again"))
     }
 
-    /// What was read last is used from now on, or is dropped because a part of it is wrong.
+    /// The options that were read last are used from now on, or are dropped because a part of them
+    /// is wrong.
     fn on_reloaded(&mut self, _taken: bool) {}
 
-    /// The loop turns, at the interval of the watchdog.
+    /// The loop runs. Called at the interval of the watchdog.
     fn on_alive(&mut self) {}
 
     /// The node begins to end.

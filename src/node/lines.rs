@@ -1,5 +1,6 @@
 //! The lines of the control socket: commands go to the machine, and those that ask for the events
-//! of the node are answered here. The net knows no line's meaning, the machine no client's socket.
+//! of the node are answered here. The net does not know what a line means, and the machine does not
+//! know which socket a client has.
 
 use std::time::SystemTime;
 
@@ -104,7 +105,7 @@ impl<R: Role> Driver<'_, R> {
         self.net.reply(asked.control, &control::answer_line(asked.req, reply, time), false);
     }
 
-    /// Answers a line without the machine: it is over.
+    /// Ends a line that the machine does not answer.
     fn end_line(&mut self, asked: Asked, outcome: &Outcome) {
         let done = ClientEvent::Done(outcome.clone());
         self.net.reply(asked.control, &control::answer_line(asked.req, &done, SystemTime::now()), true);

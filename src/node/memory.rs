@@ -25,7 +25,7 @@ pub(super) struct Memory {
     looked: bool,
     /// The most that was in use since memory was given back last.
     peak: usize,
-    /// No earlier than this is memory given back again.
+    /// Memory is not given back again before this.
     rests_until: Time,
     /// When a line of the log last said that memory is short.
     warned: Option<Time>,
@@ -47,7 +47,7 @@ impl Memory {
         memory
     }
 
-    /// From now on this much may be in use.
+    /// Sets how much may be in use from now on.
     pub(super) fn set_budget(&mut self, budget: Option<usize>) {
         let percent = |percent: usize| budget.map_or(usize::MAX, |budget| budget / 100 * percent);
         self.budget = budget;
@@ -61,15 +61,15 @@ impl Memory {
         (short != std::mem::replace(&mut self.short, short)).then_some(short)
     }
 
-    /// Whether the log is to say that memory is short: it may be short again and again.
+    /// Whether the log may report that memory is short: not again within a minute.
     pub(super) fn may_warn(&mut self, now: Time) -> bool {
         let may = self.warned.is_none_or(|warned| now.since(warned) >= WARN_GAP);
         self.warned = if may { Some(now) } else { self.warned };
         may
     }
 
-    /// Bytes of send queues that must go now; returned once a turn, because all connections are
-    /// looked at for it.
+    /// Bytes of send queues that must be freed now. It returns more than 0 at most once a turn,
+    /// because the caller then looks at all connections.
     pub(super) fn excess(&mut self, held: usize) -> usize {
         if self.looked {
             return 0;
@@ -79,7 +79,7 @@ impl Memory {
         excess
     }
 
-    /// A turn ends. Whether freed memory is to be given back now.
+    /// A turn ends. Returns whether freed memory is to be given back now.
     pub(super) fn end_turn(&mut self, held: usize, now: Time) -> bool {
         self.looked = false;
         self.peak = self.peak.max(held);

@@ -55,7 +55,8 @@ pub struct Options {
     pub control: Option<PathBuf>,
     /// The share and downloads; none for a super peer.
     pub disk: Option<DiskOptions>,
-    /// Addresses of this host that dials come from, in turn; the system chooses if there is none.
+    /// Addresses of this host that dials use in turn as their source; the system chooses if there
+    /// is none.
     pub sources: Vec<IpAddr>,
     /// What the node shows in login mode; none in open mode.
     pub tls: Option<TlsIdentity>,
@@ -65,7 +66,7 @@ pub struct Options {
     pub memory: Option<usize>,
     /// What it serves over HTTP.
     pub http: HttpOptions,
-    /// How often the host hears that the loop turns.
+    /// How often the host is called to show that the loop runs.
     pub watchdog: Option<Duration>,
 }
 
@@ -137,8 +138,8 @@ impl Node {
     }
 
     /// Runs until the host stops it, the machine cannot go on, or SIGTERM, SIGINT or SIGHUP comes.
-    /// A second signal ends it at once. SIGHUP is an order to read the options again if the host
-    /// takes it and the process has no terminal that could have closed.
+    /// A second signal ends it at once. If the host can read its options again and the process has
+    /// no terminal that could have closed, SIGHUP makes it do that instead.
     ///
     /// # Errors
     /// The machine's fatal failure, or a poll that fails.

@@ -1,5 +1,5 @@
-//! Performs what the machine asks for: the net performs some outputs as they are; each other one
-//! has its `on_<output>` here.
+//! Performs the outputs of the machine: the net performs some of them unchanged; each other one has
+//! its `on_<output>` here.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -106,8 +106,8 @@ impl<R: Role> Driver<'_, R> {
         }
     }
 
-    /// The host writes them at once: it happens when an operator does something, and the answer
-    /// must not leave before.
+    /// The host writes them while the loop waits: they change only when an operator or a new user
+    /// does something, and the answer must not be sent before.
     fn on_save_accounts(&mut self, accounts: &Accounts) {
         let result = self.host.save_accounts(accounts);
         self.role.handle_input(self.now, Input::AccountsSaved { result });

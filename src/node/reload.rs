@@ -1,5 +1,5 @@
 //! Reading the options again: the host reads and checks them, the disk opens the shares, and only
-//! then anything changes. What is wrong leaves everything as it was.
+//! then anything changes. If something is wrong, nothing changes.
 
 use super::driver::Driver;
 use super::host::Reload;

@@ -1,15 +1,15 @@
-//! What the process uses of the system, as the system says: asked only when someone looks.
+//! What the process uses of the system's resources. It is read only when somebody asks for it.
 
 use rustix::process::{Resource, getrlimit};
 
-/// Bytes of memory that are resident; 0 if the system does not say.
+/// Bytes of memory that are resident; 0 if the system does not report them.
 pub(super) fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").ok();
     let pages = pages.and_then(|statm| statm.split(' ').nth(1)?.parse::<u64>().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
 }
 
-/// Open descriptors; 0 if the system does not say.
+/// Open descriptors; 0 if the system does not report them.
 pub(super) fn descriptors_open() -> u64 {
     std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
 }
