@@ -14,12 +14,12 @@ use super::key::PublicKey;
 use super::network::Network;
 use crate::config::{ACCOUNT_KEYS_MAX, ACCOUNTS_MAX, CLASSES_MAX, DENIED_MAX};
 
-/// The class of users for which none is named.
+/// The class of a user for whom no class was named.
 pub const CLASS_DEFAULT: &str = "default";
 /// The version of the file.
 const VERSION: u32 = 1;
 
-/// What an account of a class may use; `None` leaves the limit of the program.
+/// What an account of a class may use; for `None` the limit of the program applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -41,7 +41,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// These limits, and where they leave one open the other ones.
+    /// These limits; for each that is `None`, that of `other`.
     #[must_use]
     pub fn or(self, other: Limits) -> Limits {
         Limits {
@@ -78,13 +78,13 @@ pub struct User {
 #[serde(deny_unknown_fields)]
 pub struct Invited {
     hash: TokenHash,
-    /// It is not good after.
+    /// The time after which it is no longer accepted.
     pub until: u64,
     /// Seconds for which its credential is valid; `None` is for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_s: Option<u64>,
-    /// Who used it. Only this key gets an answer again, the same one, because it may have been
-    /// lost.
+    /// The key that used it. Only this key gets the same answer again, because the first one may
+    /// have been lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<PublicKey>,
 }
@@ -119,7 +119,7 @@ pub struct Accounts {
 /// Why accounts cannot be read or changed. Lower-case text that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountsError {
-    /// The text is no account file.
+    /// The text is not an account file.
     Text(String),
     /// Not a name.
     Name(String),
@@ -127,7 +127,7 @@ pub enum AccountsError {
     Unknown(String),
     /// No such class.
     UnknownClass(String),
-    /// A table is full; what it holds, and how many.
+    /// A table is full: what it holds, and how many of them.
     Full(&'static str, usize),
 }
 
@@ -153,8 +153,8 @@ impl fmt::Display for AccountsError {
 
 impl std::error::Error for AccountsError {}
 
-/// An invitation is not good. It has one text, so that a stranger does not learn which part was
-/// wrong.
+/// An invitation is not accepted. There is one text for all reasons, so that a stranger does not
+/// learn which part was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotInvited;
 
@@ -170,7 +170,7 @@ impl Accounts {
     /// Reads an account file.
     ///
     /// # Errors
-    /// If it is none, or of another version.
+    /// If the text is not one, or is one of another version.
     pub fn parse(text: &str) -> Result<Accounts, AccountsError> {
         let accounts: Accounts = serde_json::from_str(text).map_err(|error| AccountsError::Text(error.to_string()))?;
         if accounts.version != VERSION {
@@ -222,7 +222,7 @@ impl Accounts {
         of(class).or_else(|| of(CLASS_DEFAULT)).unwrap_or_default()
     }
 
-    /// Denies in a network what is denied here.
+    /// Denies in a network the keys that are denied here.
     pub fn deny_in(&self, network: &mut Network) {
         for (key, until) in &self.denied {
             network.deny(*key, *until);
@@ -230,10 +230,11 @@ impl Accounts {
     }
 
     /// Adds a user, or invites another node of one that exists. An invitation that was not used is
-    /// replaced. `class` is that of a user who exists if it is `None`.
+    /// replaced. If `class` is `None`, a user that exists keeps its class, and a new one gets
+    /// [`CLASS_DEFAULT`].
     ///
     /// # Errors
-    /// If the name is none, the class is unknown, or there are too many users.
+    /// If the name is not valid, the class is unknown, or there are too many users or nodes.
     pub fn invite(
         &mut self,
         name: &str,
@@ -269,12 +270,12 @@ impl Accounts {
         Ok(())
     }
 
-    /// Uses an invitation for a key that its owner has proven. The terms are for the operator to
-    /// sign. The key that has used it gets the same terms again while they are good: no longer ones
-    /// than the operator has given, and none that were denied.
+    /// Uses an invitation for a key that its owner has proven. Returns the terms that the operator
+    /// key then signs. The key that has used the invitation gets the same terms again, unless they
+    /// have expired or were denied.
     ///
     /// # Errors
-    /// If the invitation is not good; nothing has changed.
+    /// If the invitation is not accepted; nothing has changed.
     pub fn enroll(&mut self, name: &str, token: &Token, key: PublicKey, unix: u64) -> Result<Terms, NotInvited> {
         let denied = self.denied.get(&key).copied();
         // An unknown user costs the same comparison.
@@ -291,7 +292,7 @@ impl Accounts {
                 same.filter(|node| node.not_after.is_none_or(|last| unix <= last)).cloned().ok_or(NotInvited)?
             }
             None if unix <= open.until => {
-                // Later than what was denied of this key before.
+                // After the time up to which credentials of this key are denied.
                 let issued = denied.map_or(unix, |until| unix.max(until.saturating_add(1)));
                 let not_after = open.valid_s.map(|valid| issued.saturating_add(valid));
                 open.used_by = Some(key);
@@ -320,7 +321,7 @@ impl Accounts {
         Ok(until.into_keys().collect())
     }
 
-    /// Denies a key, also of an account that another super peer or an operator gave. A user with
+    /// Denies a key, also one whose account is of another super peer or an operator. A user with
     /// this key keeps its other nodes.
     ///
     /// # Errors
@@ -344,10 +345,10 @@ impl Accounts {
         Ok(())
     }
 
-    /// Sets limits of a class, which is made if it is new. Those that are `None` stay.
+    /// Sets limits of a class, which is added if it is new. A limit that is `None` stays as it is.
     ///
     /// # Errors
-    /// If the name is none, or there are too many classes.
+    /// If the name is not valid, or there are too many classes.
     pub fn set_limits(&mut self, class: &str, limits: Limits) -> Result<(), AccountsError> {
         if !is_account_name(class) {
             return Err(AccountsError::Name(class.to_owned()));

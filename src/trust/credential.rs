@@ -1,5 +1,5 @@
-//! A credential: what an operator signs so that a key has an account. A copy of it is of no use
-//! without the key.
+//! A credential: what an operator signs to give an account to a key. A copy of it is useless
+//! without the secret key.
 //!
 //! The encoding is canonical: every field has one form, nothing follows the signature, and each
 //! byte is either signed or part of the signature (PROTOCOL.md 15.8).
@@ -11,7 +11,7 @@ use super::key::{KEY_BYTES, PublicKey, SIGNATURE_BYTES, SecretKey, base32, check
 use super::pin::{Pin, escaped, unescaped};
 use crate::config::{ACCOUNT_NAME_BYTES_MAX, CREDENTIAL_BYTES_MAX, GRANT_BYTES_MAX, URI_SUPERS_MAX};
 
-/// What every signed credential begins with, so that the signature is of nothing else.
+/// The first bytes of what is signed, so that the signature is valid for nothing but a credential.
 const DOMAIN: &[u8] = b"sprat credential 1\0";
 /// The first byte of an encoding.
 const VERSION: u8 = 1;
@@ -31,11 +31,11 @@ pub struct Credential {
     pub key: PublicKey,
     /// When it was signed.
     pub issued: u64,
-    /// It is not valid before.
+    /// It is not valid before this time.
     pub not_before: u64,
-    /// It is not valid after; `None` is for ever.
+    /// It is not valid after this time; `None` means for ever.
     pub not_after: Option<u64>,
-    /// Who signed it.
+    /// The key that signed it.
     pub operator: PublicKey,
     signature: [u8; SIGNATURE_BYTES],
 }
@@ -51,14 +51,14 @@ pub struct Terms {
     pub key: PublicKey,
     /// When it is signed.
     pub issued: u64,
-    /// When it begins to be valid; `None` is at once.
+    /// When it begins to be valid; `None` means at once.
     pub not_before: Option<u64>,
     /// When it ends.
     pub not_after: Option<u64>,
 }
 
-/// Whether a text can name an account or a class: 1 to 64 of `a-z`, `0-9`, `.`, `_`, `-`, and
-/// first a letter or a digit.
+/// Whether a text can name an account or a class: 1 to 64 of `a-z`, `0-9`, `.`, `_`, `-`, of which
+/// the first is a letter or a digit.
 #[must_use]
 pub fn is_account_name(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
@@ -70,7 +70,7 @@ impl Credential {
     /// Signs the terms.
     ///
     /// # Panics
-    /// If a name is none.
+    /// If the name of the account or of the class is not valid.
     #[must_use]
     pub fn sign(terms: Terms, operator: &SecretKey) -> Credential {
         assert!(is_account_name(&terms.name) && is_account_name(&terms.class), "the terms have names");
@@ -92,7 +92,7 @@ impl Credential {
     }
 
     /// Reads the bytes. The signature is not verified: [`Network::check`](super::Network::check)
-    /// does that, with all the rest.
+    /// does that, with all other checks.
     ///
     /// # Errors
     /// If they are not the encoding of a credential.
@@ -125,7 +125,7 @@ impl Credential {
         self.operator.verifies(&self.signed(), &self.signature)
     }
 
-    /// All but the signature, after the domain.
+    /// What is signed: the domain, then the encoding without the signature.
     fn signed(&self) -> Vec<u8> {
         let mut bytes = DOMAIN.to_vec();
         bytes.push(VERSION);
@@ -171,20 +171,20 @@ fn take_name(rest: &mut &[u8]) -> Result<String, CredentialError> {
     name.map(str::to_owned).ok_or(CredentialError)
 }
 
-/// Bytes that are no credential.
+/// Bytes that are not a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CredentialError;
 
 impl fmt::Display for CredentialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("these bytes are no credential")
+        f.write_str("these bytes are not a credential")
     }
 }
 
 impl std::error::Error for CredentialError {}
 
-/// A credential as text, with the super peers at which it is good: what `sprat operator sign`
-/// prints and `sprat join` reads. It has no secret.
+/// A credential as text, with super peers that accept it: what `sprat operator sign` prints and
+/// `sprat join` reads. It has no secret.
 ///
 /// ```text
 /// sprat-credential:BASE32,super=KEY@HOST:PORT,check=CHECK
@@ -211,7 +211,7 @@ impl fmt::Display for Grant {
 impl FromStr for Grant {
     type Err = String;
 
-    /// Reads the text, with space around it. Every character counts for the check.
+    /// Reads the text, also with space around it. The check covers every character.
     fn from_str(text: &str) -> Result<Grant, String> {
         let damaged = || "the credential is damaged; copy all of it".to_owned();
         let text = text.trim();

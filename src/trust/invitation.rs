@@ -1,4 +1,4 @@
-//! An invitation: one line of text that gets its holder an account at one super peer, once.
+//! An invitation: one line of text with which its holder gets an account at one super peer, once.
 //!
 //! ```text
 //! sprat-invite:KEY@HOST:PORT,user=NAME,token=TOKEN
@@ -54,7 +54,7 @@ impl Token {
         &self.0
     }
 
-    /// What a super peer keeps of it.
+    /// What a super peer keeps of it: its hash.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         TokenHash(blake3::derive_key(HASH_CONTEXT, &self.0))
@@ -139,7 +139,8 @@ impl Invitation {
         Pin { key: Some(self.key), at: self.at.clone() }
     }
 
-    /// The line that people copy. It is no `Display`, so that nothing prints the secret by the way.
+    /// The line that people copy. The type has no `Display`, so that nothing prints the secret by
+    /// accident.
     #[must_use]
     pub fn text(&self) -> String {
         let token = base32().encode(&self.token.0);
@@ -149,14 +150,14 @@ impl Invitation {
     }
 }
 
-/// Why a text is no invitation, in a sentence. It never repeats the text.
+/// Why a text is not an invitation, in a sentence that never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvitationError {
-    /// It does not begin as one.
+    /// It does not begin with [`SCHEME`].
     Scheme,
     /// It is longer than any.
     Long,
-    /// Its check does not fit, or a field is wrong.
+    /// Its check digits are wrong, or a field is.
     Damaged,
 }
 
@@ -175,7 +176,7 @@ impl std::error::Error for InvitationError {}
 impl FromStr for Invitation {
     type Err = InvitationError;
 
-    /// Reads the text, with space around it. Every character counts for the check; unknown fields
+    /// Reads the text, also with space around it. The check covers every character; unknown fields
     /// are ignored.
     fn from_str(text: &str) -> Result<Invitation, InvitationError> {
         use InvitationError::{Damaged, Long, Scheme};

@@ -27,8 +27,8 @@ const CHECK_DIGITS: usize = 4;
 const NODE_CONTEXT: &str = "sprat 1 node id of a public key";
 const CHECK_CONTEXT: &str = "sprat 1 check digits of a public key";
 
-/// Base32 of RFC 4648 in lower case, without padding. The last digit must have no stray bits, so
-/// that every value has one text.
+/// Base32 of RFC 4648 in lower case, without padding. The unused bits of the last digit must be 0,
+/// so that every value has one text.
 pub(crate) fn base32() -> Encoding {
     let mut specification = BASE32_NOPAD.specification();
     specification.symbols.make_ascii_lowercase();
@@ -47,12 +47,12 @@ pub(super) fn check_digits(context: &str, of: &[u8], digits: usize) -> String {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; KEY_BYTES]);
 
-/// Why a text or bytes are no key, in a sentence.
+/// Why a text or bytes are not a key, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyError {
     /// Not the number of digits of a key.
     Digits(usize),
-    /// A character that is no base32 digit.
+    /// A character that is not a base32 digit.
     Digit,
     /// The check digits are not those of the key.
     Check {
@@ -61,7 +61,7 @@ pub enum KeyError {
         /// Those that were given.
         found: String,
     },
-    /// Bytes that are no public key.
+    /// Bytes that are not a public key.
     Point,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for KeyError {
             KeyError::Check { expected, found } => {
                 write!(f, "the key is damaged: it ends in {found}, and its check is {expected}; copy it again")
             }
-            KeyError::Point => f.write_str("these bytes are no Ed25519 public key"),
+            KeyError::Point => f.write_str("these bytes are not an Ed25519 public key"),
         }
     }
 }
@@ -86,8 +86,8 @@ impl PublicKey {
     /// The key with these bytes.
     ///
     /// # Errors
-    /// If they are no point of the curve, not its canonical form, or a point of small order, for
-    /// which anybody can sign.
+    /// If they are not the canonical form of a point of the curve, or are a point of small order,
+    /// for which anybody can sign.
     pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Result<PublicKey, KeyError> {
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Point)?;
         let is_canonical = key.to_edwards().compress().to_bytes() == bytes;
@@ -100,7 +100,7 @@ impl PublicKey {
         &self.0
     }
 
-    /// The node id of its owner: the first 16 bytes of BLAKE3 of the key, as derived key material.
+    /// The node id of its owner: the first 16 bytes of BLAKE3 of the key, in its mode `derive_key`.
     #[must_use]
     pub fn node(&self) -> NodeId {
         let mut id = [0; NodeId::LEN];
@@ -216,13 +216,13 @@ impl SecretKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs bytes. The caller begins them with a text that no other use of the key has.
+    /// Signs bytes. They must begin with a text that no other kind of signed bytes begins with.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
         self.0.sign(message).to_bytes()
     }
 
-    /// The same key for X25519, not clamped: its users clamp.
+    /// The same key for X25519. It is not clamped; X25519 clamps it (RFC 7748 §5).
     #[must_use]
     pub fn to_x25519(&self) -> Zeroizing<[u8; KEY_BYTES]> {
         Zeroizing::new(self.0.to_scalar_bytes())

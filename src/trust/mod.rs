@@ -2,8 +2,8 @@
 //! check of a credential.
 //!
 //! Everything here is a pure value. It does no I/O, reads no clock and draws no randomness: seeds,
-//! tokens and times are given. Secrets appear in no `Debug` output. PROTOCOL.md 15.5 to 15.10
-//! describe the encodings for people.
+//! tokens and times are arguments. Secrets appear in no `Debug` output. PROTOCOL.md 15.5 to 15.10
+//! describe the encodings.
 
 pub mod accounts;
 pub mod credential;

@@ -1,5 +1,5 @@
 //! What a node knows of the network that it belongs to, and the one check of a credential. Super
-//! peers and weak peers use it, on sessions and on chunk connections alike.
+//! peers and weak peers use it, on sessions and on chunk connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,11 +9,11 @@ use super::key::PublicKey;
 use super::rotation::Rotation;
 use crate::config::CLOCK_SKEW_S_MAX;
 
-/// Whose signatures count, and which keys are denied in spite of one.
+/// The operators, whose signatures are accepted, and the keys that are denied in spite of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
     operators: BTreeSet<PublicKey>,
-    /// Keys whose credentials of this time and earlier are denied.
+    /// Keys, each with the time up to which credentials that were signed for it are denied.
     denied: BTreeMap<PublicKey, u64>,
 }
 
@@ -30,27 +30,27 @@ pub struct Account {
     pub issued: u64,
     /// When it ends.
     pub not_after: Option<u64>,
-    /// The clock is long before the time at which the credential was signed, so it is wrong, and
-    /// the dates were not checked: the node warns.
+    /// Whether the dates were not checked, because this node's clock is far before the time at
+    /// which the credential was signed, and so is wrong. The node warns of it.
     pub dates_ignored: bool,
 }
 
 /// Why a credential is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The bytes are no credential.
+    /// The bytes are not a credential.
     Malformed,
     /// No operator of the network signed it.
     UnknownOperator,
     /// The signature is wrong.
     Signature,
-    /// It is of another key than the one that was proven.
+    /// It is for another key than the one that was proven.
     OtherKey,
     /// Its key is denied.
     Revoked,
-    /// Its time has not begun.
+    /// It is not valid yet.
     NotYetValid,
-    /// Its time has ended.
+    /// It is no longer valid.
     Expired,
 }
 
@@ -117,8 +117,8 @@ impl Network {
         self.operators.insert(operator);
     }
 
-    /// Adds the keys of a super peer or operator that has changed its key, if one of them is an
-    /// operator. What the old key signed stays valid.
+    /// Follows a change of key: if one of the old keys is an operator, the new one becomes an
+    /// operator too. What the old key signed stays valid.
     pub fn follow(&mut self, rotation: &Rotation) {
         let ends: Vec<PublicKey> = self.operators.iter().map(|operator| rotation.follow(*operator)).collect();
         self.operators.extend(ends);
@@ -130,13 +130,13 @@ impl Network {
         *known = (*known).max(until);
     }
 
-    /// Whether credentials of this key are denied, of whatever time.
+    /// Whether any credentials of this key are denied.
     #[must_use]
     pub fn is_denied(&self, key: &PublicKey) -> bool {
         self.denied.contains_key(key)
     }
 
-    /// The keys that are denied, each with the time until which.
+    /// The keys that are denied, each with the time up to which its credentials are.
     pub fn denied(&self) -> impl Iterator<Item = (PublicKey, u64)> {
         self.denied.iter().map(|(key, until)| (*key, *until))
     }

@@ -10,8 +10,8 @@ use super::key::PublicKey;
 use crate::config::SUPER_PORT;
 use crate::wire::HostPort;
 
-/// What is written as `%XX`: as in a URI, everything but the unreserved characters of RFC 3986
-/// §2.3, `:` and `@`.
+/// The characters that are written as `%XX`: all but the unreserved ones of RFC 3986 §2.3, `:` and
+/// `@`.
 const ESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@');
 
@@ -34,7 +34,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Reads a pin; `port` is that of a text without one.
+    /// Reads a pin. `port` is used if the text has no port.
     ///
     /// # Errors
     /// A sentence that names the wrong part.

@@ -1,4 +1,5 @@
-//! The change of a key: the old key signs the new one, and pins follow.
+//! The change of a key: the old key signs the new one, and a pin on the old key becomes one on the
+//! new key.
 //!
 //! A chain has at most [`ROTATIONS_MAX`] steps, so that following one costs a bounded number of
 //! verifications.
@@ -12,8 +13,8 @@ const DOMAIN: &[u8] = b"sprat rotation 1\0";
 /// Length of a step: the old key, the new key and the signature of the old one.
 const STEP_BYTES: usize = 2 * KEY_BYTES + SIGNATURE_BYTES;
 
-/// Every change of key of one node, the oldest first: each step begins at the key where the one
-/// before it ends.
+/// The latest changes of key of one node, the oldest first. Each step begins with the key with
+/// which the step before it ends.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Rotation {
     steps: Vec<Step>,
@@ -32,13 +33,13 @@ impl Step {
     }
 }
 
-/// Bytes that are no rotation.
+/// Bytes that are not a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RotationError;
 
 impl fmt::Display for RotationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("these bytes are no chain of keys in which each signs the next")
+        f.write_str("these bytes are not a chain of keys in which each signs the next")
     }
 }
 
@@ -76,7 +77,7 @@ impl Rotation {
         self.steps.is_empty()
     }
 
-    /// The bytes that a super peer hands out.
+    /// The bytes that a super peer sends in WELCOME.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let steps = self.steps.iter();
