@@ -14,8 +14,8 @@ pub const CONTROL_COMMANDS_MAX: usize = 64;
 pub const CONTROL_LINES_PER_TURN: usize = 64;
 /// Bytes in the send queue of a control connection; one whose queue is full is closed.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
-/// Numbered events that are kept for those that ask for them later; the oldest is forgotten first,
-/// and named to one that has not seen it.
+/// Numbered events that are kept for clients that ask for them later. The oldest is forgotten
+/// first; a client that has not seen it gets its number.
 pub const EVENTS_KEPT: usize = 256;
 /// Commands of the control socket that follow the events at once; one more ends with exit 5. Half
 /// of the connections stay for other commands.
@@ -23,7 +23,7 @@ pub const CONTROL_FOLLOWERS_MAX: usize = CONTROL_CLIENTS_MAX / 2;
 
 /// How long `sprat map` waits for one super peer; it goes on without it.
 pub const MAP_LOOK_MAX: std::time::Duration = std::time::Duration::from_secs(3);
-/// Super peers that one map asks; those beyond it are named and not asked.
+/// Super peers that one map asks; further ones are listed and not asked.
 pub const MAP_SUPERS_MAX: usize = 1000;
 
 /// Longest configuration file, in bytes; a longer one is refused.

@@ -11,25 +11,25 @@ pub const DIGEST_LOG2_MIN: u8 = 10;
 pub const DIGEST_LOG2_MAX: u8 = 25;
 /// Memory for the digests of all neighbors, in bytes; each neighbor may use an equal share.
 pub const DIGEST_BYTES_ALL: usize = 64 << 20;
-/// Bytes of a digest, or of hashes, in one step: with the other fields of the message they fit in a
-/// datagram.
+/// Bytes of a digest, or of hashes, in one step: they fit in a datagram with the other fields of
+/// the message.
 pub const DIGEST_STEP_BYTES: usize = 1024;
 /// Most steps to one neighbor that may be unacknowledged.
 pub const DIGEST_WINDOW: usize = 8;
 /// Bytes of digests per second to one neighbor: 2 % of a line of 1 Gbit/s.
 pub const DIGEST_BYTES_PER_SECOND: u64 = 2_500_000;
-/// Changes are collected for this long before they are sent; until then the neighbor has a mark, so
-/// that it sends all its queries.
+/// Changes are collected for this long before they are sent. Until then the neighbor has a mark:
+/// it sends all its queries, whatever the digest says.
 pub const DIGEST_COALESCE: Duration = Duration::from_secs(1);
-/// They are collected longer while files come at shorter intervals than this, so that a long list
-/// is handled once, after its last page.
+/// Changes are collected for longer while files come at shorter intervals than this, so that a long
+/// list is handled once, after its last page.
 pub const DIGEST_QUIET: Duration = Duration::from_millis(250);
-/// But they are collected no longer than this.
+/// Longest time for which changes are collected.
 pub const DIGEST_COALESCE_MAX: Duration = Duration::from_secs(10);
 /// How long a digest may be used after its owner was asked whether it is still valid.
 pub const DIGEST_LEASE: Duration = Duration::from_secs(5);
-/// How long a super peer that confirmed its digest waits until the lease is over; longer than the
-/// lease, because no two clocks run alike.
+/// How long a super peer that confirmed its digest waits until the lease is over: longer than the
+/// lease, because the clocks of two hosts do not run at exactly the same rate.
 pub const DIGEST_LEASE_WAIT: Duration = Duration::from_millis(5500);
 /// Shortest time between two steps of a neighbor's digest that each need a new large filter. After
 /// a second one that comes sooner the copy is dropped, and the owner starts again.
@@ -39,8 +39,8 @@ pub const DIGEST_FILES_PER_TURN: usize = 256;
 /// Bytes per turn that are processed when a digest is halved because it is too large: a small part
 /// of 1 ms.
 pub const DIGEST_HALVED_PER_TURN: usize = 32 * 1024;
-/// New files that are remembered until they are hashed, 4 bytes each; beyond it the digest is
-/// rebuilt from the index.
+/// New files that are remembered until they are hashed, 4 bytes each; if there are more, the digest
+/// is rebuilt from the index.
 pub const DIGEST_FRESH_MAX: usize = 1 << 20;
 /// Share of its bits, in percent, above which a digest grows: one key in 66 is then a false
 /// positive.

@@ -13,7 +13,7 @@ pub const SHARE_REPORT_EVERY: Duration = Duration::from_secs(2);
 pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
 /// The same for a file that is open for writing, or may be: its writer may pause.
 pub const SHARE_OPEN_QUIET: Duration = Duration::from_secs(10);
-/// Pause between two slow scans of the share, for what no watcher reports.
+/// Pause between two slow scans of the share, which find the changes that no watcher reports.
 pub const SHARE_RESCAN: Duration = Duration::from_mins(10);
 /// Most open files of processes that one scan looks at to find those that are being written. A file
 /// that is not found among them counts as closed.

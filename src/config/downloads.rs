@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Collections that a peer keeps; when it makes one more, the oldest goes.
+/// Collections that a peer keeps; when it makes one more, the oldest is removed.
 pub const COLLECTIONS_KEPT_MAX: usize = 1024;
 /// Files of a collection that are listed at once.
 pub const COLLECTION_PAGE_FILES: usize = 256;
@@ -16,13 +16,13 @@ pub const COLLECTION_HOLDERS_MAX: usize = 4;
 pub const COLLECTION_PIPELINE_MAX: usize = 32;
 /// Large files of one collection, and those that no holder serves, that are downloaded at once.
 pub const COLLECTION_LARGE_MAX: usize = 4;
-/// Files that are missing in the end and are named in the error; the others are counted.
+/// Missing files that the error at the end of a collection names; the others are counted.
 pub const COLLECTION_NAMED_MAX: usize = 10;
 /// Pieces that are requested from one source and not received.
 pub const SOURCE_PIPELINE_MAX: usize = 32;
 /// Sources that one download uses at once.
 pub const SOURCES_MAX: usize = 16;
-/// Sources that one download remembers; if it could dial more, it keeps a random sample.
+/// Sources that one download remembers; if it finds more, it keeps a random sample.
 pub const SOURCES_KNOWN_MAX: usize = 256;
 /// Least rate of a source and of a download, in bytes per second. Below it a source is slow: others
 /// are asked for its pieces.
@@ -45,8 +45,8 @@ pub const BUSY_REDIAL_MAX: Duration = Duration::from_secs(60);
 pub const SOURCE_REDIAL_MAX: Duration = Duration::from_secs(5);
 /// How long the proof of a download waits for one source before another one is asked in addition.
 pub const PROOF_HEDGE: Duration = Duration::from_secs(1);
-/// A proof of more than one page that takes longer is stopped if another source waits, which is
-/// asked instead. The time of a source doubles each time the source is lost.
+/// A proof of more than one page that takes longer is stopped if another source waits; that one is
+/// asked instead. The time for a source doubles each time the source is lost.
 pub const PROOF_PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of manifests that the sources of one download are asked for at once before one of them is
 /// proven; two of the longest fit.
@@ -77,8 +77,8 @@ pub const HOSTS_REMEMBERED_MAX: usize = 4096;
 pub const SOURCES_SPENT_MAX: usize = 4096;
 /// How long a download goes on without a verified piece and below the least rate (`--timeout`).
 pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(300);
-/// Verified pieces of one download that the disk has not written; while there are as many, nothing
-/// more is requested.
+/// Verified pieces of one download that the disk has not written; while there are this many,
+/// nothing more is requested.
 pub const WRITES_PENDING_MAX: usize = 48;
 /// Shortest time between two queries for sources of a download that lost one, or that takes longer
 /// than this and knows no other source.
@@ -96,8 +96,8 @@ pub const DOWNLOADS_WAITING_MAX: usize = 1000;
 pub const GET_NAMES_MAX: usize = 100_000;
 /// Files of one `get`: some 300 bytes each. With more, it is refused.
 pub const GET_FILES_MAX: usize = 1_000_000;
-/// Files of more than one piece that one command has as downloads at once: half of all that run, so
-/// that another command gets its turn.
+/// Files of more than one piece that one command downloads at once: half of all downloads that may
+/// run, so that another command gets its turn.
 pub const BATCH_DOWNLOADS_MAX: usize = DOWNLOADS_MAX / 2;
 /// Files of at most one piece that are downloaded at once for commands that fetch several files:
 /// enough that the disk publishes several together, and few enough for a source that serves others
@@ -129,12 +129,12 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 const _: () = assert!(NO_SOURCE_MAX.as_secs() < DOWNLOAD_TIMEOUT.as_secs());
 const _: () = assert!(PARALLEL <= DOWNLOADS_MAX);
 
-/// With `--order sequential`: how far after the first missing piece others are asked for, in
-/// pieces; or in time at the present rate if that is more, so that many fast sources have enough to
-/// do.
+/// With `--order sequential`: how far after the first missing piece pieces are requested. It is
+/// this number of pieces, or what comes in [`SEQUENTIAL_AHEAD`] at the present rate if that is
+/// more, so that many fast sources have enough to do.
 pub const SEQUENTIAL_PIECES: usize = 16;
 /// See [`SEQUENTIAL_PIECES`].
 pub const SEQUENTIAL_AHEAD: Duration = Duration::from_secs(2);
-/// In a swarm one of this many picks goes to another piece: if all fetched the same pieces, none
-/// would have something for the others.
+/// In a swarm, one of this many picks is of a piece out of order: if all members fetched the same
+/// pieces, none would have one that others lack.
 pub const SEQUENTIAL_OTHER_EVERY: u32 = 4;

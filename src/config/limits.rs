@@ -7,18 +7,19 @@ use std::time::Duration;
 pub const RATE_LIMIT_MIN: u64 = 1024;
 /// Greatest limit in bytes per second: more than any network carries.
 pub const RATE_LIMIT_MAX: u64 = 1 << 40;
-/// What may pass at once beside the limit, in bytes, or in bytes of this time if that is more.
+/// Bytes that may pass at once in addition to the limit; or what the limit allows in
+/// [`RATE_BURST`], if that is more.
 pub const RATE_BURST_BYTES: u64 = 64 * 1024;
 /// See [`RATE_BURST_BYTES`].
 pub const RATE_BURST: Duration = Duration::from_millis(100);
-/// The part of that which is sent at once: the rest is for what the system adds, when a socket that
-/// was full takes bytes again.
+/// The burst divided by this is sent at once. The rest is for what the system adds, when a socket
+/// that was full takes bytes again.
 pub const RATE_BURST_SENT: u64 = 2;
-/// The part of it which is read at once. The receive buffer of a new connection takes 64 KiB more
-/// (Linux: half of the second value of `tcp_rmem`).
+/// The burst divided by this is read at once. The receive buffer of a new connection takes 64 KiB
+/// more (Linux: half of the second value of `tcp_rmem`).
 pub const RATE_BURST_READ: u64 = 3;
-/// A connection waits until this part of a burst may pass, so that each has its turn and few calls
-/// of the system are needed.
+/// A connection waits until a burst divided by this may pass, so that each has its turn and few
+/// calls of the system are needed.
 pub const RATE_STEPS: u64 = 4;
 /// Longest time between two steps: at low limits a step is smaller, so that each of many
 /// connections moves before it counts as silent.

@@ -16,19 +16,19 @@ pub const LINK_REPEAT: Duration = Duration::from_millis(250);
 /// A link whose HELLOs have had no answer for this long is down: the neighbor does not hear us.
 /// With the keepalive it is found within [`LINK_SILENCE_MAX`].
 pub const LINK_ANSWER_MAX: Duration = Duration::from_millis(4500);
-/// How far the number of a sealed datagram may be behind the greatest one (RFC 6479). Fewer would
-/// lose datagrams that a path reorders; they are what the bits of half a page hold.
+/// A sealed datagram is taken if its number is less than this below the greatest one (RFC 6479). A
+/// smaller window would lose datagrams that a path reorders; this one takes 256 bytes.
 pub const LINK_REPLAY_WINDOW: u64 = 1984;
 /// Age at which the side that began the handshake makes new keys for a link.
 pub const LINK_REKEY_AFTER: Duration = Duration::from_secs(120);
-/// How much later the other side does, if the first did not.
+/// How much later the other side makes them, if the first did not.
 pub const LINK_REKEY_GRACE: Duration = Duration::from_secs(10);
 /// Datagrams under the same keys after which new ones are made.
 pub const LINK_REKEY_DATAGRAMS: u64 = 1 << 24;
 /// Age at which keys are forgotten: what was recorded before cannot be decrypted any more.
 pub const LINK_KEYS_MAX: Duration = Duration::from_secs(180);
 /// Wait before another handshake begins because the last one had no answer: a bit shorter than
-/// [`LINK_RETRY`], whose HELLO asks for it.
+/// [`LINK_RETRY`], because the HELLO that is sent then needs the handshake.
 pub const LINK_HANDSHAKE_RETRY: Duration = Duration::from_millis(900);
 /// If a neighbor was not heard for this long, its keys may be lost: a handshake begins with what is
 /// sent next.
@@ -38,8 +38,8 @@ pub const LINK_UNHEARD_MAX: Duration = Duration::from_millis(3500);
 pub const HANDSHAKES_KNOWN_PER_SECOND: u64 = 256;
 /// The same for all other hosts together.
 pub const HANDSHAKES_STRANGE_PER_SECOND: u64 = 32;
-/// Sockets for single neighbors, so that what strangers send does not displace what they send. With
-/// more neighbors some share the common socket.
+/// Sockets that serve one neighbor each, so that datagrams of strangers do not displace those of
+/// neighbors. Further neighbors share the common socket.
 pub const LINK_SOCKETS_MAX: usize = 32;
 /// Greetings without an answer that are passed on for the log, in a second.
 pub const DATAGRAM_NOTICES_PER_SECOND: u64 = 64;
@@ -62,7 +62,7 @@ pub const LINK_RESOLVE_MAX: Duration = Duration::from_secs(15);
 pub const TREE_SETTLE: Duration = Duration::from_millis(500);
 /// Shortest time between two trees of one root; doubles with each tree, until one is held for 30 s.
 pub const TREE_GAP_MIN: Duration = Duration::from_secs(1);
-/// Longest time between two trees, however often the network changes.
+/// Greatest value of that time, however often the network changes.
 pub const TREE_GAP_MAX: Duration = Duration::from_secs(16);
 /// A tree that is not complete within this time is given up.
 pub const TREE_GROWTH_MAX: Duration = Duration::from_secs(10);

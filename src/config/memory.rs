@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Least memory budget of a super peer without `--memory`, in bytes; the budget is half of the
 /// memory of the machine or cgroup if that is more.
 pub const MEMORY_BUDGET_MIN: usize = 256 << 20;
-/// Smallest memory budget that may be named (`--memory`), in bytes: an idle super peer takes less
-/// than 1 MiB, and some thousand sessions should fit.
+/// Smallest memory budget that `--memory` may set, in bytes: an idle super peer takes less than
+/// 1 MiB, and some thousand sessions should fit.
 pub const MEMORY_NAMED_MIN: usize = 16 << 20;
 /// Share of the budget, in percent, that records may fill: what is registered stays, and queries
 /// and sessions need the rest.
@@ -20,8 +20,8 @@ pub const MEMORY_CLOSE_PERCENT: usize = 95;
 pub const GIVE_BACK_BYTES: usize = 4 << 20;
 /// Shortest time between two such returns, which take time for much memory.
 pub const GIVE_BACK_GAP: Duration = Duration::from_secs(5);
-/// But this much is given back at once, in bytes: what one turn gives back takes some 20 ms at
-/// most, however much a session held that leaves.
+/// This much freed memory, in bytes, is given back without that wait. So one turn gives back so
+/// little that it takes some 20 ms at most, however much memory a closed session has freed.
 pub const GIVE_BACK_STEP: usize = 16 << 20;
 
 const _: () = assert!(GIVE_BACK_BYTES < GIVE_BACK_STEP);

@@ -1,8 +1,8 @@
 //! Every limit of the program: one constant each, with its unit in the name, its reason, and its
 //! source if there is one.
 //!
-//! Nothing here is read from a file or a flag. The default of a flag names its constant. Each room
-//! has the limits of one part; the assertions below compare limits of different rooms.
+//! Nothing here is read from a file or a flag. The default of a flag names its constant. Each
+//! module has the limits of one part; the assertions below compare limits of different modules.
 
 mod control;
 mod digests;

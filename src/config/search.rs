@@ -91,25 +91,25 @@ pub const QUERY_REPEAT_MIN: Duration = Duration::from_millis(20);
 pub const SESSION_SUBSCRIPTIONS_MAX: usize = 8;
 /// SUBSCRIBEs of all sessions in force, some 100 bytes each: one more is refused.
 pub const SUBSCRIPTIONS_MAX: usize = 8192;
-/// Different searches among them, some 5 KiB each; each file that comes is compared with all. One
+/// Different searches among these, some 5 KiB each: each new file is compared with all of them. One
 /// more is refused.
 pub const STANDING_SEARCHES_MAX: usize = 256;
 /// Hits that one subscription gets in a second; more are dropped and counted, and found by the next
 /// search of the subscriber.
 pub const SUBSCRIPTION_HITS_PER_SECOND: u32 = 100;
-/// Files that have come and were not compared with the searches that stand, 8 bytes each; of more,
-/// the subscribers do not hear, which is counted.
+/// New files that wait to be compared with the searches of subscriptions, 8 bytes each. Further
+/// ones are not reported to subscribers, and are counted.
 pub const ARRIVALS_MAX: usize = 1 << 16;
 /// How often a subscriber searches the network itself: a file anywhere is found after at most this.
 pub const SUBSCRIBER_SEARCH_EVERY: Duration = Duration::from_secs(60);
-/// Downloads that one `sprat subscribe` has ordered at once; the others wait in it.
+/// Downloads that one `sprat subscribe` has running or in the queue at once; others wait.
 pub const SUBSCRIBER_DOWNLOADS_MAX: usize = 8;
-/// Downloads that wait in it; one more is reported and not fetched.
+/// Downloads that so wait; one more is reported and not fetched.
 pub const SUBSCRIBER_WAITING_MAX: usize = 10_000;
 /// Files that wait for the program of `--exec`; for one more it is not run, which is reported.
 pub const SUBSCRIBER_RUNS_WAITING_MAX: usize = 1000;
 /// Contents that a subscription remembers as reported, in each of two generations, 32 bytes each.
-/// Of those before them it may report one again.
+/// An older one may be reported again.
 pub const SUBSCRIPTION_ROOTS_KEPT: usize = 1 << 15;
 
 const _: () = assert!(PUT_OFF_WORK_PER_TURN * 4 <= CALL_WORK_MAX);

@@ -21,20 +21,22 @@ pub const UNAUTHENTICATED_MAX: usize = 2048;
 /// handshake takes less. rustls by itself would hold a message of 64 KiB. What is sent beyond this
 /// waits in the kernel.
 pub const EARLY_BYTES_MAX: usize = 8 * 1024;
-/// Connections whose handshake has something to compute, before no more are accepted for now: those
-/// wait in the kernel, and none has to be dropped because a crowd comes back at once.
+/// Connections whose handshake has something to compute. While there are this many, no more are
+/// accepted: further ones wait in the kernel, so that none has to be dropped when many come back at
+/// once.
 pub const HANDSHAKES_READY_MAX: usize = 256;
 /// Connections in a handshake that one turn looks at. It ends with the first that computes with
 /// keys, so that handshakes take a small part of a busy loop.
 pub const HANDSHAKES_PER_TURN: usize = 64;
-/// Handshakes that one address may begin at once: a site behind one address comes back together.
+/// Handshakes that one address may begin at once: all peers of a site with one address may come
+/// back together.
 pub const ADDRESS_HANDSHAKES_BURST: u64 = 1024;
-/// Handshakes that one address may begin per second after that: a choice.
+/// Handshakes that one address may begin per second after that. The number is a choice.
 pub const ADDRESS_HANDSHAKES_PER_SECOND: u64 = 256;
 /// Addresses whose handshakes are counted one by one; all others count together.
 pub const ADDRESSES_MAX: usize = 4096;
-/// Most sessions that are looked at, each time that sessions are chosen to be closed because
-/// descriptors are short.
+/// Most sessions that are looked at when some are chosen to be closed because descriptors are
+/// short.
 pub const CROWD_LOOKS_MAX: usize = 1024;
 /// Connections that are chosen together to be closed; they are closed one by one as others come.
 pub const CROWD_PLAN_MAX: usize = 32;
@@ -59,8 +61,8 @@ pub const SESSION_FILES_MAX: usize = 1_000_000;
 pub const INDEX_ENTRIES_MAX: usize = (1 << 28) - 1;
 /// Queries of one session that run at once.
 pub const SESSION_QUERIES_MAX: usize = 64;
-/// Most JOINs of a session that stand: each is a download or a content that the peer has. One more
-/// is refused.
+/// JOINs of one session at once: each is a download or a content that the peer has. One more is
+/// refused.
 pub const SESSION_JOINS_MAX: usize = 64;
 /// Pages of REGISTER and UPDATE that a weak peer sends before the first is acknowledged: they leave
 /// a quarter of its send queue to everything else.
@@ -69,8 +71,7 @@ pub const UPDATES_IN_FLIGHT_MAX: u64 = 3;
 pub const COMMANDS_MAX: usize = 1024;
 /// Deadlines that one turn of a weak peer acts on.
 pub const PEER_TIMERS_PER_TURN: usize = 64;
-/// Memory of changes that were not sent to a session before it was lost is freed at this number of
-/// changes per turn.
+/// Changes that are freed per turn, of those that were not sent to a session before it was lost.
 pub const STALE_FREED_PER_TURN: usize = 1024;
 /// First wait before the repetition of a request that a super peer refused for lack of room; it
 /// doubles.
@@ -96,10 +97,10 @@ pub const STARTING_MAX: Duration = Duration::from_secs(30);
 /// How long after a change the number of peers that share is reported, for the state.
 pub const SHARING_REPORT_EVERY: Duration = Duration::from_secs(5);
 /// The time over which `status` measures queries and uploads: short enough for a person who
-/// watches, and long enough for a source of 1 MiB chunks at 100 KiB/s.
+/// watches, and long enough to measure a source that sends chunks of 1 MiB at 100 KiB/s.
 pub const RATE_WINDOW: Duration = Duration::from_secs(10);
-/// Peers of which a super peer reports in one second one by one that they came or left: enough for
-/// a person who watches, and 10,000 peers cost a line a second.
+/// Peers whose arrival or end a super peer reports one by one in one second: enough for a person
+/// who watches. Further ones are counted in one line, so that 10,000 peers cost a line a second.
 pub const PEERS_REPORTED_PER_SECOND: usize = 10;
 /// A dial that has not connected within this time has failed.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -107,7 +108,7 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 pub const DIAL_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Shortest time between two dials back of one peer; doubles while it is not reached.
 pub const DIAL_BACK_EVERY: Duration = Duration::from_secs(30);
-/// The same at most, so that a peer whose firewall was opened is found reachable.
+/// Greatest value of that time: a peer whose firewall was opened is found reachable within it.
 pub const DIAL_BACK_EVERY_MAX: Duration = Duration::from_secs(600);
 /// Dials back of one host, or of all names, without a pause; more wait.
 pub const DIAL_BACK_HOST_BURST: u32 = 4;

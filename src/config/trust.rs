@@ -27,9 +27,9 @@ pub const REVOKED_PAGE_KEYS: usize = 1024;
 pub const BUSY_RETRY_MIN: Duration = Duration::from_millis(500);
 /// See [`BUSY_RETRY_MIN`].
 pub const BUSY_RETRY_MAX: Duration = Duration::from_secs(30);
-/// Changes of key that a pin follows. With one change a year it holds for the life of a machine.
+/// Changes of key that a pin follows: with one change a year, enough for the life of a machine.
 pub const ROTATIONS_MAX: usize = 8;
-/// Users of one super peer. Its account file is written as a whole, and has at most
+/// Users of one super peer. Each change writes the complete account file, which has at most
 /// [`PRIVATE_FILE_BYTES_MAX`].
 pub const ACCOUNTS_MAX: usize = 100_000;
 /// Nodes of one user.
@@ -39,12 +39,13 @@ pub const CLASSES_MAX: usize = 64;
 /// Keys that one super peer denies. Each session gets the complete list when it opens, and it must
 /// fit in its send queue.
 pub const DENIED_MAX: usize = 4096;
-/// Difference between the clocks of two hosts, in seconds, at which the dates of a credential still
-/// make sense. A clock that is earlier than a signature by more is wrong.
+/// Greatest difference between the clocks of two hosts, in seconds, with which the dates of a
+/// credential are checked. A clock that is earlier than a signature by more is wrong.
 pub const CLOCK_SKEW_S_MAX: u64 = 300;
-/// How long an invitation is good.
+/// How long an invitation is valid.
 pub const INVITATION_VALID: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Super peers outside the network that was joined whose keys a node remembers; the oldest goes.
+/// Super peers outside the network that was joined whose keys a node remembers; the oldest is
+/// forgotten first.
 pub const KNOWN_SUPERS_MAX: usize = 1024;
 /// Longest file with keys or accounts that is read or written, in bytes.
 pub const PRIVATE_FILE_BYTES_MAX: usize = 64 << 20;

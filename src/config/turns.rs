@@ -10,20 +10,20 @@ pub const TURN_MICROS_MAX: u64 = 60_000_000;
 /// queue.
 pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
 /// Bytes of files written per turn, shared equally by the connections that have some to write: two
-/// chunks. More than is read, because these bytes are not copied.
+/// chunks. They are more than the bytes read, because these bytes are not copied.
 pub const TURN_BYTES_WRITTEN: usize = 2 * 1024 * 1024;
 /// Bytes of files that a connection may write per turn in any case: what one system call usually
 /// sends.
 pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
-/// Time of a turn after which nothing more is read in it, whatever is left: a turn that is long
-/// makes everybody wait.
+/// Time of a turn after which nothing more is read in it, however much input is left: a long turn
+/// makes all peers wait.
 pub const TURN_READ_MAX: Duration = Duration::from_micros(500);
 /// Connections on which a turn writes what was queued.
 pub const FLUSHES_PER_TURN: usize = 256;
 /// Deadlines of sockets that one turn acts on.
 pub const DEADLINES_PER_TURN: usize = 256;
-/// After a gap of this length between two turns, in which the process or the computer was stopped,
-/// no timer fires before all input that has come is read.
+/// After a gap of this length between two turns the process or the computer was stopped, so no
+/// timer fires before all input that has come is read.
 pub const TURN_GAP_LONG: Duration = Duration::from_secs(1);
 /// Most turns for which timers wait after such a gap.
 pub const CATCHING_UP_TURNS_MAX: u32 = 1024;

@@ -31,7 +31,8 @@ pub const PATTERN_BYTES_MAX: usize = 256;
 pub const URI_BYTES_MAX: usize = 4096;
 /// Most super peers that a URI names.
 pub const URI_SUPERS_MAX: usize = 8;
-/// Longest range of positions, in bytes: two of 40 bytes each in hex digits, and the sign between.
+/// Longest range of positions, in bytes: two positions of 40 bytes each in hex digits, and the sign
+/// between them.
 pub const RANGE_BYTES_MAX: usize = 161;
 /// The fold by which names are compared (PROTOCOL.md 4.11), in the HELLO of links. A digest of
 /// another fold is never believed.
