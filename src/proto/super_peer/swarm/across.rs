@@ -15,8 +15,8 @@ use crate::wire::{QueryKind, Search};
 const COMPARED_MAX: usize = 256;
 
 impl Swarms {
-    /// Something has changed in a swarm: it is to ask other super peers, if a member could follow
-    /// others and no query runs or is due.
+    /// Something has changed in a swarm. A query to other super peers becomes due, if a member has
+    /// only a part of the content and no query runs or is due.
     pub(super) fn ask_later(&mut self, number: u32, cx: &mut Context) {
         let swarm = self.swarm_mut(number);
         if cx.config.neighbors.is_empty() || swarm.graph.full() == swarm.graph.len() {
@@ -39,7 +39,8 @@ impl Swarms {
         cx.arm(Reason::SwarmAsk, first.map(|at| at.max(gap)));
     }
 
-    /// Its deadline has come: the number and the search of the query that is sent now, if one is.
+    /// The deadline has come. Returns the number and the search of the query that is to be sent
+    /// now, if one is due.
     pub(in crate::proto::super_peer) fn next_ask(&mut self, cx: &mut Context) -> Option<(u32, Search)> {
         let due = self.across.due.first().filter(|(at, _)| *at <= cx.now).copied();
         let asked = due.and_then(|(at, number)| {
@@ -64,7 +65,8 @@ impl Swarms {
         asked
     }
 
-    /// Other super peers have found these for the query of this number; `None`: it is over.
+    /// Other super peers have found these for the query of this number; `None` if the query has
+    /// ended.
     pub(in crate::proto::super_peer) fn on_found(
         &mut self,
         req: u32,
@@ -126,7 +128,7 @@ impl Swarms {
         self.swarm(number).spread == usize::MAX
     }
 
-    /// A swarm is gone. Its query goes on, and the answer is ignored.
+    /// A swarm has ended. If its query runs, it goes on, and the answer is ignored.
     pub(super) fn forget_asking(&mut self, number: u32, cx: &mut Context) {
         match self.swarm(number).asking {
             Asking::Due(at, _) => _ = self.across.due.remove(&(at, number)),

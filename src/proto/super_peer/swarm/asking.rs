@@ -1,5 +1,5 @@
-//! When a swarm asks other super peers for their members, and what has come for the queries that
-//! run.
+//! When a swarm asks other super peers for their members, and what the queries that run have found
+//! so far.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,17 +7,18 @@ use std::time::Duration;
 use crate::time::Time;
 use crate::wire::message::SourceRecord;
 
-/// When the other super peers are asked for the members of one swarm.
+/// When the other super peers are asked for the members of one swarm. The duration is the wait
+/// after the next answer, or after that of the query that runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Asking {
     /// They were not asked yet.
     #[default]
     No,
-    /// At this time; the next time comes this much later.
+    /// They are to be asked at this time.
     Due(Time, Duration),
     /// The query of this number runs.
     Runs(u32, Duration),
-    /// Nobody could use an answer. Not sooner than this.
+    /// They are not asked: no member could use an answer. A query is due no earlier than this.
     Rests(Time, Duration),
 }
 

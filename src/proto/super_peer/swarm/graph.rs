@@ -1,13 +1,13 @@
-//! The graph of one swarm: its members, and who was named to whom as a peer to follow.
+//! The graph of one swarm: its members, and which members were named to which as peers to follow.
 //!
-//! It is nearly regular, because of a few members that are drawn the one that was named least is
-//! named (a graph that only grows by arrival crowds its first members). And it leads both ways: a
-//! member follows some that came before it, and keeps places for some that come later. If it took
-//! all of those that it follows from the earlier ones, nothing could flow from a late member to an
-//! early one, and half of the lines that send would be idle.
+//! It is nearly regular: a few members are drawn at random, and the one of them that was named
+//! least is named. Without that, the first members would get most followers. And bytes can flow
+//! both ways: a member follows some that came before it, and keeps places for some that come later.
+//! If it followed only earlier ones, nothing could flow from a late member to an early one, and the
+//! upload lines of the late members would be idle.
 //!
-//! It never names a member to itself, and none twice to one member while both stay and the member
-//! does not ask for others. It sends nothing and knows no address.
+//! It never names a member to itself. It names no member twice to another, unless that one asks for
+//! more or one of the two has left and come back. It sends nothing and knows no address.
 
 use std::collections::VecDeque;
 
@@ -32,11 +32,11 @@ const _: () = assert!(SWARM_MEMBERS_MAX <= Slot::NONE.0 as usize);
 const _: () = assert!(SWARM_ZONES_MAX <= 1 << 8);
 const _: () = assert!(SWARM_FOLLOWERS_MAX < 1 << 8 && SWARM_DEGREE_SMALL <= SWARM_DEGREE);
 
-/// Of this many members that fit, drawn at random, the one that was named least is named.
+/// Members that fit and are drawn at random; the one of them that was named least is named.
 const CHOICES: usize = 4;
-/// Below this many members all are looked at to find these; else this many are drawn.
+/// Members that are looked at to find these: all, if there are no more.
 const LOOKS: usize = 32;
-/// A member that was named fewer than these is named others although they have enough followers.
+/// To a member that follows fewer than this, others are named although they have enough followers.
 const NAMED_LEAST: usize = 4;
 /// How many of those that were named first are forgotten when a member asks for others.
 const FORGOTTEN: usize = 4;
@@ -46,12 +46,12 @@ const LIVE: u8 = 1;
 const FULL: u8 = 2;
 /// It can be dialed.
 const SERVES: u8 = 4;
-/// It is in the queue of those that lack others to follow.
+/// It is in the queue of those that follow too few.
 const QUEUED: u8 = 8;
 /// Members of other zones may be named to it, because it has asked for others.
 const ASKED: u8 = 16;
 
-/// A member: a JOIN that stands. There may be very many.
+/// A member: one JOIN. There may be very many.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     /// The slot of its session.
@@ -61,12 +61,12 @@ pub(super) struct Member {
     /// The next JOIN of its session: the swarm and the place in it.
     pub(super) next_swarm: u32,
     pub(super) next_slot: Slot,
-    /// Who was named to it, the first one first.
+    /// The members that were named to it, in order.
     named: [Slot; SWARM_DEGREE],
     /// Which of the peers outside of the graph were named to it.
     seeds: [u8; 3],
     zone: u8,
-    /// To how many it was named.
+    /// The number of members to which it was named.
     pub(super) followers: u8,
     flags: u8,
 }
@@ -116,9 +116,9 @@ pub(super) struct Standing {
 #[derive(Debug, Default)]
 struct Zone {
     name: Option<Box<str>>,
-    /// The members, those that came first first.
+    /// The members, in the order in which they joined.
     slots: Vec<Slot>,
-    /// Those that import: they follow members of other zones.
+    /// Those that also follow members of other zones.
     gates: Vec<Slot>,
 }
 
@@ -132,9 +132,9 @@ pub(super) struct Graph {
     full: usize,
     /// There are members of other zones at other super peers.
     foreign: bool,
-    /// Members that lack others to follow.
+    /// Members that follow too few.
     lacking: VecDeque<Slot>,
-    /// Members that were named to none so far.
+    /// New members that are still to be named to some that joined earlier.
     newcomers: VecDeque<Slot>,
 }
 
@@ -168,7 +168,7 @@ impl Graph {
         self.member(slot).has(FULL)
     }
 
-    /// Whether it imports for its zone.
+    /// Whether it is a gate: one of the few of its zone that follow members of other zones.
     pub(super) fn is_gate(&self, slot: Slot) -> bool {
         self.is_divided() && self.zones[usize::from(self.member(slot).zone)].gates.contains(&slot)
     }
@@ -177,7 +177,7 @@ impl Graph {
         self.zones.len() > 1 || self.foreign
     }
 
-    /// These are the zones of the members at other super peers.
+    /// Takes note of the zones of the members at other super peers.
     pub(super) fn set_foreign<'a>(&mut self, mut zones: impl Iterator<Item = Option<&'a str>>) {
         self.foreign = zones.any(|zone| self.zones.iter().all(|known| known.name.as_deref() != zone));
     }
@@ -187,7 +187,7 @@ impl Graph {
         self.zones[usize::from(self.member(slot).zone)].name.as_deref()
     }
 
-    /// Whether a member follows too few, with this many that are not in the graph.
+    /// Whether a member follows too few, if it also follows `others` that are not in the graph.
     pub(super) fn lacks(&self, slot: Slot, others: usize) -> bool {
         self.member(slot).named_len() + others < self.enough()
     }
@@ -197,7 +197,7 @@ impl Graph {
         self.members.len()
     }
 
-    /// The members from a place on, as far as there are any.
+    /// The members from this place on.
     pub(super) fn from(&self, at: usize) -> impl Iterator<Item = Slot> {
         let slots = (at..self.members.len()).map(|at| Slot(at as u16));
         slots.filter(|slot| self.member(*slot).has(LIVE))
@@ -217,7 +217,8 @@ impl Graph {
             || self.member(slot).has(ASKED)
     }
 
-    /// A seed joined: those to whom it was named by this bit follow this member.
+    /// A peer outside of the graph has joined and is this member now. Members to which it was
+    /// named by this bit follow the member.
     pub(super) fn adopt(&mut self, slot: Slot, seed: u32) {
         for at in 0..self.members.len() {
             let member = &mut self.members[at];
@@ -233,12 +234,12 @@ impl Graph {
         }
     }
 
-    /// The peer of this bit is gone: it counts no more for those to whom it was named.
+    /// The peer outside of the graph with this bit is gone: it was named to no member any more.
     pub(super) fn forget_seed(&mut self, seed: u32) {
         self.members.iter_mut().for_each(|member| member.set_outsiders(member.outsiders() & !seed));
     }
 
-    /// Whether one is in another zone than the other.
+    /// Whether the two are in different zones.
     pub(super) fn is_outside(&self, one: Slot, other: Slot) -> bool {
         self.member(one).zone != self.member(other).zone
     }
@@ -278,7 +279,7 @@ impl Graph {
         let zones = self.zones.len();
         let zone = self.zone(zone);
         if zones == 1 && self.zones.len() == 2 {
-            // Now there are others to import from.
+            // Now the gates of the first zone can follow members of another one.
             self.zones[0].gates.clone().into_iter().for_each(|gate| self.queue(gate));
         }
         let member = Member {
@@ -310,7 +311,7 @@ impl Graph {
         self.change(slot, standing);
         self.newcomers.push_back(slot);
         if self.live == SWARM_SMALL {
-            // From now on each follows more.
+            // From this size on each member follows more.
             (0..self.members.len()).for_each(|at| self.queue(Slot(at as u16)));
         }
         Ok(slot)
@@ -369,7 +370,7 @@ impl Graph {
         }
     }
 
-    /// A member leaves. Those to whom it was named lack one more.
+    /// A member leaves. Those to which it was named follow one less.
     pub(super) fn leave(&mut self, slot: Slot) {
         self.forget_named(slot, SWARM_DEGREE);
         let member = &mut self.members[slot.at()];
@@ -396,8 +397,8 @@ impl Graph {
         self.choose_gates(zone);
     }
 
-    /// The members of a zone that import: those that have been there for longest and do not have
-    /// the complete content.
+    /// Chooses the gates of a zone: the members that joined first, of those that do not have the
+    /// complete content.
     fn choose_gates(&mut self, zone: usize) {
         let Zone { slots, gates, .. } = &mut self.zones[zone];
         gates.retain(|gate| !self.members[gate.at()].has(FULL));
@@ -408,7 +409,7 @@ impl Graph {
         let new: Vec<Slot> =
             others.filter(|slot| !gates.contains(slot)).take(SWARM_GATES - gates.len()).copied().collect();
         gates.extend(&new);
-        // They may be named members of other zones now.
+        // Members of other zones may be named to them now.
         new.into_iter().for_each(|slot| self.queue(slot));
     }
 
@@ -420,17 +421,18 @@ impl Graph {
         }
     }
 
-    /// How many a member follows at most.
+    /// Most members that one follows.
     fn degree(&self) -> usize {
         if self.live < SWARM_SMALL { SWARM_DEGREE_SMALL } else { SWARM_DEGREE }
     }
 
-    /// How many it follows without newcomers, if there are enough.
+    /// How many of them are named to it when it joins, if there are enough. The other places are
+    /// for newcomers.
     fn enough(&self) -> usize {
         self.degree() - SWARM_NEWER
     }
 
-    /// Members that were named to none so far.
+    /// New members that are still to be named to some that joined earlier.
     pub(super) fn newcomers(&self) -> usize {
         self.newcomers.len()
     }
@@ -440,7 +442,8 @@ impl Graph {
         self.newcomers.pop_front()
     }
 
-    /// Names a newcomer to some members of its zone that have kept a place for it. Returns these.
+    /// Names a newcomer to some members of its zone that have a place for newcomers. Returns these
+    /// members.
     pub(super) fn introduce(&mut self, newcomer: Slot, mut draw: impl FnMut(usize) -> usize) -> Vec<Slot> {
         let mut targets = Vec::new();
         let member = *self.member(newcomer);
@@ -450,7 +453,7 @@ impl Graph {
         let zone = usize::from(member.zone);
         let all = self.zones[zone].slots.len();
         let first = draw(all);
-        // If many come together, some of them have followed it already. Few may have a place.
+        // If many come together, some of them already follow it. Few may have a place.
         for step in 0..all.min(2 * LOOKS) {
             if usize::from(self.member(newcomer).followers) >= SWARM_NEWER {
                 break;
@@ -472,19 +475,20 @@ impl Graph {
         targets
     }
 
-    /// Members that lack others to follow, as far as is known.
+    /// Members in the queue of those that may follow too few.
     pub(super) fn lacking(&self) -> usize {
         self.lacking.len()
     }
 
-    /// Takes a member that may lack others out of the queue.
+    /// Takes the next member out of that queue.
     pub(super) fn next_lacking(&mut self) -> Option<Slot> {
         let slot = self.lacking.pop_front()?;
         self.members[slot.at()].flags &= !QUEUED;
         Some(slot)
     }
 
-    /// A member was named what there is: puts it back into the queue if it is not enough.
+    /// All that can be named to a member now was named to it. Puts it back into the queue if it
+    /// still follows too few.
     pub(super) fn still_lacks(&mut self, slot: Slot) {
         self.members[slot.at()].flags &= !ASKED;
         let (named, kept) = (self.member(slot).named_len(), self.kept(slot));
@@ -506,7 +510,8 @@ impl Graph {
         SWARM_OUTSIDE.saturating_sub(named.iter().filter(|other| self.is_outside(slot, **other)).count())
     }
 
-    /// Names others to a member, as many as it lacks. `draw(n)` returns a random number below n.
+    /// Names others to a member until it follows enough. Returns them. `draw(n)` returns a random
+    /// number below n.
     pub(super) fn name(&mut self, slot: Slot, mut draw: impl FnMut(usize) -> usize) -> Vec<Slot> {
         let mut named = Vec::new();
         if self.member(slot).has(FULL) {
@@ -529,7 +534,8 @@ impl Graph {
         named
     }
 
-    /// Names a member that was named little, of a zone, or of all zones but that of the asker.
+    /// Names to a member one that was named to few others: of this zone, or for `None` of any zone
+    /// but its own.
     fn least_named(&mut self, slot: Slot, zone: Option<usize>, draw: &mut impl FnMut(usize) -> usize) -> Option<Slot> {
         let me = self.member(slot);
         let most = if me.named_len() < NAMED_LEAST { u8::MAX as usize } else { SWARM_FOLLOWERS_MAX };

@@ -1,5 +1,5 @@
-//! What searches and lists see of the swarms: members that can be dialed, and how many have only a
-//! part. Only those that ask for members get them.
+//! What searches and lists report of the swarms: members that can be dialed, and how many have only
+//! a part. Only a search or a list that asks for members gets them.
 
 use std::net::IpAddr;
 
@@ -38,8 +38,8 @@ pub(in crate::proto::super_peer) struct Matches {
 }
 
 impl Members<'_> {
-    /// The members that fit a search, of one swarm at most [`SWARM_FOUND_MAX`], drawn with
-    /// `random`. The asker reaches this super peer at `at`.
+    /// The members that match a search, at most [`SWARM_FOUND_MAX`] of one swarm; `random` chooses
+    /// where to begin. The asker reaches this super peer at `at`.
     pub(in crate::proto::super_peer) fn search(
         self,
         find: &Search,
@@ -48,7 +48,7 @@ impl Members<'_> {
         index: &Index,
     ) -> Matches {
         let mut found = Matches::default();
-        // The index has refused a pattern that has not the form of its kind.
+        // The index reports an error for a pattern that does not have the form of its kind.
         let Ok(mut sieve) = Sieve::new(find, at) else { return found };
         let Swarms { by_root, .. } = self.swarms;
         match sieve.root() {
@@ -163,7 +163,7 @@ impl Swarm {
     }
 }
 
-/// The entries of a content, of which few are looked at: it rarely has many paths.
+/// The first few entries of a content in the index: it rarely has many paths.
 fn entries(index: &Index, root: &Root) -> impl Iterator<Item = u32> {
     let key = index.root_key(root);
     let ids = std::iter::successors(index.next(Some(key), 0), move |id| index.next(Some(key), id + 1));

@@ -1,10 +1,10 @@
-//! The swarms of a super peer: which sessions want or have a content at present, and who of them
-//! was named to whom (PROTOCOL.md 16.1).
+//! The swarms of a super peer: which sessions download or have a content at present, and which of
+//! them were named to which (PROTOCOL.md 16.1).
 //!
-//! It owns the JOINs that stand. It makes the graph, never the schedule: who sends which piece to
-//! whom is decided by the peers. It is small and goes with its sessions: a JOIN takes at most 64
+//! It owns the JOINs. It makes the graph, never the schedule: the peers decide which of them sends
+//! which piece to which other. It is small and ends with its sessions: a JOIN takes at most 64
 //! bytes in a large swarm and 768 bytes in one of its own, nothing is kept on a disk, and only
-//! searches that ask for members see it.
+//! searches that ask for members find it.
 
 mod across;
 mod asking;
@@ -28,11 +28,11 @@ use crate::wire::message::ErrorCode;
 use crate::wire::swarm::{Join, Member as Named, Peers};
 use crate::wire::{Message, Root, SharePath};
 
-/// What naming members to one costs, in the unit of [`super::work`].
+/// The cost of naming members to one member, in the unit of [`super::work`].
 const NAMING_WORK: usize = 64;
-/// What a member that leaves costs for each of the others in its swarm, which may follow it.
+/// A member that leaves costs one unit for this many others in its swarm, which may follow it.
 const LEAVING_PER_WORK: usize = 64;
-/// The index is asked again for complete holders no sooner than this, while none is known.
+/// Shortest time between two looks in the index for complete holders, while none is known.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The first JOIN of a session: the swarm and the place in it.
@@ -54,12 +54,12 @@ struct Swarm {
     outside: Outside,
     looked_at: Time,
     asking: Asking,
-    /// Peers at other super peers are to be named to the members in this place of the graph and
-    /// after it, if there are any.
+    /// Peers at other super peers are still to be named to the members at this place of the graph
+    /// and after it.
     spread: usize,
-    /// It is in the queue of swarms that have newcomers, or members that lack others.
+    /// It is in the queue of swarms that have newcomers, or members that follow too few.
     is_due: bool,
-    /// Members that lack others and were not looked at since the last change.
+    /// Members that follow too few and were not looked at since the last change.
     left: usize,
 }
 
@@ -85,7 +85,7 @@ impl Swarms {
         self.by_root.len()
     }
 
-    /// JOINs that stand.
+    /// The JOINs of all sessions.
     pub(super) fn members(&self) -> usize {
         self.members
     }
@@ -101,7 +101,7 @@ impl Swarms {
             + self.list.capacity() * size_of::<Option<Swarm>>()
     }
 
-    /// A session wants or has a content, or what it said of it before has changed.
+    /// A session downloads or has a content, or what its JOIN said before has changed.
     pub(super) fn on_join(&mut self, conn: ConnId, join: &Join, sessions: &Sessions, cx: &mut Context) {
         cx.count(Count::Joins);
         let standing = Standing { is_full: join.full, serves: sessions.peer(conn).is_some() };
@@ -118,7 +118,7 @@ impl Swarms {
                 }
                 head
             }
-            // One session is one member: it would be named as many times as it has joined.
+            // One session is one member: with several it would be named several times.
             None if self.joins_of(conn).any(|head| self.swarm(head.swarm).root == join.root) => {
                 let why = "another JOIN of this session stands for this content";
                 return refuse(conn, join.req, ErrorCode::BAD_REQUEST, why, cx);
@@ -139,7 +139,7 @@ impl Swarms {
         self.note_change(head.swarm, cx);
     }
 
-    /// A session no longer wants the content of a JOIN.
+    /// A session has sent LEAVE for a JOIN.
     pub(super) fn on_leave(&mut self, conn: ConnId, req: u32, cx: &mut Context) {
         if let Some(head) = self.find(conn, req) {
             self.unlink(conn, head);
@@ -147,7 +147,7 @@ impl Swarms {
         }
     }
 
-    /// A session is gone, and its JOINs with it.
+    /// A session has ended, and its JOINs with it.
     pub(super) fn on_session_closed(&mut self, conn: ConnId, cx: &mut Context) {
         let Some(head) = self.heads.get_mut(conn.index as usize) else { return };
         let mut head = std::mem::replace(head, NO_JOIN);
@@ -158,8 +158,8 @@ impl Swarms {
         }
     }
 
-    /// Newcomers are to be named to others; members lack others to follow, and something has
-    /// changed since they were last named some.
+    /// Names newcomers to others, and others to members that follow too few, in the swarms in which
+    /// something has changed.
     pub(super) fn on_timeout(&mut self, sessions: &Sessions, cx: &mut Context) {
         while let Some(&number) = self.due.front() {
             let is_over = self.push(number, sessions, cx);
@@ -246,7 +246,7 @@ impl Swarms {
             Ok(slot) => slot,
             Err(graph::NoRoom) => return None,
         };
-        // From now on it is a member.
+        // A peer that was named as a holder is named as a member from now on.
         let own = sessions.peer(conn).map(|peer| peer.holder);
         if let Some(seed) = own.and_then(|own| swarm.outside.take_member(own)) {
             swarm.graph.adopt(slot, seed);
@@ -319,7 +319,7 @@ impl Swarms {
         }
     }
 
-    /// Members that lack others may find some now.
+    /// Something has changed, so others may be named to members that follow too few.
     fn note_change(&mut self, number: u32, cx: &mut Context) {
         let swarm = self.swarm_mut(number);
         swarm.left = swarm.graph.lacking();
@@ -345,8 +345,8 @@ impl Swarms {
         self.send_peers(head, (named, Beside::All), true, sessions, cx);
     }
 
-    /// Sends PEERS with those that were named to a member, if there are any, or if it is an
-    /// `answer`; and with others beside them.
+    /// Sends PEERS to a member: the members in `named`, and others according to `beside`. Without
+    /// any, it is sent only if it is an `answer`.
     fn send_peers(
         &mut self,
         head: Head,
@@ -411,19 +411,19 @@ impl Swarms {
     }
 }
 
-/// Who is named beside the members of the graph.
+/// Which peers are named beside the members of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beside {
     None,
     /// Peers at other super peers.
     Across,
-    /// All that the swarm knows, because the member may lack others to follow.
+    /// All that the swarm knows, because the member may follow too few.
     All,
 }
 
 impl Swarm {
-    /// Members, and how many of them have the complete content, those at other super peers that are
-    /// known included.
+    /// The number of members and of those that have the complete content, including the known ones
+    /// at other super peers.
     fn known(&self) -> (usize, usize) {
         (self.graph.len() + self.outside.len(), self.graph.full() + self.outside.full())
     }

@@ -1,6 +1,6 @@
-//! The peers that a swarm names beside its members: those that have registered the content here
-//! and have not joined, and what other super peers know: members there, and peers that have
-//! registered it there. It asks no super peer itself.
+//! The peers that a swarm names beside its members: peers that have registered the content here and
+//! have not joined, and those that other super peers have found: members there, and peers that have
+//! registered the content there. It asks no super peer itself.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use crate::wire::{HostPort, NodeId, Root};
 /// Entries of the index that are looked at to find complete holders.
 const LOOKS_MAX: usize = 64;
 
-/// A bit of each member says whether the peer in this place was named to it.
+/// A bit for each place of the list. In a member, it says whether the peer there was named to it.
 type Bits = u32;
 
 /// A member has room for this many.
@@ -45,7 +45,7 @@ struct There {
 struct Outsider {
     place: Place,
     is_full: bool,
-    /// To how many it was named.
+    /// The number of members to which it was named.
     followers: u8,
 }
 
@@ -55,11 +55,11 @@ pub(super) struct Asker {
     pub(super) slot: Slot,
     /// Its own place in the index, if it serves.
     pub(super) own: Option<HolderId>,
-    /// Where it reaches this super peer.
+    /// The address of this super peer that it uses.
     pub(super) at: Option<IpAddr>,
 }
 
-/// Peers of one swarm that are no members here, in places that are used again.
+/// The peers of one swarm that are not members here, in places that are used again.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     list: Vec<Option<Outsider>>,
@@ -140,7 +140,7 @@ impl Outside {
         }
     }
 
-    /// A peer here becomes a member. Returns its bit.
+    /// A peer here becomes a member. Returns the bit that it had, if it was in the list.
     pub(super) fn take_member(&mut self, holder: HolderId) -> Option<Bits> {
         let is_it = |one: &Outsider| matches!(one.place, Place::Here(here, _) if here == holder);
         let at = self.list.iter().position(|one| one.as_ref().is_some_and(is_it))?;
@@ -167,8 +167,8 @@ impl Outside {
 
     // ---- there ----------------------------------------------------------------------------------
 
-    /// Other super peers have answered: these are the sources that they know. `is_member`: the
-    /// source is a member here too. Returns whether some are new.
+    /// Takes the sources that other super peers have found, except those for which `is_member`
+    /// holds, which are members here too. Returns whether some are new.
     pub(super) fn take_found(
         &mut self,
         found: Vec<SourceRecord>,
@@ -210,7 +210,7 @@ impl Outside {
 
     // ---- naming ---------------------------------------------------------------------------------
 
-    /// A member to which these were named is gone.
+    /// A member to which these were named has left.
     pub(super) fn unfollow(&mut self, named: Bits) {
         for (at, one) in self.list.iter_mut().enumerate() {
             if let Some(one) = one.as_mut().filter(|_| named >> at & 1 == 1) {
@@ -219,8 +219,8 @@ impl Outside {
         }
     }
 
-    /// Names some to a member that may follow them. `across`: only those at other super peers, and
-    /// complete ones of these only if none is here.
+    /// Names some to a member that may follow them. With `across`, it names only those at other
+    /// super peers, and of these the complete ones only if there is none here.
     pub(super) fn name(
         &mut self,
         asker: Asker,
@@ -249,8 +249,7 @@ impl Outside {
         }
     }
 
-    /// The one that is named next: the one that was named least of those that the member may
-    /// follow.
+    /// The next one to name: of those that the member may follow, the one that was named least.
     fn next_for(&self, asker: Asker, across: bool, is_first: bool, graph: &Graph) -> Option<usize> {
         let Asker { slot, own, .. } = asker;
         if graph.is_full(slot) {
