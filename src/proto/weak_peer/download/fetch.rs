@@ -1,5 +1,5 @@
-//! What a download asks its sources for, and what they answer: requests, steals, cancels, messages.
-//! The bytes of the pieces are in `pieces`.
+//! What a download requests from its sources, and what they answer: requests, steals, cancels,
+//! messages. `pieces` handles the chunks.
 
 use super::picker;
 use super::proof::Failed;
@@ -93,15 +93,15 @@ impl Transfer {
         }
     }
 
-    /// Payloads that are received completely and not yet judged.
+    /// Payloads that are received completely and whose digests have not come.
     pub(super) fn in_hand(&self) -> usize {
         let complete = |request: &&Request| request.is_in_hand();
         self.sources.iter().map(|source| source.requests.values().filter(complete).count()).sum()
     }
 
     /// Takes a piece for an idle source from one that is much slower. A piece that the slow source
-    /// has not begun is taken away from it. A piece that it has begun is asked for twice, and the
-    /// request that loses is canceled.
+    /// has not begun is taken away from it. A piece that it has begun is requested from both, and
+    /// the request that is still open when the piece has come is canceled.
     pub(super) fn steal(&mut self, cx: &mut Context, index: SourceIndex) -> Option<u32> {
         let (piece, holder) = self.find_theft(index, cx.now)?;
         mark!(PieceStolen);
@@ -268,7 +268,7 @@ impl Transfer {
         }
         match request.wanted {
             Wanted::Piece(piece) => self.picker.release(piece, index),
-            // The size may be a false claim of hits: the source is asked for it.
+            // The size may be a false claim of a hit, so the source is asked for it.
             Wanted::Last(_) if error.code == ErrorCode::BAD_REQUEST && self.sources[index].stated.is_none() => {
                 return self.ask_size(cx, index, Failed::Refused(format!("refused a request: {message}")));
             }

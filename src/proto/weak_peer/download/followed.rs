@@ -1,4 +1,4 @@
-//! What a download knows of its swarm, and of each source that it follows. Nothing is decided here.
+//! What a download knows of its swarm, and of each source that it follows. It decides nothing.
 
 use super::pool::Pool;
 use crate::proto::weak_peer::swarm::pieces::Pieces;
@@ -8,26 +8,27 @@ use crate::time::Time;
 /// What a download knows of its swarm.
 #[derive(Debug, Default)]
 pub(super) struct Swarm {
-    /// Others fetch the same: turns are asked for.
+    /// Others fetch the same content, so turns are requested.
     pub(super) on: bool,
-    /// When it asked its super peers for others, until one has answered.
+    /// When it asked its super peers for members; none once one has answered.
     pub(super) asked_at: Option<Time>,
     /// When members were named first.
     pub(super) named_at: Option<Time>,
-    /// Members, and those of them that have all, as a super peer counts them.
+    /// The number of members, and of those that have the complete content, as a super peer reports
+    /// them.
     pub(super) members: u32,
     pub(super) full: u32,
     /// Hits of a search: dialed only if members send nothing.
     pub(super) reserve: Pool,
-    /// When it last asked for other members.
+    /// When it last asked for further members.
     pub(super) short_at: Option<Time>,
     /// Pieces that were chosen in order.
     pub(super) picks: u32,
-    /// Pieces that come at once.
+    /// How many pieces are fetched at once.
     pub(super) width: Width,
-    /// Since when nothing is asked for.
+    /// Since when no piece is requested.
     pub(super) idle_since: Option<Time>,
-    /// The best rate so far, and since when it is below a half of that.
+    /// The best rate so far, and since when the rate is below half of it.
     pub(super) best_rate: u64,
     pub(super) poor_since: Option<Time>,
 }
@@ -37,16 +38,16 @@ pub(super) struct Swarm {
 pub(super) struct Followed {
     /// The number of the FOLLOW.
     pub(super) req: u32,
-    /// It has answered.
+    /// It has answered FOLLOW.
     pub(super) heard: bool,
     pub(super) pieces: Pieces,
-    /// It can prove the size.
+    /// It serves the manifest, with the proof of the size.
     pub(super) manifest: bool,
-    /// How many of its pieces are free.
+    /// How many of its pieces are missing here and requested from no source.
     pub(super) useful: usize,
-    /// Turns that it was asked for and has not given.
+    /// Turns that were requested from it and that it has not given.
     pub(super) wanted: u8,
-    /// When it was last asked for some, or gave one.
+    /// When it was last asked for turns, or gave one.
     pub(super) wanted_at: Time,
     /// The last WANT had `need`.
     pub(super) needed: bool,
@@ -60,7 +61,7 @@ impl Followed {
         self.req == req
     }
 
-    /// Whether something could be asked of it.
+    /// Whether a piece could be requested from it.
     pub(super) fn is_useful(&self) -> bool {
         !self.heard || self.useful > 0 || self.wanted > 0
     }

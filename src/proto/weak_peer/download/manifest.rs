@@ -1,9 +1,9 @@
 //! The manifest of a content: the chaining value of each piece, how they merge to the root, and how
-//! its pages add up. It hashes no content: pieces are hashed elsewhere.
+//! its pages are put together. It hashes no content: pieces are hashed elsewhere.
 //!
-//! A list of chaining values does not prove the size of the content: an inner node of the tree can
-//! be passed off as a leaf. The last piece, hashed at its offset, does prove it, and so does the
-//! right edge of its tree (PROTOCOL.md, "The manifest").
+//! A list of chaining values does not prove the size of the content, because an inner node of the
+//! tree could be sent as the value of a piece. The last piece, hashed at its offset, proves the
+//! size, and so does the right edge of its tree (PROTOCOL.md, "The manifest").
 
 use blake3::hazmat::{self, HasherExt, Mode};
 
@@ -40,15 +40,15 @@ fn subtree(cvs: &[Cv], size: u64) -> [u8; 32] {
     hazmat::merge_subtrees_non_root(&left, &right, Mode::Hash)
 }
 
-/// Bytes of a leaf of the tree (BLAKE3, "chunk").
+/// Bytes of a leaf of the tree, which BLAKE3 calls a chunk.
 const LEAF_BYTES: u64 = 1024;
 
-/// Where the last leaf of a content begins, which is not empty.
+/// Where the last leaf begins, of a content that is not empty.
 fn last_leaf(size: u64) -> u64 {
     (size - 1) / LEAF_BYTES * LEAF_BYTES
 }
 
-/// Where the last piece of a content begins, which is not empty.
+/// Where the last piece begins, of a content that is not empty.
 fn last_piece(size: u64) -> u64 {
     (size - 1) / PIECE_BYTES * PIECE_BYTES
 }
@@ -78,9 +78,9 @@ pub fn edge_of(piece: &[u8], size: u64) -> Option<Edge> {
     Some(Edge { tail, left })
 }
 
-/// Whether this is the right edge of a content of this size whose last piece has this value. With
-/// values that merge to the root, that proves the size: a leaf is hashed with its number and its
-/// length, and an inner node with another flag.
+/// Whether this is the right edge of a content of this size whose last piece has this value. If the
+/// values also merge to the root, the size is proven: the hash of a leaf depends on its number and
+/// its length, and that of an inner node on another flag.
 #[must_use]
 pub fn proves(edge: &Edge, size: u64, last: &Cv) -> bool {
     if size <= PIECE_BYTES {
@@ -96,7 +96,7 @@ pub fn proves(edge: &Edge, size: u64, last: &Cv) -> bool {
     left.iter().fold(subtree_of(&edge.tail, at), merge) == last.0
 }
 
-/// A manifest that arrives page by page.
+/// A manifest that is received page by page.
 #[derive(Debug)]
 pub struct Pages {
     size: u64,
@@ -104,7 +104,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// No page yet of the manifest of a content of this size.
+    /// The manifest of a content of this size, without a page so far.
     #[must_use]
     pub fn new(size: u64) -> Pages {
         Pages { size, cvs: Vec::new() }

@@ -1,6 +1,6 @@
-//! All downloads of a weak peer: the running ones and the queue of waiting ones. This part passes
-//! each input to the `Transfer` that it belongs to, and reports the end of a download. It fetches
-//! nothing itself.
+//! All downloads of a weak peer: the running ones and the line of those that wait. This module
+//! passes each input to the `Transfer` that it belongs to, and reports the end of a download. It
+//! fetches nothing itself.
 
 mod fetch;
 mod followed;
@@ -60,7 +60,7 @@ impl Downloads {
         self.running.len()
     }
 
-    /// Bytes that all downloads have received, those that were discarded too.
+    /// Bytes that all downloads have received, including those that were discarded.
     pub(super) fn bytes_received(&self) -> u64 {
         self.bytes_ended + self.running.values().map(Transfer::bytes_received).sum::<u64>()
     }
@@ -77,7 +77,7 @@ impl Downloads {
         self.line.len()
     }
 
-    /// Starts the download, or puts it in the queue.
+    /// Starts the download, or puts it in the line.
     pub(super) fn start(&mut self, cx: &mut Context, order: Order) {
         let same = |other: &Order| other.root == order.root && other.destination == order.destination;
         if self.running.values().map(|transfer| &transfer.order).chain(&self.line).any(same) {
@@ -98,7 +98,7 @@ impl Downloads {
         }
     }
 
-    /// Starts downloads from the queue, up to the limit of running ones.
+    /// Starts downloads from the line, up to the limit of running ones.
     fn advance(&mut self, cx: &mut Context) {
         while let Some(order) = self.next_in_line() {
             let id = order.id;
@@ -109,7 +109,7 @@ impl Downloads {
         }
     }
 
-    /// The first order for which there is room. Small parts have room of their own.
+    /// The first order for which there is room. Small parts of commands have a limit of their own.
     fn next_in_line(&mut self) -> Option<Order> {
         let (small, large) = (self.running_small(), self.running_large());
         let has_room = |order: &Order| match order.is_small {
@@ -172,7 +172,7 @@ impl Downloads {
         self.running.get(&id).map_or(0, |transfer| transfer.bytes)
     }
 
-    /// The downloads of this content fetch from this byte on first.
+    /// Makes the downloads of this content fetch first what is missing from this byte on.
     pub(super) fn aim(&mut self, root: Root, offset: u64) {
         let of_root = |transfer: &&mut Transfer| transfer.order.root == root;
         self.running.values_mut().filter(of_root).for_each(|transfer| transfer.aim(offset));
@@ -212,7 +212,7 @@ impl Downloads {
         None
     }
 
-    /// Which node a source is, as hits say.
+    /// Which node a source is, as hits or its WELCOME say.
     pub(super) fn node_of(&self, id: DownloadId, source: SourceIndex) -> Option<NodeId> {
         self.running.get(&id)?.sources.get(source)?.node
     }
@@ -236,7 +236,8 @@ impl Downloads {
         self.with(cx, id, |transfer, cx| transfer.drop_liar(cx, source, why));
     }
 
-    /// The connection is closed, because of who the source is: it is not dialed again.
+    /// The connection is closed because the source is not a peer that may be used. It is not dialed
+    /// again.
     pub(super) fn on_unwanted(&mut self, cx: &mut Context, id: DownloadId, source: SourceIndex, why: &str) {
         self.with(cx, id, |transfer, cx| {
             transfer.sources[source].conn = None;

@@ -13,8 +13,8 @@ use crate::wire::Root;
 pub(in crate::proto::weak_peer) struct Order {
     pub(in crate::proto::weak_peer) id: DownloadId,
     pub(in crate::proto::weak_peer) client: ClientId,
-    /// The collection that it is a file of; none if a command asked for it. Its client gets no
-    /// event of it.
+    /// The collection of which it is a file; none if a command asked for it. The client gets no
+    /// events of a file of a collection.
     pub(in crate::proto::weak_peer) parent: Option<DownloadId>,
     /// It is a collection: its files follow.
     pub(in crate::proto::weak_peer) collection: bool,
@@ -26,14 +26,14 @@ pub(in crate::proto::weak_peer) struct Order {
     pub(in crate::proto::weak_peer) verify: Verify,
     pub(in crate::proto::weak_peer) destination: Destination,
     pub(in crate::proto::weak_peer) pieces: PieceOrder,
-    /// How long it goes on without a verified piece and at a low rate; zero: for ever.
+    /// How long it goes on without a verified piece and at a low rate; zero means for ever.
     pub(in crate::proto::weak_peer) timeout: Duration,
     /// Addresses to dial, with the sizes that hits claim.
     pub(in crate::proto::weak_peer) pool: Pool,
     /// Whether no other source may be used.
     pub(in crate::proto::weak_peer) only: bool,
-    /// Whether sources may exist that the search could not find: it was by name, and they use
-    /// another name.
+    /// Whether there may be sources that the search could not find: it was by name, and they may
+    /// use another name.
     pub(in crate::proto::weak_peer) widen: bool,
     /// Whether the search still runs and may bring more sources.
     pub(in crate::proto::weak_peer) searching: bool,

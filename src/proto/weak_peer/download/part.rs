@@ -1,6 +1,6 @@
-//! The part file of a download: opened or resumed, written piece by piece, published; and the end
-//! of the download, with or without it. The disk does the work; this file never sees a byte of
-//! content.
+//! The part file of a download: it is opened or resumed, written piece by piece, and published. And
+//! the end of the download, whether or not it has a part file. The disk does the work; this module
+//! never sees a byte of content.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ impl Transfer {
 
     pub(super) fn begin(&mut self, cx: &mut Context) {
         let Order { id, root, .. } = self.order;
-        // While the search runs, other sizes may follow.
+        // While the search runs, hits with other sizes may follow.
         let mut sizes: Vec<u64> = Vec::new();
         if !self.order.searching {
             sizes.extend(self.order.pool.iter().filter_map(|candidate| candidate.size));
@@ -116,7 +116,7 @@ impl Transfer {
         }
         if let Some((event, from)) = self.writing.remove(&piece) {
             self.report(cx, event);
-            // Only now others may ask for it.
+            // Others may request it only from now on.
             cx.holdings.add(self.order.root, self.order.id, (piece, from));
             if piece + 1 == u32::try_from(self.picker.len()).unwrap_or(0) {
                 cx.holdings.prove(self.order.root, self.order.id);

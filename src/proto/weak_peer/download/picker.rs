@@ -2,8 +2,8 @@
 //! and the sources that are asked for it; it knows no connection and no clock: its callers pass
 //! rates and expected times.
 //!
-//! A piece is asked of one source. A second source is asked for it only through [`Picker::theft`],
-//! if that saves enough time.
+//! A piece is requested from one source. It is requested from a second one only through
+//! [`Picker::theft`], if that saves enough time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,14 +30,15 @@ pub struct Picker<S> {
     states: Vec<State>,
     /// No piece below this one is free.
     low: usize,
-    /// Pieces from the first one on come before others; none from there to the second one is free.
+    /// Pieces from the first number on are fetched before others. No piece from the first number up
+    /// to the second one is free.
     aim: Option<(usize, usize)>,
     /// All pieces below this one are verified.
     first: usize,
     free: usize,
     have: usize,
     claims: BTreeMap<u32, Vec<S>>,
-    /// In a swarm: the free pieces in random order, and who has them.
+    /// In a swarm: the free pieces in random order, and how many sources have each piece.
     loose: Option<Loose>,
 }
 
@@ -52,16 +53,16 @@ struct Loose {
     counts: Vec<u16>,
     /// Free pieces that no such source has.
     orphans: usize,
-    /// Pieces that became free (`true`), or are free no more.
+    /// Pieces that have become free (`true`), or are no longer free.
     changes: Vec<(u32, bool)>,
 }
 
 const NOWHERE: u32 = u32::MAX;
-/// Pieces from the aim on that come before the rarest.
+/// In a swarm, pieces from the first free one after the aim that are fetched before the rarest.
 const AIMED_MAX: usize = 16;
 /// Pieces among which the rarest is chosen.
 const CANDIDATES_MAX: usize = 256;
-/// Pieces that are looked at for these.
+/// Free pieces that are looked at to find these.
 const LOOKED_AT_MAX: usize = 4096;
 
 impl Loose {
@@ -148,8 +149,8 @@ impl<S: Copy + Eq> Picker<S> {
         self.claims.get(&piece).map_or(&[], Vec::as_slice)
     }
 
-    /// Gives one more source a place among those that are asked for the piece: takes this one's if
-    /// there is none.
+    /// Makes room for one more source among those that are asked for the piece: if all places are
+    /// taken, it takes that of the slowest.
     pub fn make_room(&mut self, piece: u32, slowest: S) {
         if self.claimants(piece).len() >= CLAIMANTS_MAX {
             self.release(piece, slowest);
@@ -161,8 +162,7 @@ impl<S: Copy + Eq> Picker<S> {
         self.aim = Some((piece as usize, piece as usize));
     }
 
-    /// The first free piece from the aim on that fits; in a swarm, among the next few only. Without
-    /// an aim none.
+    /// The first piece that fits, of the first few free ones after the aim; none without an aim.
     pub fn aimed(&mut self, fits: impl Fn(u32) -> bool) -> Option<u32> {
         let (_, next) = self.aim.as_mut()?;
         while self.states.get(*next).is_some_and(|state| *state != State::Free) {
@@ -188,8 +188,9 @@ impl<S: Copy + Eq> Picker<S> {
         Some(piece)
     }
 
-    /// Assigns the lowest free piece that fits, among the next ones after those that are verified
-    /// without a gap: [`SEQUENTIAL_PIECES`], or what comes in [`SEQUENTIAL_AHEAD`] at this rate.
+    /// Assigns the lowest free piece that fits, if it is near the first piece that is not verified:
+    /// among the next [`SEQUENTIAL_PIECES`], or those that come in [`SEQUENTIAL_AHEAD`] at this
+    /// rate.
     pub fn take_in_order(&mut self, source: S, rate: u64, fits: impl Fn(u32) -> bool) -> Option<u32> {
         while self.states.get(self.first) == Some(&State::Have) {
             self.first += 1;
@@ -210,8 +211,8 @@ impl<S: Copy + Eq> Picker<S> {
 
     // ---- in a swarm -----------------------------------------------------------------------------
 
-    /// Brings the free pieces into random order, and forgets who has them. `draw` returns a number
-    /// below its argument.
+    /// Brings the free pieces into random order, and sets the counts of their sources to 0. `draw`
+    /// returns a random number below its argument.
     pub fn loosen(&mut self, draw: &mut impl FnMut(usize) -> usize) {
         let pieces = self.states.len();
         let mut list: Vec<u32> = (0..).zip(&self.states).filter(|(_, s)| **s == State::Free).map(|(p, _)| p).collect();
@@ -248,7 +249,7 @@ impl<S: Copy + Eq> Picker<S> {
         self.loose.as_ref().map_or(0, |loose| loose.list.iter().filter(|piece| fits(**piece)).count())
     }
 
-    /// Pieces that became free (`true`) or are free no more since the last call, in order.
+    /// Pieces that have become free (`true`) or are no longer free since the last call, in order.
     pub fn take_changes(&mut self) -> Vec<(u32, bool)> {
         self.loose.as_mut().map_or(Vec::new(), |loose| std::mem::take(&mut loose.changes))
     }
@@ -288,8 +289,8 @@ impl<S: Copy + Eq> Picker<S> {
         true
     }
 
-    /// Takes the piece away from the source; it is free again unless another source is asked for
-    /// it.
+    /// The piece is no longer requested from the source. It is free again unless it is requested
+    /// from another one.
     pub fn release(&mut self, piece: u32, source: S) {
         let Some(claimants) = self.claims.get_mut(&piece) else { return };
         claimants.retain(|claimant| *claimant != source);
@@ -307,7 +308,8 @@ impl<S: Copy + Eq> Picker<S> {
         }
     }
 
-    /// The piece is verified, for good. Returns the sources that are asked for it.
+    /// The piece is verified, which does not change again. Returns the sources from which it is
+    /// requested.
     pub fn verified(&mut self, piece: u32) -> Vec<S> {
         let Some(state) = self.states.get_mut(piece as usize) else { return Vec::new() };
         match *state {
@@ -333,7 +335,7 @@ impl<S: Copy + Eq> Picker<S> {
         self.theft_of(thief, (|_| true, STEAL_GAIN_MIN), mine, left)
     }
 
-    /// The same, among the pieces that fit, if that saves at least this time.
+    /// The same, among the pieces that fit, if taking the piece saves at least `gain`.
     pub fn theft_of(
         &self,
         thief: S,
@@ -366,7 +368,7 @@ impl<S: Copy + Eq> Picker<S> {
     }
 }
 
-/// Whether the first is later than the second; none is never.
+/// Whether the first is later than the second; none means never.
 fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
     match (first, second) {
         (_, None) => false,
@@ -376,7 +378,7 @@ fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
 }
 
 /// Whether a thief that needs `mine` should take a piece for which its holder still needs `left`:
-/// always from a stalled holder; else if the thief is twice as fast, and saves enough time to
+/// always from a stalled holder; otherwise if the thief is twice as fast, and saves enough time to
 /// justify bytes that may be fetched twice.
 #[must_use]
 pub fn pays(mine: Duration, left: Option<Duration>) -> bool {
@@ -388,8 +390,9 @@ fn pays_by(gain: Duration, mine: Duration, left: Option<Duration>) -> bool {
     left.is_none_or(|left| left > mine.saturating_mul(2) && left - mine >= gain)
 }
 
-/// How many pieces to ask of a source at once: what it sends in half a second, but no more than an
-/// even part of what is missing, so that no source holds pieces that another could send.
+/// How many pieces to request from a source at once: what it sends in [`SOURCE_AHEAD`], but no more
+/// than an equal share of what is missing, so that no source holds up pieces that another one could
+/// send.
 #[must_use]
 pub fn depth(rate: Option<u64>, free: usize, outstanding: usize, sources: usize) -> usize {
     let Some(rate) = rate else { return 1 };

@@ -1,5 +1,5 @@
-//! The pieces of a download from their CHUNK header to the disk: received, judged by their digests,
-//! accepted or rejected. The bytes stay with the driver; only their digests come here.
+//! The pieces of a download from the header CHUNK to the disk: they are received, judged by their
+//! digests, and accepted or rejected. The bytes stay with the driver; only their digests come here.
 
 use super::proof::Received;
 use super::proving::proof_verify;
@@ -38,7 +38,7 @@ impl Transfer {
         source.progress_at = cx.now;
         let (size, verify) = match request.wanted {
             Wanted::Last(size) => (size, proof_verify(self.order.verify)),
-            // A piece that we have is only read off the connection; the cheaper digest is enough.
+            // A piece that is here already is only read to skip it; the cheaper digest is enough.
             Wanted::Piece(piece) if self.picker.has(piece) => (self.size, Verify::Blake3),
             Wanted::Piece(_) | Wanted::Page(_) => (self.size, self.order.verify),
         };
@@ -157,7 +157,7 @@ impl Transfer {
         self.bytes += u64::from(bytes);
         self.swarm.width.note(cx.now, u64::from(bytes));
         let elapsed_ms = millis(cx.now.since(self.started_at));
-        // Reported once it is written: a piece that was reported is there after a kill.
+        // It is reported once it is written, so that each reported piece survives a kill.
         let size = self.size;
         let event = ClientEvent::Piece { index: piece, source: addr, bytes, size, elapsed_ms };
         self.writing.insert(piece, (event, node));

@@ -1,5 +1,6 @@
-//! Addresses that a download may dial and has not. Of more than it can remember it keeps a random
-//! sample, so that no number of false addresses displaces the others for certain. It dials nothing.
+//! Addresses that a download may dial and has not dialed. If there are more than it can remember,
+//! it keeps a random sample, so that false addresses cannot be sure to displace the others, however
+//! many there are. It dials nothing.
 
 use crate::config::{PIECE_BYTES, PIECES_MAX, SOURCES_KNOWN_MAX};
 use crate::proto::weak_peer::contact::Contact;
@@ -20,7 +21,7 @@ pub(in crate::proto::weak_peer) struct Candidate {
 #[derive(Clone, Debug, Default)]
 pub(in crate::proto::weak_peer) struct Pool {
     list: Vec<Candidate>,
-    /// How many there are to sample from.
+    /// The number of candidates of which `list` is a sample.
     offered: usize,
 }
 
@@ -37,7 +38,7 @@ impl Pool {
         self.list.iter()
     }
 
-    /// Adds a candidate, or what a hit claims of one that is known.
+    /// Adds a candidate, or the claims of a hit to one that is known.
     pub(in crate::proto::weak_peer) fn offer(&mut self, cx: &mut Context, at: Contact, size: u64) {
         if let Some(known) = self.list.iter_mut().find(|candidate| candidate.at.is_same(&at)) {
             known.size = known.size.filter(|claim| *claim == size);
@@ -55,7 +56,7 @@ impl Pool {
         }
     }
 
-    /// Adds a candidate to a list that is short.
+    /// Adds a candidate, if the list has room.
     pub(in crate::proto::weak_peer) fn add(&mut self, at: Contact, size: u64) {
         if self.list.len() < SOURCES_KNOWN_MAX {
             self.offered = self.offered.saturating_add(1);
@@ -63,8 +64,8 @@ impl Pool {
         }
     }
 
-    /// Takes a random one of those that fit; one that its super peer has not reached only if there
-    /// is no other.
+    /// Takes a random candidate of those that fit; one that its super peer has not reached only if
+    /// there is no other.
     pub(super) fn take(&mut self, cx: &mut Context, fits: impl Fn(&Context, &Candidate) -> bool) -> Option<Candidate> {
         let first = cx.draw(self.list.len());
         let places = || (first..self.list.len()).chain(0..first);
@@ -75,7 +76,7 @@ impl Pool {
         Some(self.list.swap_remove(place))
     }
 
-    /// A search begins: it offers again those that were left out.
+    /// A search begins, which will offer again the candidates that are not in the sample.
     pub(super) fn recount(&mut self) {
         self.offered = self.list.len();
     }

@@ -15,8 +15,8 @@ pub(super) struct Received {
     pub(super) announced: Md5,
 }
 
-/// Why the last piece is not right at the size that hits claim. The source is to blame only if it
-/// states that size itself.
+/// Why the last piece was wrong for the size that hits claim. It is a fault of the source only if
+/// the source itself states that size.
 #[derive(Clone, Debug)]
 pub(super) enum Failed {
     Wrong(Verdict),
@@ -29,18 +29,18 @@ pub(super) struct Proof {
     pub(super) begun_at: Time,
     /// Bytes per second from all sources when it began.
     pub(super) rate_before: u64,
-    /// The size that it is to prove: the one that the source states, until then the one that hits
-    /// claim; none if they contradict each other.
+    /// The size that it is to prove: the one that the source states; before that the one that hits
+    /// claim, or none if they contradict each other.
     pub(super) size: Option<u64>,
     /// The pages of the manifest.
     pub(super) pages: Pages,
-    /// All of them, once they merge to the root.
+    /// The values of all pages, once they merge to the root.
     pub(super) manifest: Option<Vec<Cv>>,
-    /// The right edge, once its last page has brought one.
+    /// The right edge, if a page had one.
     pub(super) edge: Option<Edge>,
     /// The last piece, if it came before the manifest was complete.
     pub(super) held: Option<Received>,
-    /// Whether the last piece failed before the source stated the size.
+    /// Why the last piece failed, if that was before the source stated the size.
     pub(super) failed: Option<Failed>,
 }
 
@@ -50,7 +50,7 @@ impl Proof {
         Proof { begun_at, rate_before, size, pages, manifest: None, edge: None, held: None, failed: None }
     }
 
-    /// Begins again with the size that the source states.
+    /// Starts the proof again with the size that the source states.
     pub(super) fn restate(&mut self, size: u64) {
         (self.size, self.pages) = (Some(size), Pages::new(size));
         (self.manifest, self.edge, self.failed) = (None, None, None);

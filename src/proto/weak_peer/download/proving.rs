@@ -1,10 +1,10 @@
 //! The proof of a download: which size and which manifest are right. Sizes in hits are claims of
-//! strangers, so each source is asked for its own word: its manifest states the size, and its last
-//! piece, at that size, proves both. If either is wrong, this source alone is to blame. A content
-//! of at most one piece has no manifest: its piece is the proof.
+//! strangers, so the source itself is asked: its manifest states the size, and its last piece, or
+//! the right edge, proves both. If either is wrong, that is a fault of this source. A content of at
+//! most one piece has no manifest: its piece is the proof.
 //!
-//! One source is asked first. Another one is asked in addition when that takes long, so that a slow
-//! source delays no download; the first proof that is complete decides.
+//! One source is asked first. Another one is asked in addition if that takes long, so that a slow
+//! source does not delay the download; the first proof that is complete decides.
 
 use super::manifest::proves;
 use super::proof::{Failed, Proof, Received};
@@ -29,7 +29,7 @@ use crate::wire::message::Cvs;
 impl Transfer {
     // ---- asking ---------------------------------------------------------------------------------
 
-    /// Asks for a proof, or for one more.
+    /// Asks a source for a proof, if one more is to be asked now.
     pub(super) fn prove_more(&mut self, cx: &mut Context) {
         if let Some(index) = self.slow_prover(cx.now) {
             self.put_aside(cx, index, "takes long to send its manifest, and others wait");
@@ -43,17 +43,17 @@ impl Transfer {
             if size.is_none_or(|size| size > PIECE_BYTES) {
                 self.ask(cx, index, Wanted::Page(0));
             }
-            // A source of swarms proves the size with the manifest.
+            // A source with the feature of swarms proves the size with its manifest.
             if let Some(size) = size.filter(|size| *size <= PIECE_BYTES || !self.sources[index].swarms) {
                 self.ask(cx, index, Wanted::Last(size));
             }
         }
     }
 
-    /// The source whose proof runs longest, if that is too long and another one waits. A manifest
-    /// of 2^20 values may take half an hour, and its pages put the timeout off. Each time the
-    /// source is given longer, so that a slow one gets through a long manifest; none is dropped
-    /// for it.
+    /// The source whose proof has run longest, if that is too long and another source waits. A slow
+    /// source may need half an hour for a manifest of 2^20 values, and each page puts off the
+    /// timeout. The source gets more time with each try, so that it can complete a long manifest.
+    /// No source is dropped for being slow.
     fn slow_prover(&self, now: Time) -> Option<SourceIndex> {
         let active = || self.sources.iter().enumerate().filter(|(_, source)| source.state == SourceState::Active);
         if active().all(|(_, source)| source.proof.is_some()) {
@@ -70,9 +70,10 @@ impl Transfer {
         slow.min_by_key(|(_, _, proof)| proof.begun_at).map(|(index, ..)| index)
     }
 
-    /// The source to ask for a proof now. While one runs, another one is asked only after a while,
-    /// and a third one only if the second raised the rate: sources that share a slow line must not
-    /// slow each other down. As long as next to nothing comes, twice as many are asked each time.
+    /// The source to ask for a proof now. While one proof runs, another source is asked only after
+    /// a while, and a third one only if the second raised the rate: sources that share a slow line
+    /// must not slow each other down. While almost nothing comes, each time twice as many are
+    /// asked.
     fn next_prover(&self, now: Time) -> Option<SourceIndex> {
         let active = |source: &&Source| source.state == SourceState::Active;
         let running: Vec<&Proof> = self.sources.iter().filter(active).filter_map(|s| s.proof.as_ref()).collect();
@@ -90,7 +91,7 @@ impl Transfer {
                 return None;
             }
         }
-        // One that was asked before, and lost, is asked last.
+        // A source that was lost during an earlier proof is asked last.
         let may = |s: &Source| s.state == SourceState::Active && s.proof.is_none() && s.may_prove();
         let free = self.sources.iter().enumerate().filter(|(_, source)| may(source));
         let next = free.min_by_key(|(_, source)| source.fruitless).map(|(index, _)| index);
@@ -165,7 +166,8 @@ impl Transfer {
         reqs.into_iter().for_each(|req| self.cancel(cx, index, req));
     }
 
-    /// One more page has come: asks for the next, or checks that all merge to the root.
+    /// One more page has come: requests the next one, or checks that the values of all pages merge
+    /// to the root.
     fn on_pages(&mut self, cx: &mut Context, index: SourceIndex) {
         let Some(proof) = &mut self.sources[index].proof else { return };
         if let Some(first) = proof.pages.wanted() {
@@ -193,7 +195,7 @@ impl Transfer {
         }
     }
 
-    /// The last piece has come, at this size.
+    /// The last piece of a content of this size has come.
     pub(super) fn on_last(&mut self, cx: &mut Context, index: SourceIndex, size: u64, received: Received) {
         let proof = self.sources[index].proof.as_mut().filter(|proof| proof.size == Some(size));
         let Some(proof) = proof.filter(|_| matches!(self.phase, Phase::Proving)) else {
@@ -289,7 +291,7 @@ impl Transfer {
         (0..self.sources.len()).for_each(|other| self.end_proof(cx, other, size));
     }
 
-    /// What is missing from this byte on is fetched first.
+    /// Fetches first what is missing from this byte on.
     pub(super) fn aim(&mut self, offset: u64) {
         self.aimed = Some(offset);
         self.picker.aim(u32::try_from(offset / PIECE_BYTES).unwrap_or(u32::MAX));

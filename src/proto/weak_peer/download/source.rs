@@ -1,5 +1,5 @@
-//! One source of one download: its connection, its open requests, its rate and its faults. It never
-//! decides which piece to fetch: the transfer does.
+//! One source of one download: its connection, its open requests, its rate and its faults. The
+//! transfer decides which piece to fetch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Other {
     pub(super) addr: HostPort,
-    /// The last dials of it before its first WELCOME.
+    /// The last dials of this address before the first WELCOME of the source.
     dials: VecDeque<Time>,
 }
 
@@ -62,9 +62,9 @@ pub(super) struct Other {
 pub(super) struct Source {
     /// Where it is dialed now, in its canonical form.
     pub(super) addr: HostPort,
-    /// The address of another family that it is dialed at in turn.
+    /// Its address of the other family, which is dialed in turn.
     pub(super) other: Option<Other>,
-    /// Which peer it is: as hits say, then as its WELCOME says.
+    /// Which node it is: as hits say, later as its WELCOME says.
     pub(super) node: Option<NodeId>,
     /// The size of the content that hits claim; none if they contradict each other.
     pub(super) claim: Option<u64>,
@@ -78,9 +78,9 @@ pub(super) struct Source {
     pub(super) swarms: bool,
     /// What it announces, if it is followed.
     pub(super) followed: Option<Followed>,
-    /// Whether it refused the last connection that it answered: it is a peer, and busy.
+    /// Whether it refused the last connection that it answered. Then it is a peer that is busy.
     pub(super) refused: bool,
-    /// Whether its dial counts at its host.
+    /// Whether its dial is counted among those of its host.
     pub(super) counted: bool,
     pub(super) dialed_at: Time,
     /// The last dials of this address before its first WELCOME.
@@ -97,14 +97,14 @@ pub(super) struct Source {
     pub(super) requests: BTreeMap<u32, Request>,
     /// When the state last changed.
     pub(super) since: Time,
-    /// When it last sent something, or was asked after it owed nothing.
+    /// When it last sent something, or got a request while it had no other.
     pub(super) progress_at: Time,
     /// When it last completed a piece.
     pub(super) piece_at: Time,
     /// When it may be dialed again, if it is lost.
     pub(super) retry_at: Time,
     retry_wait: Duration,
-    /// How often it was lost after its WELCOME, since its last right piece.
+    /// How often its connection ended after WELCOME, since its last right piece.
     pub(super) fruitless: u32,
     /// Bytes per second, once known.
     pub(super) rate: Option<u64>,
@@ -113,9 +113,10 @@ pub(super) struct Source {
     pub(super) bytes: u64,
     pub(super) pieces: u32,
     pub(super) bad: u32,
-    /// Right pieces when the last wrong one came.
+    /// How many right pieces it had sent when the last damaged one came.
     pieces_at_fault: Option<u32>,
-    /// Bytes of all kinds since the last tick, and in the ticks before in which it owed some.
+    /// Bytes of chunks and pages since the last tick, and in each of the ticks before during which
+    /// it owed bytes.
     fresh_bytes: u64,
     owed: VecDeque<u64>,
     /// Right bytes under a wrong MD5.
@@ -185,7 +186,7 @@ impl Source {
         self.state == SourceState::Lost && self.retry_at <= now && !self.is_over(now)
     }
 
-    /// Whether it is dropped, or never welcomed and was dialed as often as is allowed.
+    /// Whether it is dropped, or has never sent WELCOME and was dialed as often as is allowed.
     pub(super) fn is_over(&self, now: Time) -> bool {
         let dialed = self.dials.len() >= DIALS_PER_ADDRESS
             && self.dials.front().is_some_and(|first| now.since(*first) < DIALS_PERIOD);
@@ -196,17 +197,17 @@ impl Source {
         }
     }
 
-    /// Whether it is a peer for certain.
+    /// Whether it is certainly a peer.
     pub(super) fn is_peer(&self) -> bool {
         self.welcomed || self.refused
     }
 
-    /// Whether it never welcomed, refused as busy, and is not to be dialed yet.
+    /// Whether it has never sent WELCOME, has refused as busy, and is not to be dialed yet.
     pub(super) fn is_busy(&self, now: Time) -> bool {
         self.state == SourceState::Lost && !self.welcomed && self.refused && self.retry_at > now
     }
 
-    /// It is dialed and has never welcomed.
+    /// It is dialed, and has never sent WELCOME.
     pub(super) fn note_dial(&mut self, now: Time) {
         if self.dials.len() >= DIALS_PER_ADDRESS {
             self.dials.pop_front();
@@ -214,12 +215,12 @@ impl Source {
         self.dials.push_back(now);
     }
 
-    /// Whether something comes from it, or could be asked of it.
+    /// Whether bytes come from it, or a piece could be requested from it.
     pub(super) fn is_of_use(&self) -> bool {
         self.owes() || self.followed.as_ref().is_none_or(Followed::is_useful)
     }
 
-    /// Whether it is connected and has had nothing of use for a while.
+    /// Whether it is connected and has had no piece for us for a while.
     pub(super) fn is_idle(&self, now: Time) -> bool {
         self.state == SourceState::Active && !self.is_of_use() && now.since(self.progress_at) >= ANSWER_DEADLINE
     }
@@ -229,7 +230,7 @@ impl Source {
         self.followed.as_ref().is_some_and(|followed| !followed.heard)
     }
 
-    /// Whether it is connected and may send, or was dialed a moment ago.
+    /// Whether it is connected and not idle, or was dialed a moment ago.
     pub(super) fn is_used(&self, now: Time) -> bool {
         match self.state {
             SourceState::Active => !self.is_idle(now),
@@ -238,7 +239,7 @@ impl Source {
         }
     }
 
-    /// Takes a connection to it that is kept.
+    /// Takes a connection to it that was kept for reuse.
     pub(super) fn take_idle(&self, cx: &mut Context) -> Option<ConnId> {
         cx.idle.take(&self.addr).or_else(|| cx.idle.take(&self.other.as_ref()?.addr))
     }
@@ -248,13 +249,13 @@ impl Source {
         Some((self.node?, self.addr.port()))
     }
 
-    /// How others reach it.
+    /// Its addresses and its node.
     pub(super) fn contact(&self) -> Contact {
         let other = self.other.as_ref().map(|other| other.addr.clone());
         Contact { addr: self.addr.clone(), other, node: self.node, unreached: false }
     }
 
-    /// Whether hits of these addresses mean this source.
+    /// Whether a hit with these addresses is of this source.
     pub(super) fn is_at(&self, at: &Contact) -> bool {
         let other = self.other.as_ref().map(|other| &other.addr);
         self.addr == at.addr || (other == Some(&at.addr) && at.other.as_ref() == Some(&self.addr))
@@ -281,25 +282,25 @@ impl Source {
         self.conn.is_none() && self.other.is_some() && !self.is_second && !self.hedged
     }
 
-    /// Its dial has ended: it does not count at its host any more.
+    /// Its dial has ended: it no longer counts among those of its host.
     pub(super) fn uncount(&mut self, cx: &mut Context, welcomed: bool) {
         if std::mem::take(&mut self.counted) {
             cx.hosts.end(&self.addr, welcomed);
         }
     }
 
-    /// Whether bytes of it are to come.
+    /// Whether it owes bytes: some of a request are still to come.
     pub(super) fn owes(&self) -> bool {
         self.requests.values().any(Request::is_coming)
     }
 
-    /// Whether another piece may be asked of it. Until its first right piece it has one
-    /// outstanding, so that a liar wastes no more.
+    /// Whether another piece may be requested from it. Before its first right piece it gets one
+    /// request at a time, so that a liar wastes no more than one piece.
     pub(super) fn may_take(&self) -> bool {
         self.pieces > 0 || !self.owes()
     }
 
-    /// Whether it sent less than the least rate, as long as it owed bytes.
+    /// Whether it sent less than the least rate while it owed bytes.
     pub(super) fn is_slow(&self, rate_min: u64) -> bool {
         self.owed.len() >= STALL_TICKS && !self.is_fast(rate_min)
     }
@@ -337,7 +338,7 @@ impl Source {
         if self.state == SourceState::Stalled {
             return None;
         }
-        // From a source of unknown rate nothing is taken before it stalls.
+        // Without any rate, zero: nothing is taken from the source before it stalls.
         Some(self.rate.or(fallback).map_or(Duration::ZERO, |rate| time_for(self.bytes_until(piece), rate)))
     }
 
@@ -347,8 +348,8 @@ impl Source {
         self.requests.iter().find(|(_, r)| r.wanted == wanted && !r.canceled).map(|(req, r)| (*req, r))
     }
 
-    /// Marks the request as canceled. Returns whether a CANCEL is useful: the CHUNK header has not
-    /// come.
+    /// Marks the request as canceled. Returns whether CANCEL is useful: it is while the header
+    /// CHUNK has not come.
     pub(super) fn cancel(&mut self, req: u32) -> bool {
         let Some(request) = self.requests.get_mut(&req) else { return false };
         request.canceled = true;
@@ -402,7 +403,8 @@ impl Source {
         self.window_bytes = 0;
     }
 
-    /// Notes that time has passed, so that the rate of a slow source falls before its piece ends.
+    /// Notes that time has passed, so that the rate of a slow source falls before its piece is
+    /// complete.
     pub(super) fn on_tick(&mut self, passed: Duration) {
         if self.outstanding() > 0 {
             let bytes = std::mem::take(&mut self.window_bytes);
@@ -421,7 +423,7 @@ impl Source {
         self.owed.push_back(fresh);
     }
 
-    /// Moves the rate by `1/parts` towards the measured one.
+    /// Moves the rate by `1/parts` of the difference toward the measured one.
     fn sample(&mut self, bytes: u64, over: Duration, parts: u64) {
         let micros = over.as_micros().max(100);
         let seen = u64::try_from(u128::from(bytes) * 1_000_000 / micros).unwrap_or(u64::MAX).min(1 << 50);
@@ -459,8 +461,8 @@ impl Request {
         self.md5.is_some() && self.received >= self.length
     }
 
-    /// Whether its bytes come before those of later requests. A canceled request still ends if it
-    /// was begun.
+    /// Whether its bytes come before those of later requests. A canceled request is still answered
+    /// if its header has come.
     fn is_coming(&self) -> bool {
         self.is_outstanding() || (self.md5.is_some() && self.received < self.length)
     }

@@ -1,8 +1,9 @@
-//! The sources of a download: remembered, dialed, lost, dropped, searched for, and checked at each
-//! tick. What they are asked for is in `fetch` and `proving`.
+//! The sources of a download: how they are remembered, dialed, lost, dropped, searched for, and
+//! checked at each tick. `fetch` and `proving` send them requests.
 //!
-//! An address is a claim of a stranger until it has sent WELCOME. Which ones are dialed first is
-//! drawn at random; how often and how many at once is limited for each address and each host.
+//! An address is only a claim of a stranger until a peer there has sent WELCOME. The addresses that
+//! are dialed first are drawn at random. For each address and each host there are limits on how
+//! often and how many at once are dialed.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::proto::weak_peer::hosts::Hosts;
 use crate::time::Time;
 use crate::wire::HostPort;
 
-/// Peers that are remembered to have a collection.
+/// Most peers that are remembered as holders of a collection.
 const HOLDERS_MAX: usize = 16;
 
 impl Transfer {
@@ -44,7 +45,7 @@ impl Transfer {
     /// Whether one more source may be dialed. A dial without a WELCOME after [`DIAL_HEDGE`] does
     /// not keep others waiting, but it still counts for the limit of dials.
     fn has_room(&self, now: Time) -> bool {
-        // For one piece one source is enough, as long as it sends.
+        // One source is enough for one piece, as long as it sends.
         let most = if self.order.is_small { 1 } else { SOURCES_MAX };
         self.sources.iter().filter(|source| source.is_used(now)).count() < most && self.may_dial_more()
     }
@@ -54,9 +55,9 @@ impl Transfer {
         self.sources.iter().filter(dialing).count() < DIALS_AT_ONCE
     }
 
-    /// Sources that were lost and have sent right pieces. Then, in turn, an address that was not
-    /// tried and a lost one that is a peer, so that no number of either keeps the other out. Then
-    /// all others.
+    /// The source to dial next. First come lost sources that have sent right pieces. Then, in turn,
+    /// an address that was not tried and a lost source that is a peer, so that many of one kind do
+    /// not keep out the other. All others come last.
     fn next_to_dial(&mut self, cx: &mut Context) -> Option<SourceIndex> {
         let now = cx.now;
         if let Some(lost) = self.sources.iter().position(|source| source.pieces > 0 && source.is_due(now)) {
@@ -92,7 +93,7 @@ impl Transfer {
         Some(self.place(now, place, candidate))
     }
 
-    /// A candidate whose host may be dialed, and that is no other address of a source in use.
+    /// A candidate whose host may be dialed, and that is not another address of a source in use.
     fn take_fresh(&mut self, cx: &mut Context) -> Option<Candidate> {
         let now = cx.now;
         let used = self.sources.iter().filter(|source| source.is_used(now));
@@ -115,8 +116,8 @@ impl Transfer {
         others.find(|(_, source)| is_twin(source)).map(|(_, source)| &source.addr)
     }
 
-    /// Where a new source can stand: at the end, or in place of one that is not dialed any more, or
-    /// of the busy one that is dialed again last.
+    /// The place for a new source in the list: at the end; or that of a source that is not dialed
+    /// any more, or else of the busy one that would be dialed again last.
     fn free_place(&self, now: Time) -> Option<SourceIndex> {
         if self.sources.len() < SOURCES_KNOWN_MAX {
             return Some(self.sources.len());
@@ -169,8 +170,8 @@ impl Transfer {
         self.spent.insert(addr, until);
     }
 
-    /// Ends the connection of a slow source if there are too many connections for one more, or of
-    /// one that has nothing of use.
+    /// If there are too many connections for one more, ends that of a stalled source, or else that
+    /// of an idle one.
     fn make_room(&mut self, cx: &mut Context) {
         let connected = |source: &&Source| matches!(source.state, SourceState::Active | SourceState::Stalled);
         if self.sources.iter().filter(connected).count() < SOURCES_MAX {
@@ -220,7 +221,8 @@ impl Transfer {
         self.lose(cx, index, &format!("closed the connection ({why})"));
     }
 
-    /// All sources that were not dropped, and those that were not dialed.
+    /// The sources that were not dropped, then candidates that were not dialed; [`HOLDERS_MAX`] in
+    /// all.
     pub(super) fn contacts(&self) -> Vec<Contact> {
         let good = self.sources.iter().filter(|source| source.state != SourceState::Dropped);
         let undialed = self.order.pool.iter().map(|candidate| candidate.at.clone());
@@ -253,7 +255,7 @@ impl Transfer {
         }
     }
 
-    /// Ends its connection for now, for no fault of the source.
+    /// Ends its connection for now, without counting a fault.
     pub(super) fn rest(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
         self.sources[index].back_off(cx.now);
         self.put_away(cx, index, SourceState::Lost, why);
@@ -273,7 +275,7 @@ impl Transfer {
         self.drop_source(cx, index, why);
     }
 
-    /// Ends its connection and frees the pieces that it was asked for. Asks nobody for them.
+    /// Ends its connection and frees the pieces that were requested from it. Requests nothing.
     pub(super) fn put_away(&mut self, cx: &mut Context, index: SourceIndex, state: SourceState, why: &str) {
         self.forget_proof(cx, index);
         self.unfollow(index);
@@ -311,8 +313,8 @@ impl Transfer {
         }
     }
 
-    /// Whether [`Transfer::should_search`] may do anything: cheap, because it is asked after every
-    /// input.
+    /// Whether [`Transfer::should_search`] may do anything. It is cheap, because it is called after
+    /// every input.
     pub(super) fn may_need_search(&self) -> bool {
         let lost = || self.sources.iter().any(|source| source.state == SourceState::Lost);
         let serves = self.is_served();
@@ -358,8 +360,8 @@ impl Transfer {
         false
     }
 
-    /// Whether one more source would shorten a download that goes well: none that is known is left
-    /// to be dialed, and the rest takes long enough.
+    /// Whether one more source would shorten a download that goes well: no known address is left to
+    /// be dialed, and the rest of the download takes long enough.
     fn may_grow(&self, now: Time) -> bool {
         let connected = |source: &&Source| matches!(source.state, SourceState::Active | SourceState::Connecting);
         let rest = self.size.saturating_sub(self.bytes);
@@ -379,7 +381,7 @@ impl Transfer {
         }
     }
 
-    /// The sources with what is wrong with each, as many as a person reads.
+    /// The first [`FAULTS_NAMED_MAX`] sources with what is wrong with each, for people.
     fn faults(&self, otherwise: &str) -> String {
         let fault = |source: &Source| format!("{} {}", source.addr, source.why.as_deref().unwrap_or(otherwise));
         let mut faults: Vec<_> = self.sources.iter().take(FAULTS_NAMED_MAX).map(fault).collect();
@@ -397,7 +399,7 @@ impl Transfer {
             self.sources[index].on_tick(PROGRESS_INTERVAL);
             self.check_source(cx, index);
         }
-        // While the disk writes, less is asked for.
+        // While the disk writes, fewer pieces are requested.
         if !self.writing.is_empty() {
             (self.hope_at, self.good_at) = (cx.now, cx.now);
         }
@@ -445,7 +447,7 @@ impl Transfer {
                 self.set_state(cx, index, SourceState::Stalled, Some(why));
                 self.relieve(cx, index);
             }
-            // A source that was relieved of all is tried once more after a while.
+            // A source that has no request left is tried once more after a while.
             SourceState::Stalled
                 if source.is_fast(rate_min) || (!owes && cx.now.since(source.since) >= ANSWER_DEADLINE) =>
             {
@@ -460,12 +462,12 @@ impl Transfer {
         }
     }
 
-    /// Whether a source is connected, or an address is left that may welcome. One that refused as
-    /// busy may: how long it is tried is up to the timeout.
+    /// Whether a source is connected, or an address is left that may send WELCOME. A source that
+    /// refused as busy is one of these: the timeout ends its tries.
     fn may_hope(&self, now: Time) -> bool {
         let may_welcome = |source: &Source| source.refused || !source.welcomed;
         let hope = |source: &Source| match source.state {
-            // From one that has nothing of use nothing comes.
+            // A source without a piece for us will send nothing.
             SourceState::Active | SourceState::Stalled => source.is_of_use(),
             SourceState::Connecting => may_welcome(source),
             SourceState::Lost => may_welcome(source) && !source.is_over(now),

@@ -1,7 +1,8 @@
 //! A download among others that fetch the same content: it follows sources that have a part of it,
-//! asks for a turn, and chooses the piece when the turn comes. Of the pieces that a source has it
-//! takes those that the source advises, and then the rarest among the sources that have sent right
-//! ones; with `--order sequential` mostly the next one that is missing.
+//! requests turns, and chooses a piece when a turn comes. Of the pieces that a source has, it takes
+//! those that the source advises, and then the one that the fewest sources have, counting only
+//! sources that have sent right pieces. With `--order sequential` it mostly takes the next missing
+//! piece.
 
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ use crate::wire::message::ErrorCode;
 use crate::wire::swarm::{Follow, Has, Turn, Want};
 
 impl Source {
-    /// Pieces that were asked of it and are not judged. A stalled source does not count: others
-    /// fill the line in its place.
+    /// Pieces that were requested from it and are not judged; 0 for a stalled source, in whose
+    /// place others fill the line.
     fn unjudged(&self) -> usize {
         match self.state {
             SourceState::Stalled => 0,
@@ -39,7 +40,7 @@ impl Source {
         }
     }
 
-    /// Whether it has this piece, as far as it says. One that is not followed has all.
+    /// Whether it has announced this piece. A source that is not followed has all.
     pub(super) fn has(&self, piece: u32) -> bool {
         self.followed.as_ref().is_none_or(|followed| followed.pieces.has(piece))
     }
@@ -62,8 +63,9 @@ impl Transfer {
         !self.order.is_small && (self.size == 0 || self.size > PIECE_BYTES)
     }
 
-    /// Asks the super peers who else fetches this. Not if it uses one source only, nor if it
-    /// compares no piece with the manifest: others would get what is not verified.
+    /// Asks the super peers which peers fetch the same content. A download that may use only one
+    /// source does not ask, nor one that does not compare its pieces with the manifest: others
+    /// would get pieces that are not verified.
     pub(super) fn join(&mut self, cx: &mut Context) {
         if !self.may_swarm() || self.order.only || self.order.verify == Verify::Md5 {
             return;
@@ -74,7 +76,7 @@ impl Transfer {
         cx.swarm_steps.push_back(Step::Join { download, root, size: *size, name });
     }
 
-    /// A super peer was asked. Until it answers, nobody is dialed for a moment.
+    /// A super peer was asked. No source is dialed until it answers, or [`JOIN_PATIENCE`] is over.
     pub(super) fn on_joined(&mut self, cx: &mut Context) {
         if self.swarm.members == 0 {
             self.swarm.asked_at = Some(cx.now);
@@ -82,7 +84,7 @@ impl Transfer {
         }
     }
 
-    /// Others may ask for the pieces of an earlier run, which the disk has hashed again.
+    /// Offers to others the pieces of an earlier run, which the disk has hashed again.
     pub(super) fn offer_resumed(&mut self, cx: &mut Context, verified: &[u32], proves: bool) {
         let (root, download) = (self.order.root, self.order.id);
         for &piece in verified.iter().filter(|piece| self.picker.has(**piece)) {
@@ -96,7 +98,7 @@ impl Transfer {
         }
     }
 
-    /// The end: others are served for a while if it is complete.
+    /// The download ends. If it is complete, others are served for a while.
     pub(super) fn end_swarm(&mut self, cx: &mut Context, is_published: bool) {
         if self.size > 0 && self.size <= PIECE_BYTES && !cx.holdings.is_of(self.order.root, self.order.id) {
             return;
@@ -116,19 +118,21 @@ impl Transfer {
         self.swarm.asked_at.is_some_and(|asked| now.since(asked) < JOIN_PATIENCE)
     }
 
-    /// No super peer names members.
+    /// No super peer will name members.
     pub(super) fn on_join_refused(&mut self, cx: &mut Context) {
         self.swarm.asked_at = None;
         self.pump(cx);
     }
 
-    /// A super peer names some of this number of members, of whom some have all.
+    /// A super peer names some members, and reports how many there are, and how many of these have
+    /// the complete content.
     pub(super) fn on_members(&mut self, cx: &mut Context, (members, full): (u32, u32), named: Vec<Contact>) {
         self.swarm.asked_at = None;
         (self.swarm.members, self.swarm.full) = (members, full);
         let is_first = self.swarm.named_at.is_none() && !named.is_empty();
         if is_first && !self.sources.iter().any(|source| source.state == SourceState::Active) {
-            // The members share the load; all would dial the sources of the search.
+            // The members pass pieces on to each other. Without this, each of them would dial the
+            // sources of the search.
             self.swarm.reserve = std::mem::take(&mut self.order.pool);
             self.swarm.named_at = Some(cx.now);
         }
@@ -140,14 +144,14 @@ impl Transfer {
         self.add_sources(cx, found);
     }
 
-    /// Takes the sources that the search has found, which the members were to spare.
+    /// Uses the sources of the search, which were kept back in favor of the members.
     pub(super) fn use_reserve(&mut self, cx: &mut Context) {
         let reserve = std::mem::take(&mut self.swarm.reserve);
         let found = reserve.iter().map(|one| (one.at.clone(), one.size.unwrap_or(self.size))).collect();
         self.add_sources(cx, found);
     }
 
-    /// Others fetch the same: turns are asked for from now on.
+    /// Others fetch the same content, so turns are requested from now on.
     fn begin_swarm(&mut self, cx: &mut Context) {
         if self.swarm.on || !self.may_swarm() {
             return;
@@ -155,7 +159,7 @@ impl Transfer {
         mark!(SwarmBegan);
         self.swarm.on = true;
         self.loosen(cx);
-        // What was asked ahead is free for others again.
+        // Pieces that were requested in advance become free for other sources.
         for index in 0..self.sources.len() {
             if self.sources[index].followed.is_some() {
                 self.take_back(cx, index);
@@ -164,7 +168,7 @@ impl Transfer {
         cx.timers.set(Reason::Swarm(self.order.id), cx.now + SWARM_TICK);
     }
 
-    /// Cancels the requests of a source that it has not begun, but for the first one.
+    /// Cancels the requests for pieces that a source has not begun, except the first request.
     fn take_back(&mut self, cx: &mut Context, index: SourceIndex) {
         let outstanding = self.sources[index].requests.iter().filter(|(_, request)| request.is_outstanding());
         let waiting: Vec<_> = outstanding.skip(1).map(|(req, request)| (*req, request.wanted)).collect();
@@ -176,7 +180,7 @@ impl Transfer {
         }
     }
 
-    /// The pieces get a random order, and counts of who has them.
+    /// Gives the picker a random order of the pieces, and counts the sources of each piece.
     pub(super) fn loosen(&mut self, cx: &mut Context) {
         if !self.swarm.on || !self.is_proven {
             return;
@@ -208,14 +212,14 @@ impl Transfer {
         cx.send(conn, Message::Follow(Follow { req, root, zone: cx.zone.clone() }));
     }
 
-    /// The source does not let itself be followed, or not any more.
+    /// The source refuses to be followed, or ends it.
     pub(super) fn on_follow_refused(&mut self, cx: &mut Context, index: SourceIndex, code: ErrorCode, why: &str) {
         match code {
             ErrorCode::NOT_FOUND => {
                 mark!(SourceHasNot);
                 self.drop_source(cx, index, "does not have it any more");
             }
-            // It has as many followers as it takes: others may leave it.
+            // It has as many followers as it takes; later there may be room.
             ErrorCode::BUSY => {
                 self.sources[index].refused = true;
                 self.rest(cx, index, why);
@@ -296,8 +300,8 @@ impl Transfer {
         self.loosen(cx);
     }
 
-    /// A followed source says that it does not have what it was asked for. Returns whether it may
-    /// stay.
+    /// A followed source answers that it does not have what was requested. Returns whether it is
+    /// still used.
     pub(super) fn on_absent(&mut self, cx: &mut Context, index: SourceIndex, wanted: Wanted) -> bool {
         self.note_changes();
         let proven = self.sources[index].pieces > 0;
@@ -326,7 +330,7 @@ impl Transfer {
         true
     }
 
-    /// The source has sent its first right piece: what it announces is believed.
+    /// The source has sent its first right piece: the pieces that it announces are counted.
     pub(super) fn believe(&mut self, index: SourceIndex) {
         if let Some(followed) = self.sources[index].partial() {
             followed.pieces.iter().for_each(|piece| self.picker.count(piece, true));
@@ -343,7 +347,7 @@ impl Transfer {
         self.sources[index].followed = None;
     }
 
-    /// Counts the free pieces of each source after those of this download have changed.
+    /// Updates the number of free pieces of each source after pieces have become free or not free.
     fn note_changes(&mut self) {
         for (piece, is_free) in self.picker.take_changes() {
             for followed in self.sources.iter_mut().filter_map(|source| source.followed.as_mut()) {
@@ -356,8 +360,8 @@ impl Transfer {
 
     // ---- turns ----------------------------------------------------------------------------------
 
-    /// Asks the followed sources for as many turns as there are places for, and gives back those
-    /// that there is no place for any more: whom a source gives a turn can use it at once.
+    /// Requests from each followed source as many turns as there is room for, and gives back those
+    /// for which there is no room any more, so that each turn that comes can be used at once.
     pub(super) fn want_more(&mut self, cx: &mut Context) {
         self.note_changes();
         let places = self.swarm.width.now();
@@ -387,13 +391,13 @@ impl Transfer {
         cx.send(conn, Message::Want(Want { req: followed.req, n, need }));
     }
 
-    /// Pieces that are asked for and have not come, but for those of stalled sources.
+    /// Pieces that are requested and have not come, except those of stalled sources.
     fn fetches(&self) -> usize {
         let sending = self.sources.iter().filter(|source| source.state != SourceState::Stalled);
         sending.map(Source::outstanding).sum()
     }
 
-    /// Whether it gets nothing, or much less than it could.
+    /// Whether no piece is requested for a while, or the rate is far below the best one.
     fn starves(&self, now: Time) -> bool {
         let piece = self.piece_time(now);
         let idle = self.swarm.idle_since.is_some_and(|since| now.since(since) >= SILENT_MIN.max(piece * 4));
@@ -475,7 +479,7 @@ impl Transfer {
             self.swarm.asked_at = None;
         }
         let since = self.swarm.named_at.filter(|named| now.since(*named) >= JOIN_PATIENCE);
-        // A proof is not left to the members, however much of it they send.
+        // The members alone are not relied on for the proof, however much of it they have sent.
         if since.is_some() && (!self.is_proven || self.good_at <= self.started_at || self.fetches() == 0) {
             self.use_reserve(cx);
         }
@@ -496,8 +500,8 @@ impl Transfer {
         }
     }
 
-    /// Nothing comes, though sources have something of use, and none gives a turn: asks each for a
-    /// piece all the same. One that does not answer is lost as any other source.
+    /// Sources have missing pieces, but none has given a turn for long: requests a piece from each
+    /// of them without a turn. One that does not answer is lost like any other source.
     fn ask_without_turn(&mut self, cx: &mut Context) {
         let now = cx.now;
         let is_long = |since: Time| now.since(since) >= ANSWER_DEADLINE;
@@ -525,7 +529,8 @@ impl Transfer {
         }
     }
 
-    /// Asks for turns for pieces that others send too slowly, if nothing else is left.
+    /// If a source has no free piece, requests a turn from it for a piece that another source sends
+    /// too slowly.
     fn want_thefts(&mut self, cx: &mut Context) {
         self.note_changes();
         for index in 0..self.sources.len() {

@@ -15,9 +15,9 @@ use crate::time::Time;
 use crate::wire::ids::Cv;
 use crate::wire::{HostPort, NodeId};
 
-/// How many progress readings the rate is taken over: those of the last 4 seconds.
+/// The rate of progress is measured over this many readings: the last 4 seconds.
 const RATE_WINDOW: usize = 8;
-/// How many ticks the rate of all sources is taken over, good bytes or not.
+/// The rate of all sources is measured over this many ticks, including bytes that were wrong.
 const RECEIVED_TICKS: usize = (STALL_AFTER.as_millis() / PROGRESS_INTERVAL.as_millis()) as usize;
 
 /// How far a download is.
@@ -41,10 +41,10 @@ pub(super) struct Transfer {
     pub(super) phase: Phase,
     /// Sources that were dialed.
     pub(super) sources: Vec<Source>,
-    /// Addresses that were sources and gave up their place, and until when they are not dialed
+    /// Addresses of sources that were removed from the list, and until when they are not dialed
     /// again.
     pub(super) spent: BTreeMap<HostPort, Time>,
-    /// What they sent, and whether one of them lied.
+    /// Bytes that the removed sources sent, and whether one of them lied.
     pub(super) bytes_forgotten: u64,
     pub(super) lied_forgotten: bool,
     /// Bytes of the content; only what hits claim until it is proven.
@@ -52,11 +52,11 @@ pub(super) struct Transfer {
     pub(super) is_proven: bool,
     /// Whether the last dial was of an address that was not tried before.
     pub(super) dialed_untried: bool,
-    /// How often a source was asked for the proof.
+    /// How many proofs were begun.
     pub(super) proofs_begun: usize,
-    /// No piece until the size is proven.
+    /// Without pieces until the size is proven.
     pub(super) picker: Picker<SourceIndex>,
-    /// The byte from which on it fetches first.
+    /// It first fetches what is missing from this byte on.
     pub(super) aimed: Option<u64>,
     /// One value per piece, once they are proven.
     pub(super) manifest: Option<Vec<Cv>>,
@@ -64,18 +64,19 @@ pub(super) struct Transfer {
     /// Verified pieces that are not written yet, each with the event that reports it once it is,
     /// and the node that sent it.
     pub(super) writing: BTreeMap<u32, (ClientEvent, Option<NodeId>)>,
-    /// Others that fetch the same.
+    /// The other peers that fetch the same content.
     pub(super) swarm: Swarm,
-    /// Bytes verified, in earlier runs too.
+    /// Bytes verified, including those of earlier runs.
     pub(super) bytes: u64,
     /// Bytes verified in earlier runs.
     pub(super) resumed: u64,
     pub(super) started_at: Time,
-    /// When a source was last connected, or an address left that may be one.
+    /// When a source was last connected, or an address was left that may be one.
     pub(super) hope_at: Time,
     /// When a piece was last verified or being written, or the rate of all sources was high enough.
     pub(super) good_at: Time,
-    /// Bytes that came from all sources, those that were discarded too; and at the last few ticks.
+    /// Bytes that came from all sources, including those that were discarded; now, and at the last
+    /// few ticks.
     pub(super) received: u64,
     received_at: VecDeque<(Time, u64)>,
     /// Whether any source ever sent WELCOME.
@@ -84,7 +85,8 @@ pub(super) struct Transfer {
     pub(super) short_of_sources: bool,
     /// Whether a search for sources runs.
     pub(super) searching: bool,
-    /// When the last search began; none if that was by name and cannot have found all sources.
+    /// When the last search began; none if that was a search by name, which may not have found all
+    /// sources.
     pub(super) searched_at: Option<Time>,
     /// Bytes verified at the last few readings.
     readings: VecDeque<(Time, u64)>,
@@ -198,7 +200,7 @@ impl Transfer {
         self.report(cx, ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms, swarm });
     }
 
-    /// Its swarm, if it has one or others were served.
+    /// The report about its swarm, if there are other members or others were served.
     pub(super) fn swarm_report(&self, cx: &Context) -> Option<SwarmReport> {
         let (sent, up) = cx.holdings.sent(cx.now, self.order.root, self.order.id);
         let (members, complete, received) = (self.swarm.members, self.swarm.full, self.received);

@@ -14,7 +14,7 @@ pub(super) enum Verdict {
     /// The bytes are those that the source announced, but wrong: it lies, or its file is another
     /// one.
     Lie,
-    /// Neither digest fits: the bytes may have been damaged on the way.
+    /// Neither digest is right: the bytes may have been damaged on the way.
     LineFault,
 }
 
