@@ -1,7 +1,7 @@
 //! One session of a weak peer with a super peer: HELLO to READY, REGISTER and UPDATE by number,
 //! PING, the deadlines, and the next dial when the super peer is lost. It carries the requests of
-//! clients and the announcements of the share, and never looks into them: [`SessionEvent`] hands on
-//! what concerns others.
+//! clients and the announcements of the share, and never looks into them: as a [`SessionEvent`] it
+//! passes on what concerns other parts of the peer.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -72,22 +72,22 @@ pub(super) struct Session {
     /// In login mode: the key that the super peer has proved, and whether it is the one that it had
     /// to prove.
     proof: Option<(PublicKey, Proof)>,
-    /// It asked to be left alone for at least this long.
+    /// The super peer asked not to be dialed for at least this long.
     retry: Option<Duration>,
     /// Our address on the connection, if it is known.
     pub(super) here: Option<IpAddr>,
     /// The super peer reported last that it cannot dial us.
     unreached: bool,
-    /// With the address that it dialed, and why that failed.
+    /// The address that it dialed, and why that failed.
     unreached_why: Option<String>,
     /// The addresses that are registered over the present connection.
     registered: Registered,
-    /// What was last logged of them.
+    /// The doubt about them that was logged last.
     doubted: Option<String>,
     state: State,
     /// The super peer, once it has sent WELCOME.
     node: Option<NodeId>,
-    /// It knows JOIN.
+    /// The super peer has the feature of swarms, and so answers JOIN.
     swarms: bool,
     /// Whether a session ever opened.
     opened_once: bool,
@@ -192,7 +192,8 @@ impl Session {
         let retry = (state == SuperState::Waiting).then(|| millis(self.redial_at.since(now)));
         let addr = self.candidates.addr().clone();
         let why = self.candidates.last_failure().filter(|_| state != SuperState::Up);
-        // It may be that of another super peer of the list; else the address is said already.
+        // The failure may be of another super peer of the list. If it is of this one, its address
+        // is left out, because the status has it.
         let prefixes = [format!("{addr}: "), format!("cannot reach {addr}: ")];
         let short = |why, prefix: &String| str::strip_prefix(why, prefix.as_str()).unwrap_or(why);
         let why = why.map(|why| prefixes.iter().fold(why, short));
@@ -238,7 +239,8 @@ impl Session {
     fn wait(&mut self, cx: &mut Context) {
         let since = *self.without_since.get_or_insert(cx.now);
         let wait = cx.jitter(self.candidates.longest_wait(cx.now.since(since)));
-        // What it asked for, and up to as long again, so that not all return at once.
+        // The time that the super peer asked for, and up to twice that, so that not all peers come
+        // back at once.
         let asked = self.retry.take().map(|asked| asked + cx.jitter(asked));
         let wait = asked.map_or(wait, |asked| asked.max(wait));
         self.redial_at = cx.now + wait;
@@ -293,7 +295,7 @@ impl Session {
         self.set_deadline(cx);
     }
 
-    /// Sends LOGIN; or ENROLL, and LOGIN once that has its answer.
+    /// Sends LOGIN; or ENROLL, and LOGIN once ENROLL is answered.
     fn introduce(&mut self, cx: &mut Context) {
         let message = match &cx.membership {
             None => Some(Message::Login(Login::open())),
@@ -308,7 +310,7 @@ impl Session {
         }
     }
 
-    /// Whether files may be sent: LOGIN is, and it is not in doubt who gets them.
+    /// Whether files may be sent: LOGIN is sent, and the key of the super peer is not in doubt.
     fn is_introduced(&self, cx: &Context) -> bool {
         let doubted = matches!(self.proof, Some((_, Proof::Other(_))));
         !doubted && cx.membership.as_ref().is_none_or(|membership| membership.has_joined())
@@ -466,8 +468,8 @@ impl Session {
         }
     }
 
-    /// It proves another key than expected: goes on if the owner of that key has signed the new
-    /// one.
+    /// The super peer has proved another key than expected: goes on if the expected key has signed
+    /// the new one.
     fn follow(&mut self, cx: &mut Context, welcome: &Welcome, pinned: PublicKey, key: PublicKey) {
         let at = self.candidates.addr().clone();
         if !Membership::follows(welcome.rotation.as_deref(), pinned, key) {
@@ -485,7 +487,7 @@ impl Session {
         self.introduce(cx);
     }
 
-    /// The super peer gave a credential: it is kept, and shown at once.
+    /// The super peer has sent a credential: keeps it, and sends LOGIN with it.
     fn on_enrolled(&mut self, cx: &mut Context, enrolled: &Enrolled) {
         let is_new = matches!(self.state, State::Greeting(_));
         let membership = cx.membership.as_mut().filter(|membership| is_new && !membership.has_joined());
@@ -581,12 +583,13 @@ impl Session {
         }
     }
 
-    /// The super peer has no memory for files that were sent. What it has of ours stays there.
+    /// The super peer has no memory for files that were sent. Those that it has registered stay
+    /// registered.
     fn on_files_refused(&mut self, cx: &mut Context, why: String) {
         if !self.refused.is_any() {
             cx.warn(format!("the super peer has no room for more files, and gets the list again later: {why}"));
         }
-        // If it closes after all, this is the reason.
+        // If it closes the connection, this is the reason.
         self.last_error = Some(why);
         if let Some(longest) = self.refused.on_refusal() {
             let wait = longest / 2 + cx.jitter(longest / 2);
@@ -594,7 +597,7 @@ impl Session {
         }
     }
 
-    /// Sends the list again, because the super peer lacks some of it.
+    /// Sends the list again, because the super peer has not taken all of it.
     pub(super) fn on_files_due(&mut self, cx: &mut Context, announcements: &mut Announcements) {
         self.refused.begin();
         announcements.repeat(self.id);

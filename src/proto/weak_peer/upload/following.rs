@@ -1,5 +1,5 @@
-//! Followers of contents that this peer has or downloads: what is announced to them, and whose turn
-//! it is.
+//! Followers of contents that this peer has or downloads: what is announced to them, and which of
+//! them gets the next turn.
 
 use std::collections::BTreeMap;
 
@@ -74,14 +74,14 @@ impl Uploads {
         self.give_turns(cx);
     }
 
-    /// The first answer to FOLLOW. Of a content that is not being downloaded, the disk knows
-    /// whether it is there.
+    /// Sends the first HAS after FOLLOW. If the content is not being downloaded, the disk first
+    /// looks whether it is in the share.
     fn tell_all(&mut self, cx: &mut Context, conn: ConnId, holdings: &Holdings) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         let Some(asker) = &mut upload.asker else { return };
         let (req, root) = (asker.req, asker.root);
         let Some(holding) = holdings.of(root) else {
-            // The disk may have been asked already.
+            // Unless the disk was asked already.
             if upload.find(req).is_none() && self.queue(cx, conn, req, Wanted::Follow { root }) {
                 self.pump(cx, conn);
             }
@@ -101,8 +101,8 @@ impl Uploads {
         }
     }
 
-    /// The disk has all of a content with this size, or not. The connection may follow another one
-    /// by now.
+    /// The disk has the complete content, of this size, or does not have it. The connection may
+    /// follow another content by now.
     pub(super) fn on_followed(&mut self, cx: &mut Context, conn: ConnId, req: u32, size: Option<u64>) {
         let asker = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut());
         let Some(asker) = asker.filter(|asker| asker.req == req) else { return };
@@ -114,7 +114,7 @@ impl Uploads {
         self.turns.begin_seed(root, u32::try_from(pieces_of(size)).unwrap_or(u32::MAX), order);
     }
 
-    /// A download serves no more. Whether the share does, the disk knows.
+    /// A download has stopped serving this content. The disk is asked whether the share has it.
     pub(in crate::proto::weak_peer) fn on_holding_ended(&mut self, root: Root) {
         let followers: Vec<ConnId> = self.followers(root).map(|(conn, _)| conn).collect();
         for &conn in &followers {
@@ -125,7 +125,7 @@ impl Uploads {
         self.untold.extend(followers);
     }
 
-    /// The connection follows no more.
+    /// The connection stops following.
     pub(super) fn end_follow(&mut self, conn: ConnId) {
         let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.take()) else { return };
         self.turns.give_back(conn);
@@ -150,9 +150,9 @@ impl Uploads {
         self.give_turns(cx);
     }
 
-    /// Gives turns while there is room, first to those who get nothing from here at present: a
-    /// complete holder to the zone that has got least lately, and there, as all others, to the
-    /// follower that has got least.
+    /// Gives turns while there is room, first to followers that get nothing from here at present.
+    /// Of a content of the share, the zone that has got least lately comes first. Within it, and
+    /// for any other content, the follower that has got least comes first.
     pub(super) fn give_turns(&mut self, cx: &mut Context) {
         while self.turns.has_room(cx.now) {
             let Some(conn) = self.next_follower(cx) else { break };
@@ -170,7 +170,7 @@ impl Uploads {
     }
 
     fn next_follower(&self, cx: &Context) -> Option<ConnId> {
-        // What one was given and has not taken counts too.
+        // Turns that were given and chunks that are not sent yet are counted too.
         let got = |conn: ConnId, upload: &Upload| {
             upload.rate.recent(cx.now) + upload.asked + self.turns.given_to(conn) as u64 * PIECE_BYTES
         };
@@ -189,7 +189,7 @@ impl Uploads {
                 return None;
             }
             let zone = zones.get(&(asker.root, asker.zone.as_deref())).copied().unwrap_or(0);
-            // First those who get nothing from here.
+            // Those that get nothing from here come first.
             let is_served = self.turns.given_to(conn) > 0 || upload.requests.iter().any(|request| request.bytes() > 0);
             Some((is_served, zone, got(conn, upload), asker.since, conn))
         };
@@ -197,7 +197,7 @@ impl Uploads {
         waiting.min().map(|(.., conn)| conn)
     }
 
-    /// How many chunks are sent to followers at once; none: as few as fill the line.
+    /// Sets how many chunks are sent to followers at once; none means as few as fill the line.
     pub(in crate::proto::weak_peer) fn set_turns(&mut self, turns: Option<usize>) {
         self.turns.set_width(turns);
     }
@@ -219,7 +219,7 @@ impl Uploads {
         }
     }
 
-    /// Whether a follower of this content waits for something, gets it, or did a moment ago.
+    /// Whether a follower of this content waits for a turn, gets bytes, or did a moment ago.
     pub(in crate::proto::weak_peer) fn is_needed(&self, root: Root, now: Time) -> bool {
         let is_busy = |conn: ConnId, upload: &Upload| {
             let waits = upload.asker.as_ref().is_some_and(|asker| asker.wants > 0);

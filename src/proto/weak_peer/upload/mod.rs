@@ -1,6 +1,6 @@
 //! Serves chunks and manifests to other peers: the accepted chunk connections, their requests in
-//! order, the answers that the disk prepares in advance, and their deadlines. It opens no file and
-//! sees no content: the disk prepares the bytes, the driver sends them.
+//! order, the answers that the disk prepares in advance, and the deadlines. It opens no file and
+//! sees no content: the disk prepares the bytes, and the driver sends them.
 
 mod following;
 
@@ -127,17 +127,17 @@ struct Upload {
     idle_since: Time,
     /// Bytes of content that it has taken.
     taken: u64,
-    /// The same lately.
+    /// The bytes that it has taken lately.
     rate: Meter,
     /// The content that it asked for last.
     root: Option<Root>,
-    /// Which peer it is, as it says.
+    /// Its node, as its HELLO says.
     node: Option<NodeId>,
     /// Its HELLO has the feature of swarms.
     swarms: bool,
-    /// What it follows.
+    /// The content that it follows, and the turns that it waits for.
     asker: Option<Asker>,
-    /// Bytes of chunks that it has asked for and not got.
+    /// Bytes of chunks that it has requested and that are not sent.
     asked: u64,
 }
 
@@ -151,8 +151,8 @@ impl Upload {
         self.idle_since = (self.idle_since + worth).min(now + ahead);
     }
 
-    /// Its place among those that may be closed to make room; none if it takes bytes at an honest
-    /// rate.
+    /// Its place among those that may be closed to make room; none if it takes bytes at a
+    /// sufficient rate.
     fn standing(&self, conn: ConnId, now: Time) -> Option<Standing> {
         let idle = now.since(self.idle_since);
         if self.taken >= UPLOAD_PROVEN_BYTES && idle <= UPLOAD_LAG_MAX {
@@ -163,22 +163,22 @@ impl Upload {
         Some(Standing { conn, host: self.from.ip().into(), rank, since: self.idle_since })
     }
 
-    /// Bytes that may be prepared and not taken: one chunk, and as much as it has taken, so that a
-    /// connection that takes nothing costs little work. The chunk that is being sent counts as
-    /// taken, so that the next one is ready when it ends.
+    /// How many bytes may be prepared in advance: one chunk, and as many bytes as the connection
+    /// has taken, so that one that takes nothing costs little work. The chunk that is being sent
+    /// counts as taken, so that the next one is ready when it ends.
     fn room(&self) -> u64 {
         let first = self.requests.front().filter(|request| matches!(request.stage, Stage::Sending));
         let taken = self.taken.saturating_add(first.map_or(0, Request::bytes));
         taken.saturating_add(u64::from(CHUNK_BYTES_MAX))
     }
 
-    /// Whether the credential with which it was opened has ended.
+    /// Whether the credential with which it was opened has expired.
     fn is_expired(&self, cx: &Context) -> bool {
         let ends = self.account.as_ref().filter(|account| !account.dates_ignored).and_then(|account| account.not_after);
         ends.zip(cx.membership.as_ref()).is_some_and(|(ends, membership)| ends < membership.unix(cx.now))
     }
 
-    /// When to look at it again: it may be idle then, or its credential has ended.
+    /// When to look at it again: it may be idle then, or its credential may have expired.
     fn look_at(&self, cx: &Context, idle_at: Time) -> Time {
         let idle = idle_at + CHUNK_IDLE_MAX;
         let ends = self.account.as_ref().filter(|account| !account.dates_ignored).and_then(|account| account.not_after);
@@ -218,8 +218,8 @@ impl Uploads {
         self.closed.iter().map(|(reason, n)| (*reason, *n))
     }
 
-    /// What is sent to whom, for STATUS: the connections that ask for something, or did lately. The
-    /// paths are not known here.
+    /// For STATUS: each content that is requested, or was lately, with the connections that get it.
+    /// The paths are not known here.
     pub(super) fn reports(&self, now: Time) -> Vec<UploadReport> {
         let mut all: BTreeMap<Root, UploadReport> = BTreeMap::new();
         for upload in self.conns.values() {
@@ -279,8 +279,8 @@ impl Uploads {
         }
     }
 
-    /// Closes the longest idle connection of the host that has most. `false`: all take bytes at an
-    /// honest rate.
+    /// Closes the longest idle connection of the host that has most. Returns `false` if all take
+    /// bytes at a sufficient rate.
     fn make_room(&mut self, cx: &mut Context) -> bool {
         let Uploads { conns, plan, .. } = self;
         let now = cx.now;
@@ -368,7 +368,7 @@ impl Uploads {
         }
     }
 
-    /// In login mode: nothing was served before this.
+    /// In login mode: nothing is served before LOGIN.
     fn on_login(&mut self, cx: &mut Context, conn: ConnId, login: &Login) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         let Some((membership, key)) = cx.membership.as_ref().zip(upload.key) else { return };
@@ -411,13 +411,13 @@ impl Uploads {
         limits.into_iter().for_each(|limit| cx.push(limit));
     }
 
-    /// A chunk is asked for: with a turn, if there is one.
+    /// A chunk is requested: it uses the turn of the connection, if it has one.
     fn on_get(&mut self, cx: &mut Context, conn: ConnId, get: &Get) {
         let piece = u32::try_from(get.offset / PIECE_BYTES).ok();
         self.turns.take(cx.now, (conn, get.req), get.root, piece);
     }
 
-    /// Puts a request in the queue of its connection, if it may be there.
+    /// Puts a request in the queue of its connection. Returns `false` if that is not allowed.
     fn queue(&mut self, cx: &mut Context, conn: ConnId, req: u32, wanted: Wanted) -> bool {
         let Some(upload) = self.conns.get_mut(&conn) else { return false };
         if upload.find(req).is_some() {
@@ -595,12 +595,12 @@ fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32)
     true
 }
 
-/// What was answered beside chunks and pages.
+/// The requests that were answered with anything but a chunk or a page.
 #[derive(Debug, Default)]
 struct Answered {
     /// Requests that failed.
     failed: Vec<u32>,
-    /// FOLLOWs, with the size of the content that is there; none if it is not.
+    /// FOLLOWs, with the size of the content; none if the content is not there.
     followed: Vec<(u32, Option<u64>)>,
 }
 
@@ -652,7 +652,7 @@ fn send_ready(
             (Stage::Ready(Answer::Page(page)), Wanted::Follow { .. }) if !page.partial => {
                 answered.followed.push((req, Some(page.size)));
             }
-            // A download that is not served has a part of it.
+            // Only a download that is not served has a part of the content.
             (Stage::Ready(Answer::Page(_)), Wanted::Follow { .. }) => {
                 answered.followed.push((req, None));
                 let (code, why) = refusal(ServeFailure::NotFound);
