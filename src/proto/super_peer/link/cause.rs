@@ -8,7 +8,7 @@ use crate::proto::{Unanswered, Undelivered};
 use crate::time::Time;
 
 /// The likely cause, without the name of the neighbor; none for a link that is up. `alike` is an
-/// address that greets us and may be that of the neighbor.
+/// address from which HELLOs come and that may be that of the neighbor.
 pub(super) fn cause(link: &Link, alike: Option<SocketAddr>, now: Time) -> Option<String> {
     let mut text = match link.state {
         State::Up => return None,
@@ -44,7 +44,7 @@ fn unresolved(link: &Link) -> String {
     }
 }
 
-/// What a greeting without an answer says about a super peer.
+/// Why a greeting of another super peer gets no answer.
 pub(super) fn unanswered(from: SocketAddr, why: Unanswered) -> String {
     match why {
         Unanswered::Open => {

@@ -24,7 +24,7 @@ impl Lookup {
         Lookup { is_literal, due, asked: false, wait: LINK_RESOLVE_FIRST, failed: None }
     }
 
-    /// The link went down: its neighbor may have moved.
+    /// The link went down: the address of the neighbor may have changed.
     pub(super) fn begin(&mut self, now: Time) {
         if !self.is_literal && !self.asked {
             (self.due, self.wait) = (Some(now), LINK_RESOLVE_FIRST);

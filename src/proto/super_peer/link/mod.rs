@@ -1,9 +1,9 @@
 //! Links and what is known of the neighbors at their other ends: the table of links, the spanning
 //! tree and the digests.
 //!
-//! It owns the checks that every datagram passes, and what a HELLO or a link that goes down means
-//! for the tree and the digests. It knows no query: a handler returns whether answers were lost,
-//! and the dispatcher passes that on to the flood.
+//! It owns the checks that every datagram must pass, and the effects of a HELLO, or of a link that
+//! goes down, on the tree and the digests. It knows no query: a handler returns whether answers
+//! were lost, and the dispatcher passes that on to the flood.
 
 mod cause;
 mod lookup;
@@ -55,7 +55,7 @@ pub(super) struct Neighbors {
 }
 
 impl Neighbors {
-    /// Every link is down, and a HELLO is due on each. `boot` is our boot id towards neighbors.
+    /// All links, down, with a HELLO due on each. `boot` is our boot id for neighbors.
     pub(super) fn new(boot: u64, cx: &mut Context) -> Neighbors {
         let SuperPeerConfig { node, neighbors, digests, .. } = &cx.config;
         let mut links = Links::new(*node, boot, neighbors);
@@ -69,8 +69,8 @@ impl Neighbors {
         Neighbors { links, strangers: Strangers::default(), tree, digests }
     }
 
-    /// The neighbors are these from now on. Links to those that stay are not touched. Returns
-    /// whether answers are lost, because a neighbor that owed some is none any more.
+    /// Replaces the list of neighbors. Links to those that stay are not touched. Returns whether
+    /// answers are lost, because a neighbor that owed some was removed.
     #[must_use]
     pub(super) fn set(&mut self, pins: &[Pin], cx: &mut Context) -> bool {
         let mut lost = false;
@@ -83,7 +83,7 @@ impl Neighbors {
             if self.links.has(pin) {
                 continue;
             }
-            // Every neighbor's share of the memory for digests was set at the start.
+            // The share of each neighbor in the memory for digests was set at the start.
             let added = if self.digests.has_room(&self.links) { self.links.add(pin, cx.now) } else { None };
             let Some(link) = added else {
                 cx.report(warning(format!("there is no place for neighbor {pin}; restart this super peer to add it")));
@@ -141,7 +141,7 @@ impl Neighbors {
         let may_speak = proven && self.links.is_up(link);
         if !may_speak && !matches!(message, LinkMessage::Hello(_)) {
             cx.count(Count::DatagramUnproven);
-            // For the neighbor the link is up: only its answer is missing here.
+            // For the neighbor the link is up already. Here it comes up with the answer to a HELLO.
             if proven && self.links.is_half_open(link) {
                 self.links.greet_soon(link, cx);
                 self.arm_link(link, cx);
@@ -175,8 +175,8 @@ impl Neighbors {
         if hello.boot != self.links.boot_of(link) {
             self.digests.forget(link);
         }
-        // Keys of another fold say nothing about names as we fold them. From such a neighbor no
-        // lease is accepted, and without a lease its digest is never used.
+        // A digest of another fold says nothing about names as we fold them. No lease is accepted
+        // from such a neighbor, and without a lease its digest is never used.
         let folds_alike = hello.fold == Some(FOLD);
         let asks = proven && hello.et.is_none();
         // While this super peer is starting, its digest lacks files that were registered before the
@@ -219,7 +219,7 @@ impl Neighbors {
         self.digests.on_ack(link, ack, &self.links, cx);
     }
 
-    /// Sends an ACK, or delays it until no neighbor trusts a digest that lacks what it
+    /// Sends an ACK, or delays it until no neighbor uses a digest that lacks the files that it
     /// acknowledges.
     ///
     /// # Errors
@@ -238,7 +238,7 @@ impl Neighbors {
         self.digests.note_changes(&self.links, cx);
     }
 
-    /// Does one turn's worth of what is left to do for digests.
+    /// Does as much of the work for digests as fits in one turn.
     pub(super) fn run(&mut self, cx: &mut Context) {
         self.digests.run(&self.links, cx);
     }
@@ -261,7 +261,7 @@ impl Neighbors {
         }
     }
 
-    /// A datagram did not arrive.
+    /// A datagram was not delivered.
     pub(super) fn on_undelivered(&mut self, to: SocketAddr, why: Undelivered, cx: &Context) {
         self.links.on_undelivered(to, why, cx.now);
     }
@@ -334,7 +334,7 @@ impl Neighbors {
             }),
         }
         if lost {
-            // Its twins are down now, and are greeted.
+            // Links to the same node are down now, and HELLOs are due on them.
             self.links.ids().for_each(|link| self.arm_link(link, cx));
         }
         self.arm_link(link, cx);

@@ -48,7 +48,7 @@ pub(super) struct Failure {
     pub(super) why: Undelivered,
 }
 
-/// When the neighbor, as it seems, greeted without an answer, and why it got none.
+/// When a greeting that seems to be of the neighbor came and got no answer, and why.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hint {
     pub(super) at: Time,
@@ -62,11 +62,12 @@ pub(super) enum State {
     /// The neighbor is heard, and has not proven that it hears us.
     Half,
     Up,
-    /// It leads to ourselves: neither asked nor counted.
+    /// It leads to this super peer itself. It gets no queries and is not counted.
     Itself,
-    /// It leads to the same node as that link, which is used for both: neither asked nor counted.
+    /// It leads to the same node as that link, which is used for both. It gets no queries and is
+    /// not counted.
     Twin(LinkId),
-    /// It is no neighbor any more: neither asked nor counted.
+    /// It is no longer a neighbor. It gets no queries and is not counted.
     Removed,
 }
 
@@ -81,10 +82,10 @@ pub(super) struct Link {
     pub(super) is_shadowed: bool,
     /// The address that is used, or was used last.
     pub(super) at: Option<SocketAddr>,
-    /// The address of ours that the neighbor uses: what it gets leaves from there.
+    /// Our address that the neighbor uses. Datagrams for the neighbor are sent from it.
     pub(super) via: Option<IpAddr>,
     pub(super) state: State,
-    /// Since when; [`Time::ZERO`] from the start on.
+    /// Since when it is in that state; [`Time::ZERO`] if since the start.
     pub(super) since: Time,
     /// When the link went down last: answers to earlier HELLOs prove nothing.
     fell: Time,
@@ -99,7 +100,7 @@ pub(super) struct Link {
     heard: Time,
     /// When the last HELLO that asks for an answer was sent.
     greeted: Option<Time>,
-    /// When the first of those without an answer was sent, while up.
+    /// While the link is up: when the first of the HELLOs without an answer was sent.
     unanswered: Option<Time>,
     /// Another node uses our node id. It was logged.
     pub(super) name_taken: bool,
@@ -107,7 +108,7 @@ pub(super) struct Link {
     pub(super) lookup: Lookup,
     /// The last datagram that was not delivered.
     pub(super) failure: Option<Failure>,
-    /// The last greeting of it that got no answer.
+    /// The last greeting that seems to be of the neighbor and got no answer.
     pub(super) hint: Option<Hint>,
     report: Report,
 }
@@ -115,10 +116,10 @@ pub(super) struct Link {
 /// When the log gets the reason why the link is not up.
 #[derive(Clone, Copy, Debug)]
 enum Report {
-    /// No time has passed yet.
+    /// The link has not had its first timeout.
     New,
     At(Time),
-    /// It has it, or needs none.
+    /// It has been logged, or need not be.
     Done,
 }
 
@@ -151,7 +152,7 @@ impl Link {
         }
     }
 
-    /// Whether it is used, or would be if it were up.
+    /// Whether the link is used once it is up.
     pub(super) fn counts(&self) -> bool {
         match self.state {
             State::Down | State::Half | State::Up => true,
@@ -159,7 +160,7 @@ impl Link {
         }
     }
 
-    /// A datagram under the key of the neighbor came: the neighbor is there now.
+    /// A datagram with the key of the neighbor came: the neighbor is at this address now.
     pub(super) fn roam(&mut self, path: Path) {
         if matches!(self.state, State::Half | State::Up) {
             (self.at, self.via) = (Some(path.from), path.to);
@@ -172,8 +173,8 @@ impl Link {
         let answers = echoes.then_some(hello.et).flatten().map(Time::from_micros);
         let change = match self.state {
             State::Itself | State::Twin(_) | State::Removed => return Change::None,
-            // An echo alone may be of old: that the neighbor hears us now shows in an answer to a
-            // HELLO that was sent since the link went down.
+            // An echo alone may be old. Only an answer to a HELLO that was sent after the link went
+            // down proves that the neighbor hears us now.
             State::Down | State::Half => match answers.is_some_and(|sent| sent >= self.fell && sent <= now) {
                 true => Change::Up,
                 false if self.state == State::Half => Change::None,
@@ -238,12 +239,12 @@ impl Link {
         self.enter(State::Removed, now);
     }
 
-    /// It is a neighbor again, or another one is in its place.
+    /// The neighbor is added again, or another one takes its place in the table.
     pub(super) fn restore(&mut self, pin: Pin, now: Time) {
         *self = Link { life: self.life, since: now, fell: now, ..Link::new(pin) };
     }
 
-    /// Nothing is known of the neighbor from now on. What it owes is lost.
+    /// The link goes down. What the neighbor owes is lost.
     pub(super) fn fall(&mut self, now: Time) {
         self.life = self.life.wrapping_add(u32::from(self.state == State::Up));
         (self.boot, self.unanswered, self.fell) = (0, None, now);
@@ -290,7 +291,7 @@ impl Link {
         }
     }
 
-    /// Whether HELLO was not sent within this time.
+    /// Whether no HELLO was sent within this time.
     pub(super) fn is_silent_for(&self, gap: std::time::Duration, now: Time) -> bool {
         self.greeted.is_none_or(|at| now >= at + gap)
     }
@@ -306,7 +307,7 @@ impl Link {
         Some(self.greeted.map_or(Time::ZERO, |at| at + wait))
     }
 
-    /// When the neighbor counts as gone, unless it is heard.
+    /// When the neighbor counts as gone, unless it is heard before.
     pub(super) fn gone_at(&self) -> Option<Time> {
         match self.state {
             State::Up => self.unanswered.map(|since| since + LINK_ANSWER_MAX),

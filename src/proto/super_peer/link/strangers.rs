@@ -1,5 +1,5 @@
-//! Addresses that greet this super peer and are no neighbors. None gets a byte back; the log names
-//! those that go on greeting, so that the operator of either end finds what is missing.
+//! Addresses that send HELLOs to this super peer and are not neighbors. None gets an answer. The
+//! log names those that keep sending, so that the operator of either end finds what is missing.
 //!
 //! Everything here is bounded, because anybody can send a HELLO from any address: the table, the
 //! lines of the log, and the work for a datagram.
@@ -28,18 +28,19 @@ pub(super) struct Strangers {
 }
 
 impl Strangers {
-    /// A datagram came from an address that is no neighbor. Returns whether to report it: it is a
-    /// HELLO, and the address has been greeting for as long as a link may take to come up.
+    /// A datagram came from an address that is not a neighbor. Returns whether to report it: if it
+    /// is a HELLO, and HELLOs have come from there for as long as a link may take to come up.
     pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Time) -> bool {
         link::begins_with_hello(bytes) && self.note(from, now, || link::decode(bytes).is_ok())
     }
 
-    /// The same for a greeting that shows in the envelope of its datagram.
+    /// The same for a datagram whose envelope shows that it is a greeting.
     pub(super) fn on_greeting(&mut self, from: SocketAddr, now: Time) -> bool {
         self.note(from, now, || true)
     }
 
-    /// `is_greeting`: whether it is one in full, and not only its beginning.
+    /// `is_greeting` returns whether the complete datagram is a greeting, and not only its
+    /// beginning.
     fn note(&mut self, from: SocketAddr, now: Time, is_greeting: impl Fn() -> bool) -> bool {
         if !self.seen.contains_key(&from) && self.seen.len() >= STRANGERS_MAX {
             self.seen.retain(|_, stranger| stranger.is_here(now) || stranger.is_quiet(now));
@@ -61,8 +62,8 @@ impl Strangers {
         true
     }
 
-    /// An address that greets now and may be that of a neighbor which does not answer at `named`:
-    /// it has the same port or the same host.
+    /// An address from which HELLOs come and that may be that of a neighbor which does not answer
+    /// at `named`: it has the same port or the same host.
     pub(super) fn like(&self, named: &[SocketAddr], now: Time) -> Option<SocketAddr> {
         let here = self.seen.iter().filter(|(_, stranger)| stranger.is_here(now)).map(|(addr, _)| *addr);
         let alike =

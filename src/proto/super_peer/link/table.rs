@@ -3,13 +3,13 @@
 //!
 //! It owns the HELLO exchange. It knows no query, no tree and no digest.
 //!
-//! A neighbor is all addresses of its name, or in login mode its key. While a link is not up, each
-//! address is greeted; the one that answers is used. A link is up once both ends hear each other,
-//! and down once HELLOs stay without an answer.
+//! A neighbor is identified by the addresses of its name, or in login mode by its key. While a link
+//! is not up, HELLO is sent to each address; the one that answers is used. A link is up once each
+//! end knows that the other hears it, and down once HELLOs have had no answer for some time.
 //!
-//! A link's boot id proves that a datagram comes from a node that saw our HELLO. It is drawn for
-//! links alone and differs from the one that sessions see, so that a weak peer cannot forge a
-//! neighbor's datagram.
+//! Our boot id in a datagram proves that its sender has seen our HELLO. It is drawn for links alone
+//! and differs from the one that sessions see, so that a weak peer cannot forge a datagram of a
+//! neighbor.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -44,20 +44,21 @@ pub(crate) struct Links {
     boot: u64,
     /// The spanning tree that we hold, for our HELLOs.
     tree: Option<TreeName>,
-    /// Whether there was a moment at which all our neighbors held it, for our HELLOs.
+    /// Whether all our neighbors held it at the same time, at least once; for our HELLOs.
     whole: bool,
     /// Size of the digests that we take, for our HELLOs: at most 2^`takes` bits.
     takes: Option<u8>,
     links: Vec<Link>,
-    /// The link to a neighbor at this address. Those of a twin lead to the link that is used.
+    /// The link to a neighbor at this address. The addresses of a twin lead to the link that is
+    /// used.
     by_addr: BTreeMap<SocketAddr, LinkId>,
     /// The link to the neighbor with this key.
     by_key: BTreeMap<PublicKey, LinkId>,
 }
 
 impl Links {
-    /// Links to these neighbors, all down. An address that is given twice is one neighbor; those
-    /// above the cap are left out.
+    /// Links to these neighbors, all down. A neighbor that is given twice gets one link; those
+    /// beyond [`LINKS_MAX`] are left out.
     pub(crate) fn new(node: NodeId, boot: u64, neighbors: &[Pin]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
         let (links, by_addr, by_key) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
@@ -75,13 +76,13 @@ impl Links {
         self.present().any(|id| is_same(self.link(id), pin))
     }
 
-    /// The neighbors that are none of these.
+    /// The neighbors that are not in this list.
     pub(super) fn others(&self, pins: &[Pin]) -> Vec<LinkId> {
         self.present().filter(|id| !pins.iter().any(|pin| is_same(self.link(*id), pin))).collect()
     }
 
-    /// One neighbor more, whose link is down. Returns none if there is no place. The place of one
-    /// that is no neighbor any more is used again once nothing can refer to it.
+    /// Adds a neighbor, whose link is down. Returns none if there is no place. The place of a
+    /// removed neighbor is used again once nothing can refer to it.
     pub(super) fn add(&mut self, pin: &Pin, now: Time) -> Option<LinkId> {
         let is_free = |link: &Link| {
             link.state == State::Removed && (is_same(link, pin) || now.since(link.since) > QUERY_BUDGET_MAX)
@@ -106,7 +107,7 @@ impl Links {
     /// It is no neighbor from now on. Returns what that changes.
     pub(super) fn remove(&mut self, id: LinkId, now: Time) -> Change {
         let was_up = self.is_up(id);
-        // Those of a twin lead to another link.
+        // The addresses of a twin lead to another link.
         for addr in &self.links[id.index()].addrs {
             if self.by_addr.get(addr).is_some_and(|other| !self.links[other.index()].addrs.contains(addr)) {
                 self.by_addr.remove(addr);
@@ -119,7 +120,7 @@ impl Links {
         if was_up { Change::Down } else { Change::None }
     }
 
-    /// The neighbors, those at this node and those behind another link included.
+    /// All neighbors that are not removed, including those that are this node itself and twins.
     fn present(&self) -> impl Iterator<Item = LinkId> {
         (0..self.links.len()).map(LinkId::at).filter(|id| self.link(*id).state != State::Removed)
     }
@@ -129,8 +130,8 @@ impl Links {
         self.takes = takes;
     }
 
-    /// From now on HELLOs say that this tree is held, and whether there was a moment at which all
-    /// neighbors held it.
+    /// From now on HELLOs say that this tree is held, and whether all neighbors held it at the same
+    /// time, at least once.
     pub(super) fn set_tree(&mut self, tree: Option<TreeName>, whole: bool) {
         (self.tree, self.whole) = (tree, whole);
     }
@@ -149,12 +150,13 @@ impl Links {
         }
     }
 
-    /// A datagram under the key of this neighbor came: everything for it goes there from now on.
+    /// A datagram with the key of this neighbor came from there: everything for the neighbor is
+    /// sent there from now on.
     pub(super) fn roam(&mut self, id: LinkId, path: Path) {
         self.link_mut(id).roam(path);
     }
 
-    /// Every link but those that lead to ourselves or to a node that another link leads to.
+    /// All links except those that lead to this super peer itself, twins and removed ones.
     pub(crate) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
         (0u16..).map(LinkId).zip(&self.links).filter(|(_, link)| link.counts()).map(|(id, _)| id)
     }
@@ -164,7 +166,7 @@ impl Links {
         self.ids().filter(|link| self.is_up(*link))
     }
 
-    /// How many links there are, those to ourselves included.
+    /// The number of places in the table, used or not.
     pub(crate) fn len(&self) -> usize {
         self.links.len()
     }
@@ -189,8 +191,8 @@ impl Links {
         self.link(id).state == State::Half
     }
 
-    /// A number that grows each time that open answers of the neighbor are lost. A query that was
-    /// asked under an earlier number has no answer.
+    /// A number that grows each time that the answers which the neighbor owes are lost. A query
+    /// that was sent under an earlier number gets no answer.
     pub(crate) fn life(&self, id: LinkId) -> u32 {
         self.link(id).life
     }
@@ -215,7 +217,7 @@ impl Links {
         if self.is_up(id) { self.link(id).boot } else { 0 }
     }
 
-    /// Our boot id towards neighbors.
+    /// Our boot id for neighbors.
     pub(crate) fn boot(&self) -> u64 {
         self.boot
     }
@@ -285,7 +287,7 @@ impl Links {
         if change == Change::Up && self.join_twin(id, &hello, now) {
             change = Change::Twin;
         }
-        // It has heard us some time, and an answer would show that it still does.
+        // It has heard us at some time, and an answer would prove that it still does.
         if echoes && hello.et.is_none() && self.is_half_open(id) {
             self.greet_soon(id, cx);
         }
@@ -312,7 +314,8 @@ impl Links {
         }
     }
 
-    /// The link is down, or that to another run of its node: its twins may come up by themselves.
+    /// The link is down, or now leads to a later run of its node: its twins are links of their own
+    /// again, and down.
     fn part_twins(&mut self, id: LinkId, now: Time) {
         for twin in (0..self.links.len()).map(LinkId::at) {
             if self.link(twin).state == State::Twin(id) {
@@ -342,7 +345,7 @@ impl Links {
         if !addrs.is_empty() && self.link(id).counts() {
             self.set_addrs(id, addrs, now);
         }
-        // What was known of the neighbor stays in use.
+        // If the name resolved before, its addresses stay in use.
         let is_news = is_new && self.link(id).addrs.is_empty();
         if is_news {
             self.link_mut(id).set_reported();
@@ -386,8 +389,7 @@ impl Links {
         }
     }
 
-    /// Somebody greeted without an answer. Returns the link that seems to be meant, if there is
-    /// one.
+    /// A greeting got no answer. Returns the link to its likely sender, if there is one.
     pub(super) fn on_unanswered(&mut self, from: SocketAddr, why: Unanswered, now: Time) -> Option<LinkId> {
         let by_key = match why {
             Unanswered::Counter(key) => self.by_key.get(&key).copied(),
@@ -431,7 +433,7 @@ impl Links {
         change
     }
 
-    /// If the log should get the reason why this link is not up: that reason.
+    /// The reason why this link is not up, if it is to be logged now.
     pub(super) fn take_report(&mut self, id: LinkId, strangers: &Strangers, now: Time) -> Option<String> {
         if !self.link_mut(id).takes_report(now) {
             return None;
@@ -476,7 +478,7 @@ impl Links {
         }
     }
 
-    /// All addresses of the neighbor; of one with a key also the address at which it was last.
+    /// All addresses of the neighbor; of one with a key also the last one at which it was heard.
     fn addrs_to_greet(&self, id: LinkId) -> Vec<SocketAddr> {
         let link = self.link(id);
         let last = link.at.filter(|at| link.key.is_some() && !link.addrs.contains(at));

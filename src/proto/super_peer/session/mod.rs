@@ -1,10 +1,10 @@
 //! The super peer's side of its sessions: what each weak peer has sent so far, and what it may send
 //! next.
 //!
-//! It owns the table of sessions and each one's place in the index. It never runs a search: it
-//! decides whether that of a QUERY may begin, and the flood sends the answers itself. An idle
-//! session costs only its entry in the table. Silent sessions are found by one sweep over the
-//! table, so no session has its own timer.
+//! It owns the table of sessions and the place of each one in the index. It never runs a search: it
+//! decides whether the search of a QUERY may begin, and the flood sends the answers. An idle
+//! session costs only its entry in the table. One sweep over the table finds silent sessions, so no
+//! session has a timer of its own.
 
 mod requests;
 mod storm;
@@ -61,7 +61,7 @@ impl Sessions {
         Some(ConnId { index, generation: session.generation })
     }
 
-    /// The address at which the session reaches this super peer, if it is known.
+    /// The address of this super peer that the session uses, if it is known.
     pub(super) fn reached_at(&self, conn: ConnId) -> Option<IpAddr> {
         self.own_addrs.addr(self.session(conn)?.at)
     }
@@ -105,7 +105,7 @@ impl Sessions {
         }
         self.half_open_len += 1;
         let deadline = since + LOGIN_DEADLINE;
-        // In order of the deadlines: handshakes do not end in the order of their accepts.
+        // In order of the deadlines, because handshakes do not end in the order of their accepts.
         let place = self.half_open.partition_point(|(_, other)| *other <= deadline);
         self.half_open.insert(place, (conn, deadline));
         self.bound_half_open();
@@ -192,7 +192,7 @@ impl Sessions {
         }
     }
 
-    /// Some credential may have ended.
+    /// A credential may have expired.
     pub(super) fn on_expiry(&mut self, cx: &mut Context) {
         while !cx.work.is_spent()
             && let Some(ended) = cx.logins.next_ended(cx.now)
@@ -203,8 +203,8 @@ impl Sessions {
         cx.arm(Reason::Expiry, next);
     }
 
-    /// Credentials were revoked: closes the sessions that used them. All others hear of it as work
-    /// allows.
+    /// Credentials were revoked: closes the sessions that used them. All others get REVOKED, as
+    /// many per turn as its work allows.
     pub(super) fn on_revoked(&mut self, closed: &[ConnId], list: Vec<RevokedKey>, cx: &mut Context) {
         for conn in closed {
             self.close(*conn, Refused::from(Refusal::Revoked).into(), cx);
@@ -214,12 +214,13 @@ impl Sessions {
         }
     }
 
-    /// Each open session gets this message, as work allows.
+    /// Sends this message to each open session, to as many per turn as its work allows.
     pub(super) fn spread(&mut self, message: Message) {
         self.news.push_back(News { slot: 0, message });
     }
 
-    /// The accounts were saved, or could not be: answers those who waited for it.
+    /// The accounts were saved, or could not be: answers the sessions and clients that waited for
+    /// it.
     pub(super) fn on_saved(&mut self, result: &Result<(), String>, cx: &mut Context) {
         for saved in cx.logins.on_saved(result.is_ok()) {
             match (saved, result) {

@@ -1,7 +1,7 @@
 //! What a session may send in which state, and what each message does.
 //!
-//! It runs no search and reads no state but its session's: of a QUERY it decides whether the search
-//! may begin, and a STATUS is returned to the dispatcher.
+//! It runs no search and reads no state but that of its session. It decides whether the search of a
+//! QUERY may begin; what needs other parts is returned to the dispatcher as a [`Request`].
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -22,19 +22,20 @@ use crate::wire::{FileRecord, HostPort, Message};
 /// A request that needs more than its session.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Request {
-    /// None: the message is dealt with.
+    /// None: nothing is left to do for the message.
     None,
     /// A CANCEL of this query. It is not put off, because its number may be used again at once.
     Cancel(Abandoned),
-    /// The session wants or has a content, and asks who else does.
+    /// The session downloads or has a content, and asks which other peers do.
     Join(Join),
-    /// The end of that.
+    /// The end of that JOIN.
     Leave { req: u32 },
     /// A page of the files that are registered here.
     List(List),
-    /// The session asks for what will be registered.
+    /// The session asks for files that will be registered.
     Subscribe(Subscribe),
-    /// A CANCEL of a request that is no query: the end of that, if there is one.
+    /// A CANCEL of a number that no query has: the end of the SUBSCRIBE with this number, if there
+    /// is one.
     Unsubscribe { req: u32 },
     /// The counters.
     Status { req: u32 },
@@ -97,7 +98,7 @@ impl Sessions {
         Ok(Request::None)
     }
 
-    /// Changes the files of a session, and notes whether it shares any afterwards.
+    /// Changes the files of a session, and updates the count of sessions that share any.
     fn change_files(
         &mut self,
         conn: ConnId,
@@ -299,8 +300,8 @@ impl Sessions {
     }
 }
 
-/// The files of a page that the account of the session may register; of the others it hears. One
-/// that takes the place of a file of the same path needs no room.
+/// The files of a page that the account of the session may register; for the others the session
+/// gets an ERROR. A file that replaces one of the same path needs no room.
 fn allowed(conn: ConnId, holder: Place, mut files: Vec<FileRecord>, cx: &mut Context) -> Vec<FileRecord> {
     let Some(mut room) = cx.logins.room(conn) else { return files };
     let mut refused = None;
@@ -319,7 +320,7 @@ fn allowed(conn: ConnId, holder: Place, mut files: Vec<FileRecord>, cx: &mut Con
     files
 }
 
-/// Where the peer's chunks are fetched from; nowhere if its port is 0.
+/// Where the peer serves chunks; nowhere if its port is 0.
 fn serves(
     (ip, port): (IpAddr, u16),
     host: Option<&str>,
@@ -336,8 +337,7 @@ fn serves(
     Ok((port > 0).then_some(Serves::new(addr, other, host.is_none(), http)))
 }
 
-/// Whether a second address helps: a peer may listen there, and it is not of the family of the
-/// first.
+/// Whether a second address is of use: it can be dialed, and is not of the family of the first.
 fn is_other(addr: &HostPort, other: &HostPort) -> bool {
     let is_ipv4 = |addr: &HostPort| addr.literal().map(|literal| literal.is_ipv4());
     other.is_dialable() && is_ipv4(addr) != is_ipv4(other)

@@ -1,5 +1,5 @@
-//! How long a peer is asked to wait before it tries again, when many log in at once: about as long
-//! as those who wait already need, at the rate of the last seconds.
+//! How long a peer is asked to wait before it tries again, when many log in at once: about the time
+//! that the peers before it need to log in, at the rate of the last seconds.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::time::Time;
 /// Logins a second that are expected at least.
 const LOGINS_PER_SECOND_MIN: u64 = 100;
 
-/// The logins of the last seconds, and those that were sent away.
+/// The logins of the last seconds, and the refusals.
 #[derive(Debug)]
 pub(super) struct Storm {
     welcomed: Meter,
@@ -29,8 +29,8 @@ impl Storm {
         self.welcomed.add(now, 1);
     }
 
-    /// One more is sent away, while this many wait to log in. Returns the field `retry` of its
-    /// ERROR, in milliseconds.
+    /// One more is refused, while this many wait to log in. Returns the field `retry` of its ERROR,
+    /// in milliseconds.
     pub(super) fn on_refused(&mut self, now: Time, waiting: usize) -> u32 {
         let ahead = self.refused.recent(now).saturating_add(waiting as u64);
         self.refused.add(now, 1);

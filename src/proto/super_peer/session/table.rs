@@ -44,7 +44,7 @@ pub(super) enum State {
     Open,
     /// Logged in, and between two pages of a REGISTER.
     Registering,
-    /// The driver is to close it: whatever still comes is ignored.
+    /// The driver is to close it: everything that still comes is ignored.
     Closing,
 }
 
@@ -80,25 +80,25 @@ impl Place {
     }
 }
 
-/// One session. There may be very many, so what only few of them need is boxed.
+/// One session. There may be very many, so a field that only few of them need is boxed.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) generation: u32,
     pub(super) state: State,
     pub(super) ip: IpAddr,
     pub(super) port: u16,
-    /// Where it reaches us: a number of [`OwnAddrs`].
+    /// Our address that it uses: a number of [`OwnAddrs`].
     pub(super) at: u8,
     /// As its HELLO says; zeros before.
     pub(super) node: NodeId,
     pub(super) boot: u64,
-    /// It takes REACH.
+    /// Its HELLO has the feature REACH.
     pub(super) takes_reach: bool,
     /// When the last message came.
     pub(super) heard: Time,
     /// Number of the last REGISTER or UPDATE.
     pub(super) seq: u64,
-    /// When it last asked for or changed something, in seconds since the start: a session that only
+    /// When it last requested or changed something, in seconds since the start: a session that only
     /// sends PING is idle.
     pub(super) active_s: u32,
     /// Its place in the index, once it has registered and serves chunks.
@@ -133,7 +133,7 @@ impl From<Refused> for Fault {
     }
 }
 
-/// What every session is to hear, and the slot of the next one.
+/// A message for all open sessions, and the slot of the next one that gets it.
 #[derive(Debug)]
 pub(super) struct News {
     pub(super) slot: usize,
@@ -157,8 +157,8 @@ pub(super) struct Sweep {
     pub(super) next: Time,
 }
 
-/// Addresses of this super peer at which sessions have reached it, numbered so that each session
-/// keeps one byte. Of the few that a host has, those beyond the 255th are not known.
+/// Addresses of this super peer that sessions have used, numbered so that each session keeps one
+/// byte. A host has few; those beyond the 255th are not remembered.
 #[derive(Debug, Default)]
 pub(super) struct OwnAddrs(Vec<IpAddr>);
 
@@ -189,8 +189,8 @@ pub(crate) struct Sessions {
     pub(super) slots: Vec<Option<Session>>,
     pub(super) len: usize,
     pub(super) own_addrs: OwnAddrs,
-    /// In order of arrival, each with its login deadline. Those that are no longer half open are
-    /// skipped.
+    /// Half-open sessions in the order of their login deadlines. Entries of sessions that are no
+    /// longer half open are skipped.
     pub(super) half_open: VecDeque<(ConnId, Time)>,
     pub(super) half_open_len: usize,
     /// Queries whose session has closed.
@@ -201,13 +201,13 @@ pub(crate) struct Sessions {
     pub(super) ending: Option<usize>,
     /// The ACK of the last message.
     pub(super) ack: Option<(ConnId, Ack)>,
-    /// The last message has registered an address at which the peer was not reached.
+    /// The session whose last message has registered an address at which it was not reached yet.
     pub(super) served: Option<ConnId>,
-    /// Which half-open sessions go next while there are too many.
+    /// Which half-open sessions are closed next while there are too many.
     pub(super) plan: Plan,
     /// The slot at which the last look for idle sessions ended.
     pub(super) hand: usize,
-    /// REVOKEDs that not every session has got.
+    /// Messages that not all open sessions have got.
     pub(super) news: VecDeque<News>,
     pub(super) storm: Storm,
 }
@@ -255,8 +255,8 @@ impl Sessions {
         }
     }
 
-    /// Frees everything that the session has here but its slot, which Closed frees. A peer that
-    /// leaves is reported with the reason, if there is one.
+    /// Frees everything that the session has here except its slot, which [`Sessions::on_closed`]
+    /// frees. The end of a peer that serves is reported, if there is a reason.
     pub(super) fn release(&mut self, conn: ConnId, why: Option<&str>, cx: &mut Context) {
         let session = self.session_mut(conn).expect("the caller has looked it up");
         let was_half_open = session.state.is_half_open();
@@ -301,20 +301,20 @@ impl Sessions {
         }
     }
 
-    /// The half-open session that goes for another one.
+    /// The half-open session that is closed to make room for another one.
     pub(super) fn idlest_half_open(&mut self, now: Time) -> Option<ConnId> {
         let Sessions { slots, half_open, plan, .. } = self;
         let slots = &*slots;
         let standing = |conn: ConnId| {
             let session = lookup(slots, conn).filter(|session| session.state.is_half_open())?;
-            // What it has sent does not matter, as long as it has not logged in.
+            // Nothing that it has sent counts before it has logged in.
             Some(Standing { rank: Rank::Idle, ..session.standing(conn.index as usize, now)? })
         };
         plan.next(now, standing, || half_open.iter().filter_map(|(conn, _)| standing(*conn)).collect())
     }
 
-    /// The sessions that go while descriptors are short, found in a bounded look at the table that
-    /// continues where the last one ended.
+    /// The sessions that are closed while descriptors are short. It looks at a bounded part of the
+    /// table, and continues where the last call ended.
     pub(super) fn idlest(&mut self, count: usize, now: Time) -> Vec<Standing> {
         let mut seen = Vec::new();
         for _ in 0..self.slots.len().min(CROWD_LOOKS_MAX) {
@@ -351,7 +351,7 @@ impl Sessions {
 }
 
 impl Session {
-    /// It asks for or changes something.
+    /// It requests or changes something.
     pub(super) fn note_active(&mut self, now: Time) {
         self.active_s = seconds(now);
     }
@@ -363,7 +363,7 @@ impl Session {
         }
         let conn = ConnId { index: index as u32, generation: self.generation };
         let second = Time::from_micros(u64::from(self.active_s) * 1_000_000);
-        // To the microsecond for those that are new: a crowd comes within one second.
+        // A new session has microseconds, because many may come within one second.
         let since = self.heard.min(second + Duration::from_secs(1));
         let rank = match self.holder.get() {
             Some(_) => Rank::Useful,
@@ -388,8 +388,9 @@ impl Session {
         Ok(())
     }
 
-    /// It serves there from now on, without files; `listed`: how many its only page has. Returns
-    /// whether it is to be dialed back: it was not reached there.
+    /// It serves there from now on, without files so far. `listed` is the number of files of its
+    /// page, if that is the only one. Returns whether it is to be dialed back, because it was not
+    /// reached there yet.
     pub(super) fn serve(&mut self, serves: Option<Serves>, listed: Option<usize>, cx: &mut Context) -> bool {
         let Some(serves) = serves else {
             if let Some(holder) = self.holder.take() {

@@ -1,9 +1,9 @@
-//! The searches that stand at a super peer: which sessions are to hear of files that are registered
-//! from now on (PROTOCOL.md 4.14).
+//! The subscriptions at a super peer: which sessions get hits for files that are registered from
+//! now on (PROTOCOL.md 4.14).
 //!
-//! It owns the SUBSCRIBEs in force. It looks at each file once, after it came into the index, and
-//! never through the index. A file that it does not get to is not reported: the peer that
-//! subscribes searches the network each minute all the same.
+//! It owns the SUBSCRIBEs in force. It looks at each file once, after the file came into the index,
+//! and never searches the index. A file that it has no time to look at is not reported; the peer
+//! that subscribes also searches the network each minute.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::{ErrorCode, Hit, Subscribe};
 
-/// One search, and who is to hear of what fits.
+/// One search, and the subscribers that get its hits.
 #[derive(Debug)]
 struct Search {
     standing: Standing,
@@ -36,7 +36,7 @@ struct Subscriber {
     sent: u32,
 }
 
-/// The standing searches of all sessions, and what they take of the memory.
+/// The searches of all subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     searches: Vec<Option<Search>>,
@@ -60,7 +60,7 @@ impl Subscriptions {
         subscribers + searches + self.searches.capacity() * size_of::<Option<Search>>()
     }
 
-    /// A session asks for what will be registered.
+    /// A session asks for files that will be registered.
     pub(super) fn on_subscribe(&mut self, conn: ConnId, subscribe: Subscribe, cx: &mut Context) {
         let Subscribe { req, find } = subscribe;
         cx.count(Count::Subscribes);
@@ -98,7 +98,8 @@ impl Subscriptions {
         }
     }
 
-    /// A place for a search; if there is none, the reason, unless it is the lack of room.
+    /// Adds a search and returns its place. The error is the reason why the search is not valid, or
+    /// none if there is no room.
     fn add(&mut self, find: crate::wire::Search) -> Result<usize, Option<String>> {
         let free = self.searches.iter().position(Option::is_none);
         if free.is_none() && self.searches.len() >= STANDING_SEARCHES_MAX {
@@ -118,7 +119,7 @@ impl Subscriptions {
         }
     }
 
-    /// A session does not need one any more. Nothing happens if none of this number is in force.
+    /// A session ends a subscription. Nothing happens if none of this number is in force.
     pub(super) fn on_cancel(&mut self, conn: ConnId, req: u32, cx: &mut Context) {
         let Some(place) = self.places.remove(&(conn, req)) else { return };
         let search = self.searches[place].as_mut().expect("a place is of a search");
@@ -132,14 +133,14 @@ impl Subscriptions {
         }
     }
 
-    /// A session is gone, and what it subscribed to with it.
+    /// A session has ended, and its subscriptions with it.
     pub(super) fn on_session_closed(&mut self, conn: ConnId, cx: &mut Context) {
         while let Some((&(_, req), _)) = self.places.range((conn, 0)..=(conn, u32::MAX)).next() {
             self.on_cancel(conn, req, cx);
         }
     }
 
-    /// Looks at files that came, as far as fits in this turn.
+    /// Looks at new files, as many as fit in this turn.
     pub(super) fn run(&mut self, sessions: &Sessions, cx: &mut Context) {
         let missed = cx.index.take_arrivals_missed();
         cx.counters.add_many(Count::SubscribedFilesMissed, missed);
