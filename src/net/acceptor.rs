@@ -45,7 +45,8 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Binds TCP to the address, which this option names; `[::]` takes IPv4 as well.
+    /// Binds TCP to the address; `[::]` accepts IPv4 as well. `option` is the one with which the
+    /// user chose the address, for the error.
     ///
     /// # Errors
     /// Exit 5 with a sentence that names the address.
@@ -75,7 +76,7 @@ impl Acceptor {
         ctx.watch_reads(&mut self.socket, token, "the listener")
     }
 
-    /// It is the listener of the page.
+    /// Makes it the listener of the page.
     pub(super) fn set_page(&mut self) {
         self.due = Due::Page;
     }
@@ -218,8 +219,8 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Whether the error is about the connection that waited, or its part of the network (accept(2),
-/// "Error handling").
+/// Whether the error concerns only the connection that waited, or the network to its other end
+/// (accept(2), "Error handling").
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

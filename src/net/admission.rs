@@ -1,8 +1,8 @@
 //! How often one host may begin a handshake: a bucket of tokens for each host that has begun one
 //! lately.
 //!
-//! A handshake computes with keys, and it comes before anybody is known. One host gets a small
-//! share of that, however many connections it opens.
+//! A handshake computes with keys, and that is done for any stranger. So each host may begin only a
+//! limited number of them, however many connections it opens.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::config::{ADDRESS_HANDSHAKES_BURST, ADDRESS_HANDSHAKES_PER_SECOND, ADD
 use crate::proto::crowd::Host;
 use crate::time::Time;
 
-/// The buckets. One that is full is not kept.
+/// The buckets. A full bucket need not be kept, and is removed to make room.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     buckets: BTreeMap<Host, Bucket>,

@@ -45,7 +45,7 @@ pub enum Arrival {
         /// The client.
         client: ControlId,
     },
-    /// A connection of the listener speaks HTTP: for the machine it is gone.
+    /// A connection of the listener speaks HTTP. The machine gets its end.
     HttpBegun {
         /// The connection.
         conn: ConnId,
@@ -54,18 +54,18 @@ pub enum Arrival {
     Http {
         /// The connection.
         conn: ConnId,
-        /// Where it was asked.
+        /// What is served there.
         surface: Surface,
         /// Where it comes from; an IPv4 address is never in its mapped form.
         from: IpAddr,
         /// The request.
         request: Box<Request>,
     },
-    /// The kernel has taken the bytes of a file that an answer of HTTP has.
+    /// The kernel has taken the bytes of a chunk of an answer of HTTP.
     HttpSent {
         /// The connection.
         conn: ConnId,
-        /// The number of the bytes.
+        /// The number of the chunk.
         req: u32,
     },
     /// The client of a request that is not answered yet sends no more; most often it has left.

@@ -44,8 +44,9 @@ impl Buffers {
         }
     }
 
-    /// Takes a buffer back, if it still exists. All of the usual size are kept while some are in
-    /// use, because new memory must be mapped and zeroed; after that only a few are.
+    /// Takes a buffer back, if it still exists. While some buffers are in use, all that have the
+    /// usual size are kept, because new memory must be mapped and zeroed. Once none is in use, only
+    /// a few are kept.
     pub(super) fn put_chunk(&mut self, buffer: Option<Vec<u8>>) {
         self.chunks_out = self.chunks_out.saturating_sub(1);
         self.chunks.extend(buffer.filter(|buffer| buffer.capacity() == CHUNK_BYTES_MAX as usize));

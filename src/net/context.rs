@@ -20,8 +20,8 @@ use crate::time::Time;
 pub(super) struct Context {
     pub(super) poll: Poll,
     pub(super) deadlines: Deadlines,
-    /// What happened beside the reading of a connection, oldest first. Bounded by what one turn can
-    /// cause.
+    /// What has happened, except what the reading of a connection returns; oldest first. Bounded by
+    /// what one turn can cause.
     pub(super) arrivals: VecDeque<Arrival>,
     pub(super) counters: Counters,
     /// The time of this turn.

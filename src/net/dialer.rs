@@ -1,5 +1,5 @@
-//! Dials: a literal address at once, a host name through the resolver, its addresses one after the
-//! other.
+//! Dials: of a literal address at once, of a host name after it is resolved. The addresses of a
+//! name are tried one after the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -32,7 +32,7 @@ pub(super) struct Dialer {
     resolving: BTreeMap<DialId, Resolving>,
     /// Dials whose connection is being made, by its slot.
     connecting: BTreeMap<ConnId, Dialing>,
-    /// Addresses that dials come from, in turn; the system chooses if there is none.
+    /// Local addresses that dials use in turn; the system chooses if there is none.
     sources: Vec<IpAddr>,
     sources_used: usize,
     interfaces: Interfaces,
@@ -52,10 +52,10 @@ struct Resolving {
 struct Dialing {
     dial: DialId,
     to: HostPort,
-    /// The key that the other side must prove, if it is not any.
+    /// The key that the other side must prove; none accepts any key.
     expected: Option<PublicKey>,
-    /// Why an address that connected is not the right one: it says more than that another one does
-    /// not connect.
+    /// Why an address that connected was refused. If all addresses fail, this is reported, because
+    /// it is more useful than that another address does not connect.
     refused: Option<(String, DialCause)>,
     rest: VecDeque<SocketAddr>,
     /// The time at which the dial counts as failed.
@@ -296,8 +296,8 @@ fn fail(dial: DialId, to: &HostPort, why: &str, cause: DialCause, ctx: &mut Cont
     ctx.push(Input::DialFailed { dial, why: format!("cannot reach {to}: {why}"), cause });
 }
 
-/// The end of the time for one address: an address that drops packets must leave some time to the
-/// others.
+/// The end of the time for one address. Each address gets an equal share of the time that is left,
+/// because one that drops packets must leave some to the others.
 fn share_of(now: Time, until: Time, others: usize) -> Time {
     now + until.since(now) / (u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1))
 }

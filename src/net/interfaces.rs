@@ -14,7 +14,7 @@ use crate::time::Time;
 
 /// How long the list is used.
 const KEPT: Duration = Duration::from_secs(1);
-/// Flags of an IPv6 address in `/proc/net/if_inet6` that others had better not be given: temporary,
+/// Flags in `/proc/net/if_inet6` of an IPv6 address that should not be given to others: temporary,
 /// duplicate, deprecated or tentative (linux/if_addr.h).
 const UNSTEADY: u32 = 0x01 | 0x08 | 0x20 | 0x40;
 
@@ -26,8 +26,8 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
-    /// A link-local address of another host, on each interface of this host that has one too: the
-    /// other host cannot know which of them leads to it.
+    /// A link-local address of another host, with each interface of this host that has a link-local
+    /// address too, because it is not known which of them leads to the other host.
     pub(super) fn on_each(&mut self, now: Time, ip: Ipv6Addr, port: u16) -> Vec<SocketAddr> {
         let is_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         let names: BTreeSet<&str> =
@@ -43,7 +43,7 @@ impl Interfaces {
         &self.found
     }
 
-    /// The addresses of this host for a connection that comes from this one.
+    /// The addresses of this host for a connection whose local address is `here`.
     pub(super) fn of(&mut self, now: Time, here: IpAddr) -> OwnAddrs {
         self.found(now);
         let here = here.to_canonical();
@@ -66,7 +66,7 @@ fn rank(ip: IpAddr) -> Option<u8> {
         IpAddr::V4(ip) if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() => None,
         IpAddr::V4(ip) => Some(u8::from(ip.is_link_local())),
         IpAddr::V6(ip) if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() => None,
-        // It says nothing without the interface of the other host.
+        // It is of no use without the interface of the other host.
         IpAddr::V6(ip) if ip.is_unicast_link_local() => None,
         IpAddr::V6(ip) => Some(u8::from(ip.is_unique_local())),
     }

@@ -1,6 +1,6 @@
-//! A socket of its own for each neighbor that is in touch, connected to its address: the kernel
-//! puts what comes from there into a queue of its own. However much others send to this port, they
-//! displace nothing that a neighbor sends.
+//! Lanes: one UDP socket for each neighbor to which something is sent, connected to its address.
+//! The kernel puts datagrams from there into the queue of that socket. However much others send to
+//! this port, they cannot displace the datagrams of a neighbor.
 //!
 //! They only receive. A lane that cannot be opened is left out, and the common socket takes its
 //! datagrams.
@@ -21,7 +21,7 @@ use super::token;
 use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_ERRORS_PER_TURN, LINK_SOCKETS_MAX};
 use crate::time::Time;
 
-/// A lane that nothing was sent to for this long is given up.
+/// A lane through whose addresses nothing was sent for this long may be replaced.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
 
 /// A datagram, or an error of the neighbor at this address.
@@ -66,7 +66,7 @@ impl Lanes {
         self.latch(at);
     }
 
-    /// A free place, if need be that of a lane that is not used any more.
+    /// A free place, or else that of a lane that is not used any more.
     fn place(&mut self, now: Time) -> Option<usize> {
         let at = (0..LINK_SOCKETS_MAX).min_by_key(|at| self.lanes[*at].as_ref().map(|lane| lane.used))?;
         if let Some(lane) = self.lanes[at].take_if(|lane| now >= lane.used + UNUSED_MAX) {
@@ -75,7 +75,7 @@ impl Lanes {
         self.lanes[at].is_none().then_some(at)
     }
 
-    /// These addresses of this host are gone, and the lanes from them with them.
+    /// This host has lost these addresses: removes the lanes that use them.
     pub(super) fn lose(&mut self, gone: &[IpAddr]) {
         for slot in &mut self.lanes {
             if let Some(lane) = slot.take_if(|lane| gone.contains(&lane.ends.0)) {
@@ -105,7 +105,7 @@ impl Lanes {
             };
             match socket.recv_from(buffer) {
                 Ok((length, from)) => {
-                    // The next one has its turn.
+                    // The next lane comes first the next time.
                     self.next = (at + 1) % u32::BITS;
                     return Some(Ok((canonical(from), ends.0, length)));
                 }

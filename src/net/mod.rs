@@ -19,16 +19,17 @@
 //!   closed; requests of a connection that does not read its answers stay unread; datagrams that
 //!   the kernel does not accept are dropped.
 //!
-//! Limits on bytes per second hold for the bytes of files that are sent, and for those of chunks
-//! that are received: a connection without credit is not polled until it is its turn.
+//! Limits on bytes per second apply to bytes of files that are sent, and to bytes of chunks that
+//! are received: a connection that must wait is neither read nor written until its turn comes.
 //!
 //! Parts with their own state: `Connections` (table, run queue, budgets), `Acceptor`, `Dialer`,
 //! `ControlSocket`, `Datagrams`. What they share is the `Context`. A further listener is a struct
 //! like `Acceptor`. `Transport` is plain TCP or TLS. HTTP is a phase of a connection: on the
 //! listener by the first byte, or on a listener of its own.
 //!
-//! In login mode every connection begins with a handshake. The machine gets it once that is
-//! complete, with the key that the other side has proved, and never hears of one that fails.
+//! In login mode every connection begins with a handshake. The machine gets the connection once the
+//! handshake is complete, with the key that the other side has proved. An accepted connection whose
+//! handshake fails is never reported to it.
 
 mod acceptor;
 mod admission;

@@ -1,5 +1,5 @@
-//! What a loop asks of its sockets: one method per output of a machine that concerns one. An output
-//! for a connection that is gone is counted and has no effect.
+//! What a loop requests from its sockets: one method for each output of a machine that concerns a
+//! socket. An output for a connection that is gone is counted and has no effect.
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +20,7 @@ use crate::wire::{HostPort, LinkMessage, Message, frame};
 
 impl Net {
     /// Begins a dial; Dialed or DialFailed arrives. In login mode the other side must prove the
-    /// expected key, or any if there is none.
+    /// expected key; any key if there is none.
     pub fn dial(&mut self, dial: DialId, to: HostPort, expected: Option<PublicKey>) {
         self.dialer.dial(dial, to, expected, &mut self.conns, &mut self.ctx);
     }
@@ -59,7 +59,8 @@ impl Net {
         self.dialer.resolve(id, name, &mut self.ctx);
     }
 
-    /// Packs a message for a neighbor. The datagram leaves from this address of ours, if it is one.
+    /// Packs a message for the neighbor at `to`. The datagram is sent from our address `from`, if
+    /// that is given.
     pub fn send_to(
         &mut self,
         (from, to): (Option<IpAddr>, SocketAddr),
@@ -138,8 +139,8 @@ impl Net {
         }
     }
 
-    /// Closes the connections that read least, those with the longest send queues first, until this
-    /// many bytes are free.
+    /// Closes connections whose other side does not read, those with the longest send queues first,
+    /// until this many bytes are free.
     pub fn close_unread(&mut self, bytes: usize) {
         self.conns.close_unread(bytes, &mut self.ctx);
     }

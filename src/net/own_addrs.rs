@@ -52,7 +52,7 @@ impl OwnAddrs {
         self.ready
     }
 
-    /// The addresses that were there before and are not now.
+    /// The addresses that this host has lost since the last call.
     pub(super) fn take_gone(&mut self) -> Vec<IpAddr> {
         if !self.ready {
             return Vec::new();
@@ -60,7 +60,7 @@ impl OwnAddrs {
         let mut bytes = [0; 4096];
         for _ in 0..SKIPPED_MAX {
             match recv(self.socket.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
-                // Announcements were lost: the list has them all the same.
+                // Announcements were lost, but the list that is read next is complete.
                 Ok(_) | Err(Errno::ENOBUFS | Errno::EINTR) => {}
                 Err(_) => {
                     self.ready = false;
@@ -82,7 +82,7 @@ impl OwnAddrs {
     }
 }
 
-/// All addresses of this host, on whatever interface.
+/// All addresses of this host, on all interfaces.
 fn list() -> io::Result<BTreeSet<IpAddr>> {
     let addrs = getifaddrs()?.filter_map(|interface| interface.address);
     let ip = |address: nix::sys::socket::SockaddrStorage| {

@@ -80,7 +80,7 @@ pub struct Net {
     events: Events,
     /// The batch of events was full: there may be more input than this turn has seen.
     batch_full: bool,
-    /// The turn has had its time: what is left to read waits for the next one.
+    /// The turn has used up its time: the rest of the input waits for the next one.
     resting: bool,
     /// The kind of sockets that this turn reads first; the next turn begins with another kind, so
     /// that none is starved by turns that end early.
@@ -334,7 +334,7 @@ impl Net {
         self.ask_for_room();
     }
 
-    /// This host has lost these addresses: what uses them reaches nothing any more.
+    /// This host has lost these addresses: closes what uses them.
     fn lose(&mut self, gone: &[IpAddr]) {
         let Net { ctx, conns, datagrams, .. } = self;
         let closed = conns.lose(gone, ctx);
@@ -351,8 +351,8 @@ impl Net {
     }
 
     /// Asks the machine to close idle connections, if some must be closed. This is done at the
-    /// start of a turn, because a turn with much input may end before its sockets are all looked
-    /// at, and again at its end.
+    /// start of a turn, because a turn with much input may end before all its sockets are read, and
+    /// again at its end.
     fn ask_for_room(&mut self) {
         if let Some(excess) = self.conns.take_wanted(&mut self.ctx) {
             self.ctx.arrivals.push_back(Arrival::Input(Input::Crowded { excess }));
@@ -418,8 +418,8 @@ impl Net {
         }
     }
 
-    /// Ends the reading of this turn: [`Net::next`] returns nothing more. What was not read is read
-    /// in the next turn.
+    /// Ends the reading of this turn: [`Net::next`] returns nothing more. The rest of the input is
+    /// read in the next turn.
     pub fn rest(&mut self) {
         self.resting = true;
         self.conns.rest(&mut self.ctx);

@@ -1,5 +1,5 @@
-//! Resolves host names on threads of its own, which start as names come. The loop never waits for
-//! them.
+//! Resolves host names on threads of its own, which are started when names come. The loop never
+//! waits for them.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
@@ -31,7 +31,8 @@ type Names = Arc<Mutex<Receiver<(Purpose, HostPort)>>>;
 pub(super) struct Resolver {
     names: SyncSender<(Purpose, HostPort)>,
     waiting: Names,
-    /// Names whose answers were not taken yet: with as many threads none waits for another.
+    /// Names whose answers were not taken yet. With at least as many threads, no name waits for
+    /// another one.
     asked: usize,
     threads: usize,
     answers: Receiver<Resolved>,

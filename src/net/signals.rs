@@ -3,8 +3,8 @@
 //! Otherwise it means that the terminal was closed; or, if the process was started without one, it
 //! is an order to read the options again.
 //!
-//! Without the second half, a process that has left its loop but waits for its disk could not be
-//! interrupted.
+//! If they stayed caught after the last net is gone, a process that has left its loop and waits for
+//! its disk could not be interrupted.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,8 @@ const ENDING: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
 /// Those of them that are caught.
 static CAUGHT: OnceLock<Vec<i32>> = OnceLock::new();
-/// Whether SIGHUP is an order, as it was at the start: a terminal that is closed is none any more.
+/// Whether SIGHUP is an order to read the options again. It is decided at the start, because a
+/// process whose terminal was closed has none any more.
 static ORDERS: OnceLock<bool> = OnceLock::new();
 /// How many nets exist in this process.
 static LIVING: Mutex<usize> = Mutex::new(0);

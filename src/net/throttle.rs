@@ -1,5 +1,6 @@
-//! A limit on bytes per second: the bytes that may pass now, and the connections that wait until
-//! more may, in order. It moves no bytes and arms no timer: its owner asks when to look again.
+//! A limit on bytes per second: the bytes that may pass now, and the connections that wait, in
+//! order, until more may pass. It moves no bytes and arms no timer: its owner asks when to look
+//! again.
 //!
 //! While no connection waits there is nothing to do, so an idle loop with a limit sleeps.
 
@@ -17,16 +18,17 @@ const MICRO: i64 = 1_000_000;
 pub(super) struct Throttle {
     /// Bytes per second; 0: no limit.
     rate: u64,
-    /// The part of the allowed burst that it lets pass at once.
+    /// At most the allowed burst divided by this passes at once.
     part: u64,
-    /// What may pass at the time `at`. Below zero: more has passed, as the headers of TLS.
+    /// What may pass at the time `at`. Below zero, too much has passed, such as headers of TLS.
     credit: i64,
     at: Time,
     waiting: VecDeque<ConnId>,
 }
 
 impl Throttle {
-    /// Without a limit. Later ones let a burst pass that is `part` times smaller than allowed.
+    /// Without a limit. With a later one, at most the allowed burst divided by `part` passes at
+    /// once.
     pub(super) fn new(part: u64) -> Throttle {
         Throttle { rate: 0, part, credit: 0, at: Time::ZERO, waiting: VecDeque::new() }
     }
@@ -87,12 +89,12 @@ impl Throttle {
         if self.room() == 0 { None } else { self.waiting.pop_front() }
     }
 
-    /// How many wait.
+    /// How many connections wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// When [`Throttle::next`] has one.
+    /// When [`Throttle::next`] returns a connection.
     pub(super) fn due(&self) -> Option<Time> {
         if self.waiting.is_empty() {
             return None;

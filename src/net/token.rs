@@ -32,7 +32,7 @@ pub(super) fn lane(at: usize) -> Token {
     Token(LANES + at)
 }
 
-/// Which lane a token is of.
+/// The lane of a token, if it is one of a lane.
 pub(super) fn lane_of(token: Token) -> Option<usize> {
     token.0.checked_sub(LANES).filter(|at| *at < LINK_SOCKETS_MAX)
 }

@@ -1,5 +1,5 @@
-//! How the bytes of a connection travel: plain TCP, or TLS on top of it. Nothing above this file
-//! knows which it is, except where a connection begins.
+//! How the bytes of a connection are carried: plain TCP, or TLS over it. Callers need to know which
+//! it is only where a connection begins.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,7 +24,7 @@ pub(super) struct Transport {
     tls: Option<Box<Tls>>,
 }
 
-/// What a read has given.
+/// The result of a read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Taken {
     /// The other side sends no more.
@@ -35,7 +35,7 @@ pub(super) enum Taken {
         count: usize,
         /// Bytes from the socket.
         taken: usize,
-        /// It has taken all there are, from the kernel and from here.
+        /// The socket is empty, and so are the buffers here.
         emptied: bool,
         /// It has computed with keys of a handshake.
         worked: bool,
@@ -140,7 +140,7 @@ impl Transport {
         let tls = self.tls.as_mut().expect("looked at by the caller");
         let count = bytes.len().min(SEALED_STEP_BYTES);
         let length = tls.seal(&bytes[..count], sealed).map_err(|error| broken(&error))?;
-        // Something of TLS itself may have to go before.
+        // Records of TLS itself may have to be sent before.
         let is_first = tls.unsent().is_empty();
         let sent = if is_first { send(&self.stream, &sealed[..length], flags) } else { Ok(0) };
         match sent {
@@ -219,8 +219,8 @@ impl Transport {
         self.stream.set_nodelay(true)
     }
 
-    /// Bounds what the kernel takes and does not send yet, so that the place of a chunk in the send
-    /// queue is its place on the line, and a cancel helps.
+    /// Bounds what the kernel takes and does not send yet. Otherwise chunks that could still be
+    /// canceled would wait in the kernel.
     pub(super) fn bound_unsent(&self) -> io::Result<()> {
         SockRef::from(&self.stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
     }

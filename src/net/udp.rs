@@ -1,10 +1,11 @@
 //! The UDP socket: datagrams in, bounded per turn; messages out, packed per destination until the
-//! end of the turn. Between them and the socket are the envelopes of [`crate::proto::envelope`]:
-//! what does not pass their checks goes no further.
+//! end of the turn. Between the messages and the socket are the envelopes of
+//! [`crate::proto::envelope`]: a datagram that does not pass their checks is dropped.
 //!
 //! A socket that is bound to all addresses reports to which of them each datagram came, and sends
-//! from the one that it is given: a neighbor knows us by the address that it named. It also reports
-//! what the system says about datagrams that did not arrive.
+//! from the address that the caller gives: a neighbor knows us by the address that it was
+//! configured with. It also reports the errors of the system about datagrams that were not
+//! delivered.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -47,9 +48,9 @@ pub(super) type Destination = (Option<IpAddr>, SocketAddr);
 pub(super) enum Received {
     /// A datagram that passed the checks of its envelope.
     Datagram(Taken),
-    /// Somebody greets this node and gets no answer.
+    /// A greeting came that gets no answer.
     Unanswered(Notice),
-    /// A datagram of ours did not arrive.
+    /// A datagram of ours was not delivered.
     Undelivered { to: SocketAddr, why: Undelivered },
 }
 
@@ -183,7 +184,7 @@ impl Datagrams {
         if let Some(undelivered) = self.next_error() {
             return Some(undelivered);
         }
-        // In turn: neither may hold up the other.
+        // The common socket and the lanes take turns, so that neither holds up the other.
         self.common_first = !self.common_first;
         if self.common_first {
             self.receive_common(now, counters).or_else(|| self.receive_lane(now, counters))
@@ -223,7 +224,7 @@ impl Datagrams {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) => {
-                    // It may be that of a datagram that was sent.
+                    // It may be the error of a datagram that was sent.
                     self.failed = true;
                     counters.datagram_errors += 1;
                     log::debug!("receiving a datagram: {error}");
@@ -233,7 +234,7 @@ impl Datagrams {
         None
     }
 
-    /// What the datagram in the buffer is, if it goes further.
+    /// What the datagram in the buffer is, if it is not dropped.
     fn look_at(
         &mut self,
         now: Time,
@@ -260,7 +261,7 @@ impl Datagrams {
         Ok((from, to, received.bytes))
     }
 
-    /// The next datagram that did not arrive.
+    /// The next datagram that was not delivered.
     fn next_error(&mut self) -> Option<Received> {
         if let Some((to, why)) = self.refused.take() {
             return Some(Received::Undelivered { to, why: Undelivered::Failed(why) });
@@ -337,10 +338,10 @@ impl Datagrams {
         let mut sent = self.send_from(from, to, datagram);
         match &sent {
             Ok(_) => {}
-            // The address is not ours any more.
+            // This host has lost the address from which it should be sent.
             Err(error) if from.is_some() && is_not_ours(error) => sent = self.send_from(None, to, datagram),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // It may be the error of an earlier datagram, which is over with this.
+            // It may be the error of an earlier datagram, which this call has cleared.
             Err(_) => sent = self.send_from(from, to, datagram),
         }
         match sent {

@@ -1,7 +1,7 @@
 //! The handshake of one connection: until it is complete, the machine does not know the connection.
 //!
-//! It reads a bounded number of bytes, from any sender, however slow; how long it may take
-//! is a deadline of its phase. One step reads what is there; it never waits.
+//! It reads a bounded number of bytes, and must be complete by the deadline of its phase. One step
+//! reads what is there; it never waits.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::trust::PublicKey;
 const RECORD_HANDSHAKE: u8 = 0x16;
 /// The first byte of an alert, with which an answer can begin.
 const RECORD_ALERT: u8 = 0x15;
-/// The first byte of a change of ciphers, with which one can begin too.
+/// The first byte of a change of ciphers, with which an answer can also begin.
 const RECORD_CHANGE: u8 = 0x14;
 
 /// The result of one step.
@@ -88,15 +88,15 @@ impl Connection {
                 return Ok(Greeted::Failed("it sends more bytes than a handshake has".into()));
             }
             *worked = self.read_handshake(scratch)?;
-            // With the end of the handshake everything that the other side has to say may have
-            // come.
+            // If the handshake is complete, the last bytes of the other side may have come with its
+            // end.
             if self.transport.tls().is_some_and(|tls| tls.has_ended() && !tls.is_ready()) {
                 return Ok(Greeted::Gone);
             }
         }
     }
 
-    /// Reads once. What follows the handshake is kept for the reading of frames.
+    /// Reads once. Bytes after the handshake are kept, to be read as frames.
     fn read_handshake(&mut self, scratch: &mut Scratch) -> io::Result<bool> {
         match self.transport.read(&mut scratch.bytes, self.early_left as usize, &mut scratch.sealed) {
             Ok(Taken::End) => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -12,16 +12,17 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(in crate::net) struct Http {
     pub(in crate::net) surface: Surface,
-    /// What arrived and was not read as a request yet.
+    /// Bytes that arrived and are not part of a request that was returned.
     held: Vec<u8>,
     answering: Answering,
     /// The answer that is being sent is the last one.
     last: bool,
     /// When the first byte of the head came, or the last answer ended, or the connection began.
     since: Time,
-    /// The first request has not come, or a head has begun.
+    /// A complete request is due within [`HTTP_HEAD_MAX`]: the connection is new, or a head has
+    /// begun.
     expects: bool,
-    /// There may be a request in `held` that was not looked for.
+    /// `held` has bytes that were not parsed yet.
     fresh: bool,
     /// Bytes written since `since`, while a request is answered.
     written: u64,
@@ -70,7 +71,7 @@ impl Http {
         self.held.capacity()
     }
 
-    /// Keeps bytes that arrived. Those after the end of a stream's request are discarded.
+    /// Keeps bytes that arrived; discards them if the answer is a stream.
     pub(super) fn hold(&mut self, bytes: &[u8]) {
         if self.answering != Answering::Stream {
             self.held.extend_from_slice(bytes);
@@ -109,19 +110,21 @@ impl Http {
         Ok(Some(request))
     }
 
-    /// The answer has no end: it is over when the client leaves.
+    /// The answer has no end of its own: it ends when the client leaves.
     pub(in crate::net) fn begin_stream(&mut self) {
         self.answering = Answering::Stream;
     }
 
-    /// The answer is queued. `false`: it was the last one, and the connection is to be closed.
+    /// The answer is queued. Returns `false` if it was the last one, so that the connection is to
+    /// be closed.
     pub(in crate::net) fn end_answer(&mut self, last: bool, now: Time) -> bool {
         self.answering = Answering::No;
         (self.since, self.expects, self.fresh) = (now, false, !self.held.is_empty());
         !(self.last || last)
     }
 
-    /// The answer that is being sent is the last one. `false`: none is, or it has no end.
+    /// No request is answered after the present one. Returns `false` if there is none, or its
+    /// answer has no end.
     pub(in crate::net) fn drain(&mut self) -> bool {
         self.last = true;
         self.answering == Answering::Yes
@@ -136,7 +139,7 @@ impl Http {
         (self.answering == Answering::No).then_some(self.since)
     }
 
-    /// Whether it takes its answer so slowly that another one may have its place.
+    /// Whether it takes its answer so slowly that it may be closed for another connection.
     pub(in crate::net) fn is_slow(&self, now: Time) -> bool {
         let took = now.since(self.since);
         let least = u64::try_from(took.as_millis()).unwrap_or(u64::MAX) / 1000 * HTTP_RATE_MIN;

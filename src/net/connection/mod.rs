@@ -1,7 +1,7 @@
 //! One TCP connection: its phase, the unfinished frame that it holds, its send queue, and when it
 //! is too slow.
 //!
-//! It reads through the loop's one scratch buffer. It owns memory only for a frame that is not
+//! It reads through the one scratch buffer of the loop. It owns memory only for a frame that is not
 //! complete, for bytes that are not written and for a chunk that is being received. It never
 //! decides anything about the protocol.
 
@@ -111,12 +111,12 @@ pub(super) struct Connection {
     /// Latched: the socket may have bytes. Cleared on `WouldBlock`, and on a read that empties the
     /// socket.
     pub(super) readable: bool,
-    /// Latched: the other side has closed, or the socket has failed, and the read that shows it is
-    /// due.
+    /// Latched: the other side has closed, or the socket has failed. A read will return the end or
+    /// the error.
     pub(super) hung_up: bool,
     /// Latched: the socket may accept bytes. Cleared on `WouldBlock` only.
     pub(super) writable: bool,
-    /// The machine knows it, and gets its end.
+    /// The machine knows the connection, so its end is reported.
     pub(super) known: bool,
     /// Bytes that may be read before it has logged in; `u32::MAX` without a limit.
     early_left: u32,
@@ -138,7 +138,7 @@ pub(super) struct Connection {
     backlogged: bool,
     /// The first byte was looked at.
     sniffed: bool,
-    /// A connection that begins with a letter is served as HTTP.
+    /// If the first byte is a letter, it is served as HTTP.
     pub(super) speaks_http: bool,
     /// It is served as HTTP, and the machine does not know it.
     pub(super) is_http: bool,
@@ -253,9 +253,9 @@ impl Connection {
         self.other_mode
     }
 
-    /// Must be called after an attempt to write, with whether it was choked before. Whether it is
-    /// backlogged now, if that has changed. Frames between chunks are no backlog: the machine
-    /// bounds the chunks.
+    /// Must be called after an attempt to write, with whether it was choked before. Returns whether
+    /// it is backlogged now, if that has changed. Frames between chunks are not a backlog, because
+    /// the machine bounds the chunks.
     pub(super) fn note_backlog(&mut self, was_choked: bool, now: Time) -> Option<bool> {
         let limit = if self.backlogged { BACKLOG_BYTES / 2 } else { BACKLOG_BYTES };
         let backlogged = !self.writable && !self.send.has_files() && self.send.frame_bytes() > limit;
@@ -268,8 +268,8 @@ impl Connection {
         changed.then_some(backlogged)
     }
 
-    /// Something waits in its buffers because the other side does not read. Sealed bytes of files
-    /// do not count: the machine bounds the chunks.
+    /// Whether its buffers have bytes because the other side does not read. Sealed bytes of files
+    /// do not count, because the machine bounds the chunks.
     pub(super) fn is_unread(&self) -> bool {
         let is_over = matches!(self.phase, Phase::Dead | Phase::Handshaking(_));
         let waits = self.send.frame_bytes() > 0 || self.transport.unsent_bytes() > 0 && !self.send.has_files();
@@ -284,7 +284,7 @@ impl Connection {
         Held { send: u32::try_from(send).unwrap_or(u32::MAX), read: u32::try_from(read).unwrap_or(u32::MAX) }
     }
 
-    /// Frees its buffers. It must be over.
+    /// Frees its buffers. The connection must have ended.
     pub(super) fn free_buffers(&mut self) {
         self.send = SendQueue::default();
         self.held = Vec::new();
@@ -311,7 +311,7 @@ impl Connection {
 
     // ---- writing --------------------------------------------------------------------------------
 
-    /// It need not wait any more: from now on it is up to the other side to take bytes.
+    /// It need not wait for a limit any more. From now on a stall is the fault of the other side.
     pub(super) fn resume_writing(&mut self, now: Time) {
         (self.waits_to_write, self.write_since) = (false, now);
     }
@@ -347,7 +347,7 @@ impl Connection {
         }
         let unsent = self.transport.unsent_bytes();
         let (end, count) = self.send.flush(&mut self.transport, budget, buffers, sent);
-        // That the socket takes a part of what was sealed earlier is progress too.
+        // It is progress too if the socket takes bytes that were sealed earlier.
         if count > 0 || self.transport.unsent_bytes() < unsent {
             self.write_since = now;
         }
@@ -385,7 +385,7 @@ impl Connection {
     pub(super) fn begin_closing(&mut self) -> Phase {
         self.held = Vec::new();
         self.held_complete = false;
-        // What comes is discarded, and has a limit of its own.
+        // The bytes that still come are discarded, within a limit of their own.
         self.early_left = u32::MAX;
         std::mem::replace(&mut self.phase, Phase::Closing { left: LINGER_BYTES_MAX })
     }

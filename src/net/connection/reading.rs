@@ -1,5 +1,5 @@
-//! Reading one connection: frames, chunks, and bytes to discard, through the loop's one scratch
-//! buffer.
+//! Reading one connection: frames, chunks, requests of HTTP, and bytes to discard, through the one
+//! scratch buffer of the loop.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::proto::CloseReason;
 use crate::time::Time;
 use crate::wire::{Message, WireError, frame};
 
-/// The loop's one read buffer, and the connection's budget for this turn.
+/// The one read buffer of the loop, and the budget of the connection for this turn.
 #[derive(Debug)]
 pub(in crate::net) struct Scratch {
     pub(super) bytes: Vec<u8>,
@@ -64,11 +64,11 @@ pub(in crate::net) enum Step {
     Progress { req: u32, received: usize },
     /// A complete chunk; there may be more.
     Chunk(Box<Incoming>),
-    /// The other side speaks HTTP; what it says is read next.
+    /// The other side speaks HTTP; its request is read next.
     Http,
     /// A request of HTTP; there may be more once it is answered.
     Request(Box<Request>),
-    /// Bytes that are no request, and the reason.
+    /// Bytes that are not a request that is served, and the reason.
     Refused(Refusal),
     /// Nothing more in this turn.
     Rest,
@@ -240,8 +240,8 @@ impl Connection {
         if received == before { Step::Rest } else { Step::Progress { req, received } }
     }
 
-    /// Reads into the buffer of a chunk: straight, or through the scratch buffer where what is read
-    /// may be more than what belongs to the chunk.
+    /// Reads into the buffer of a chunk: directly, or through the scratch buffer if a read may
+    /// return bytes after the chunk.
     fn fill_chunk(&mut self, incoming: &mut Incoming, scratch: &mut Scratch) -> Result<(), CloseReason> {
         let Incoming { length, ref mut filled, ref mut bytes, .. } = *incoming;
         let bytes = bytes.as_mut().expect("looked at by the caller");
@@ -333,7 +333,7 @@ impl Connection {
             };
             scratch.end = count;
             scratch.budget -= taken.min(scratch.budget);
-            // More bytes of the same record do not put it off.
+            // More bytes of the same record do not extend the deadline.
             if self.held.is_empty() && (count > 0 || !was_within) {
                 self.frame_since = scratch.now;
             }

@@ -1,5 +1,5 @@
-//! Connections that have not logged in: their handshakes, how many a turn computes, and which of
-//! them go when there are too many.
+//! Connections that have not logged in: their handshakes, how many a turn computes, and which are
+//! closed when there are too many.
 
 use std::io;
 
@@ -39,8 +39,8 @@ impl Connections {
         Ok(())
     }
 
-    /// Closes connections that have not logged in, if there are too many: by the rule for crowds,
-    /// so that one host does not displace the logins of others.
+    /// Closes connections that have not logged in, if there are too many. They are chosen by the
+    /// rule of `proto::crowd`, so that one host does not displace the logins of others.
     fn evict_half_open(&mut self, ctx: &mut Context) {
         let most = UNAUTHENTICATED_MAX.min(self.conns_max / 2).max(1);
         while self.half_open.len() > most {
@@ -62,8 +62,8 @@ impl Connections {
         }
     }
 
-    /// Whether one more connection may be accepted. While many handshakes wait to be computed, the
-    /// others wait in the kernel.
+    /// Whether one more connection may be accepted. While many handshakes wait to be computed, new
+    /// connections wait in the kernel.
     pub(in crate::net) fn may_accept(&self) -> bool {
         self.handshakes.len() < HANDSHAKES_READY_MAX
     }
@@ -80,9 +80,9 @@ impl Connections {
         }
     }
 
-    /// Goes on with handshakes, once in a turn: with many that only wait, or with one that
-    /// computes. `left` is how many may still be looked at. Returns the first of a dial, which is
-    /// for the dialer; none once the turn has had its share.
+    /// Continues handshakes: many that only wait for bytes, or one that computes with keys. `left`
+    /// is how many may still be looked at in this turn. Returns the next one of a dial, which the
+    /// dialer handles; none once the share of the turn is used up.
     pub(in crate::net) fn greet(&mut self, left: &mut usize, ctx: &mut Context) -> Option<(ConnId, Greeted)> {
         while *left > 0 {
             *left -= 1;
@@ -171,7 +171,7 @@ impl Connections {
         }
     }
 
-    /// A connection speaks HTTP, in the place of TLS; the node decides who is answered.
+    /// A connection speaks HTTP instead of TLS. The node decides which requests are answered.
     fn go_over(&mut self, id: ConnId, ctx: &mut Context) {
         self.note_login(id);
         let Some(conn) = self.table.get_mut(id) else { return };
@@ -182,7 +182,8 @@ impl Connections {
         self.arm(id, ctx);
     }
 
-    /// Answers a connection that does not begin with TLS: it is of an open node, or of no node.
+    /// Sends ERROR on a connection that does not begin with TLS, of a node in open mode or of
+    /// another program, and closes it.
     fn refuse(&mut self, id: ConnId, first: u8, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else { return };
         let why = if first == 0 {

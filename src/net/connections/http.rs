@@ -1,4 +1,4 @@
-//! Connections that speak HTTP: how many there are, which of them go for others, and their answers.
+//! Connections that speak HTTP: how many there are, which are closed for others, and their answers.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::net::context::Context;
 use crate::proto::{CloseReason, ConnId};
 
 impl Connections {
-    /// A connection of the page has come.
+    /// A connection to the listener of the page was accepted.
     pub(in crate::net) fn enter_page(&mut self, stream: TcpStream, ctx: &mut Context) -> io::Result<()> {
         let id = self.enter(stream, Phase::Http(Box::new(Http::new(Surface::Page, ctx.now))), ctx)?;
         self.begin_http(id, ctx);
@@ -21,7 +21,8 @@ impl Connections {
         Ok(())
     }
 
-    /// A connection is served as HTTP from now on, in the place of another one if all are taken.
+    /// A connection is served as HTTP from now on. If there are too many, it replaces another one
+    /// or is refused.
     pub(super) fn begin_http(&mut self, id: ConnId, ctx: &mut Context) {
         ctx.counters.http_connections += 1;
         let most = HTTP_CONNS_MAX.min(self.conns_max / 2).max(1);
@@ -35,8 +36,8 @@ impl Connections {
         }
     }
 
-    /// Closes the longest idle one, if need be one whose answer is not written yet. `false`: all of
-    /// them are being answered.
+    /// Closes the longest idle connection; if there is no other, one whose answer is not written
+    /// completely. Returns `false` if all are being answered.
     pub(super) fn end_idle_http(&mut self, ctx: &mut Context) -> bool {
         let waits = |id: ConnId| self.get(id).is_some_and(|conn| !conn.is_written());
         let idle = self.http_states().filter_map(|(id, http)| Some((waits(id), http.idle_since()?, id)));
@@ -46,9 +47,9 @@ impl Connections {
         true
     }
 
-    /// Closes one that takes its answer slowly. `false`: none does.
+    /// Closes a connection that takes its answer slowly. Returns `false` if there is none.
     fn end_slow_http(&mut self, ctx: &mut Context) -> bool {
-        // Our own limit is no fault of the client.
+        // A client that waits for our own limit is not slow.
         let waits = |id: ConnId| self.table.get(id).is_some_and(|conn| conn.waits_to_write);
         let slow = self.http_states().find(|(id, http)| http.is_slow(ctx.now) && !waits(*id));
         let Some((id, _)) = slow else { return false };
@@ -76,7 +77,7 @@ impl Connections {
         self.http.iter().filter_map(|id| self.table.get(*id)).map(|conn| conn.send.frame_bytes()).sum()
     }
 
-    /// Answers what is no request, and closes.
+    /// Answers a request that is refused, and closes the connection.
     pub(in crate::net) fn refuse_http(&mut self, id: ConnId, refusal: Refusal, ctx: &mut Context) {
         let counters = &mut ctx.counters;
         *match refusal {

@@ -1,4 +1,4 @@
-//! The connections that wait for credit of a limit on bytes per second, and their turns.
+//! The connections that wait until a limit on bytes per second lets more pass, and their turns.
 
 use std::collections::btree_map::Entry;
 
@@ -17,7 +17,7 @@ impl Connections {
         self.download.set_rate(limits.download, now);
     }
 
-    /// The account of a connection gets no more than this.
+    /// Limits what the account of a connection gets, in bytes per second.
     pub(in crate::net) fn limit_account(&mut self, id: ConnId, account: u64, rate: u64, now: Time) {
         if self.get(id).is_some_and(|conn| conn.account != account) {
             self.leave_account(id);
@@ -61,7 +61,7 @@ impl Connections {
         accounts.chain([&self.upload, &self.download]).filter_map(Throttle::due).min()
     }
 
-    /// Lets the connections go on whose turn it is.
+    /// Lets the connections continue whose turn it is.
     pub(in crate::net) fn resume(&mut self, ctx: &mut Context) {
         for _ in 0..self.upload.len().min(FLUSHES_PER_TURN) {
             let Some(id) = self.upload.next() else { break };
@@ -84,7 +84,7 @@ impl Connections {
                 }
             }
         }
-        // What it reads is known in the next turn only, and then the next one may follow.
+        // How much it reads is known only in the next turn; then the next connection may follow.
         while let Some(id) = self.download.next() {
             if let Some(conn) = self.table.get_mut(id) {
                 conn.waits_to_read = false;
@@ -113,7 +113,7 @@ impl Connections {
         let room = match conn.phase {
             Phase::Receiving(_) if is_its_turn && self.download.room() > 0 => self.download.room(),
             Phase::Receiving(_) => self.download.admit(id, &mut conn.waits_to_read),
-            // What comes with the next message may be bytes of a chunk.
+            // Bytes of a chunk may come together with the next message.
             Phase::Open => self.download.room().max(RATE_HEAD_BYTES),
             Phase::Connecting { .. }
             | Phase::Handshaking(_)

@@ -1,7 +1,7 @@
 //! Every TCP connection of a loop: the table and its slots, and the buffers that connections share.
-//! The other files of this folder have the same table: `turn` reads, writes and times out,
-//! `handshakes` has the connections that have not logged in, `http` those that speak HTTP, `limits`
-//! those that wait for credit.
+//! The other files of this folder use the same table: `turn` reads, writes and times out,
+//! `handshakes` has the connections that have not logged in, `http` those that speak HTTP, and
+//! `limits` those that wait for a limit on bytes per second.
 
 mod handshakes;
 mod http;
@@ -43,7 +43,7 @@ pub(super) struct Connections {
     pub(super) newcomers_max: usize,
     /// Connections that are not dead.
     live: usize,
-    /// Connections that linger, in the order in which they began to; the list can also name some
+    /// Connections that linger, in the order in which they began to linger. It may also have some
     /// that are gone.
     lingering: VecDeque<ConnId>,
     /// Number of connections that the machine must close; 0 once it was asked to.
@@ -54,11 +54,11 @@ pub(super) struct Connections {
     handshakes: VecDeque<ConnId>,
     /// Connections that were accepted in login mode and have not logged in.
     half_open: BTreeMap<ConnId, Standing>,
-    /// Which of them go next while there are too many.
+    /// Which of these are closed next while there are too many.
     plan: Plan,
     pub(super) admission: Admission,
-    /// How many of them are due in this turn; those that are added during the turn wait for the
-    /// next.
+    /// How many connections of `run` are due in this turn; those that are added during the turn
+    /// wait for the next one.
     run_left: usize,
     /// The connection whose bytes are in the scratch buffer.
     current: Option<ConnId>,
@@ -68,7 +68,7 @@ pub(super) struct Connections {
     starved: VecDeque<ConnId>,
     /// Connections with something to write; each at most once.
     dirty: VecDeque<ConnId>,
-    /// Bytes of files that each of them may write in this turn.
+    /// Bytes of files that each connection may write in this turn.
     pub(super) write_budget: usize,
     /// The limits on what is sent of files, and on what is received of chunks.
     upload: Throttle,
@@ -77,7 +77,7 @@ pub(super) struct Connections {
     accounts: BTreeMap<u64, (Throttle, usize)>,
     /// Connections that are served as HTTP.
     http: Vec<ConnId>,
-    /// Whether connections of the listener are, if they begin with a letter.
+    /// Whether connections of the listener are served as HTTP if they begin with a letter.
     pub(super) serves_files: bool,
     /// Slots to be freed at the end of the turn.
     graves: Vec<ConnId>,
@@ -124,7 +124,7 @@ impl Connections {
         self.table.len()
     }
 
-    /// No descriptor is left for one more connection, not even for a moment.
+    /// Whether no descriptor is left for one more connection, not even for a short time.
     pub(super) fn is_full(&self) -> bool {
         self.len() >= self.conns_max + self.newcomers_max
     }
@@ -134,8 +134,8 @@ impl Connections {
         self.live.saturating_sub(self.conns_max)
     }
 
-    /// Frees descriptors for `count` connections: those that linger first, then idle ones, which
-    /// the machine chooses.
+    /// Frees descriptors for `count` connections: first those of connections that linger, then
+    /// those of idle HTTP connections. The machine is asked to close idle ones for the rest.
     pub(super) fn make_room(&mut self, mut count: usize, ctx: &mut Context) {
         while count > 0
             && let Some(id) = self.lingering.pop_front()
@@ -290,8 +290,8 @@ impl Connections {
         }
     }
 
-    /// Ends the connections that use one of these addresses of this host, which are gone. Returns
-    /// how many those are.
+    /// Ends the connections that use one of these addresses, which this host has lost. Returns how
+    /// many those are.
     pub(super) fn lose(&mut self, gone: &[IpAddr], ctx: &mut Context) -> usize {
         let uses = |(_, conn): &(ConnId, &Connection)| {
             let here = conn.transport.local_addr().ok().map(|addr| addr.ip().to_canonical());

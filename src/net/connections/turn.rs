@@ -49,7 +49,8 @@ impl Connections {
         self.run.pop_front()
     }
 
-    /// Begins to read a connection. `true`: it is a dial, and the dialer looks at it instead.
+    /// Begins to read a connection. Returns `true` if it is a dial, which the dialer handles
+    /// instead.
     pub(in crate::net) fn begin(&mut self, id: ConnId, ctx: &Context) -> bool {
         let Some(conn) = self.table.get_mut(id) else {
             return false;
@@ -73,7 +74,8 @@ impl Connections {
         self.current.is_some()
     }
 
-    /// The next arrival on the connection that is being read; none when it waits for the next turn.
+    /// The next arrival on the connection that is being read; none once nothing more is read from
+    /// it in this turn.
     pub(in crate::net) fn read(&mut self, ctx: &mut Context) -> Option<Arrival> {
         let id = self.current?;
         let Some(conn) = self.table.get_mut(id) else {
@@ -157,8 +159,8 @@ impl Connections {
         }
     }
 
-    /// The deadline of a connection has passed. `true`: it is a dial whose address has had its
-    /// time, and the dialer tries the next one.
+    /// The deadline of a connection has passed. Returns `true` if it is a dial whose address has
+    /// had its time, so that the dialer tries the next one.
     pub(in crate::net) fn expire(&mut self, id: ConnId, at: Time, ctx: &mut Context) -> bool {
         let Some(conn) = self.table.get_mut(id).filter(|conn| conn.armed == Some(at)) else {
             return false;

@@ -7,7 +7,7 @@ use mio::net::UnixStream;
 use crate::config::{CONTROL_LINE_BYTES_MAX, CONTROL_QUEUE_BYTES_MAX, WRITE_STALL_MAX};
 use crate::time::Time;
 
-/// One client, with the line that it has begun and the lines that it has not read yet.
+/// One client, with the part of a line that it has sent, and the answers that it has not read yet.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) stream: UnixStream,
@@ -103,20 +103,21 @@ impl Client {
         line_of(std::mem::take(&mut self.held))
     }
 
-    /// It has sent a complete line. A part of one does not count.
+    /// It has sent a complete line. A part of a line does not count as activity.
     pub(super) fn on_line(&mut self, now: Time) {
         self.running += 1;
         self.active = now;
     }
 
-    /// Since when it has been idle: it waits for no answer, or does not take the one that is there.
+    /// Since when it has been idle: it waits for no answer, or does not read the answers that are
+    /// queued.
     pub(super) fn idle_since(&self, now: Time) -> Option<Time> {
         let waits = self.running > 0 || !self.out.is_empty();
         let unread = !self.out.is_empty() && now.since(self.active) >= WRITE_STALL_MAX;
         (!self.dead && self.active < now && (!waits || unread)).then_some(self.active)
     }
 
-    /// Queues a line, without its end. `false`: the queue is full.
+    /// Queues a line, given without its end. Returns `false` if the queue is full.
     pub(super) fn queue(&mut self, line: &str, now: Time) -> bool {
         if self.out.is_empty() {
             self.active = now;
@@ -129,8 +130,8 @@ impl Client {
         true
     }
 
-    /// Writes what the socket accepts. `false`: it has failed, or the client sent no more and has
-    /// all answers.
+    /// Writes what the socket accepts. Returns `false` if the client is to be closed: the socket
+    /// has failed, or the client sends no more and has all its answers.
     pub(super) fn flush(&mut self, now: Time) -> bool {
         while self.writable && self.written < self.out.len() {
             match self.stream.write(&self.out[self.written..]) {
@@ -153,7 +154,7 @@ impl Client {
         !(self.eof && self.running == 0 && self.out.is_empty() && self.held.is_empty())
     }
 
-    /// All lines are answered and the answers are written.
+    /// Whether all lines are answered and the answers are written.
     pub(super) fn is_quiet(&self) -> bool {
         self.running == 0 && self.out.is_empty()
     }

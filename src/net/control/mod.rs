@@ -1,5 +1,5 @@
-//! The control socket: a Unix listener and its clients, lines in and lines out. What a line means
-//! is not known here.
+//! The control socket: a Unix listener and its clients, lines in and lines out. It does not know
+//! what a line means.
 //!
 //! Every line that is reported must be answered by lines of which exactly one is marked as the
 //! last. A client that sends no more is kept until all of its lines are answered and the answers
@@ -189,8 +189,8 @@ impl ControlSocket {
         }
     }
 
-    /// No client is accepted from now on, and the file of the socket is removed. Clients get their
-    /// answers still.
+    /// No client is accepted from now on, and the file of the socket is removed. Clients still get
+    /// their answers.
     pub(super) fn stop_listening(&mut self) {
         self.listener = None;
     }
@@ -222,7 +222,7 @@ impl ControlSocket {
         }
     }
 
-    /// Closes the longest idle client. `false`: every one waits for an answer or has just come.
+    /// Closes the longest idle client. Returns `false` if all wait for answers or have just come.
     fn evict(&mut self, ctx: &mut Context) -> bool {
         let idle = self.clients.ids().filter_map(|(id, client)| Some((client.idle_since(ctx.now)?, id)));
         let Some((_, id)) = idle.min() else { return false };
@@ -306,7 +306,7 @@ impl Listener {
     }
 }
 
-/// A socket at the path that only this user can connect to, from its first moment.
+/// A socket at the path to which only this user can connect, at any time.
 ///
 /// The umask is not used: it is one for all threads of the process. Linux gives the file the mode
 /// of the socket, so it is private when it appears. On other systems its mode is set before
@@ -371,8 +371,8 @@ fn remove_if_dead(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Whether a process accepts clients there, without waiting for it: one that is stopped accepts
-/// none, but lives.
+/// Whether a process serves the socket, without waiting for it to accept: a process that is stopped
+/// (SIGSTOP) accepts no clients, but exists.
 fn connects(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

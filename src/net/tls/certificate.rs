@@ -10,7 +10,7 @@ use webpki::EndEntityCert;
 
 use crate::trust::{PublicKey, SecretKey};
 
-/// What stands before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410 §4).
+/// The bytes before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410 §4).
 const ED25519_INFO: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 /// The AlgorithmIdentifier of an Ed25519 signature (RFC 8410 §3).
 const ED25519_SIGNED: [u8; 7] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
@@ -85,7 +85,7 @@ fn signed_by(signer: &SecretKey, key: &PublicKey) -> CertificateDer<'static> {
 /// not here.
 ///
 /// # Errors
-/// If it is no certificate of an Ed25519 key.
+/// If it is not a certificate of an Ed25519 key.
 pub(super) fn key_of(certificate: &CertificateDer<'_>) -> Result<PublicKey, Error> {
     let parsed = EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
     let info = parsed.subject_public_key_info();
@@ -97,7 +97,7 @@ pub(super) fn key_of(certificate: &CertificateDer<'_>) -> Result<PublicKey, Erro
 /// The key of a certificate that is signed with that key.
 ///
 /// # Errors
-/// If it is no such certificate.
+/// If it is not such a certificate.
 pub(super) fn self_signed_key_of(certificate: &CertificateDer<'_>) -> Result<PublicKey, Error> {
     let key = key_of(certificate)?;
     let (signed, signature) = parts(certificate).ok_or(CertificateError::BadEncoding)?;

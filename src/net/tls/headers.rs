@@ -15,14 +15,14 @@ pub(super) struct Headers {
     have: u8,
     /// Bytes that are left of the record.
     left: u16,
-    /// A record was there. The first one may have an older version (RFC 8446 §5.1).
+    /// A record has come. Only the first one may have an older version (RFC 8446 §5.1).
     begun: bool,
-    /// A sealed record was there: all later ones are sealed.
+    /// A sealed record has come: all later ones must be sealed.
     sealed: bool,
 }
 
 impl Headers {
-    /// Takes the next bytes. `false`: they contain a header that is wrong.
+    /// Takes the next bytes. Returns `false` if they contain a wrong header.
     pub(super) fn take(&mut self, mut bytes: &[u8]) -> bool {
         while let Some((first, rest)) = bytes.split_first() {
             if self.left > 0 {

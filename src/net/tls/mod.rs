@@ -1,9 +1,10 @@
-//! TLS 1.3 between nodes (RFC 8446): who we are, whom we let in, and one connection's state.
+//! TLS 1.3 between nodes (RFC 8446): the identity of this node, the check of the other side, and
+//! the state of one connection.
 //!
-//! Both sides prove an Ed25519 key with a self-signed certificate, and that key is the identity: no
-//! certificate authority, no host name and no date takes part. There are no tickets, no resumption
-//! and no early data. Nothing here touches a socket or decides whose key is welcome, except that a
-//! dial may name the key that it expects.
+//! Both sides prove an Ed25519 key with a self-signed certificate, and that key is the identity:
+//! certificate authorities, host names and dates are not used. There are no tickets, no resumption
+//! and no early data. Nothing here touches a socket or decides which keys are accepted, except that
+//! a dial may name the key that it expects.
 
 mod certificate;
 mod headers;
@@ -108,8 +109,8 @@ impl fmt::Debug for TlsIdentity {
     }
 }
 
-/// What both sides offer: TLS 1.3, X25519, Ed25519, and the AEAD that this processor is fast at
-/// first.
+/// What both sides offer: TLS 1.3, X25519, Ed25519, and the AEADs, first those that are faster on
+/// this processor.
 fn provider() -> CryptoProvider {
     let aes_128 = cipher_suite::TLS13_AES_128_GCM_SHA256;
     let aes_256 = cipher_suite::TLS13_AES_256_GCM_SHA384;

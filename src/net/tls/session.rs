@@ -57,7 +57,7 @@ impl std::fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-/// What a step of reading has found.
+/// The result of one step of reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::net) struct Opened {
     /// Bytes of plaintext.
@@ -72,7 +72,7 @@ pub(in crate::net) struct Tls {
     headers: Headers,
     /// The beginning of a record that is not complete.
     held: Vec<u8>,
-    /// Records that the socket has not taken; those before `head` are gone.
+    /// Records that the socket has not taken completely; the bytes before `head` are sent.
     out: Vec<u8>,
     head: usize,
     /// The other side has ended its direction.
@@ -166,7 +166,7 @@ impl Tls {
 
     // ---- reading --------------------------------------------------------------------------------
 
-    /// How many bytes are held of a record. The next bytes are read behind them: into `sealed` from
+    /// How many bytes are held of a record. The next bytes are read into `sealed` after them, from
     /// this position on.
     pub(in crate::net) fn held_bytes(&self) -> usize {
         self.held.len()
@@ -228,8 +228,8 @@ impl Tls {
         Ok(opened)
     }
 
-    /// Puts the alert for the other side into the output. Only while rustls has one: with an error
-    /// behind it, it must not look at input again.
+    /// Puts the alert for the other side into the output, only while rustls has one: after an error
+    /// rustls must not look at input again.
     fn encode_alert(&mut self) {
         let is_waiting = match &self.side {
             Side::Server(conn) => conn.wants_write(),
@@ -275,7 +275,7 @@ impl Tls {
         self.write(&Sealing::Data(plain), into)
     }
 
-    /// Says that nothing more follows, as far as that is possible.
+    /// Seals the alert that nothing more follows, if that is possible.
     pub(in crate::net) fn seal_end(&mut self) {
         let mut record = [0; ENCODE_BYTES];
         if self.ready
@@ -290,7 +290,7 @@ impl Tls {
             return Err(TlsError(Error::HandshakeNotComplete));
         }
         let Tls { side, held, out, .. } = self;
-        // Records of rustls itself, as an update of the keys, may have to go before.
+        // Records of rustls itself, such as an update of the keys, may have to be sent before.
         for _ in 0..RECORDS_BEFORE_MAX {
             let (discard, length) = match side {
                 Side::Server(conn) => seal(conn.process_tls_records(held), what, into, out),

@@ -1,7 +1,7 @@
 //! What a certificate of the other side must be: one of an Ed25519 key, signed with that key; and
 //! for a dial that names one, of the expected key.
 //!
-//! It accepts any key. Who may take part is decided by the credential, above.
+//! It accepts any key. The machine decides by the credential which nodes may take part.
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub(super) fn name_of(expected: Option<PublicKey>) -> ServerName<'static> {
     }
 }
 
-/// The name that is used where rustls asks for one and none is meant. It is never sent.
+/// The name that is used where rustls needs one and no key is expected. It is never sent.
 fn no_name() -> ServerName<'static> {
     ServerName::try_from("node").expect("a DNS name")
 }
