@@ -1,5 +1,6 @@
-//! The account file of a super peer, `accounts` in its state folder. A super peer that runs is its
-//! only writer; `sprat user` changes the file of one that is stopped, under the lock of the folder.
+//! The account file of a super peer, `accounts` in its state folder. While the super peer runs, it
+//! is the only writer. Of a super peer that is stopped, `sprat user` changes the file, under the
+//! lock of the folder.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,7 +22,7 @@ pub(crate) fn load(folder: &Path) -> Result<Accounts, Failure> {
     Accounts::parse(&text).map_err(|error| Failure::new(Exit::Disk, format!("{}: {error}", path.display())))
 }
 
-/// Writes them; after a power cut they are the old or the new ones.
+/// Writes the accounts. After a power cut the file has the old or the new ones.
 ///
 /// # Errors
 /// Exit 9 if they cannot be written.

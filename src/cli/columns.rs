@@ -32,7 +32,7 @@ impl Window {
 
 fn of_char(c: char) -> usize {
     match c {
-        // It asks for the wide form of the character before it, which not all terminals give it.
+        // It requests the wide form of the character before it, which not all terminals show.
         '\u{fe0f}' => 1,
         c => c.width().unwrap_or(0),
     }
@@ -103,7 +103,7 @@ fn end(text: &str, most: usize) -> &str {
         used += of_char(*c);
         used <= most
     });
-    // What combines would combine with what stands before the end.
+    // A combining character at the start of the end would combine with the character before it.
     fits.filter(|(_, c)| of_char(*c) > 0).last().map_or("", |(at, _)| &text[at..])
 }
 

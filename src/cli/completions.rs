@@ -28,7 +28,7 @@ enum Value {
     Words(Vec<&'static str>),
     Folder,
     File,
-    /// Nothing can be known of it.
+    /// Nothing is known about the value.
     Free,
 }
 
@@ -62,7 +62,7 @@ impl Value {
     }
 }
 
-/// Text that no shell takes for anything else, short enough for a line.
+/// Text without characters that are special to a shell, short enough for a line.
 fn plain(description: &str) -> String {
     let brief = description.split(['.', ';', '[']).next().unwrap_or_default().trim();
     brief.chars().filter(|c| !matches!(c, '\'' | '"' | '`' | '\\' | '$' | ']' | ':')).collect()

@@ -18,7 +18,8 @@ pub(crate) fn run(args: &Config) -> Result<u8, Failure> {
     }
 }
 
-/// A file is right if each daemon with a section can read it, and at least one.
+/// A file is right if each daemon that has a section in it can read it, and at least one daemon
+/// can.
 fn check(args: &Config) -> Result<u8, Failure> {
     let [path] = &args.of[..] else {
         return Err(Failure::usage("write sprat config check FILE, for one file"));
@@ -50,7 +51,7 @@ fn check(args: &Config) -> Result<u8, Failure> {
     output::done(args.json)
 }
 
-/// Whether the daemon would take these values. What its state says is not looked at.
+/// Whether the daemon would accept these values. Its state folder is not read.
 fn checked(info: &CommandInfoWithArgs, settings: &[Setting]) -> Result<(), Failure> {
     let command = shim::daemon(info, settings).map_err(Failure::usage)?;
     let ended = if let Command::Super(args) = command {
@@ -108,7 +109,7 @@ fn show_option(args: &Config, daemon: &str, flag: &FlagInfo<'static>, settings: 
     };
     let text = match (&values[..], &flag.optionality) {
         ([], _) => format!("# {key}: {}", default_of(flag)),
-        // A file does not name another one.
+        // A file cannot name another configuration file.
         (values, _) if flag.long == "--config" => format!("# {key}: {}", values.join(" ")),
         (values, Optionality::Repeating) => {
             format!("{key} = [{}]", values.iter().map(quoted).collect::<Vec<_>>().join(", "))

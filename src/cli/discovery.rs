@@ -2,7 +2,7 @@
 //! (RFC 6763, RFC 6762).
 //!
 //! A super peer is found only if it was started with `--announce`. A peer looks only before it
-//! starts, and only without `--super`. Every answer is believed, as the network is open.
+//! starts, and only without `--super`. Every answer is used, because the network is open.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -17,10 +17,11 @@ use crate::wire::{HostPort, NodeId};
 const SERVICE: &str = "_sprat._tcp.local.";
 /// How often, in seconds, an announcing super peer looks for new addresses of its host.
 const ADDRESSES_EVERY: u32 = 60;
-/// How long the end waits until the announcement is withdrawn.
+/// Longest wait at the end until the announcement is withdrawn.
 const WITHDRAWAL: Duration = Duration::from_millis(500);
 
-/// A super peer that is announced, until this is dropped. A thread of the library answers.
+/// The announcement of a super peer, until this is dropped. A thread of the library answers
+/// queries.
 pub(crate) struct Announced {
     daemon: ServiceDaemon,
     name: String,

@@ -15,7 +15,7 @@ use crate::wire::{Cut, Root};
 /// Widest name in a table or a line, in columns, even if the window is wider.
 pub(super) const NAME_COLUMNS_MAX: usize = 60;
 
-/// A name that breaks neither the terminal nor the table.
+/// A name without invisible characters, cut to the width of the table.
 pub(crate) fn short_name(name: &str) -> String {
     cut(&printable(name), NAME_COLUMNS_MAX)
 }
@@ -43,7 +43,7 @@ pub(crate) fn source_table(sources: &[SourceReport], window: Option<usize>) -> S
     fitted(&head, rows, window)
 }
 
-/// The state of a source; of one that sends, whether it has all.
+/// The state of a source; for one that sends, also whether it has the complete content.
 pub(crate) fn source_words(report: &SourceReport) -> &'static str {
     if report.partial && report.state == SourceState::Active { "partial" } else { state_word(report.state) }
 }
@@ -150,8 +150,8 @@ pub(crate) fn download_word(state: DownloadState) -> &'static str {
     }
 }
 
-/// What has become of a download that a client has ordered. `cancel` is the form of the command
-/// that ends it.
+/// The state of a download that a client has ordered. `cancel` is the form of the command that ends
+/// it.
 pub(crate) fn download_note(report: &DownloadReport, cancel: &str) -> String {
     let DownloadReport { id, state, what, name, error, .. } = report;
     let name = short_name(name.as_ref().unwrap_or(what));
@@ -196,7 +196,7 @@ pub(crate) fn search_summary(results: u64, noun: &str, done: &Outcome) -> String
     text
 }
 
-/// What was cut, with the reasons.
+/// Where the search was cut, with the reasons.
 pub(crate) fn cut_words(cut: &Cut) -> String {
     let Cut { ttl, loss, budget, down, cap, shed, stale, starting } = *cut;
     let reasons = [
@@ -245,7 +245,7 @@ pub(crate) fn swarm_words(swarm: &SwarmReport) -> String {
     format!("swarm of {members}, {complete} complete; sent {}{up}, {ratio}", Size(*sent))
 }
 
-/// What a person should know of a URI: what it names, and what is left out.
+/// Notes for people about a URI: what it names, and what is left out.
 pub(crate) fn uri_notes(event: &ClientEvent) -> Vec<String> {
     let ClientEvent::Uri { name, files, bytes, left_out, .. } = event else { return Vec::new() };
     let mut notes = Vec::new();

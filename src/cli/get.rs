@@ -54,7 +54,7 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     };
     let shown = name.clone().unwrap_or_else(|| what.clone());
     let mut presenter = Presenter::new(Kind::Get { what: shown }, args.json, args.quiet);
-    // What goes to standard output is of no use without this process.
+    // A download to standard output is useless without this process.
     let order = if sink.is_some() { Command::Fetch } else { Command::Get };
     presenter.set_sink(sink);
     let verify = args.verify.unwrap_or_default();

@@ -1,8 +1,8 @@
 //! `sprat hash`: roots of files, as `b3sum` prints them, and checks of such lists.
 //!
 //! A line is the root in lower-case hex, two spaces and the path. If the path has a backslash, a
-//! newline or a carriage return, these are written `\\`, `\n` and `\r`, and a backslash goes before
-//! the line.
+//! newline or a carriage return, these are written `\\`, `\n` and `\r`, and the line begins with a
+//! backslash.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Hash) -> Result<u8, Failure> {
     Ok(tally.exit().code())
 }
 
-/// What became of the files.
+/// The results for the files.
 #[derive(Debug, Default)]
 struct Tally {
     right: u64,
@@ -120,7 +120,7 @@ fn line(root: &Root, file: &str) -> String {
     }
 }
 
-/// A path with escapes, and the backslash that says so; none if it needs none.
+/// A path with escapes, and the backslash that marks the line; none if the path needs no escapes.
 fn escaped(path: &str) -> Option<String> {
     let needs = path.contains(['\\', '\n', '\r']);
     needs.then(|| format!("\\{}", path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")))
@@ -133,7 +133,8 @@ fn read_line(text: &str) -> Option<(Root, String)> {
     let (root, path) = text.split_once("  ")?;
     let root = Root::from_hex(root).filter(|_| root.bytes().all(|byte| !byte.is_ascii_uppercase()))?;
     let path = if is_escaped { unescaped(path)? } else { path.to_owned() };
-    // A replacement character is for bytes that nobody knows any more.
+    // A replacement character is in the place of bytes that are lost, so no file can have this
+    // path.
     let is_path = !path.is_empty() && !path.contains(['\0', char::REPLACEMENT_CHARACTER]);
     is_path.then_some((root, path))
 }
@@ -155,7 +156,7 @@ fn unescaped(path: &str) -> Option<String> {
     Some(plain)
 }
 
-/// The path that a person wrote, as others print it.
+/// The path as it was given, in the form that is printed.
 pub(crate) fn shown(path: &Path) -> String {
     crate::wire::name::printable(&path.to_string_lossy())
 }

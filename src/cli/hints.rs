@@ -5,14 +5,14 @@ use crate::proto::event::Outcome;
 use crate::wire::name::printable;
 use crate::wire::{Cut, QueryKind, Search};
 
-/// Where the search was typed, which decides how the next one is written.
+/// Where the search was typed: in a shell or at the prompt. The hints are written in that form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Shell,
     Prompt,
 }
 
-/// The remedies for a search without a hit, the most likely one last, where a reader looks first.
+/// The remedies for a search without a hit. The most likely one is last, where people look first.
 pub(crate) fn nothing_found(search: &Search, done: &Outcome, place: Place) -> Vec<String> {
     let mut hints = Vec::new();
     if search.min.is_some() || search.max.is_some() {

@@ -34,7 +34,7 @@ fn rotate(folder: PathBuf) -> Result<Identity, Failure> {
     Ok(identity)
 }
 
-/// A super peer must prove another key from now on.
+/// Remembers another key, which a super peer must prove from now on.
 fn accept(args: &Id, folder: &Path, pin: &str) -> Result<u8, Failure> {
     let form = || Failure::usage("write sprat id accept KEY@HOST:PORT, with the key that the super peer has now");
     let pin: Pin = pin.parse().map_err(Failure::usage)?;

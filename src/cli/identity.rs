@@ -31,8 +31,8 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The identity in this state folder; a new one is made and kept if there is none. Of several
-    /// processes that ask at the same time one makes it, and all get the same.
+    /// The identity in this state folder; if there is none, a new one is made and kept. If several
+    /// processes call this at the same time, one makes it, and all get the same.
     ///
     /// # Errors
     /// Exit 9 if the file cannot be read or written, can be read by others, or is damaged.
@@ -62,8 +62,8 @@ impl Identity {
         self.secret.public()
     }
 
-    /// Replaces the key in this folder by a new one, which the old one signs. None if there is
-    /// none.
+    /// Replaces the key in this folder by a new one, which the old one signs. Returns none if there
+    /// is no key.
     pub(crate) fn rotate(folder: &Path) -> Result<Option<Identity>, Failure> {
         let _turn = private::turn(folder)?;
         let Some(Identity { secret: old, mut rotation }) = Identity::read(folder)? else { return Ok(None) };

@@ -105,7 +105,7 @@ fn enroll(
     let mut joiner = Joiner { folder, supers, grant: None, failure: None };
     let ended = node.run(WeakPeer::new(config, Box::new(Fetched::default())), &mut joiner);
     match (joiner.grant, joiner.failure, ended) {
-        // The credential is kept, whatever became of the session after that.
+        // The credential is kept, even if the session has failed after that.
         (Some(grant), _, _) => Ok(grant),
         (None, Some(failure), _) | (None, None, Err(failure)) => Err(failure),
         (None, None, Ok(_)) => Err(Failure::new(Exit::Unreachable, "interrupted before the super peer answered")),

@@ -17,7 +17,7 @@ const LEVEL: &[&str] = &["--log-level", "--quiet", "--verbose"];
 /// Options that neither the environment nor a file sets.
 const FLAGS_ONLY: [&str; 2] = ["--help", "--version"];
 
-/// Whether a word turns a switch on or off; none if it is no such word.
+/// Whether a word turns a switch on or off; none if it is another word.
 pub(crate) fn is_on(word: &str) -> Option<bool> {
     match word.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some(true),
@@ -47,9 +47,9 @@ pub(crate) fn settings(
     Ok(settings)
 }
 
-/// Adds what no layer above has set.
+/// Adds the values of options that no layer above has set.
 fn add_layer(info: &CommandInfoWithArgs, settings: &mut Vec<Setting>, mut below: Vec<Setting>) {
-    // Of a daemon, --super and --control are unrelated.
+    // For a daemon, --super and --control do not exclude each other.
     let groups = if DAEMONS.contains(&info.name) { &[LEVEL][..] } else { &[LEVEL, ASKED] };
     // A switch that is off sets nothing for its group.
     let excludes = |Setting { flag: above, value, .. }: &Setting, flag: &str| {

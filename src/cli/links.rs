@@ -1,5 +1,5 @@
-//! The sealed links of a super peer in login mode: which neighbors have which key, and what the
-//! state keeps about handshakes.
+//! The sealed links of a super peer in login mode: the keys of the neighbors, and what the state
+//! folder keeps about handshakes.
 //!
 //! ```text
 //! sprat links 1
@@ -7,8 +7,9 @@
 //! seen <key> <the greatest counter of its handshakes>
 //! ```
 //!
-//! The file is written before the first datagram leaves, so that no counter is ever used twice. It
-//! is written again before the handshake of a neighbor is answered, so that none is answered twice.
+//! The file is written before the first datagram is sent, so that no counter is ever used twice. It
+//! is written again before the handshake of a neighbor is answered, so that no handshake is
+//! answered twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,7 @@ pub(crate) fn sealed(
     }
 }
 
-/// A neighbor has a key in login mode and none in open mode.
+/// Checks that each neighbor has a key in login mode, and none in open mode.
 ///
 /// # Errors
 /// Exit 2 if one has not.
@@ -98,8 +99,8 @@ impl Handshakes {
         Ok(first)
     }
 
-    /// The counters of neighbors rose. If that cannot be written, the links stay up: after a
-    /// restart a handshake of this run could be answered once more.
+    /// Writes the counters of neighbors, some of which rose. If they cannot be written, the links
+    /// stay up; then a handshake of this run could be answered again after a restart.
     pub(crate) fn keep(&mut self, seen: &BTreeMap<PublicKey, u64>) {
         self.kept.seen.clone_from(seen);
         if let Err(error) = private::write_soon(&self.path, &self.kept.text()) {

@@ -72,7 +72,8 @@ impl Form {
         }
     }
 
-    /// A line without its end. What strangers send can neither command a terminal nor forge a line.
+    /// A line without its end. Text from strangers in it can neither control a terminal nor forge a
+    /// line.
     fn line(self, record: &Record, now: SystemTime) -> String {
         let text = || printable(&record.args().to_string());
         let level = record.level();
@@ -108,7 +109,7 @@ pub(crate) fn start(level: LevelFilter, format: Option<LogFormat>) {
         .write_style(WriteStyle::Never)
         .target(Target::Pipe(Box::new(Stderr)))
         .format(move |out, record| {
-            // People who type at a prompt see when it happens.
+            // At a prompt, people see the line when it is logged, so it needs no time.
             let form = if form == Form::Timed && is_diverted() { Form::Plain } else { form };
             writeln!(out, "{}", form.line(record, SystemTime::now()))
         })
@@ -124,7 +125,7 @@ pub(crate) fn set_level(level: LevelFilter) {
 /// `time`, `level`, `message`, and the fields of the record.
 fn json_line(record: &Record, now: SystemTime) -> String {
     let mut fields = Fields(Map::new());
-    // It fails only if a field cannot be read; the others stand.
+    // It fails only if a field cannot be read; the fields before it are kept.
     let _ = record.key_values().visit(&mut fields);
     let Fields(mut line) = fields;
     line.insert("time".into(), rfc3339(now).into());
@@ -172,7 +173,7 @@ impl<'v> VisitValue<'v> for Field {
     }
 }
 
-/// Whether programs read the log, so that every line must have its form.
+/// Whether the log is JSON for programs, so that every line must have that form.
 pub(crate) fn is_for_programs() -> bool {
     matches!(FORM.get(), Some(Form::Json | Form::Journal))
 }

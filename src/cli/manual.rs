@@ -134,14 +134,14 @@ impl Page {
         self.line(&format!(".SH {name}"));
     }
 
-    /// Begins a paragraph, unless a section does.
+    /// Begins a paragraph, unless a section has just begun.
     fn paragraph(&mut self, i: usize) {
         if i > 0 {
             self.line(".PP");
         }
     }
 
-    /// Wrapped text. A sentence begins a line of the source.
+    /// Wrapped text. Each sentence begins on a new line of the source.
     fn text(&mut self, text: &str) {
         let mut line = String::new();
         for word in text.split_whitespace() {
@@ -153,7 +153,7 @@ impl Page {
             if !line.is_empty() {
                 line.push(' ');
             } else if word.starts_with(['.', '\'']) {
-                // Else it would be a request.
+                // Without it, roff would read the line as a request.
                 line.push_str("\\&");
             }
             line.push_str(&word);

@@ -1,5 +1,5 @@
-//! As what a weak peer or a one-shot command takes part: open, or with the credential of the
-//! network that its node has joined; and the keys of super peers that it remembers.
+//! How a weak peer or a one-shot command takes part: open, or with the credential of the network
+//! that its node has joined. And the keys of super peers that it remembers.
 //!
 //! Two files of the state folder: `joined` has the credential and the super peers with their keys,
 //! as `sprat operator sign` prints them; `known_supers` has the keys of further super peers, each
@@ -30,7 +30,7 @@ pub(crate) struct Part {
     pub(crate) login: Option<Arc<PeerLogin>>,
     /// Its key for connections; none in an open network.
     pub(crate) tls: Option<TlsIdentity>,
-    /// Its id, which its key decides; none in an open network.
+    /// Its id, which follows from its key; none in an open network.
     pub(crate) node: Option<NodeId>,
 }
 
@@ -51,7 +51,8 @@ pub(crate) fn part(folder: Option<&Path>, given: Vec<Pin>, open: bool) -> Result
     if grant.is_none() && given.iter().all(|pin| pin.key.is_none()) {
         return Ok(Part { supers: given, login: None, tls: None, node: None });
     }
-    // Without a state there is no credential either; then the super peer says how to join.
+    // Without a state folder there is no credential either; then the super peer answers how to
+    // join.
     let secret = identity.map_or_else(|| SecretKey::from_seed(random::bytes()), |identity| identity.secret);
     let key = secret.public();
     let named = if given.is_empty() { grant.iter().flat_map(|grant| grant.supers.clone()).collect() } else { given };
@@ -142,7 +143,7 @@ impl Keys {
         Ok(self.known()?.iter().find(|pin| is_at(pin, at)).and_then(|pin| pin.key))
     }
 
-    /// From now on the super peer at this address must prove this key.
+    /// Remembers that the super peer at this address must prove this key.
     ///
     /// # Errors
     /// Exit 9 if it cannot be written.

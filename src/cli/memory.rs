@@ -1,5 +1,5 @@
 //! The memory budget of a super peer: `--memory`, or half of what the machine or its cgroup has. It
-//! leaves room for what the budget does not count.
+//! leaves room for memory that the budget does not count.
 
 use std::fs;
 
@@ -25,8 +25,8 @@ pub(crate) fn budget(given: Option<Size>) -> Result<usize, Failure> {
     }
 }
 
-/// What is used of the memory that there is: half of it, or the least budget if that is more, but
-/// at most four fifths.
+/// The budget for this much memory: half of it, or the least budget if that is more, but at most
+/// four fifths.
 fn share_of(available: u64) -> usize {
     in_memory(available / 2).max(MEMORY_BUDGET_MIN.min(in_memory(available / 5 * 4)))
 }
@@ -35,7 +35,7 @@ fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// What the machine has, or the least that a cgroup above this process allows.
+/// The memory of the machine, or the least limit of the cgroups of this process, if that is less.
 fn available(read: Read) -> Option<u64> {
     let machine = read("/proc/meminfo").as_deref().and_then(total);
     let cgroups = read("/proc/self/cgroup").unwrap_or_default();
@@ -62,7 +62,7 @@ fn limit(line: &str, read: Read) -> Option<u64> {
     let mut least = None;
     let mut folder = path.trim_end_matches('/');
     loop {
-        // `max`, the word for no limit, is no number.
+        // `max`, the word for no limit, is not a number.
         let limit = read(&format!("{mount}{folder}/{file}")).and_then(|text| text.trim().parse::<u64>().ok());
         least = least.into_iter().chain(limit).min();
         let Some(end) = folder.rfind('/') else { return least };

@@ -1,4 +1,4 @@
-//! Which mode a node is in: what its options, its state and its address say.
+//! The mode of a node, from its options, its state and its address.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -34,7 +34,7 @@ const CONTROL_RETRIES: [Duration; 4] =
 /// The code of a command that a signal ended (128 + SIGINT).
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Which peer does the work.
+/// The peer that does the work.
 #[derive(Debug)]
 pub(crate) enum Target {
     /// A short-lived peer, at the first of these super peers that answers.
@@ -54,7 +54,8 @@ impl Target {
             if control.is_some() {
                 return Err(Failure::usage("--super and --control exclude each other; give one of them"));
             }
-            // Without a place for a state there is no credential, which an open network needs not.
+            // Without a place for a state folder there is no credential; an open network does not
+            // need one.
             let folder = paths::state_folder(&asked_name, state.as_deref(), &env).ok();
             return Target::supers(folder, supers, open, connect_timeout);
         }
@@ -78,9 +79,9 @@ impl Target {
         Ok(Target::Supers { part, connect_timeout, keys })
     }
 
-    /// What the options say; without any, and without a running peer, the super peers of the
-    /// network that was joined, or else those that announce themselves on the local network, if
-    /// there are some.
+    /// The peer that the options name. Without any, and without a running peer, a short-lived one
+    /// at the super peers of the network that was joined, or else at those that announce themselves
+    /// on the local network.
     pub(crate) fn here_or_near(asked: AskedOptions) -> Result<Target, Failure> {
         let is_open = asked.supers.is_empty() && asked.control.is_none() && asked.name.is_none();
         let (open, state, connect_timeout) = (asked.open, asked.state.clone(), asked.connect_timeout);
@@ -174,12 +175,12 @@ const ONLY: ClientId = ClientId(1);
 
 struct Asker<'a> {
     handle: Handle,
-    /// Taken when the session is welcomed.
+    /// Sent to the machine once the session is up.
     command: Option<Command>,
     /// Where the keys of super peers are remembered.
     keys: Option<Keys>,
     presenter: &'a mut Presenter,
-    /// Others still fetch what was downloaded.
+    /// Whether others still fetch what was downloaded.
     lingers: bool,
     failure: Option<Failure>,
 }
@@ -188,7 +189,7 @@ impl Host for Asker<'_> {
     /// Writes to standard output on the loop's thread: this loop serves one command, so a slow
     /// reader may hold it.
     fn on_event(&mut self, event: Event) -> Flow {
-        // The command has failed; what comes of it while the peer ends is not its result.
+        // The command has failed; events that come while the peer ends are not its result.
         if self.failure.is_some() {
             return Flow::Stop(Exit::Internal);
         }
@@ -338,7 +339,7 @@ pub(crate) fn ask(path: &Path, command: &Command, show: Show<'_>) -> Result<(), 
     })
 }
 
-/// Takes an event; returns whether it was the last.
+/// Takes an event; returns whether it was the last one.
 type Show<'a> = &'a mut dyn FnMut(ClientEvent) -> Result<bool, Failure>;
 
 /// Repeats a conversation, after a wait, while the peer does not read the command.
@@ -353,8 +354,8 @@ fn while_unread(path: &Path, mut talk: impl FnMut() -> Result<Option<io::Error>,
     Ok(())
 }
 
-/// The signals that end a conversation and not the process, which has something to say. A second
-/// one ends the process.
+/// While this exists, a first signal ends only the conversation, so that the process can still
+/// print a message. A second one ends the process.
 struct Signals(Arc<AtomicUsize>);
 
 impl Signals {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub(crate) struct Setting {
     /// With its dashes.
     pub(crate) flag: &'static str,
-    /// As a flag would take it; of a switch `true` or `false`.
+    /// As it is written after the flag; for a switch `true` or `false`.
     pub(crate) value: String,
     pub(crate) origin: Origin,
 }
@@ -49,7 +49,7 @@ pub(crate) fn with_origin(sentence: String, settings: &[Setting]) -> String {
         after.is_some_and(|rest| !rest.starts_with(|c: char| c == '-' || c.is_ascii_alphanumeric()))
     };
     let named = || settings.iter().filter(|setting| setting.origin != Origin::Flag).filter(names);
-    // Of the values of a repeated option, the one that the error shows.
+    // If the option is repeated, the value that the error shows.
     match named().find(|setting| sentence.contains(&setting.value)).or_else(|| named().next()) {
         Some(Setting { origin, .. }) => format!("{sentence} (from {origin})"),
         None => sentence,

@@ -1,5 +1,5 @@
-//! Text on standard output and on standard error. Whatever is printed here has passed one
-//! formatter: no character reaches a terminal that is not plainly visible, except line ends.
+//! Text on standard output and on standard error. Everything that is printed here passes through
+//! one formatter: only visible characters and line ends reach a terminal.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -90,7 +90,7 @@ pub(crate) fn exact(text: &str) -> io::Result<()> {
 }
 
 fn exact_bytes(text: &[u8]) -> io::Result<()> {
-    // Asked once, not for each of many files.
+    // It is determined once, and not again for each of many files.
     static IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| io::stdout().is_terminal());
     if *IS_TERMINAL {
         return line(&printable(&String::from_utf8_lossy(text)));

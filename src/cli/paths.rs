@@ -91,13 +91,13 @@ pub(crate) fn control_socket(
     Ok(path)
 }
 
-/// The control socket of the peer with this name that runs, as far as its files show: where the
-/// environment says, or else where the state folder says.
+/// The control socket of the running peer with this name: at the path of the environment, or else
+/// at the one to which the link in the state folder leads.
 pub(crate) fn running_socket(name: &str, env: Env<'_>) -> Result<PathBuf, Failure> {
     let path = control_socket(name, None, None, env)?;
     let named = state_folder(name, None, env).ok().map(|folder| folder.join(format!("{name}.sock")));
     for place in [Some(&path), named.as_ref()].into_iter().flatten() {
-        // The path that a link leads to may be short enough for a socket where its own is not.
+        // The path to which the link leads may be short enough for a socket even if its own is not.
         let socket = fs::read_link(place).unwrap_or_else(|_| place.clone());
         if socket.exists() {
             return Ok(socket);
@@ -106,7 +106,7 @@ pub(crate) fn running_socket(name: &str, env: Env<'_>) -> Result<PathBuf, Failur
     Ok(path)
 }
 
-/// The path that an option names, so that it means the same in another process.
+/// The path that an option names, made absolute, so that it means the same in another process.
 ///
 /// # Errors
 /// Exit 2 if it is empty.
@@ -117,8 +117,8 @@ pub(crate) fn absolute(option: &str, path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| Failure::new(Exit::Disk, format!("{} is not a path: {e}", path.display())))
 }
 
-/// The folders of `--share`, as another process would name them. There may be none if there is a
-/// folder for downloads.
+/// The folders of `--share`, with absolute paths. There may be none if there is a folder for
+/// downloads.
 pub(crate) fn shares(given: Vec<ShareFolder>, has_downloads: bool) -> Result<Vec<ShareFolder>, Failure> {
     if given.is_empty() && !has_downloads {
         return Err(Failure::usage("the folder to share is missing; name it with --share DIR"));
@@ -154,7 +154,7 @@ pub(crate) fn read_config(path: &Path) -> io::Result<String> {
     is_short.then_some(text).ok_or_else(|| io::Error::other(format!("it has more than {CONFIG_BYTES_MAX} bytes")))
 }
 
-/// Makes a folder for us alone, and those above it. A power cut does not lose them.
+/// Makes a folder for this user alone, and those above it. A power cut does not lose them.
 pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Failure> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     uninterrupted(|| DirBuilder::new().recursive(true).mode(0o700).create(folder))
@@ -220,7 +220,7 @@ impl State {
             }
             Err(error) => return Err(disk_failure("lock", &path, &error)),
         }
-        // The number is only shown to people: a full disk does not keep a daemon from starting.
+        // The process id is only shown to people, so the daemon also starts if the disk is full.
         let pid = format!("{}\n", std::process::id());
         let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(pid.as_bytes()));
         if let Err(error) = written {
@@ -234,8 +234,8 @@ impl State {
         self.folder.join(name)
     }
 
-    /// Names the control socket in the folder, unless it is there itself. A failure is logged: the
-    /// peer can be found by its environment.
+    /// Makes a link to the control socket in the folder, unless the socket itself is there. A
+    /// failure is only logged, because the peer can also be found by its environment.
     pub(crate) fn name_socket(&self, name: &str, socket: &Path) -> SocketName {
         let path = self.file(&format!("{name}.sock"));
         if path == socket {
@@ -297,7 +297,7 @@ impl State {
         text.trim().parse().unwrap_or(0)
     }
 
-    /// Keeps that number. Without it the next run takes its first answers for complete, so a
+    /// Keeps that number. Without it the next run reports its first answers as complete, so a
     /// failure is only reported.
     pub(crate) fn keep_sharing(&self, peers: usize) {
         let path = self.file("sharing");
@@ -333,8 +333,8 @@ pub(crate) fn move_over(new: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Syncs the folder that has this name. Some file systems cannot; then a power cut may undo what
-/// was done to the name last.
+/// Syncs the folder that has this name. Some file systems cannot; there a power cut may undo the
+/// last change of the name.
 fn sync_name(path: &Path) {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());

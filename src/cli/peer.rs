@@ -88,7 +88,7 @@ pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
         boot: random::boot_id(),
         supers,
         login,
-        // Other hosts have no token, so it is not offered to them.
+        // In login mode HTTP is not offered to others, because other hosts have no token.
         offer: Some(Offer {
             port: bound.port(),
             host: args.advertise,
@@ -177,13 +177,13 @@ struct PeerHost {
     is_ready: bool,
     /// To the prompt, if there is one.
     news: Option<Sender<News>>,
-    /// Ctrl-C is for the prompt.
+    /// Whether Ctrl-C is handled by the prompt.
     takes_interrupts: bool,
     failure: Option<Failure>,
     options: reload::Options,
     /// What is shared, and how often it is scanned.
     shares: (Vec<ShareFolder>, Option<Duration>),
-    /// What was read, until the node has taken it.
+    /// The options that were read, until the node uses them.
     read: Option<(Vec<ShareFolder>, Option<Duration>)>,
 }
 
@@ -220,14 +220,15 @@ impl Host for PeerHost {
                 }
             }
             Event::Welcomed { super_peer, .. } => {
-                // With two of them the file names the one that was there first.
+                // With two super peers, the file names the one that welcomed the peer first.
                 self.ready.super_peer.get_or_insert(super_peer.clone());
                 match self.ready_file.write(&self.ready) {
                     Ok(()) => {
                         self.is_ready = true;
                         service::ready(&self.status());
                     }
-                    // A script waits for the file. Later it only names another super peer.
+                    // A script waits only for the first write. Later writes only name another super
+                    // peer.
                     Err(failure) if !self.is_ready => {
                         let exit = failure.exit;
                         self.failure = Some(failure);

@@ -68,7 +68,7 @@ pub(crate) struct Presenter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Output {
     Open,
-    /// Its reader has closed it.
+    /// The reader of standard output has closed it.
     Closed,
     /// A write failed: the output is not complete.
     Failed,
@@ -135,8 +135,8 @@ impl Presenter {
         let code = if let ClientEvent::Done(outcome) = event { Some(outcome.exit) } else { None };
         match shown {
             Ok(()) => self.code = code,
-            // `| head` has read enough, which is no failure. A download continues: its result is
-            // the file.
+            // A reader such as `| head` that has read enough is not a failure. A download
+            // continues, because its result is the file.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                 self.output = Output::Closed;
                 self.code = match self.kind {
@@ -160,7 +160,7 @@ impl Presenter {
         Ok(())
     }
 
-    /// Whether a write to standard output failed: no `done` can be shown.
+    /// Whether a write to standard output failed, so that no `done` can be printed.
     pub(crate) fn is_unwritable(&self) -> bool {
         self.output == Output::Failed
     }
@@ -187,7 +187,7 @@ impl Presenter {
         self.show(&ClientEvent::Done(Outcome { exit: code, error: Some(error), ..Outcome::default() }))
     }
 
-    /// Hits as they come, and the results that they form before the last line.
+    /// Prints hits as they come, and before the last line the results, which group them.
     fn show_to_programs(&mut self, event: &ClientEvent) -> io::Result<()> {
         let line = |event: &ClientEvent| output::line(&control::event_line(event, SystemTime::now()));
         if let (Kind::Query { .. }, ClientEvent::Hit { path, size, root, source, partial, .. }) = (&self.kind, event) {
@@ -275,7 +275,7 @@ impl Presenter {
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
-            // Who must choose names the root.
+            // If the name was ambiguous, the user must name the root, so complete roots are shown.
             let roots = if outcome.exit == 0 { Roots::Short } else { Roots::Whole };
             match &self.sink {
                 Some(_) => output::note(self.results.table(roots, output::note_width()).trim_end()),

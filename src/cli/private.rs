@@ -1,9 +1,9 @@
 //! Files that hold secrets or decide who may take part: read and written for this user alone.
 //!
-//! A file that other users can read, or that is no regular file of this user, is refused, with what
-//! to type. A file is changed by a rename of a complete and synced one, so that after a power cut
-//! it is the old or the new one. Where several processes may change the files of a folder, each
-//! reads and writes them within its [`turn`].
+//! A file that other users can read, or that is not a regular file of this user, is refused, with
+//! the command that corrects it. A file is replaced by the rename of a complete and synced one, so
+//! that after a power cut it is the old or the new one. Where several processes may change the
+//! files of a folder, each reads and writes them within its [`turn`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,13 +19,13 @@ use crate::error::{Exit, Failure};
 
 /// Only its user reads and writes it.
 const MODE: u32 = 0o600;
-/// The file in a folder whose lock is the turn to change others there.
+/// The file whose lock is the turn to change the private files of its folder.
 const TURN: &str = "turn";
 
 /// The text of a file; `None` if it is not there.
 ///
-/// # Errors
-/// Exit 9 if others can read it, if it is no regular file of this user, or if it cannot be read.
+/// # Errors Exit 9 if others can read it, if it is not a regular file of this user, or if it cannot
+/// be read.
 pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Failure> {
     let file = match OpenOptions::new().read(true).custom_flags(no_follow()).open(path) {
         Ok(file) => file,
@@ -62,8 +62,7 @@ pub(crate) fn turn(folder: &Path) -> Result<File, Failure> {
 
 /// Writes a file for this user alone.
 ///
-/// # Errors
-/// Exit 9 if it cannot be written; then the old one is there still.
+/// # Errors Exit 9 if it cannot be written; then the old file is still there.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let new = beside(path);
     let written = write_new(&new, text).and_then(|()| move_over(&new, path));
@@ -75,15 +74,14 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// The same without waiting for the disk: after a power cut it may be the old one.
 ///
-/// # Errors
-/// As the system says; then the old one is there still.
+/// # Errors The error of the system; then the old file is still there.
 pub(crate) fn write_soon(path: &Path, text: &str) -> io::Result<()> {
     let new = beside(path);
     write_new(&new, text).and_then(|()| fs::rename(&new, path))
 }
 
 fn write_new(new: &Path, text: &str) -> io::Result<()> {
-    // It could not be read again.
+    // A longer file could not be read again.
     if text.len() > PRIVATE_FILE_BYTES_MAX {
         return Err(io::Error::other(format!("it would have more than {PRIVATE_FILE_BYTES_MAX} bytes")));
     }

@@ -30,7 +30,7 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     oneshot::run(target, Command::Query { search, scope }, &mut presenter)
 }
 
-/// A pattern that fits a QUERY.
+/// A pattern that is not too long for a QUERY.
 pub(crate) fn checked_pattern(pattern: String) -> Result<String, Failure> {
     if (1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
         Ok(pattern)

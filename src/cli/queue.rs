@@ -56,7 +56,7 @@ pub(crate) fn limit(args: &Limit) -> Result<u8, Failure> {
 /// # Errors
 /// Exit 9 if the file cannot be read, or if a newer version of the program has written it.
 pub(crate) fn load(path: &Path) -> Result<Saved, Failure> {
-    // Of a process that was killed while it wrote.
+    // It is left over from a process that was killed while it wrote.
     let _ = std::fs::remove_file(paths::beside(path));
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,

@@ -15,7 +15,7 @@ impl Entropy for OsEntropy {
 }
 
 /// The same for a machine, which draws one for each query or file: several are fetched at once, and
-/// each is given out once.
+/// each is used once.
 #[derive(Debug, Default)]
 pub(crate) struct Fetched(Vec<u64>);
 

@@ -18,7 +18,7 @@ use crate::proto::{ClientEvent, Command};
 pub(crate) struct Options {
     daemon: &'static str,
     settings: Vec<Setting>,
-    /// What was read, until the node has taken it.
+    /// The options that were read, until the node uses them.
     read: Option<(Vec<Setting>, LevelFilter)>,
 }
 
@@ -65,10 +65,10 @@ impl Options {
             .collect()
     }
 
-    /// The node has taken what was read, or something of it is wrong.
+    /// The node uses the options that were read, or has refused them because one is wrong.
     pub(crate) fn end(&mut self, taken: bool, status: &str) {
         if let Some((settings, level)) = self.read.take().filter(|_| taken) {
-            // An option that waits for a restart is named until then.
+            // An option that needs a restart is listed after each reload until then.
             self.settings.retain(|one| !RELOADED.contains(&one.flag));
             self.settings.extend(settings.into_iter().filter(|one| RELOADED.contains(&one.flag)));
             logging::set_level(level);
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Reload) -> Result<u8, Failure> {
         }
         Ok(false)
     })?;
-    // It is no error of this command line: no usage is shown.
+    // It is not an error of this command line, so no usage is printed.
     match ended {
         Ok(()) => {
             if !changed {

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Logs an event, for both daemons.
 pub(crate) fn event(event: &Event) {
     match event {
-        // A prompt shows the downloads itself, and what they add to the share.
+        // A prompt shows the downloads itself, and the files that they add to the share.
         Event::Share { .. } | Event::Download(_) | Event::Source { .. } if logging::is_diverted() => {}
         // The clients get these; the number of peers goes into the state. A fatal failure ends the
         // process, whose end reports it.
@@ -115,7 +115,8 @@ fn download(report: &DownloadReport) {
     }
 }
 
-/// A source that sent wrong bytes has a warning of the download; one that is slow or gone is usual.
+/// The level of a dropped source. For one that sent wrong bytes the download logs a warning; a slow
+/// or lost one is usual.
 fn source(download: u64, SourceReport { source, bytes, pieces, bad, state, why, .. }: &SourceReport) {
     let level = match state {
         SourceState::Lost => log::Level::Debug,

@@ -16,7 +16,7 @@ use crate::wire::{HostPort, Root};
 
 /// Sources named in a row of a table of results; the others are counted.
 const SOURCES_IN_ROW: usize = 4;
-/// Paths of one content that are remembered; those of others hardly tell more.
+/// Most paths of one content that are remembered; further ones are rarely of use.
 const PATHS_KEPT_MAX: usize = 16;
 
 /// One content that was found, and its sources.
@@ -24,11 +24,11 @@ const PATHS_KEPT_MAX: usize = 16;
 pub(crate) struct Found {
     /// One of its paths: the one that the pattern fits best.
     pub(crate) path: String,
-    /// The size that most sources claim; of several such the smallest.
+    /// The size that most sources claim; the smallest, if several sizes have as many.
     pub(crate) size: u64,
     pub(crate) root: Root,
     pub(crate) sources: Vec<HostPort>,
-    /// Those that have only a part of it.
+    /// Sources that have only a part of it.
     pub(crate) partial: Vec<HostPort>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Results {
     /// How many sources of each content claim each size.
     claims: BTreeMap<Root, BTreeMap<u64, usize>>,
     paths: BTreeMap<Root, BTreeSet<String>>,
-    /// Where each content is among the groups.
+    /// The place of each content among the groups.
     places: BTreeMap<Root, usize>,
     /// Contents that are collections, as any of their hits says.
     collections: BTreeSet<Root>,
@@ -83,7 +83,7 @@ impl Results {
         group.size = most.map_or(size, |(size, _)| *size);
     }
 
-    /// Notes what a hit says of its content: whether it is a collection.
+    /// Notes whether a hit says that its content is a collection.
     pub(crate) fn note(&mut self, root: Root, collection: bool) {
         if collection {
             self.collections.insert(root);
@@ -95,8 +95,8 @@ impl Results {
         self.collections.contains(root)
     }
 
-    /// Sorts: first what is named by the pattern, then what has it in its name, each by number of
-    /// sources. The same hits get the same numbers.
+    /// Sorts the groups: first those whose name is the pattern, then those that have it in their
+    /// name, each by number of sources. The same hits get the same numbers.
     pub(crate) fn arrange(&mut self, pattern: &str) {
         let asked = Asked::new(pattern);
         for group in &mut self.groups {
@@ -154,7 +154,8 @@ impl Results {
         fitted(&head, rows, window)
     }
 
-    /// What names each content: its name if no other one looks the same, else its path, cut or not.
+    /// The text that names each content: its name if no other one looks the same, else its path,
+    /// which may be cut.
     fn labels(&self) -> Vec<String> {
         let forms = [
             |found: &Found| short_name(found.name()),
@@ -178,7 +179,7 @@ impl Results {
 /// How much of each root a table shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Roots {
-    /// The first digits, to tell results apart.
+    /// The first digits, to distinguish results.
     Short,
     /// All digits, to be copied.
     Whole,
@@ -230,7 +231,7 @@ fn all_sources(found: &Found) -> String {
     }
 }
 
-/// A path that breaks neither the terminal nor the table; of a long one the end.
+/// A path without invisible characters, cut to its end if it is too long for the table.
 fn short_path(path: &str) -> String {
     cut_front(&printable(path), NAME_COLUMNS_MAX)
 }

@@ -192,7 +192,7 @@ impl Lines {
             self.reason(&swarm_words(swarm));
         }
         let mut sources: Vec<&SourceReport> = sources.iter().collect();
-        // What is wrong comes first.
+        // Problems come first.
         sources.sort_by_key(|source| (!source.state.is_trouble() && source.bad == 0, source.source.to_string()));
         self.rows(&sources, SOURCES_MAX, 6, |lines, source| lines.source(source));
     }
@@ -267,7 +267,7 @@ impl Lines {
     }
 }
 
-/// The words of a text in lines of at most this many columns, but for longer words.
+/// The words of a text in lines of at most this many columns; only a longer word exceeds them.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -322,7 +322,7 @@ fn left_out_words(reason: &str) -> String {
     known.to_owned()
 }
 
-/// A time as people say it, in two units at most.
+/// A time for people, in two units at most.
 fn age(ms: u64) -> String {
     let s = ms / 1000;
     match s {

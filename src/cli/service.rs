@@ -1,4 +1,5 @@
-//! What a service manager hears of a daemon: sd_notify(3). Without `NOTIFY_SOCKET` nothing is sent.
+//! What a daemon reports to its service manager: sd_notify(3). Without `NOTIFY_SOCKET` nothing is
+//! sent.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +18,7 @@ pub(crate) fn status(status: &str) {
     send(&[NotifyState::Status(status)]);
 }
 
-/// It reads its options again.
+/// The daemon reads its options again.
 pub(crate) fn reloading() {
     let now = NotifyState::monotonic_usec_now();
     send(&[NotifyState::Reloading, now.unwrap_or(NotifyState::Status("reading the options again"))]);
@@ -28,7 +29,7 @@ pub(crate) fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-/// Its loop turns.
+/// Its loop runs.
 pub(crate) fn alive() {
     send(&[NotifyState::Watchdog]);
 }

@@ -105,7 +105,7 @@ pub(crate) fn neighbors(given: &[Pin], listen: SocketAddr) -> Result<Vec<Pin>, F
     }
 }
 
-/// Whether datagrams go from a socket bound here to there.
+/// Whether a socket that is bound to this address can send datagrams to that one.
 fn reaches(listen: SocketAddr, to: SocketAddr) -> bool {
     let both = listen.is_ipv6() && listen.ip().is_unspecified();
     both || listen.is_ipv4() == to.is_ipv4()
@@ -121,7 +121,7 @@ pub(crate) fn dialed<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPor
     }
 }
 
-/// A link-local address is one of an interface.
+/// A link-local address is only valid together with an interface.
 fn scoped<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPort>) -> Result<(), Failure> {
     match hosts.into_iter().find(|host| host.lacks_scope()) {
         Some(host) => Err(Failure::usage(format!(

@@ -41,12 +41,12 @@ pub(crate) struct SettingsFile {
 pub(crate) struct Wrong {
     /// File and line, what is there, and what should be.
     pub(crate) sentence: String,
-    /// The file may be right for another daemon.
+    /// The file may still be right for another daemon.
     pub(crate) other_daemon: bool,
 }
 
 impl SettingsFile {
-    /// The file that is given, which must exist; else the first that there is.
+    /// The file that is given, which must exist; else the first usual one that exists.
     pub(crate) fn find(given: Option<&str>, env: Env<'_>, read: Read<'_>) -> Result<Option<SettingsFile>, String> {
         let home = env("HOME").and_then(|home| home.into_string().ok());
         let paths = given.map_or_else(|| places(env), |given| vec![given.into()]);
@@ -121,7 +121,7 @@ impl SettingsFile {
         values.into_iter().map(setting).collect::<Result<Vec<_>, _>>().map(Some)
     }
 
-    /// With the home folder for `~`, which the shell puts into flags.
+    /// The value with the home folder in place of `~`, as a shell would write it into a flag.
     fn expanded(&self, flag: &FlagInfo, text: String) -> String {
         let FlagInfoKind::Option { arg_name } = flag.kind else { return text };
         let is_path = ["DIR", "PATH", "FILE"].iter().any(|kind| arg_name.contains(kind));
@@ -169,7 +169,7 @@ fn text(flag: &FlagInfo, value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// What a key takes.
+/// The type of value that a key takes.
 fn expected(flag: &FlagInfo) -> String {
     let one = match flag.kind {
         FlagInfoKind::Switch | FlagInfoKind::Option { arg_name: "ON|OFF" } => "true or false".to_owned(),

@@ -18,7 +18,7 @@ use super::settings_file::Read;
 pub(crate) enum Parsed {
     /// To run a command.
     Run(Box<Run>),
-    /// To print a text (help, version) and end well.
+    /// To print a text (help, version) and end with 0.
     Print(String),
     /// A usage error.
     Usage(UsageError),
@@ -115,7 +115,7 @@ pub(crate) fn settings(
     complete(info, Vec::new(), args.iter().cloned(), env, read).map(|completed| completed.settings)
 }
 
-/// A daemon as these values set it.
+/// A daemon with these values.
 pub(crate) fn daemon(info: &CommandInfoWithArgs, settings: &[Setting]) -> Result<Command, String> {
     match run_argh(info.name, &layers::args(info, settings)) {
         Ok(Ok(command)) => Ok(command),
@@ -124,8 +124,8 @@ pub(crate) fn daemon(info: &CommandInfoWithArgs, settings: &[Setting]) -> Result
     }
 }
 
-/// The form of a command, or of the program, and how to read more about it: one line, so that the
-/// error before it is seen.
+/// The form of a command, or of the program, and where to read more about it. It is one line, so
+/// that people see the error before it.
 pub(crate) fn usage(command: &str) -> String {
     let Some(info) = args::info(command) else {
         return "Usage: sprat COMMAND [OPTIONS]; `sprat --help` lists the commands".to_owned();
@@ -221,7 +221,7 @@ fn complete(
             operands.extend(given);
             break;
         }
-        // argh takes `-` for an option.
+        // argh reads `-` as an option.
         literal |= arg == "-";
         if arg == "-" || !arg.starts_with('-') {
             operands.push(arg);

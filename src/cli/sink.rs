@@ -19,7 +19,7 @@ const NAME: &str = "content";
 /// Bytes that are written at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The way of one content to standard output.
+/// Copies one content to standard output.
 #[derive(Debug)]
 pub(crate) struct Sink {
     /// Removed at the end.
@@ -28,7 +28,7 @@ pub(crate) struct Sink {
     ahead: BTreeMap<u32, u32>,
     /// The first piece that is missing.
     next: u32,
-    /// Bytes before that.
+    /// Bytes before that piece.
     verified: u64,
     writer: Option<Writer>,
 }
@@ -82,7 +82,8 @@ impl Sink {
         self.write_up_to(size)?;
         let Some(Writer { verified, thread }) = self.writer.take() else { return Ok(()) };
         drop(verified);
-        // It has the file open. If a signal ends this process now, nothing is left over.
+        // The thread has the file open, so the folder can be removed already. If a signal ends this
+        // process now, nothing is left over.
         let _ = fs::remove_dir_all(self.folder.path());
         joined(thread)
     }
@@ -98,7 +99,7 @@ impl Sink {
                 self.writer.insert(Writer { verified: sender, thread })
             }
         };
-        // A thread that has ended takes no more, because a write failed.
+        // It fails if the thread has ended, because a write failed.
         if writer.verified.send(verified).is_ok() {
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! `sprat subscribe`: orders a download of each content that comes to match, and runs a program
-//! with each file that is there. The search stands at the running peer.
+//! `sprat subscribe`: orders a download of each new content that matches, and runs a program with
+//! each file that is complete. The running peer keeps the subscription.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::wire::message::Mode;
 use crate::wire::name::printable;
 use crate::wire::{QueryKind, Root, Search};
 
-/// The number of the request that stands; those of the downloads follow.
+/// The number of the request for the subscription; those of the downloads follow.
 const STANDING: u64 = 0;
 
 /// The number of the request that a line answers.
@@ -86,7 +86,7 @@ fn assert_login(talk: &mut Talk) -> Result<(), Failure> {
 
 fn send(talk: &mut Talk, req: u64, command: &Command) -> Result<(), Failure> {
     let line = control::command_line(command);
-    // A command is an object: its number goes to the front.
+    // A command is a JSON object; its number is added at the front.
     let rest = line.strip_prefix('{').unwrap_or(&line);
     talk.send(&format!("{{\"req\":{req},{rest}"))
 }
@@ -132,7 +132,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Orders what waits, as far as there is room.
+    /// Orders downloads that wait, while there is room.
     fn order(&mut self, talk: &mut Talk) -> Result<(), Failure> {
         while self.running.len() < SUBSCRIBER_DOWNLOADS_MAX
             && let Some(known) = self.waiting.pop_front()

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Super, settings: Vec<Setting>) -> Result<u8, Failure> {
     let control = paths::control_socket(name, args.control.as_deref(), args.state.as_deref(), &env)?;
     let state = paths::State::open(folder, name)?;
     let (identity, accounts) = (Identity::open(state.folder())?, accounts::load(state.folder())?);
-    // Who names the keys of its neighbors means to prove its own.
+    // A user who names the keys of the neighbors wants this super peer to prove its own.
     let names_keys = neighbors.iter().any(|pin| pin.key.is_some());
     let knows = names_keys || !accounts.is_empty() || !args.operator.is_empty();
     let key = identity.public();

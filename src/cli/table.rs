@@ -11,10 +11,10 @@ const INDENT: usize = 4;
 /// A text is not cut to fewer columns as long as the row can take another line.
 const TEXT_LEAST: usize = 12;
 
-/// What a column holds.
+/// The kind of text in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cells {
-    /// Numbers, with their last digits below each other; they are not cut.
+    /// Numbers, aligned at their last digits; they are not cut.
     Numbers,
     /// Words that are not cut.
     Words,
@@ -53,7 +53,7 @@ pub(crate) fn fitted(head: &[(&str, Cells)], rows: impl Iterator<Item = Vec<Stri
                 });
                 line.push_str(&" ".repeat(GAP));
             }
-            // A line of a row that has nothing there is left out.
+            // A line of a row without any text is left out.
             if n == 0 || !line.trim().is_empty() {
                 text.push_str(line.trim_end());
                 text.push('\n');
@@ -86,7 +86,7 @@ fn lines(head: &[(&str, Cells)], widths: &mut [usize], window: usize) -> Vec<usi
             lines.push(count);
             (count, used) = (0, INDENT);
         }
-        // What is wider than the window is cut, whatever it is.
+        // A text that is wider than the window is cut, even in a column that is otherwise not cut.
         *width = widest[at].min(window.saturating_sub(used).max(1));
         used += *width + GAP;
         count += 1;

@@ -92,8 +92,8 @@ impl fmt::Display for Size {
         let steps = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
         match steps.iter().find(|(_, shift)| self.0 >> shift > 0) {
             Some((unit, shift)) => {
-                // Tenths in integers: floats would round 1023.95 KiB up to a unit that it has not
-                // reached.
+                // Tenths are computed with integers: floats would round 1023.95 KiB up to the next
+                // unit.
                 let tenths = (u128::from(self.0) * 10) >> shift;
                 f.pad(&format!("{}.{} {unit}", tenths / 10, tenths % 10))
             }

@@ -16,7 +16,7 @@ use crate::proto::{ClientEvent, Command};
 use crate::trust::{Pin, PublicKey};
 use crate::wire::{self, HostPort};
 
-/// How long a running peer may take to say which super peer it has.
+/// How long a running peer may take to report its super peer.
 const PEER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the command.
@@ -30,7 +30,7 @@ pub(crate) fn run(args: Uri) -> Result<u8, Failure> {
     oneshot::run(target, Command::Uri { what, path, scope }, &mut presenter)
 }
 
-/// What a person means: a file or folder that is there, else a name or a root. A short-lived peer
+/// What a text means: a file or folder that exists, else a name or a root. A short-lived peer
 /// shares nothing, so that a file is searched for by its root.
 fn meant(what: String, is_super: bool) -> Result<(String, Option<std::path::PathBuf>), Failure> {
     let path = Path::new(&what);
@@ -56,7 +56,7 @@ pub(crate) fn given(what: &str) -> Result<Option<wire::Uri>, Failure> {
     what.parse().map(Some).map_err(|why: wire::uri::UriError| Failure::usage(why.to_string()))
 }
 
-/// Where a URI is fetched: at the super peers that it names, whatever else is configured; by the
+/// Where a URI is fetched: at the super peers that it names, even if others are configured; by the
 /// running peer, if that has a session with one of them.
 pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Failure> {
     if uri.supers.is_empty() {
@@ -76,7 +76,7 @@ pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Fai
     };
     match Target::new(asked) {
         Err(failure) if !named.is_empty() => Err(failure),
-        // No place for the socket of a running peer is no reason to fetch nothing.
+        // If there can be no socket of a running peer, a short-lived peer does the work.
         Err(_) => short_lived(Vec::new()),
         Ok(Target::Supers { .. }) => short_lived(named),
         Ok(Target::Control { path, name, named }) => {

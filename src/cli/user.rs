@@ -110,7 +110,7 @@ fn list(args: &User) -> Result<u8, Failure> {
     output::done(false)
 }
 
-/// Whole days, or what is left in hours, minutes or seconds.
+/// A time in days if it is a number of days, else in hours, minutes or seconds.
 fn span(seconds: u64) -> String {
     match seconds {
         86_400.. => format!("{} d", seconds / 86_400),
@@ -137,7 +137,7 @@ fn revoke(args: &User) -> Result<u8, Failure> {
         });
         match ended {
             Ok(_) => output::result(args.json, "revoked", &BTreeMap::from([("user", one)]), &format!("revoked {one}"))?,
-            // The others of the list are revoked all the same.
+            // The others of the list are still revoked.
             Err(failure) if failure.exit == Exit::Usage => refused.push(failure),
             Err(failure) => return Err(failure),
         }
@@ -217,7 +217,7 @@ impl Book {
             if failure.exit != Exit::Internal {
                 return failure;
             }
-            // It is locked, and no super peer of this name answers.
+            // The state is locked, but no super peer of this name answers.
             let message = format!("the super peer of {path} runs, but not as {name:?}; give its --name or --control");
             Failure::new(Exit::Internal, message)
         })
@@ -244,7 +244,7 @@ impl Book {
         }
     }
 
-    /// The address at which it listened last; instead of all addresses, one of this host.
+    /// The address at which it listened last. If it listened at all addresses, one of this host.
     fn address(&self) -> Result<HostPort, Failure> {
         match paths::State::listened(self.folder()) {
             Some(addr) if !addr.ip().is_unspecified() => Ok(addr.into()),
@@ -257,7 +257,7 @@ impl Book {
         }
     }
 
-    /// Gives an order; returns the rows that answer it.
+    /// Sends a command; returns the rows of the answer.
     fn order(&self, order: UserCommand) -> Result<Vec<UserRow>, Failure> {
         match self {
             Book::Running { socket, .. } => over_control(socket, order),

@@ -21,7 +21,7 @@ use crate::wire::{QueryKind, Search};
 
 /// The pause between two searches.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The pause between two looks at the queue in which nothing happens.
+/// The pause between two looks at the queue while no event comes.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// The number of the request that follows the events.
 const FOLLOWED: u64 = 0;
@@ -71,7 +71,7 @@ fn for_hits(args: &Wait, until: Option<Instant>) -> Result<Outcome, Failure> {
         if hits >= least {
             return Ok(Outcome { ok: true, hits: Some(hits), ..Outcome::default() });
         }
-        // What the peer refuses now it refuses later.
+        // A search that the peer refuses now it will also refuse later.
         if [Exit::Usage, Exit::LoginRejected, Exit::Version].map(Exit::code).contains(&done.exit) {
             return Ok(done);
         }
@@ -115,7 +115,7 @@ fn for_downloads(args: &Wait, until: Option<Instant>) -> Result<Outcome, Failure
             };
             let Answer { req: of, event } = serde_json::from_str(&line).map_err(|error| talk.garbled(&error))?;
             if of == Some(FOLLOWED) && event == "node" {
-                // The list that is on its way may be older than this.
+                // The list that was requested may be older than this event.
                 changed |= line.contains(r#""kind":"download""#);
                 continue;
             }
@@ -145,7 +145,7 @@ fn goes_on(state: DownloadState) -> bool {
     }
 }
 
-/// Of those that were waited for, some may have failed, or need a decision of the user.
+/// The result: some of the downloads may have failed, or need a decision of the user.
 fn ended(awaited: &BTreeSet<u64>, listed: &[DownloadReport]) -> Outcome {
     let is_bad = |report: &&DownloadReport| {
         awaited.contains(&report.id) && matches!(report.state, DownloadState::Failed | DownloadState::Paused)

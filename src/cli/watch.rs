@@ -26,7 +26,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 const HIDE_CURSOR: &str = "\x1b[?25l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
-/// What Ctrl-C and Ctrl-D send while the terminal makes no signals of them.
+/// The bytes of Ctrl-C and Ctrl-D while the terminal does not turn them into signals.
 const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
 
@@ -86,7 +86,8 @@ fn ask(talk: &mut Talk) -> Result<ClientEvent, Failure> {
 
 fn draw(block: &mut Block, lines: Vec<String>) -> Result<(), Failure> {
     let Some(window) = Window::of(io::stdout()) else { return Ok(()) };
-    // The cursor has the last row, and a line that fills its row could be wrapped.
+    // The last row is for the cursor, and the last column is not used, because a line that fills
+    // its row could be wrapped.
     let (rows, columns) = (window.rows.saturating_sub(1), window.columns.saturating_sub(1));
     let fit = |line: String| columns::cut(&output::visible(&line), columns);
     let lines = lines.into_iter().take(rows).map(fit).collect();
@@ -95,7 +96,7 @@ fn draw(block: &mut Block, lines: Vec<String>) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Internal, format!("cannot write to standard output: {error}")))
 }
 
-/// The keys of the terminal, while it neither echoes them nor makes signals of them.
+/// The keys of the terminal, while it neither echoes them nor turns them into signals.
 struct Keys {
     before: Option<Termios>,
     /// The signal that came, or 0.

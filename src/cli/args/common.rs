@@ -1,6 +1,6 @@
 //! Options that several commands share, each declared once.
 //!
-//! argh cannot include one struct of options in another. So `command!` writes the struct of a
+//! argh cannot include one struct of options in another. So `command!` makes the struct of a
 //! command from its own options and the names of groups: `json`, `log(LEVEL)`, `state(DEFAULT)`,
 //! `daemon`, `search`, `asked`, `running`, `download`, `figures`. Each group is one arm of the
 //! macro.

@@ -18,7 +18,7 @@ const PAGES: [(&str, &str); 6] = [
 /// The configuration of the package.
 const PACKAGED: &str = include_str!("../../../scripts/package/config.toml");
 
-/// What is set as code: each line of a block, and each span in backticks.
+/// The text that is formatted as code: each line of a block, and each span in backticks.
 fn code(page: &str) -> Vec<&str> {
     let mut block = false;
     let mut code = Vec::new();
@@ -76,7 +76,7 @@ fn options_in_the_documents_are_options_of_their_commands() {
 
 #[test]
 fn variables_in_the_documents_are_those_of_options() {
-    // What the program of `subscribe --exec` gets.
+    // The variables that the program of `subscribe --exec` gets.
     let given = ["SPRAT_FILE_PATH", "SPRAT_FILE_ROOT", "SPRAT_FILE_USER"].map(str::to_owned);
     let known: BTreeSet<String> = flags().map(|(_, flag)| variable(flag)).chain(given).collect();
     for (page, text) in PAGES.into_iter().filter(|(page, _)| *page != "CHANGELOG.md") {
@@ -101,7 +101,7 @@ fn exit_codes_in_the_readme_are_those_of_the_help() {
 fn configurations_in_the_documents_are_right() {
     let (_, block) = PAGES[2].1.split_once("```toml\n").expect("a configuration");
     let documented = block.split("```").next().unwrap_or_default();
-    // What the package has as comments are examples too.
+    // The comments in the file of the package are examples too.
     let uncommented =
         |line: &str| line.strip_prefix("# ").filter(|line| line.contains(" = ")).unwrap_or(line).to_owned();
     let packaged = PACKAGED.lines().map(uncommented).collect::<Vec<_>>().join("\n");

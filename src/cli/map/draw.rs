@@ -77,7 +77,7 @@ fn words(one: &Super) -> String {
     }
 }
 
-/// How far from the middle a ring is: its labels must not lie over each other.
+/// The radius of a ring: its labels must not overlap.
 fn ring_of(map: &Map, hops: usize) -> f64 {
     let on_ring = map.supers.iter().filter(|one| one.hops == hops).count();
     let first = if hops == 0 && on_ring < 2 { 0.0 } else { RING };

@@ -1,4 +1,5 @@
-//! The super peers that were found and their links: each once, by how many names it was found.
+//! The super peers that were found and their links: each once, even if it was found under several
+//! names.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +65,7 @@ impl Map {
         id
     }
 
-    /// A link is as bad as the end says that sees it worse.
+    /// The state of a link is the worse one of those that its two ends report.
     pub(super) fn link(&mut self, from: usize, to: usize, row: &LinkRow) {
         let ends = (from.min(to), from.max(to));
         let link = Link { from: ends.0, to: ends.1, state: row.state, rtt_us: row.rtt };

@@ -12,7 +12,7 @@ const LANES_MAX: usize = 16;
 /// Columns of the bar itself, without its brackets.
 const BAR_LEAST: usize = 5;
 const BAR_MOST: usize = 40;
-/// A name is not cut to fewer columns as long as something else can be left out.
+/// A name is not cut to fewer columns while something else can be left out.
 const NAME_LEAST: usize = 10;
 /// Columns of the address in a lane, if there is room.
 const SOURCE_USUAL: usize = 21;
@@ -28,12 +28,12 @@ pub(crate) struct Bar {
     sources: Vec<SourceReport>,
     gives_up_ms: Option<u64>,
     swarm: Option<SwarmReport>,
-    /// In place of the figures: why it does not run.
+    /// Why it does not run; shown in place of the figures.
     waits: Option<String>,
 }
 
 impl Bar {
-    /// A download of which no more than this is known.
+    /// A download of which only the name is known.
     pub(crate) fn new(name: &str) -> Bar {
         Bar { name: printable(name), ..Bar::default() }
     }
@@ -43,12 +43,12 @@ impl Bar {
         *self = Bar { size, bytes, ..Bar::new(name) };
     }
 
-    /// Some of it is there.
+    /// Some of it has been fetched.
     pub(crate) fn advance(&mut self, bytes: u64, size: u64, rate: u64, gives_up_ms: Option<u64>) {
         (self.bytes, self.size, self.rate, self.gives_up_ms, self.waits) = (bytes, size, rate, gives_up_ms, None);
     }
 
-    /// Who else has or fetches it.
+    /// The peers that have or fetch it.
     pub(crate) fn swarm(&mut self, swarm: Option<SwarmReport>) {
         self.swarm = swarm;
     }
@@ -78,7 +78,7 @@ impl Bar {
         let room = rows.saturating_sub(lines.len()).min(LANES_MAX);
         if self.waits.is_none() && room > 0 {
             let shown = if self.sources.len() > room { room - 1 } else { self.sources.len() };
-            // Those that send are of more interest than those that are lost.
+            // Sources that send come before those that are lost.
             let mut order: Vec<&SourceReport> = self.sources.iter().collect();
             if shown < order.len() {
                 order.sort_by_key(|report| rank(report.state));
@@ -103,7 +103,8 @@ impl Bar {
         let sizes = format!("{} of {}", Size(self.bytes), Size(self.size));
         let rate = padded_front(&format!("{}/s", Size(self.rate)), 12);
         let eta = format!("eta {}", padded(&self.eta(), 5));
-        // With the columns that the name and the bar have at least beside these figures.
+        // The columns that these figures need, together with the least width of the name and the
+        // bar.
         let forms = [
             (vec![percent.clone(), padded_front(&sizes, 24), rate.clone(), eta.clone()], 3 * NAME_LEAST),
             (vec![percent.clone(), rate, eta.clone()], 2 * NAME_LEAST),

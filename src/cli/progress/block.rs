@@ -1,12 +1,12 @@
-//! Lines at the bottom of a terminal that are drawn again in place. It makes the text that does
-//! that; it writes nothing.
+//! Lines at the bottom of a terminal that are redrawn in place. It makes the text that draws them,
+//! and writes nothing.
 
 use std::fmt::Write as _;
 
 use crate::cli::columns::{self, Window};
 
-/// Clears this row and all below. Not in one: tmux keeps what is cleared from the first row on as
-/// scrolled away.
+/// Clears this row and all below it, in two steps: if all rows are cleared from the first one on,
+/// tmux adds them to its scrollback.
 const CLEAR: &str = "\x1b[K\n\x1b[J\x1b[A";
 
 /// What is drawn now. The cursor is in the first column of the row below.
@@ -20,7 +20,7 @@ impl Block {
     pub(crate) fn redrawn(&mut self, window: Window, above: &str, lines: Vec<String>) -> String {
         let mut text = if above.is_empty() { self.back(window) } else { self.erased(window) + above };
         for line in &lines {
-            // Over what was drawn there, so that nothing flickers.
+            // The new lines are drawn over the old ones, so that nothing flickers.
             let _ = writeln!(text, "{line}\x1b[K");
         }
         if !self.drawn.is_empty() {
@@ -37,9 +37,9 @@ impl Block {
         if back.is_empty() { back } else { back + CLEAR }
     }
 
-    /// The text that goes to the first row of the block.
+    /// The text that moves the cursor to the first row of the block.
     fn back(&self, window: Window) -> String {
-        // A window that was made narrower since has wrapped the lines.
+        // If the window was made narrower after the lines were drawn, it has wrapped them.
         let rows: usize = self.drawn.iter().map(|line| columns::rows(line, window.columns)).sum();
         if rows > 0 { format!("\r\x1b[{rows}A") } else { String::new() }
     }

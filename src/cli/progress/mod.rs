@@ -88,12 +88,11 @@ impl Drawing {
     fn draw(&mut self, above: &str) {
         let mut out = io::stderr();
         let Some(window) = Window::of(&out) else { return };
-        // The row of the cursor is below the block, and some of what was printed before stays in
-        // sight.
+        // The row of the cursor is below the block, and some rows are left for earlier output.
         let rows = window.rows.saturating_sub(2);
         let lines = self.bar.as_ref().map_or(Vec::new(), |bar| bar.lines(window.columns - 1, rows));
         let text = self.block.redrawn(window, above, lines);
-        // If it is closed, nobody looks.
+        // If it is closed, nobody reads it.
         let _ = out.write_all(text.as_bytes());
     }
 
@@ -106,7 +105,7 @@ impl Drawing {
 }
 
 impl Progress {
-    /// The form that fits standard error.
+    /// The form for standard error: bars on a terminal, else lines.
     pub(crate) fn new(quiet: bool) -> Progress {
         if quiet {
             return Progress::Off;
@@ -191,7 +190,7 @@ impl Progress {
         }
     }
 
-    /// Prints something on standard output, with the bars out of the way.
+    /// Prints something on standard output; the bars are removed before and drawn again after it.
     pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         let Progress::Bars(drawing) = self else { return print() };
         let mut drawing = locked(drawing);

@@ -1,4 +1,5 @@
-//! The lines below the answers of the prompt: what it lacks, and a bar for each download. Pure.
+//! The lines below the answers of the prompt: what is missing, such as a super peer, and a bar for
+//! each download. Pure.
 
 use super::output::Bars;
 use crate::cli::columns::cut;
@@ -14,7 +15,7 @@ pub(super) struct Supers {
     connected: Vec<HostPort>,
     /// The largest number of them that was connected at once.
     most: usize,
-    /// The last one that was lost, and why, until there are as many as before.
+    /// The last super peer that was lost, and why, until as many are connected as before.
     lost: Option<(HostPort, String)>,
 }
 
@@ -32,7 +33,7 @@ impl Supers {
         self.lost = Some((super_peer, why));
     }
 
-    /// Why nothing can be asked, if no super peer is connected.
+    /// Why no search is possible, if no super peer is connected.
     pub(super) fn absence(&self) -> Option<String> {
         let (lost, why) = self.lost.as_ref().filter(|_| self.connected.is_empty())?;
         Some(format!("no super peer is connected: {lost} was lost ({}), and is dialed again", printable(why)))
@@ -53,7 +54,7 @@ pub(super) fn hashing(files: u64, bytes: u64, size: u64) -> Option<String> {
     (files > 0).then(|| format!("hashing the share: {} left, {done} % of {}", count(files, "file"), Size(size)))
 }
 
-/// All lines, for a window that is known when they are drawn.
+/// A function that makes all lines for the window in which they are drawn.
 pub(super) fn lines(supers: &Supers, hashing: Option<String>, bars: Vec<Bar>) -> Bars {
     let notes: Vec<String> = supers.line().into_iter().chain(hashing).collect();
     Box::new(move |columns, rows| {

@@ -49,7 +49,7 @@ impl Shown {
         self.collect_names();
     }
 
-    /// The result with this number, and the source of it that is named.
+    /// The result with this number, and the one of its sources that the line names.
     pub(super) fn chosen(&self, number: usize, from: Option<From>) -> Result<(Found, Option<HostPort>), String> {
         let found = self.results.number(number).cloned().ok_or_else(|| match self.results.all().len() {
             0 => "there are no results yet; write QUERY name first, or GET name".to_owned(),
@@ -113,7 +113,7 @@ impl Shown {
         let all = self.results.all();
         let mut chosen = BTreeSet::new();
         for &(first, last) in numbers {
-            // ALL has no last number of its own.
+            // ALL means up to the last result.
             let last = if last == usize::MAX { all.len() } else { last };
             self.chosen(first, None)?;
             self.chosen(last, None)?;

@@ -1,6 +1,6 @@
-//! The prompt's side of the commands: takes the typed lines and gives the commands to the machine
-//! (`events` prints the answers). Owns the running commands and what was shown last. It has a
-//! thread of its own, so that printing never holds the loop.
+//! The commands of the prompt: it takes the typed lines and sends the commands to the machine;
+//! `events` prints the answers. It owns the running commands and what was shown last. It has a
+//! thread of its own, so that printing never delays the loop.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ pub(super) enum Job {
         bar: Box<Bar>,
         /// For an output without bars.
         pace: Pace,
-        /// It is paused or waits for a source, and why.
+        /// Why it does not run, if it is paused or waits for a source.
         waits: Option<String>,
     },
     Downloads {
@@ -90,7 +90,7 @@ pub(super) struct Console {
     waiting: bool,
     /// The next line answers whether to exit.
     asking: bool,
-    /// The first welcome came: lines are read.
+    /// The first session is up, so lines are read.
     open: bool,
     pub(super) quiet: bool,
 }
@@ -201,7 +201,8 @@ impl Console {
         }
     }
 
-    /// Ctrl-C clears the line. With nothing to clear it asks whether to exit, and then it is a yes.
+    /// Ctrl-C clears the line. If the line is empty, the prompt asks whether to exit; Ctrl-C then
+    /// means yes.
     fn on_dropped(&mut self, was_empty: bool) -> bool {
         if self.asking {
             return self.exit();
@@ -211,13 +212,13 @@ impl Console {
         false
     }
 
-    /// Ctrl-C ends what the next line waits for.
+    /// Ctrl-C ends the command for which the next line waits.
     fn on_interrupt(&mut self) -> bool {
         if !self.open {
             return self.exit();
         }
         if let Some(client) = self.foreground.take() {
-            // What still comes is not printed.
+            // Events that still come are not printed.
             self.jobs.remove(&client);
             self.output.note("the answer is not waited for");
             self.next_line();
@@ -301,7 +302,7 @@ impl Console {
 
     // ---- commands -------------------------------------------------------------------------------
 
-    /// Begins a command for a super peer. Without one the answer is at once that there is none.
+    /// Begins a command for a super peer. If none is connected, it prints that at once.
     fn ask_network(&mut self, job: Job, command: Command) {
         match self.supers.absence() {
             Some(absence) => self.next_line_after(Err(absence)),
@@ -337,7 +338,7 @@ impl Console {
             pace: Pace::new(),
             waits: None,
         };
-        // A content that is named by its root keeps the name that was shown.
+        // A content that is chosen by its root gets the name that was shown.
         let named = (Root::from_hex(&get.what).is_some() && name != get.what).then(|| name_of(&name).to_owned());
         let get = command::Get { name: named, ..get };
         self.begin(job, Command::Queue(get));

@@ -1,4 +1,4 @@
-//! The events of the machine at the prompt: what is printed of each, and what is kept of it.
+//! The events of the machine at the prompt: what is printed for each, and what is kept.
 
 use super::choice::{Shown, keep_listed};
 use super::console::{Console, Job};

@@ -1,5 +1,5 @@
-//! What may be typed at the prompt. Pure: a line in, a request or the sentence that shows the right
-//! form out.
+//! What may be typed at the prompt. Pure: a line becomes a request, or a sentence that shows the
+//! right form.
 
 use crate::cli::nearest::nearest;
 use crate::cli::units::Rate;
@@ -102,7 +102,7 @@ EXIT                  end the peer; its downloads go on when it is started again
 On a terminal Tab completes commands, names that were shown and paths.";
 
 const QUERY_FORM: &str = "write QUERY name or QUERY *.pattern";
-/// Fewest digits of a root that may be written for all of it; a shorter word of digits is a number.
+/// Fewest digits of a root by which it may be named; a shorter word of digits is a number.
 pub(crate) const ROOT_DIGITS_MIN: usize = 8;
 const GET_FORM: &str = "write GET 1, GET 1 FROM 2, GET 1 3-5, GET ALL, or GET name";
 
@@ -214,7 +214,7 @@ fn get(rest: &str) -> Result<Line, String> {
     }
 }
 
-/// What stands before the last ` TO `, and what after it.
+/// The text before the last ` TO `, and the text after it.
 fn split_to(rest: &str) -> (&str, Option<&str>) {
     let lower = rest.to_ascii_lowercase();
     match lower.rfind(" to ") {
@@ -241,7 +241,7 @@ fn range(word: &str) -> Option<(usize, usize)> {
     }
 }
 
-/// Several texts in quotes, and what stands after a ` TO ` that follows them; none if the line has
+/// Several texts in quotes, and the text after a ` TO ` that follows them; none if the line has
 /// another form.
 fn quoted(rest: &str) -> Option<(Vec<String>, Option<&str>)> {
     let mut names = Vec::new();

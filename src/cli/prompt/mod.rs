@@ -2,8 +2,8 @@
 //! answers them.
 //!
 //! Two threads beside the loop: the line reader (`reader`), which waits for the console before it
-//! reads the next line, and the console, which prints. They speak by channels, and on a terminal
-//! they share the `screen`; neither touches a socket.
+//! reads the next line, and the console, which prints. They communicate over channels, and on a
+//! terminal they share the `screen`; neither uses a socket.
 
 mod bars;
 mod choice;

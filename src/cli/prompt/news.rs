@@ -17,7 +17,7 @@ pub(crate) enum News {
     Hashing { files: u64, bytes: u64, size: u64 },
     /// A line that was read, or why it cannot be.
     Line(Result<String, String>),
-    /// The line that was being typed was given up with Ctrl-C.
+    /// The line that was being typed was canceled with Ctrl-C.
     Dropped { was_empty: bool },
     /// Ctrl-C while no line was typed.
     Interrupted,

@@ -2,7 +2,7 @@
 
 use crate::cli::output;
 
-/// The lines that stand below all others, for a window of this number of columns and rows.
+/// Makes the lines that stay below all others, for a window of this number of columns and rows.
 pub(super) type Bars = Box<dyn Fn(usize, usize) -> Vec<String> + Send>;
 
 /// Where the console prints.

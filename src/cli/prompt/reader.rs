@@ -37,7 +37,7 @@ impl TerminalReader {
             .auto_add_history(false)
             // A pasted line is a typed line: it runs.
             .bracketed_paste(false)
-            // The screen is drawn by what rustyline takes for colors.
+            // The screen is drawn through the hook that rustyline has for colors.
             .color_mode(ColorMode::Forced)
             .build();
         let mut editor = Editor::<Words, FileHistory>::with_config(config).ok()?;
@@ -50,7 +50,8 @@ impl TerminalReader {
 
     /// Reads until the console ends it. `terminal` are its settings at the start.
     pub(super) fn run(mut self, terminal: Termios, console: &Sender<News>, go_on: &Receiver<Reply>) {
-        // What is typed between two lines is read with the next one; it is not shown twice.
+        // Keys that are typed between two lines are read with the next one. They are not echoed, so
+        // that they are not shown twice.
         let mut between = terminal;
         between.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &between);
@@ -101,11 +102,11 @@ fn load(editor: &mut Editor<Words, FileHistory>, history: &Path) -> bool {
     }
 }
 
-/// Writes the history. rustyline writes it in place, and creates it private; a moment of death or a
-/// full disk must not cost the lines of earlier days.
+/// Writes the history. rustyline writes the file in place, and creates it private. So it writes a
+/// copy, which is renamed: a kill or a full disk must not lose the lines of earlier days.
 fn save(editor: &mut Editor<Words, FileHistory>, history: &Path) {
     let new = paths::beside(history);
-    // Without a new line nothing is written, and then there is nothing to move.
+    // Without a new line rustyline writes nothing, and there is nothing to rename.
     if editor.save_history(&new).is_ok() {
         let _ = paths::move_over(&new, history);
     } else {

@@ -1,8 +1,8 @@
 //! What the prompt shows on a terminal: lines that stay, below them the bars of the downloads,
 //! below these the line that is being typed.
 //!
-//! Two threads draw. While a line is typed, only the line reader does: rustyline calls
-//! [`Screen::above_prompt`] each time that it draws the line, and what this returns goes before the
+//! Two threads draw. While a line is typed, only the line reader draws: rustyline calls
+//! [`Screen::above_prompt`] each time that it draws the line, and puts what this returns before the
 //! prompt. Between two lines only the console draws. So the bars are always where they are
 //! expected.
 
@@ -22,13 +22,13 @@ const DRAW_AGAIN: &str = "\x1b[A\n";
 /// Rows that the bars leave to the line that is being typed and to the last lines above.
 const ROWS_LEFT: usize = 6;
 
-/// Who may draw.
+/// Which thread may draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Console,
     /// A line is typed.
     Reader,
-    /// The line was ended: it stays as it was typed, with nothing above it.
+    /// The line is complete: it stays as it was typed, without bars above it.
     Ended,
 }
 
@@ -45,7 +45,7 @@ struct State {
     line: String,
 }
 
-/// The terminal of a prompt. Its clones are one.
+/// The terminal of a prompt. All clones are the same terminal.
 #[derive(Clone)]
 pub(super) struct Screen {
     state: Arc<Mutex<State>>,
@@ -89,13 +89,13 @@ impl Screen {
         self.state().turn = Turn::Ended;
     }
 
-    /// The line was given up: the cursor is in the row after it. Removes it, with all above it that
-    /// does not stay. Returns whether it was empty.
+    /// The line was canceled, and the cursor is in the row after it. Removes the line and the bars
+    /// above it. Returns whether the line was empty.
     pub(super) fn line_dropped(&self) -> bool {
         let mut state = self.state();
         let was_empty = state.line.is_empty();
         if let (Some(window), Turn::Reader) = (Window::of(io::stdout()), state.turn) {
-            // The cursor had a place after the last character.
+            // The cursor took one column after the last character.
             let typed = format!("{}{} ", state.prompt, state.line);
             let rows = columns::rows(&typed, window.columns);
             let text = format!("\x1b[{rows}A\x1b[J{}", state.block.erased(window));
@@ -131,7 +131,7 @@ impl State {
         self.above.push('\n');
     }
 
-    /// The text that draws what is due.
+    /// The text that draws what is not drawn yet.
     fn drawn(&mut self) -> String {
         let above = std::mem::take(&mut self.above);
         let Some(window) = Window::of(io::stdout()) else { return above };
@@ -199,7 +199,7 @@ impl Output for Terminal {
     }
 }
 
-/// If the terminal is closed, nobody looks.
+/// If the terminal is closed, nobody reads it.
 fn write(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

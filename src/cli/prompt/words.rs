@@ -32,7 +32,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Where the word begins that is typed, and all that it may become.
+    /// Where the typed word begins, and all words that complete it.
     fn candidates(&self, typed: &str) -> (usize, Vec<String>) {
         let Some((command, rest)) = typed.split_once(char::is_whitespace) else {
             let upper = typed.to_ascii_uppercase();
@@ -105,7 +105,7 @@ fn paths(typed: &str) -> Vec<String> {
     found
 }
 
-/// What all of these begin with.
+/// The longest text with which all of these begin.
 fn common(words: &[String]) -> &str {
     let Some(first) = words.first() else { return "" };
     let mut length = first.len();
@@ -144,8 +144,8 @@ fn listed(words: &[String], width: usize) -> String {
 impl Completer for Words {
     type Candidate = String;
 
-    /// The only word that fits, or what all that fit begin with. If that is what is typed, they are
-    /// listed above the line.
+    /// The only word that fits, or the longest text with which all that fit begin. If that is
+    /// already typed, the words are listed above the line.
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let (at, words) = self.candidates(&line[..pos]);
         if words.len() <= 1 {
@@ -156,7 +156,7 @@ impl Completer for Words {
             return Ok((at, vec![common.to_owned()]));
         }
         self.screen.add(&listed(&words, output::width().unwrap_or(WIDTH_USUAL)));
-        // The one candidate makes rustyline draw the line again, and with it the list.
+        // This single candidate makes rustyline draw the line again, and the list with it.
         Ok((at, vec![typed.to_owned()]))
     }
 }
