@@ -1,6 +1,6 @@
-//! What HTTP asks of the share: what lies at a path, what a folder has, and the MD5s of a content.
-//! The bytes themselves go the way of chunks. It serves only what is offered, from files that lie
-//! at their paths in the state that was hashed, and computes MD5s in slices, one content at a time.
+//! What HTTP requests from the share: the file or folder at a path, and the MD5s of a content. The
+//! bytes of files are prepared like those of chunks. It serves only files that are offered and are
+//! at their paths in the state that was hashed. It computes MD5s in slices, one content at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -30,12 +30,12 @@ use crate::wire::record::name_of;
 /// Pieces whose MD5s one slice computes.
 const PIECES_PER_SLICE: u64 = 4;
 
-/// What HTTP asks of the worker.
+/// What HTTP requests from the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpWork {
     /// What is at this path: a file, or a folder.
     Path {
-        /// Who gets the answer.
+        /// The connection that gets the answer.
         conn: ConnId,
         /// Its path; empty for all shares.
         path: String,
@@ -44,7 +44,7 @@ pub enum HttpWork {
     },
     /// A content.
     Root {
-        /// Who gets the answer.
+        /// The connection that gets the answer.
         conn: ConnId,
         /// The content.
         root: Root,
@@ -54,19 +54,19 @@ pub enum HttpWork {
         /// The content.
         root: Root,
     },
-    /// Nobody waits for the MD5s of this content any more.
+    /// No request waits for the MD5s of this content any more.
     Leave {
         /// The content.
         root: Root,
     },
-    /// Open what a download writes to this path, or has published there.
+    /// Open the file that a download writes to this path, or has published there.
     Open {
         /// The content.
         root: Root,
         /// Its destination.
         path: PathBuf,
     },
-    /// Remove what a download has left at this path.
+    /// Remove the files that a download has left at this path.
     Remove {
         /// Its destination.
         path: PathBuf,
@@ -130,7 +130,7 @@ pub enum AtPath {
 #[derive(Debug, Default)]
 pub(super) struct Http {
     known: BTreeMap<Root, Arc<Digests>>,
-    /// The contents in `known`; those asked for first are at the front.
+    /// The contents in `known`; those requested first are at the front.
     order: VecDeque<Root>,
     /// MD5s in `known`.
     md5s: usize,
@@ -163,7 +163,7 @@ impl Http {
             let file = match serve.open_at(share, path, &stamp) {
                 Ok(file) => file,
                 Err(ServeFailure::NotFound) => return AtPath::Nothing,
-                // It was changed a moment ago, and is hashed again.
+                // The file was changed a moment ago, and will be hashed again.
                 Err(ServeFailure::OutOfRange | ServeFailure::Changed) => return AtPath::Unhashed,
             };
             let second = |ns: i64| ns.div_euclid(1_000_000_000);
@@ -173,7 +173,7 @@ impl Http {
             let md5 = self.md5_of(root, stamp, &file, buffer);
             return AtPath::File { content: Content { root, size: stamp.size, modified_s, dated }, name, md5, file };
         }
-        // Below a folder there may be a million files; below a file there is none.
+        // This is asked for files only, because there may be a million files below a folder.
         if share.catalog.is_file(path) && share.catalog.unhashed_at(path) > 0 {
             return AtPath::Unhashed;
         }
@@ -211,7 +211,7 @@ impl Http {
         AtPath::Nothing
     }
 
-    /// The MD5 of a content: of at most one piece, or known.
+    /// The MD5 of a content, if it is known or the content has at most one piece.
     fn md5_of(&mut self, root: Root, stamp: Stamp, file: &File, buffer: &mut Vec<u8>) -> Option<Md5> {
         if let Some(digests) = self.known.get(&root) {
             return digests.all;
@@ -243,7 +243,7 @@ impl Http {
         digests
     }
 
-    /// Orders the MD5s of a content. An answer if they are known, or too many wait.
+    /// Requests the MD5s of a content. Returns an answer if they are known, or if too many wait.
     pub(super) fn sum(&mut self, root: Root) -> Option<HttpDone> {
         if let Some(digests) = self.known.get(&root) {
             return Some(HttpDone::Summed { root, digests: Some(digests.clone()) });
@@ -264,7 +264,8 @@ impl Http {
         self.summing.take_if(|summing| summing.root == root);
     }
 
-    /// Computes some MD5s. `None`: there is nothing to do; an answer comes with the last of them.
+    /// Computes some MD5s. Returns `None` if there is nothing to do; with the last of them it
+    /// returns the answer.
     pub(super) fn slice(
         &mut self,
         share: &mut Share,
@@ -321,7 +322,7 @@ fn hidden(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(format!(".{name}{suffix}"))
 }
 
-/// Whether what was read of a file is of the state that was hashed.
+/// Whether the file is still in the state that was hashed.
 fn is_unchanged(file: &File, stamp: &Stamp) -> bool {
     Stamp::of_file(file).as_ref() == Ok(stamp)
 }

@@ -1,5 +1,5 @@
-//! Which peers came and left, for the log: those that serve files. However many do, a bounded
-//! number of them is reported one by one in a second, and then how many more there were.
+//! Which peers that serve files came and left, for the log. In each second a bounded number of them
+//! is reported one by one, and then the number of the others.
 //!
 //! It keeps counts only; a deadline is needed only while some are not reported.
 
@@ -12,7 +12,7 @@ use crate::time::Time;
 /// The time over which reports are bounded.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What was reported since a time.
+/// What was reported in the present second.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     since: Time,
@@ -31,8 +31,7 @@ impl Presence {
 
     /// A peer came or left.
     ///
-    /// # Errors
-    /// It may not be reported by itself; then it is the time at which [`Presence::rest`] is due.
+    /// # Errors If it may not be reported by itself: the time at which [`Presence::rest`] is due.
     pub(super) fn note(&mut self, came: bool, now: Time) -> Result<(), Time> {
         if now.since(self.since) >= SECOND && !self.is_waiting() {
             (self.since, self.reported) = (now, 0);

@@ -1,5 +1,5 @@
 //! The time after a restart in which the peers come back (PROTOCOL.md "Starting"). Until as many
-//! sessions have registered files as before, the index lacks what they hold, so no answer is
+//! sessions have registered files as before, the index lacks some of their files, so no answer is
 //! complete.
 //!
 //! It owns the number that the state of the node keeps, and never decides what a query finds.
@@ -46,7 +46,7 @@ impl Starting {
         if cx.starting && cx.sharing >= self.expected {
             self.end(cx);
         }
-        // A super peer that ends while it starts must find the earlier number again.
+        // If the super peer ends during this time, the next run must find the earlier number.
         if !cx.starting && !self.waiting && !self.stopped && cx.sharing != self.reported {
             self.waiting = true;
             cx.timers.set(Reason::Sharing, cx.now + SHARING_REPORT_EVERY);

@@ -30,13 +30,14 @@ pub(super) struct Candidates {
     pub(super) other: Option<Target>,
     /// Dials since a session last held.
     tries: usize,
-    /// Refusals of this round that another try does not change: of the version or of the login.
+    /// Refusals of this round that another try would not change: because of the version or the
+    /// login.
     refusals: Vec<Failure>,
     last_failure: Option<String>,
 }
 
 impl Candidates {
-    /// Begins with the super peer at `first`, counted round the list.
+    /// Begins with the super peer at the place `first` of the list, modulo its length.
     pub(super) fn new(supers: Vec<HostPort>, first: usize) -> Candidates {
         let current = first % supers.len().max(1);
         Candidates { supers, current, other: None, tries: 0, refusals: Vec::new(), last_failure: None }
@@ -104,7 +105,7 @@ impl Candidates {
         self.refusals.clear();
     }
 
-    /// A session held long enough: the next wait is the first again.
+    /// A session was up for long enough: the next wait is the shortest again.
     pub(super) fn on_held(&mut self) {
         self.tries = 1;
     }

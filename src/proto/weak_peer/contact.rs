@@ -1,4 +1,4 @@
-//! How a source is reached: its addresses and what hits say of them. All of it is a claim of
+//! How a source is reached: its addresses and what hits say about them. All of this is claimed by
 //! strangers. It dials nothing.
 
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use crate::wire::message::SourceRecord;
 use crate::wire::swarm::Member;
 use crate::wire::{HostPort, NodeId};
 
-/// One peer, however its addresses are written: its node, and the port at which it serves. The node
+/// The identity of a peer with any addresses: its node, and the port at which it serves. The node
 /// alone is not enough: it is only claimed, and copies of a machine may share it.
 pub(super) type Peer = (NodeId, u16);
 
@@ -16,9 +16,9 @@ pub(super) type Peer = (NodeId, u16);
 pub(super) struct Contact {
     /// Where it is dialed first, in its canonical form.
     pub(super) addr: HostPort,
-    /// Where else, in another family.
+    /// Its second address, in the other family.
     pub(super) other: Option<HostPort>,
-    /// Whose addresses these are; none if hits do not say, or contradict each other.
+    /// The node at these addresses; none if hits do not name one, or contradict each other.
     pub(super) node: Option<NodeId>,
     /// Its super peer has not reached it.
     pub(super) unreached: bool,
@@ -53,9 +53,9 @@ pub(super) fn may_dial(addr: &HostPort, here: Option<IpAddr>) -> bool {
     addr.is_dialable() && is_near_enough(addr, here)
 }
 
-/// Whether a super peer that this peer reaches from `here` can know that something listens there
-/// for others: a loopback address only if it is on this machine itself, a link-local one only if it
-/// is on the same link. Names may lead anywhere.
+/// Whether a super peer that this peer reaches from `here` can know that others can dial this
+/// address: a loopback address only if the super peer is on this machine, a link-local one only if
+/// it is on the same link. A name may lead anywhere.
 fn is_near_enough(addr: &HostPort, here: Option<IpAddr>) -> bool {
     let (Some(target), Some(here)) = (addr.literal().map(|addr| addr.ip()), here) else { return true };
     (!target.is_loopback() || here.is_loopback())
@@ -70,7 +70,7 @@ fn is_link_local(ip: IpAddr) -> bool {
 }
 
 impl Contact {
-    /// Which peer it is, if hits say so.
+    /// The identity of the peer, if hits name its node.
     pub(super) fn peer(&self) -> Option<Peer> {
         Some((self.node?, self.addr.port()))
     }
@@ -83,8 +83,8 @@ impl Contact {
             || (self.other.as_ref() == Some(&other.addr) && other.other.as_ref() == Some(&self.addr))
     }
 
-    /// Takes what another hit of the same addresses says. A false hit can neither take a way to the
-    /// source away nor put it last. Returns an address that finds no place.
+    /// Adds what another hit with the same addresses says. A false hit can neither remove an
+    /// address of the source nor put it last. Returns an address for which there is no place.
     pub(super) fn merge(&mut self, hit: Contact) -> Option<HostPort> {
         self.unreached &= hit.unreached;
         if self.node != hit.node {

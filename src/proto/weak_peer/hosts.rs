@@ -1,7 +1,6 @@
-//! How often this peer dials each host before any of its addresses has welcomed it. Addresses of
-//! sources come from strangers: they may name the ports of a machine that is no peer. All names
-//! count as one host, because the names of a stranger may all lead to one machine. It dials
-//! nothing.
+//! Limits on dials of each host at addresses that have never sent WELCOME. Addresses of sources
+//! come from strangers: they may name the ports of a machine that is not a peer. All names count as
+//! one host, because the names of a stranger may all lead to one machine. It dials nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use crate::wire::HostPort;
 /// The dials of one host.
 #[derive(Clone, Copy, Debug)]
 struct Dials {
-    /// Dials that have neither failed nor been welcomed.
+    /// Dials that run: they have neither failed nor got WELCOME.
     at_once: u32,
     /// When all allowed dials are free again (the generic cell rate algorithm).
     idle_at: Time,
@@ -28,7 +27,7 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// Whether an address of this host that never welcomed may be dialed now.
+    /// Whether an address of this host that has never sent WELCOME may be dialed now.
     pub(super) fn may_dial(&self, now: Time, addr: &HostPort) -> bool {
         match self.hosts.get(&host_of(addr)) {
             Some(dials) => {
@@ -39,7 +38,7 @@ impl Hosts {
         }
     }
 
-    /// Whether as many such addresses of this host are dialed as may be at once.
+    /// Whether the limit on such dials of this host at once is reached.
     pub(super) fn is_full(&self, addr: &HostPort) -> bool {
         self.hosts.get(&host_of(addr)).is_some_and(|dials| dials.at_once >= HOST_DIALS_AT_ONCE)
     }
@@ -49,7 +48,7 @@ impl Hosts {
         host_of(one) == host_of(other)
     }
 
-    /// An address that never welcomed is dialed.
+    /// An address that has never sent WELCOME is dialed.
     pub(super) fn begin(&mut self, now: Time, addr: &HostPort) {
         if self.hosts.len() >= HOSTS_REMEMBERED_MAX {
             self.hosts.retain(|_, host| !host.is_idle(now));
@@ -59,7 +58,7 @@ impl Hosts {
         host.idle_at = host.idle_at.max(now) + HOST_DIAL_INTERVAL;
     }
 
-    /// Such a dial has ended. One that was welcomed does not delay others.
+    /// Such a dial has ended. One that got WELCOME does not delay others.
     pub(super) fn end(&mut self, addr: &HostPort, welcomed: bool) {
         if let Some(host) = self.hosts.get_mut(&host_of(addr)) {
             host.at_once = host.at_once.saturating_sub(1);

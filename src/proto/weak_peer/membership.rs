@@ -1,5 +1,5 @@
-//! Login mode at a weak peer: its credential, the keys of its super peers, and whose credentials it
-//! accepts on chunk connections. It decides, and sends nothing.
+//! Login mode at a weak peer: its credential, the keys of its super peers, and the network whose
+//! credentials it accepts on chunk connections. It decides, and sends nothing.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,12 @@ pub struct PeerLogin {
     pub invitation: Option<(String, Token)>,
 }
 
-/// What a super peer proved, compared with what is known of it.
+/// The key that a super peer proved, compared with the one that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
     /// The key that it has to prove.
     Right,
-    /// A key, and none is known of it.
+    /// A key of a super peer of which none is known.
     First,
     /// Another key than this one.
     Other(PublicKey),
@@ -38,9 +38,9 @@ pub(super) struct Membership {
     credential: Option<Credential>,
     invitation: Option<(String, Token)>,
     key: PublicKey,
-    /// Whose credentials are accepted here.
+    /// The operators whose credentials are accepted here, and the keys that are denied.
     network: Network,
-    /// What may be sent to the accounts of each class, in bytes per second.
+    /// The limits on what is sent to an account of each class, in bytes per second.
     classes: BTreeMap<String, u64>,
     /// The keys of super peers, as far as they are known.
     pins: BTreeMap<HostPort, PublicKey>,
@@ -93,7 +93,8 @@ impl Membership {
         self.pins.insert(at.clone(), key);
     }
 
-    /// Whether the field `rot` of a WELCOME leads from one key to another.
+    /// Whether the field `rot` of a WELCOME proves that the first key was replaced by the second
+    /// one.
     pub(super) fn follows(rotation: Option<&[u8]>, from: PublicKey, to: PublicKey) -> bool {
         rotation.and_then(|bytes| Rotation::decode(bytes).ok()).is_some_and(|rotation| rotation.follow(from) == to)
     }
@@ -114,7 +115,7 @@ impl Membership {
         self.credential.is_some()
     }
 
-    /// A super peer gave a credential. Returns it, if it is one for the key of this peer.
+    /// A super peer has sent a credential. Keeps and returns it, if it is for the key of this peer.
     pub(super) fn enrolled(&mut self, bytes: &[u8]) -> Option<&Credential> {
         let credential = Credential::decode(bytes).ok().filter(|it| it.key == self.key && it.is_signed())?;
         self.network.admit(credential.operator);
@@ -145,8 +146,8 @@ impl Membership {
         self.classes = list.into_iter().take(CLASSES_MAX).map(|one| (one.class, one.upload)).collect();
     }
 
-    /// What may be sent to an account, in bytes per second; 0: no limit. A class that the super
-    /// peer does not know has the limit of the default one.
+    /// The limit on what is sent to an account, in bytes per second; 0 for none. A class that the
+    /// super peer does not know has the limit of the default one.
     pub(super) fn upload_limit(&self, account: &Account) -> u64 {
         let limit = self.classes.get(&account.class).or_else(|| self.classes.get(CLASS_DEFAULT));
         limit.map_or(0, |limit| if *limit == 0 { 0 } else { RATE_LIMIT_MIN.max(*limit) })

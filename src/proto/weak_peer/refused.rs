@@ -1,5 +1,5 @@
-//! Files of ours that a super peer has no memory for (PROTOCOL.md 4.4). What it has of ours stays
-//! there, so the list is sent again later in UPDATEs, which take nothing away.
+//! Files of ours for which a super peer has no memory (PROTOCOL.md 4.4). Those that it has
+//! registered stay registered, so the list is sent again later in UPDATEs, which remove nothing.
 //!
 //! It only decides when; the session sends.
 
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::config::{REFUSED_FILES_WAIT_FIRST, REFUSED_FILES_WAIT_MAX};
 
-/// What a session knows of such files.
+/// What a session knows about such files.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
-    /// The longest that the last wait could be; none while everything is taken.
+    /// The upper bound of the last wait; none while the super peer has taken everything.
     wait: Option<Duration>,
-    /// A wait runs.
+    /// The session waits before it sends the list again.
     waits: bool,
     /// The list is being sent again.
     repeats: bool,

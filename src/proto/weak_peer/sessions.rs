@@ -23,7 +23,7 @@ pub(super) struct Sessions {
     /// The first super peer of the list.
     first: Option<HostPort>,
     connect_timeout: Duration,
-    /// What hits call this peer, if it serves.
+    /// The node and port by which hits name this peer, if it serves.
     own: Option<Peer>,
     /// Why none will open, until it is reported.
     never: Option<Failure>,
@@ -62,7 +62,7 @@ impl Sessions {
         self.up().next().is_some()
     }
 
-    /// Whether this peer serves files: it is no one-shot command.
+    /// Whether this peer serves files, which a one-shot command does not.
     pub(super) fn serves(&self) -> bool {
         self.sessions.iter().any(Session::serves)
     }
@@ -130,7 +130,7 @@ impl Sessions {
         self.sessions.iter().map(|session| session.lost).sum()
     }
 
-    /// One session, which learns the target of the other one.
+    /// One session, after it has been given the target of the other one.
     pub(super) fn at(&mut self, session: SessionId) -> &mut Session {
         let at = usize::from(session.0);
         let other = self.sessions.iter().enumerate().find(|(i, _)| *i != at).map(|(_, other)| other.target());

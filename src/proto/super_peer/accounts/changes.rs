@@ -1,7 +1,7 @@
-//! Changes of the accounts: invitations that are used, and the commands of the operator. Each is
-//! saved by the driver before its answer leaves.
+//! Changes of the accounts: invitations that are used, and the commands of the operator. The driver
+//! saves each of them before its answer is sent.
 //!
-//! One save runs at a time. What changes meanwhile is saved by the next one, together.
+//! One save runs at a time. All changes that are made during it are saved together by the next one.
 
 use super::table::{Changes, Logins, Refused, Saved, Setup};
 use crate::error::{Exit, Failure};
@@ -22,7 +22,7 @@ pub(in crate::proto::super_peer) struct Effect {
     pub(in crate::proto::super_peer) events: Vec<ClientEvent>,
     /// Sessions to close, because their credential is revoked.
     pub(in crate::proto::super_peer) close: Vec<ConnId>,
-    /// What every session is to hear.
+    /// Messages for every session.
     pub(in crate::proto::super_peer) revoked: Vec<RevokedKey>,
     pub(in crate::proto::super_peer) classes: Option<Classes>,
 }
@@ -75,8 +75,8 @@ impl Effect {
 }
 
 impl Setup {
-    /// The connection shows an invitation. Its answer follows once the accounts are saved; if they
-    /// are as they were saved, it is this.
+    /// The connection sends an invitation. The answer follows once the accounts are saved. If
+    /// nothing has to be saved, it is returned.
     pub(super) fn on_enroll(&mut self, conn: ConnId, enroll: &Enroll, now: Time) -> Result<Option<Enrolled>, Refused> {
         let (key, unix) = (self.key(conn)?, self.unix(now));
         if self.changes.is_full() {
@@ -88,7 +88,7 @@ impl Setup {
             return Err(Refused(ErrorCode::ORDER, "ENROLL is allowed once".to_owned(), Count::ClosedOrder));
         }
         let refused = |why: String| Refused(ErrorCode::INVITATION, why, Count::InvitationRefused);
-        // A token of another length is no token; it gets the same answer.
+        // A token of another length gets the same answer as a wrong one.
         let token = Token::from_slice(&enroll.token).unwrap_or_else(|| Token::new(Default::default()));
         let before = self.accounts.user(&enroll.user).cloned();
         let terms = self.accounts.enroll(&enroll.user, &token, key, unix);
@@ -134,7 +134,8 @@ impl Setup {
         Classes { list: self.accounts.classes().map(rate).collect() }
     }
 
-    /// These keys are denied in the accounts: their sessions close, and all others hear of it.
+    /// These keys are denied in the accounts: their sessions are closed, and all others get
+    /// REVOKED.
     fn deny(&mut self, keys: &[PublicKey], done: &mut Effect) {
         self.accounts.deny_in(&mut self.network);
         done.revoked = self.network.denied().filter(|(key, _)| keys.contains(key)).map(revoked).collect();
@@ -151,7 +152,7 @@ impl Setup {
     }
 }
 
-/// A denied key, as sessions hear of it.
+/// A denied key, in the form of REVOKED.
 pub(super) fn revoked((key, at): (PublicKey, u64)) -> RevokedKey {
     RevokedKey { key: KeyBytes(*key.as_bytes()), at }
 }

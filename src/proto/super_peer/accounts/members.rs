@@ -16,7 +16,8 @@ pub(in crate::proto::super_peer) struct Room<'a> {
 }
 
 impl Room<'_> {
-    /// Takes the place of one more file, with a path of this length; if there is none, why.
+    /// Takes room for one more file, with a path of this length. The error is the reason why there
+    /// is none.
     pub(in crate::proto::super_peer) fn take(&mut self, length: usize) -> Result<(), String> {
         let Room { account, limits, used } = self;
         let (files, name_bytes) = (used.files + 1, used.name_bytes.saturating_add(length as u64));
@@ -72,7 +73,7 @@ impl Logins {
         }
     }
 
-    /// The session's files are all gone from the index.
+    /// All files of the session are removed from the index.
     pub(in crate::proto::super_peer) fn forget_files(&mut self, conn: ConnId) {
         let member = self.setup.as_ref().and_then(|setup| setup.members.get(&conn));
         let of = |count: u64| i64::try_from(count).expect("a session has fewer files");
@@ -81,7 +82,7 @@ impl Logins {
         }
     }
 
-    /// Whether the account of a session may ask now; if not, why.
+    /// Whether the account of a session may send a query now. The error is the reason why not.
     pub(in crate::proto::super_peer) fn take_query(&mut self, conn: ConnId, now: Time) -> Result<(), String> {
         let Some((_, name, Limits { queries_per_second: Some(most), .. })) = self.limits(conn) else { return Ok(()) };
         let why = format!("the account {name} may ask {most} times in a second");

@@ -25,11 +25,11 @@ pub(super) use table::{Logins, Refused, Saved};
 /// What a super peer in login mode is started with.
 #[derive(Debug)]
 pub struct LoginConfig {
-    /// Its own key: it signs the credentials of those whom it invites.
+    /// Its own key, which signs the credentials of the users that it invites.
     pub secret: SecretKey,
     /// How this key follows from earlier ones.
     pub rotation: Rotation,
-    /// Operators whose credentials are good here, besides itself; at most
+    /// Operators whose credentials are accepted here, besides itself; at most
     /// [`OPERATORS_MAX`](crate::config::OPERATORS_MAX).
     pub operators: Vec<PublicKey>,
     /// The accounts, as they were saved last.
@@ -38,7 +38,7 @@ pub struct LoginConfig {
     pub unix: u64,
 }
 
-/// A login that is good.
+/// A login that is accepted.
 #[derive(Debug)]
 pub(super) struct LoggedIn {
     /// The answer.
@@ -73,8 +73,8 @@ impl Logins {
         Logins { setup }
     }
 
-    /// The operators and accounts are these from now on; accounts that are not saved yet stay. A
-    /// session of an operator that is none any more goes on to its end.
+    /// Replaces the operators, and the accounts unless some changes are not saved yet. A session
+    /// with a credential of an operator that was removed stays open.
     pub(super) fn on_settings(&mut self, config: &LoginConfig) -> Effect {
         match &mut self.setup {
             Some(setup) => setup.on_settings(config),
@@ -117,7 +117,7 @@ impl Logins {
         }
     }
 
-    /// The connection says that it is this node.
+    /// The HELLO of the connection names this node.
     pub(super) fn on_hello(&mut self, conn: ConnId, node: NodeId) -> Result<(), Refused> {
         let Some(setup) = &self.setup else { return Ok(()) };
         let key = setup.key(conn)?;
@@ -159,7 +159,7 @@ impl Logins {
         let setup = self.setup.as_ref()?;
         let (last, _) = setup.ends.first()?;
         let (at, unix) = setup.wall;
-        // The last second in which it is good is not over before the next one begins.
+        // A credential is valid until the end of its last second.
         Some(at + std::time::Duration::from_secs(last.saturating_add(1).saturating_sub(unix)))
     }
 
@@ -190,7 +190,7 @@ impl Logins {
     }
 }
 
-/// Whose credentials are good, but for those that the accounts deny.
+/// The operators whose credentials are accepted, and the keys that the accounts deny.
 fn network(config: &LoginConfig, accounts: &Accounts) -> Network {
     let LoginConfig { secret, rotation, operators, .. } = config;
     let own = std::iter::once(secret.public()).chain(rotation.old_keys());

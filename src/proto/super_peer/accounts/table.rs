@@ -1,5 +1,5 @@
-//! What is known of each connection, account and change of a super peer in login mode, and why a
-//! login is refused. It checks no login.
+//! The state of each connection, account and change of a super peer in login mode, and the reasons
+//! for which a login is refused. It checks no login.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,7 @@ pub(super) struct Setup {
     pub(super) members: BTreeMap<ConnId, Member>,
     /// By the name of the account.
     pub(super) used: BTreeMap<String, Usage>,
-    /// Sessions whose credential ends, by the last second in which it is good.
+    /// Sessions whose credential ends, by the last second in which it is valid.
     pub(super) ends: BTreeSet<(u64, ConnId)>,
 }
 
@@ -115,7 +115,7 @@ impl Usage {
     }
 }
 
-/// What waits until a change is saved.
+/// An answer that waits until a change is saved.
 #[derive(Debug, PartialEq)]
 pub(in crate::proto::super_peer) enum Saved {
     /// A session gets its credential.
@@ -126,9 +126,9 @@ pub(in crate::proto::super_peer) enum Saved {
 
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// What waits for the save that runs.
+    /// The answers that wait for the save that runs.
     pub(super) running: Option<Vec<Saved>>,
-    /// What waits for the next one.
+    /// The answers that wait for the next one.
     pub(super) next: Vec<Saved>,
     /// The last save failed: what it had to save is in memory only.
     pub(super) failed: bool,

@@ -1,5 +1,5 @@
-//! What this peer serves of the contents that it downloads: pieces that are verified and written,
-//! and never one before. What has changed in a turn is announced at its end.
+//! What this peer serves of the contents that it downloads: only pieces that are verified and
+//! written. Changes are announced at the end of the turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::proto::meter::Meter;
 use crate::time::Time;
 use crate::wire::{NodeId, Root};
 
-/// One content that is being downloaded, or was a moment ago.
+/// One content that a download serves or has served.
 #[derive(Debug)]
 pub(in crate::proto::weak_peer) struct Holding {
     pub(in crate::proto::weak_peer) download: DownloadId,
@@ -98,7 +98,7 @@ impl Holdings {
         }
     }
 
-    /// All pieces are written.
+    /// All pieces of the content are written.
     pub(in crate::proto::weak_peer) fn fill(&mut self, root: Root, download: DownloadId) {
         if let Some(holding) = self.of_download(root, download) {
             holding.pieces.fill();
@@ -106,7 +106,7 @@ impl Holdings {
         }
     }
 
-    /// The download serves no more. Returns whether it did.
+    /// The download stops serving. Returns whether it did serve.
     pub(in crate::proto::weak_peer) fn end(&mut self, root: Root, download: DownloadId) -> bool {
         let ends = self.by_root.get(&root).is_some_and(|holding| holding.download == download);
         if ends {

@@ -1,5 +1,5 @@
 //! The swarms of which this peer is a member: what it has joined at each super peer, and until when
-//! it stays after a download. It follows nobody: downloads do.
+//! it stays after a download. It follows no member: downloads do.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +30,7 @@ struct Joined {
 #[derive(Debug)]
 pub(in crate::proto::weak_peer) struct Joins {
     joined: BTreeMap<DownloadId, Joined>,
-    /// How long it stays after a download at most.
+    /// Longest time for which it stays after a download.
     pub(in crate::proto::weak_peer) linger: Duration,
 }
 
@@ -56,12 +56,12 @@ impl Joins {
         self.send_to_all(cx, sessions, download);
     }
 
-    /// Whether an answer of a super peer is to come.
+    /// Whether an answer of a super peer is still expected.
     pub(in crate::proto::weak_peer) fn is_joined(&self, download: DownloadId) -> bool {
         self.joined.get(&download).is_some_and(|joined| !joined.reqs.is_empty())
     }
 
-    /// Sends a JOIN to a super peer, or what has changed of one.
+    /// Sends a JOIN to a super peer, or sends it again with what has changed.
     fn send(&mut self, cx: &mut Context, sessions: &mut Sessions, session: SessionId, download: DownloadId) {
         let zone = cx.zone.clone();
         let Some(joined) = self.joined.get_mut(&download).filter(|_| sessions.at(session).swarms()) else { return };
@@ -93,7 +93,7 @@ impl Joins {
         }
     }
 
-    /// The download is complete: the peer stays a while.
+    /// The download is complete: the peer stays in the swarm for a while.
     pub(in crate::proto::weak_peer) fn on_finished(
         &mut self,
         cx: &mut Context,
@@ -106,7 +106,7 @@ impl Joins {
         }
     }
 
-    /// The peer is a member no more.
+    /// The peer leaves the swarm.
     pub(in crate::proto::weak_peer) fn leave(
         &mut self,
         cx: &mut Context,
@@ -146,7 +146,7 @@ impl Joins {
         Some(*download)
     }
 
-    /// A request failed. Returns the download if that was a JOIN.
+    /// A request failed. Returns the download if the request was a JOIN.
     pub(in crate::proto::weak_peer) fn on_error(&mut self, session: SessionId, req: u32) -> Option<DownloadId> {
         let is_of = |joined: &Joined| joined.reqs.get(&session) == Some(&req);
         let (download, joined) = self.joined.iter_mut().find(|(_, joined)| is_of(joined))?;

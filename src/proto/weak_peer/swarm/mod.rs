@@ -1,5 +1,5 @@
-//! The swarm of a content, seen by one weak peer: which pieces it serves while it downloads, whom
-//! it lets fetch next, and with whom its super peers bring it together. It fetches nothing and
+//! The swarm of a content, as one weak peer sees it: which pieces it serves while it downloads,
+//! which follower may fetch next, and at which super peers it has joined. It fetches nothing and
 //! sends no content: downloads and uploads do.
 
 pub(super) mod holdings;

@@ -23,7 +23,7 @@ impl Pieces {
         (self.full, self.bits) = (true, Vec::new());
     }
 
-    /// Returns whether it is new.
+    /// Adds a piece. Returns whether it was not there before.
     pub(in crate::proto::weak_peer) fn insert(&mut self, piece: u32) -> bool {
         if self.has(piece) || u64::from(piece) >= PIECES_MAX {
             return false;

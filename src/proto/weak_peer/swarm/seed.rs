@@ -1,5 +1,5 @@
-//! What a complete holder advises its followers to ask for: the pieces that it has sent least
-//! often, in an order of its own. It refuses nothing.
+//! Which pieces a complete holder advises its followers to request: those that it has sent least
+//! often, in an order of its own. It refuses no piece.
 
 use std::collections::BTreeSet;
 
@@ -12,17 +12,17 @@ const LOOKED_AT_MAX: u32 = 256;
 #[derive(Debug)]
 pub(super) struct Seed {
     pieces: u32,
-    /// The order: piece number n of it is (first + n · step) mod pieces. The step has no divisor in
+    /// The order: at place n is the piece (first + n · step) mod pieces. The step has no divisor in
     /// common with the number of pieces, so each piece comes once.
     first: u64,
     step: u64,
     /// The next place in the order.
     next: u32,
-    /// How often every piece was sent at least.
+    /// Every piece was sent at least this many times.
     pub(super) rounds: u32,
     /// Pieces that were sent, or are advised, in this round before their place in the order.
     early: BTreeSet<u32>,
-    /// Pieces that were advised and not asked for.
+    /// Pieces that were advised and not requested.
     back: Vec<u32>,
 }
 
@@ -70,21 +70,22 @@ impl Seed {
         None
     }
 
-    /// The follower did not ask for the advised piece.
+    /// The follower did not request the advised piece.
     pub(super) fn give_back(&mut self, piece: u32) {
         if !self.back.contains(&piece) {
             self.back.push(piece);
         }
     }
 
-    /// A piece is asked for that was not advised.
+    /// A piece is requested that was not advised.
     pub(super) fn note(&mut self, piece: u32) {
         self.back.retain(|back| *back != piece);
-        // Its place may have passed: then it is noted for nothing, until the round ends.
+        // If its place in the order has passed already, the note has no effect, and is removed when
+        // the round ends.
         self.early.insert(piece);
     }
 
-    /// Whether each piece was asked for at least once.
+    /// Whether each piece was requested at least once.
     pub(super) fn is_out(&self) -> bool {
         (self.rounds > 0 || self.next == self.pieces) && self.back.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The turns that a peer gives to its followers: few chunks are sent at a time over all
+//! The turns that a peer gives to its followers: only few chunks are sent at a time over all
 //! connections, and a follower chooses its piece when its turn comes. It sends nothing: uploads do.
 
 use std::collections::BTreeMap;
@@ -22,11 +22,11 @@ pub(in crate::proto::weak_peer) struct Asker {
     pub(in crate::proto::weak_peer) root: Root,
     /// Its zone.
     pub(in crate::proto::weak_peer) zone: Option<String>,
-    /// The first HAS is sent.
+    /// Whether the first HAS is sent.
     pub(in crate::proto::weak_peer) is_told: bool,
     /// Turns that it waits for.
     pub(in crate::proto::weak_peer) wants: u8,
-    /// It cannot get what it lacks from others.
+    /// Whether it cannot get the pieces that it lacks from others.
     pub(in crate::proto::weak_peer) needs: bool,
     /// Since when it waits.
     pub(in crate::proto::weak_peer) since: Time,
@@ -42,8 +42,8 @@ struct Given {
     advised: Option<u32>,
 }
 
-/// How much longer a chunk is sent that has just gone to the send queue of the system, until the
-/// next turn is given, in parts of the time before.
+/// When a chunk has just gone to the send queue of the system: how much longer it is sent before
+/// the next turn is given, as a multiple of the time since it began.
 const QUEUED_PART: f64 =
     (UNSENT_BYTES_MAX as u64 - TURN_LEAD_BYTES) as f64 / (PIECE_BYTES - UNSENT_BYTES_MAX as u64) as f64;
 
@@ -53,11 +53,13 @@ pub(in crate::proto::weak_peer) struct Turns {
     /// Chunks that are sent at once.
     width: Width,
     given: Vec<Given>,
-    /// The chunks of turns that were used, until they are sent, and since when.
+    /// The chunks of turns that were used and are not sent yet, each with the time at which its
+    /// turn was used.
     used: BTreeMap<(ConnId, u32), Time>,
-    /// How long a chunk takes.
+    /// The mean time that a chunk takes.
     mean: Option<Duration>,
-    /// When the lines of chunks that are in the send queue of the system are nearly free.
+    /// For each chunk that is in the send queue of the system: when so little of it is unsent that
+    /// the next turn can be given.
     ending: Vec<Time>,
     /// Contents of the share that are followed.
     seeds: BTreeMap<Root, Seed>,
@@ -77,7 +79,7 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// How many chunks are sent at once from now on; none: as few as fill the line.
+    /// Sets how many chunks are sent at once; none means as few as fill the line.
     pub(in crate::proto::weak_peer) fn set_width(&mut self, chunks: Option<usize>) {
         self.width.set(chunks);
     }
@@ -91,8 +93,8 @@ impl Turns {
         self.given.len() + fast + ending < self.width.now() && open < TURNS_OPEN_MAX
     }
 
-    /// When there may be room although nothing else happens: turns may be void, chunks slow, and
-    /// lines free.
+    /// When there may be room even if nothing happens until then: a turn may become void, a chunk
+    /// slow, or the line nearly free.
     pub(in crate::proto::weak_peer) fn next_room(&self, now: Time) -> Option<Time> {
         let is_busy = !self.given.is_empty() || !self.used.is_empty();
         let slow = is_busy.then_some(now + TURN_SLOW);
@@ -118,7 +120,7 @@ impl Turns {
         advice
     }
 
-    /// A piece is asked for. Returns whether a turn was used for it.
+    /// A piece is requested. Returns whether a turn was used for it.
     pub(in crate::proto::weak_peer) fn take(
         &mut self,
         now: Time,
@@ -141,7 +143,7 @@ impl Turns {
         given.is_some()
     }
 
-    /// The chunk is sent, or will not be. Returns whether it had a turn.
+    /// The chunk is sent, or will not be sent. Returns whether it had a turn.
     pub(in crate::proto::weak_peer) fn end(&mut self, now: Time, chunk: (ConnId, u32), sent: bool) -> bool {
         let Some(since) = self.used.remove(&chunk) else { return false };
         if sent {
@@ -158,7 +160,7 @@ impl Turns {
         true
     }
 
-    /// Takes the turns of a connection that were not used.
+    /// Takes back the turns of a connection that were not used.
     pub(in crate::proto::weak_peer) fn give_back(&mut self, conn: ConnId) {
         let Turns { given, seeds, .. } = self;
         given.retain(|given| {
@@ -202,8 +204,8 @@ impl Turns {
         self.seeds.contains_key(&root)
     }
 
-    /// Whether each piece of this content of the share was sent once: then only those get turns who
-    /// cannot get them from others.
+    /// Whether this is a content of the share of which each piece was sent once. Then only
+    /// followers that cannot get pieces from others get turns.
     pub(in crate::proto::weak_peer) fn is_thrifty(&self, root: Root) -> bool {
         self.seeds.get(&root).is_some_and(Seed::is_out)
     }

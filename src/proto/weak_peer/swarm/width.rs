@@ -1,9 +1,10 @@
-//! How many pieces come, or go, at once: as few as fill the line. A piece that has all of a line is
-//! complete soonest, and can be passed on. More are needed where one connection does not fill the
-//! line: the path is long, or the other end is slow.
+//! The width: how many pieces are fetched, or sent, at once. It is as small as possible while the
+//! line is full, because a piece that has the line for itself is complete soonest, and can be
+//! passed on. More than one are needed where one connection does not fill the line, because the
+//! path is long or the other end is slow.
 //!
-//! It knows no line. It tries one more or one fewer for some pieces, and keeps what brings more
-//! bytes in a second, or as many with fewer.
+//! It does not know the rate of the line. It tries a width of one more or one less for some pieces,
+//! and keeps it if the rate is higher, or if it is the same with the smaller width.
 
 use crate::config::{
     PIECE_BYTES, SWARM_FETCHES_MAX, WIDTH_PAUSE, WIDTH_PIECES, WIDTH_TIME_MIN, WIDTH_TRIAL_FIRST, WIDTH_TRIAL_LAST,
@@ -16,11 +17,11 @@ use crate::time::Time;
 struct Trial {
     /// The width before.
     before: usize,
-    /// It has paid once.
+    /// A first trial of this width has paid already.
     is_second: bool,
 }
 
-/// How many pieces come to a download at once, or go out, and the trial of another number.
+/// The present width, and the trial of another one.
 #[derive(Debug)]
 pub(in crate::proto::weak_peer) struct Width {
     now: usize,
@@ -29,13 +30,13 @@ pub(in crate::proto::weak_peer) struct Width {
     is_fixed: bool,
     /// Bytes in a second with this width.
     rate: u64,
-    /// What is measured: since when, and how many bytes.
+    /// The measurement that runs: since when, and how many bytes.
     since: Option<Time>,
     last: Time,
     bytes: u64,
     /// The trial that runs.
     trial: Option<Trial>,
-    /// The next trial is one more.
+    /// Whether the next trial is of one more.
     up: bool,
     /// Measurements before the next trial, and after a trial that brings nothing.
     wait: u32,
@@ -50,7 +51,7 @@ impl Default for Width {
 }
 
 impl Width {
-    /// One at first, and never more than this.
+    /// A width of one at first, and never more than `most`.
     pub(in crate::proto::weak_peer) fn new(most: usize) -> Width {
         let (wait, patience) = (WIDTH_TRIAL_FIRST, WIDTH_TRIAL_FIRST);
         Width {
@@ -68,7 +69,7 @@ impl Width {
         }
     }
 
-    /// Always this width; none: as small as fills the line.
+    /// Fixes the width; none means as small as fills the line.
     pub(in crate::proto::weak_peer) fn set(&mut self, width: Option<usize>) {
         match width {
             Some(width) => (self.now, self.is_fixed, self.trial) = (width.clamp(1, self.most), true, None),
@@ -81,9 +82,9 @@ impl Width {
         self.now
     }
 
-    /// Bytes of a piece have come, or gone.
+    /// Bytes of a piece have come, or were sent.
     pub(in crate::proto::weak_peer) fn note(&mut self, now: Time, bytes: u64) {
-        // What was measured before a pause means nothing.
+        // A measurement that spans a pause is discarded.
         if now.since(std::mem::replace(&mut self.last, now)) > WIDTH_PAUSE {
             (self.since, self.bytes) = (None, 0);
         }
@@ -122,11 +123,12 @@ impl Width {
         self.trial = Some(trial);
     }
 
-    /// More bytes may come for other reasons: more is kept only if it pays twice, with less
-    /// between.
+    /// The rate may rise for other reasons, so a greater width is kept only if it pays in two
+    /// trials, with the smaller width between them.
     fn judge(&mut self, trial: Trial, rate: u64) {
         let (seen, base, parts) = (u128::from(rate), u128::from(self.rate), 2 * trial.before as u128);
-        // If the width was the limit, one more brings one part more; a half of that is enough.
+        // If the width was the limit, one more raises the rate by one part in `before`; half of
+        // that is enough.
         let pays = if self.up { seen * parts >= base * (parts + 1) } else { seen * 20 >= base * 19 };
         if pays && self.up && !trial.is_second {
             self.now = trial.before;
