@@ -33,10 +33,10 @@ pub enum Verify {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PieceOrder {
-    /// As it is fastest for all.
+    /// In the order that is fastest for all peers.
     #[default]
     Any,
-    /// From the beginning to the end, for those who read while it comes.
+    /// From the beginning to the end, for programs that read the file during the download.
     Sequential,
 }
 
@@ -58,16 +58,16 @@ pub enum Command {
         #[serde(flatten)]
         scope: Scope,
     },
-    /// A search that stands: a `hit` event for each content that comes to match, once for each
-    /// content, until the client ends it by closing its connection. The first search is over with a
-    /// `note`; what matches then counts as known.
+    /// A subscription: a `hit` event for each new content that matches, once for each content,
+    /// until the client ends it by closing its connection. A `note` marks the end of the first
+    /// search; contents that match before it are reported only with `existing`.
     Subscribe {
         /// What to search for.
         search: Search,
         /// How far the search of each minute goes.
         #[serde(flatten)]
         scope: Scope,
-        /// What matches already is reported too.
+        /// Contents that match already are reported too.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         existing: bool,
     },
@@ -172,9 +172,9 @@ pub enum UserCommand {
         class: Option<String>,
         /// The hash of the token of the invitation.
         token: TokenHash,
-        /// The invitation is not good after.
+        /// The time after which the invitation is not accepted.
         until: u64,
-        /// Seconds for which the credential is good; if absent, for ever.
+        /// Seconds for which the credential is valid; if absent, for ever.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         valid_s: Option<u64>,
         /// The present time.

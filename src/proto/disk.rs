@@ -132,7 +132,7 @@ pub enum PartState {
     },
 }
 
-/// A file or a folder of the share, for a person who passes it on.
+/// A file or a folder of the share, for a URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// The content; of a folder, its collection.
@@ -346,7 +346,7 @@ pub enum DiskWork {
         /// The download.
         download: DownloadId,
     },
-    /// Serve the file of this download, which is published, no more; the share may go on.
+    /// Stop serving the published file of this download; the share may still serve it.
     Release {
         /// The download.
         download: DownloadId,

@@ -1,5 +1,5 @@
-//! What a node reports to everybody who looks at it: the events that are numbered, on the page and
-//! on the control socket alike. The serde form is that of both: `{"kind": "link", …}`.
+//! The numbered events of a node, which its page and its control socket report. The serde form is
+//! that of both: `{"kind": "link", …}`.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::event::{DownloadState, Event, PeerReport, SourceState};
 use crate::wire::{HostPort, NodeId};
 
-/// An event of a node, as those see it who look at the node. A field without a value is absent.
+/// An event of a node, as the page and the control socket report it. A field without a value is
+/// absent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Happening {
@@ -49,7 +50,8 @@ pub enum Happening {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<String>,
     },
-    /// At a super peer: in the last second more came and left than were reported one by one.
+    /// At a super peer: the peers that came and left in the last second and were not reported one
+    /// by one.
     MorePeers {
         /// How many more came.
         came: u64,
@@ -73,7 +75,7 @@ pub enum Happening {
         id: u64,
         /// Its state.
         state: DownloadState,
-        /// What the command named.
+        /// The name or root that the command gave.
         what: String,
         /// The name of the file, once it is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,7 +114,7 @@ pub enum Happening {
 }
 
 impl Happening {
-    /// An event as those see it who look at the node; none if it is for others.
+    /// The form of an event for the page and the control socket; none if it is not for them.
     #[must_use]
     pub fn of(event: &Event) -> Option<Happening> {
         Some(match event.clone() {

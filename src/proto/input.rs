@@ -1,4 +1,4 @@
-//! What a driver feeds to a machine.
+//! What a driver passes to a machine.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,10 +21,10 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The address of the other side; an IPv4 address is never in its mapped form.
         from: SocketAddr,
-        /// Our address, at which the other side has reached us; written likewise.
+        /// Our address on this connection; in the same form.
         to: IpAddr,
-        /// When it was accepted. In login mode its handshake comes between that and this input, and
-        /// the deadline of the login counts from here.
+        /// When it was accepted. In login mode the handshake is between that time and this input;
+        /// the deadline of the login counts from the accept.
         since: Time,
         /// The key that the other side has proved; none in open mode.
         key: Option<PublicKey>,
@@ -81,8 +81,8 @@ pub enum Input<'a> {
         /// The datagram, in the envelope of open mode.
         bytes: &'a [u8],
     },
-    /// A super peer greets this one and gets no answer, for a reason that shows in the envelope of
-    /// its datagram. It is a hint: the address may be forged.
+    /// A greeting of a super peer gets no answer, for a reason that the envelope of its datagram
+    /// shows. It is only a hint: the address may be forged.
     Unanswered {
         /// The address.
         from: SocketAddr,
@@ -135,8 +135,8 @@ pub enum Input<'a> {
         req: u32,
     },
     /// The other side does not read: more than [`crate::config::BACKLOG_BYTES`] are in the send
-    /// queue after an attempt to write it. Nothing more is read from the connection, and a machine
-    /// should produce nothing for it that can wait, until Drained.
+    /// queue after an attempt to write it. Until Drained, nothing more is read from the connection,
+    /// and a machine should put off everything for it that can wait.
     Backlogged {
         /// The connection.
         conn: ConnId,
@@ -180,7 +180,8 @@ pub enum Input<'a> {
         /// The command.
         command: Command,
     },
-    /// A client is gone, and its command is dropped. Downloads that the prompt has started go on.
+    /// A client is gone, and its command is dropped. Downloads that the prompt has started
+    /// continue.
     ClientGone {
         /// The command's number.
         client: ClientId,
@@ -223,10 +224,10 @@ impl Input<'_> {
     }
 }
 
-/// Addresses of this host, as they concern one connection that it has dialed.
+/// Addresses of this host that matter for a connection that it has dialed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnAddrs {
-    /// The one that the connection comes from, never mapped; none if it is not known.
+    /// The local address of the connection, never in its mapped form; none if it is not known.
     pub here: Option<IpAddr>,
     /// One of the other family that other hosts may dial, if there is one.
     pub other: Option<IpAddr>,
@@ -237,7 +238,8 @@ pub struct OwnAddrs {
 pub enum DialCause {
     /// The name has no address, or no address accepted a connection in time.
     Unreachable,
-    /// This node has no descriptor or no room for one more dial; the other side may well be there.
+    /// This node has no descriptor or no room for one more dial. That says nothing about the other
+    /// side.
     NoRoom,
     /// The other side proved another key than the one that was expected.
     WrongKey {
@@ -246,7 +248,7 @@ pub enum DialCause {
         /// The key that the other side has.
         found: PublicKey,
     },
-    /// We speak TLS, and the other side does not: it is a node of the open mode, or no node.
+    /// We speak TLS and the other side does not: it is a node in open mode, or another program.
     OtherMode,
     /// The TLS handshake failed in another way, or took too long.
     Handshake,
@@ -262,7 +264,7 @@ pub struct Digests {
     pub blake3: Option<[u8; 32]>,
 }
 
-/// Why a super peer that greets this one gets no answer.
+/// Why a greeting of a super peer gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     /// It is open, and this super peer is in login mode.
@@ -273,8 +275,8 @@ pub enum Unanswered {
     OtherKey,
     /// It has this key, which no neighbor has.
     Stranger(PublicKey),
-    /// It is a neighbor, and its counter is not above the last one: its state is an old copy, or
-    /// somebody repeats what it once sent.
+    /// It is a neighbor, and its counter is not greater than the last one: its state folder is an
+    /// old copy, or somebody repeats an earlier datagram of it.
     Counter(PublicKey),
 }
 
@@ -283,7 +285,7 @@ pub enum Unanswered {
 pub enum Undelivered {
     /// The host is there, and nothing listens at the port (ICMP port unreachable).
     Refused,
-    /// Any other error of the system, in its words: no route, another family, not permitted.
+    /// Another error, with the text of the system: no route, another family, not permitted.
     Failed(String),
 }
 

@@ -1,4 +1,4 @@
-//! What a machine asks its driver to do.
+//! What a machine requests from its driver.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -103,7 +103,7 @@ pub enum Output {
         /// The connection.
         conn: ConnId,
     },
-    /// From now on send or receive no more bytes of files than this.
+    /// Limit the bytes of files that are sent or received from now on.
     Limit(Limit),
     /// Work for the disk.
     Disk(DiskWork),
