@@ -251,7 +251,7 @@ impl<T> Rotation<T> {
     fn pop_latest(&mut self) -> Option<ConnId> {
         while let Some(arrival) = self.fresh.pop() {
             if is_fresh(&self.requests, arrival) {
-                // It is near the end, behind those that were served after it came.
+                // It is near the end, after those that were served since it came.
                 let at = self.order.iter().rposition(|other| *other == arrival.0)?;
                 return self.order.remove(at);
             }

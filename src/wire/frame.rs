@@ -42,7 +42,7 @@ pub fn length(bytes: &[u8], cap: usize) -> Result<Option<usize>, WireError> {
 }
 
 /// Takes the first frame off `bytes`: the message and how many bytes it used, or `None` until it is
-/// whole.
+/// complete.
 ///
 /// # Errors
 /// If what stands there is no frame of at most `cap` bytes with exactly one message. The stream

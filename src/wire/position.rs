@@ -52,7 +52,7 @@ impl Position {
         Root(root)
     }
 
-    /// So far behind this one; none if that is behind the last.
+    /// The position at this distance after this one; none if that is after the last position.
     #[must_use]
     pub fn plus(self, distance: Position) -> Option<Position> {
         let mut carry = false;
@@ -63,7 +63,7 @@ impl Position {
         (!carry).then_some(sum)
     }
 
-    /// How far this one is behind an earlier one.
+    /// The distance from an earlier position to this one.
     #[must_use]
     pub fn minus(self, earlier: Position) -> Position {
         let mut borrow = false;
@@ -134,7 +134,7 @@ impl fmt::Debug for Position {
 pub struct Range {
     /// The first.
     pub low: Position,
-    /// The first behind it; none: to the end.
+    /// The first position after it; none: to the end.
     pub high: Option<Position>,
 }
 

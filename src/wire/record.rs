@@ -122,8 +122,8 @@ pub struct Cut {
     /// Links not followed because no hop was left.
     #[serde(skip_serializing_if = "is_zero")]
     pub ttl: u32,
-    /// Links that answered, but whose answer was not whole when the budget ended; also cuts for a
-    /// reason that this version does not know, so that no answer is taken for complete that is not.
+    /// Links that answered, but whose answer was incomplete when the budget ended; also cuts for a
+    /// reason that this version does not know, so that no incomplete answer is taken for complete.
     #[serde(skip_serializing_if = "is_zero")]
     pub loss: u32,
     /// Links that gave no answer before the budget ended.

@@ -104,7 +104,7 @@ fn a_query_whose_asker_is_interrupted_is_cancelled_everywhere() {
     let world = World::new();
     let supers = world.super_peers(3, &[(0, 1), (1, 2)]);
     // The far end says nothing, so that the query runs until its budget is over, or it is
-    // cancelled.
+    // canceled.
     supers[2].signal(Signal::STOP);
     let query = ["query", "nothing", "--budget", "60s", "--json", "--super", supers[0].addr()];
     let before = ["flood_searched", "link_cancel_in"].map(|name| world.super_count(&supers[1], name));

@@ -109,7 +109,7 @@ impl Load {
         }
     }
 
-    /// The next session in turn, if it has a place free or one of a few behind it has.
+    /// The next session in turn that has a free place, among the first few.
     pub(super) fn free_session(&mut self, places: usize) -> Option<usize> {
         let count = self.sessions.len() - self.holders;
         for _ in 0..count.min(16) {

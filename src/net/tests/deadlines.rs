@@ -111,7 +111,7 @@ fn connections_that_have_gone_leave_no_more_deadlines_than_those_that_are_there(
     let mut rig = Rig::new();
     let (_slow, conn) = rig.half_a_frame();
     for _ in 0..3 * DEADLINES_SPARE {
-        // Its farewell would last for a while; that it goes at once leaves the deadline behind.
+        // It has a deadline for its farewell, but goes at once: the deadline stays in the queue.
         let (client, conn) = rig.client();
         rig.net.close(conn);
         rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));

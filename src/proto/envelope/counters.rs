@@ -9,7 +9,7 @@ pub enum Dropped {
     Shape,
     /// Its keys are not known here: they are of an earlier run, too old, or invented.
     Keys,
-    /// Its number was taken already, or is too far behind the greatest one.
+    /// Its number was taken already, or is too far below the greatest one.
     Replayed,
     /// It was not sealed under the keys that it names.
     Forged,

@@ -17,7 +17,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Whether the number was not taken yet, and is not too far behind the greatest to know.
+    /// Whether the number was not taken yet, and is not so far below the greatest one that this is
+    /// no longer known.
     pub(super) fn takes(&self, number: u64) -> bool {
         if number > self.greatest {
             return true;

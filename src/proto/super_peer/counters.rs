@@ -142,7 +142,7 @@ counts! {
     QueriesComplete => "queries_complete",
     /// Queries of sessions that ended with a cut.
     QueriesCut => "queries_cut",
-    /// Queries of sessions that were cancelled, or whose session closed.
+    /// Queries of sessions that were canceled, or whose session closed.
     QueriesCancelled => "queries_cancelled",
     /// Hits sent to sessions.
     HitsTold => "hits_told",

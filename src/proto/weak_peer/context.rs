@@ -401,7 +401,7 @@ impl Context {
     }
 }
 
-/// The client that stands for this run of a download of the queue.
+/// The client id under which this run of a download of the queue reports its events.
 pub(super) fn queue_client(run: u64) -> ClientId {
     ClientId(QUEUE_BIT | run)
 }

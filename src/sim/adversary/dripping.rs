@@ -63,7 +63,7 @@ impl Way for Dripping {
 
     fn on_get(&mut self, conn: ConnId, get: &Get, goods: Goods, hands: &mut Hands<'_>) {
         let Some(extent) = hands.extent(get, goods.right) else { return hands.refuse(conn, get.req) };
-        // What is behind a payload that never ends is never sent.
+        // Nothing is sent after a payload that never ends.
         if self.open.get(&conn).is_some_and(|drips| drips.iter().any(|drip| matches!(drip, Drip::Payload))) {
             return;
         }

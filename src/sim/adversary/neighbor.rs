@@ -38,7 +38,7 @@ pub(in crate::sim) struct Neighbor {
     /// Whether it draws a new boot id each second.
     restless: bool,
     victims: Vec<Victim>,
-    /// What honest peers have, to tell half of the truth.
+    /// What honest peers have: its false answers quote some of it.
     known: Vec<Match>,
     tree: Option<TreeName>,
     next_at: Time,

@@ -120,7 +120,7 @@ fn folded(c: char, scratch: &mut String) -> char {
     chars.next().filter(|_| chars.next().is_none()).unwrap_or(c)
 }
 
-/// The rest of a class, its bracket read; a `]` that comes first stands for itself.
+/// The rest of a class after its `[`; a `]` that comes first is a member of the class.
 fn class(rest: &mut std::str::Chars<'_>) -> Result<Part, &'static str> {
     const OPEN: &str = "has a [ without its ]";
     let mut ranges: Vec<(char, char)> = Vec::new();

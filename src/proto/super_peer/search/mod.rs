@@ -1,8 +1,8 @@
 //! What a search means, and the walk through the index that finds its hits, in slices.
 //!
 //! A [`Scan`] holds no reference to the index between two steps: files may come and go in between.
-//! It never reports a record that is not registered at that moment, and misses none that was
-//! registered when it began and still is.
+//! It never reports a record that is not registered at that moment, and it reports each match that
+//! was registered when it began and still is.
 
 mod fit;
 mod glob;

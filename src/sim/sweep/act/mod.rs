@@ -189,8 +189,7 @@ impl Run {
         self.run_to(end);
     }
 
-    /// Runs until then, and judges whatever comes to an end meanwhile at the moment at which it
-    /// does.
+    /// Runs until then, and judges what has ended at each moment at which the world halts.
     pub(super) fn run_to(&mut self, at: Time) {
         loop {
             let left = at.since(self.world.now());

@@ -135,7 +135,7 @@ impl Wave {
         }
     }
 
-    /// Its session has closed or has cancelled it.
+    /// Its session has closed or has canceled it.
     pub(super) fn abandon(&mut self, links: &Links, cx: &mut Context) {
         for i in 0..self.instances.len() {
             self.drop_asks(i, links, cx);
