@@ -8,6 +8,7 @@ mod common;
 mod control;
 mod crowd;
 mod daemon;
+mod documented;
 mod failover;
 mod http;
 mod limits;

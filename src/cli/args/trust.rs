@@ -68,8 +68,8 @@ command! {
         example = "{command_name} add ann",
         example = "{command_name} list",
         example = "{command_name} revoke ann",
-        example = "{command_name} set ann --class family",
-        example = "{command_name} set --class family --files 50000 --upload 10M"
+        example = "{command_name} set --class family --files 50000 --upload 10M",
+        example = "{command_name} set ann --class family"
     )]
     User {
         /// add: invite a user, or another node of a user; list: all users; revoke: users by name,
