@@ -201,7 +201,7 @@ impl SuperPeer {
         self.cx.timers.check_invariants();
         let left = self.sessions.has_work() || self.flood.has_work() || self.acks_left;
         let waits = self.cx.index.has_order() || self.starting.is_waiting(&self.cx) || self.cx.presence.is_waiting();
-        let waits = waits || self.reach.is_busy() || self.swarms.members() > 0 || self.cx.index.has_arrivals();
+        let waits = waits || self.reach.is_busy() || self.swarms.members() > 0 || self.subscriptions.has_work(&self.cx);
         let busy = left || waits || upkeep::has_work(&self.cx.index);
         let idle = self.sessions.len() == 0 && self.neighbors.links.is_empty() && self.flood.running() == 0 && !busy;
         assert!(!idle || self.poll_timeout().is_none(), "an idle super peer sleeps");
@@ -538,8 +538,8 @@ impl Role for SuperPeer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
-        let left = sessions.has_work() || self.acks_left || cx.index.has_arrivals();
+        let SuperPeer { cx, sessions, neighbors, flood, subscriptions, .. } = self;
+        let left = sessions.has_work() || self.acks_left || subscriptions.has_work(cx);
         if left || upkeep::has_work(&cx.index) || flood.has_work() || neighbors.digests.has_work() {
             Some(Time::ZERO)
         } else {

@@ -51,6 +51,12 @@ impl Work {
         self.done >= PUT_OFF_WORK_PER_TURN
     }
 
+    /// Whether half of that is done: work that strangers can cause without end stops here, so that
+    /// deadlines are met.
+    pub(super) fn is_half_spent(&self) -> bool {
+        self.done * 2 >= PUT_OFF_WORK_PER_TURN
+    }
+
     /// The most work of any call so far.
     pub(super) fn most(&self) -> usize {
         self.most

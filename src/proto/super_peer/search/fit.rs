@@ -242,6 +242,6 @@ fn yes(fits: bool) -> Fit {
 }
 
 /// What folding and comparing a text costs.
-fn text_work(text: &str) -> usize {
+pub(super) fn text_work(text: &str) -> usize {
     TEXT_WORK + if text.is_ascii() { 0 } else { text.len() / FOLDED_BYTES }
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::fit::{Fit, Judge, hit};
+use super::fit::{Fit, Judge, hit, text_work};
 use super::matching::{BadPattern, Own, Test};
 use super::plan::List;
 use crate::proto::super_peer::index::{HolderId, Index};
@@ -59,6 +59,8 @@ impl Standing {
             let pattern = &self.judge.find.pattern;
             own.is_same(pattern, seen) || own.is_alike(pattern, seen, folded)
         };
+        let compared = if self.own.is_some() { text_work(seen.name) } else { 0 };
+        self.judge.spent += compared;
         let is_own = self.own.as_ref().is_some_and(|own| is_own(own, &mut self.folded));
         // A pattern without a word finds only paths that end in it.
         let has_words = !matches!(&self.judge.test, Test::Words(words) if words.len() == 0);

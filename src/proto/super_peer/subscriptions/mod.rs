@@ -2,10 +2,13 @@
 //! now on (PROTOCOL.md 4.14).
 //!
 //! It owns the SUBSCRIBEs in force. It looks at each file once, after the file came into the index,
-//! and never searches the index. A file that it has no time to look at is not reported; the peer
-//! that subscribes also searches the network each minute.
+//! and never searches the index. One file may fit all searches and have thousands of subscribers,
+//! so a turn may end between any two comparisons or reports, and the next turn continues there. A
+//! file that it has no time to look at is not reported; the peer that subscribes also searches the
+//! network each minute.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::context::Context;
 use super::counters::Count;
@@ -20,20 +23,36 @@ use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::{ErrorCode, Hit, Subscribe};
 
+/// What a report to a subscriber costs, beside its output, in the unit of [`super::work`]: as much
+/// as a hit of a search.
+const REPORT_WORK: usize = 16;
+
+/// A SUBSCRIBE: its session and its number.
+type Key = (ConnId, u32);
+
 /// One search, and the subscribers that get its hits.
 #[derive(Debug)]
 struct Search {
     standing: Standing,
-    subscribers: Vec<Subscriber>,
+    subscribers: BTreeMap<Key, Sent>,
 }
 
-#[derive(Debug)]
-struct Subscriber {
-    conn: ConnId,
-    req: u32,
-    /// The second in which it got the last hits, and how many.
+/// The second in which a subscriber got the last hits, and how many.
+#[derive(Debug, Default)]
+struct Sent {
     second: u64,
-    sent: u32,
+    hits: u32,
+}
+
+/// A file that is being looked at.
+#[derive(Debug)]
+struct Look {
+    /// Its places in the index: the entry and the holder.
+    arrival: (u32, u32),
+    /// The place of the search that comes next; or that it fits, if `reported` is set.
+    search: usize,
+    /// The subscriber of that search to which it was reported last; none yet in the inner `None`.
+    reported: Option<Option<Key>>,
 }
 
 /// The searches of all subscriptions.
@@ -41,7 +60,9 @@ struct Subscriber {
 pub(super) struct Subscriptions {
     searches: Vec<Option<Search>>,
     /// The place of the search of each SUBSCRIBE.
-    places: BTreeMap<(ConnId, u32), usize>,
+    places: BTreeMap<Key, usize>,
+    /// The file at which the last turn ended.
+    look: Option<Look>,
 }
 
 /// - getters: `len`, `bytes`;
@@ -55,7 +76,7 @@ impl Subscriptions {
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        let subscribers = self.places.len() * (size_of::<Subscriber>() + size_of::<(ConnId, u32, usize)>());
+        let subscribers = self.places.len() * (size_of::<(Key, Sent)>() + size_of::<(Key, usize)>());
         let searches = self.searches.iter().flatten().map(|search| search.standing.bytes()).sum::<usize>();
         subscribers + searches + self.searches.capacity() * size_of::<Option<Search>>()
     }
@@ -83,7 +104,7 @@ impl Subscriptions {
             match place {
                 Ok(place) => {
                     let search = self.searches[place].as_mut().expect("it was just found or made");
-                    search.subscribers.push(Subscriber { conn, req, second: 0, sent: 0 });
+                    search.subscribers.insert((conn, req), Sent::default());
                     self.places.insert((conn, req), place);
                     cx.index.note_arrivals(true);
                     None
@@ -106,7 +127,7 @@ impl Subscriptions {
             return Err(None);
         }
         let standing = Standing::new(find).map_err(|why| Some(why.to_string()))?;
-        let search = Some(Search { standing, subscribers: Vec::new() });
+        let search = Some(Search { standing, subscribers: BTreeMap::new() });
         match free {
             Some(place) => {
                 self.searches[place] = search;
@@ -123,12 +144,16 @@ impl Subscriptions {
     pub(super) fn on_cancel(&mut self, conn: ConnId, req: u32, cx: &mut Context) {
         let Some(place) = self.places.remove(&(conn, req)) else { return };
         let search = self.searches[place].as_mut().expect("a place is of a search");
-        search.subscribers.retain(|one| (one.conn, one.req) != (conn, req));
+        search.subscribers.remove(&(conn, req));
         if search.subscribers.is_empty() {
             self.searches[place] = None;
+            // Another search may come to this place before the look continues.
+            if let Some(look) = self.look.as_mut().filter(|look| look.search == place) {
+                (look.search, look.reported) = (place + 1, None);
+            }
         }
         if self.places.is_empty() {
-            self.searches = Vec::new();
+            (self.searches, self.look) = (Vec::new(), None);
             cx.index.note_arrivals(false);
         }
     }
@@ -140,23 +165,50 @@ impl Subscriptions {
         }
     }
 
-    /// Looks at new files, as many as fit in this turn.
+    /// Whether there is work for the next turn.
+    pub(super) fn has_work(&self, cx: &Context) -> bool {
+        self.look.is_some() || cx.index.has_arrivals()
+    }
+
+    /// Looks at new files, as far as fits in half of this turn. The other half is for deadlines,
+    /// however many files come.
     pub(super) fn run(&mut self, sessions: &Sessions, cx: &mut Context) {
         let missed = cx.index.take_arrivals_missed();
         cx.counters.add_many(Count::SubscribedFilesMissed, missed);
-        while !cx.work.is_spent()
-            && let Some((id, holder)) = cx.index.take_arrival()
+        self.look_again(cx);
+        while !cx.work.is_half_spent()
+            && let Some(mut look) = self.look.take().or_else(|| {
+                let arrival = cx.index.take_arrival()?;
+                Some(Look { arrival, search: 0, reported: None })
+            })
         {
-            for Search { standing, subscribers } in self.searches.iter_mut().flatten() {
-                let fits = standing.fits(&cx.index, id, holder);
-                cx.work.add(standing.take_spent());
-                if fits {
-                    for subscriber in subscribers {
-                        subscriber.report(standing, (id, holder), sessions, cx);
-                    }
-                }
+            if self.step(&mut look, sessions, cx) {
+                self.look = Some(look);
             }
         }
+    }
+
+    /// A turn begins: in the place of the file that was compared in an earlier turn there may be
+    /// another one now.
+    fn look_again(&mut self, cx: &mut Context) {
+        let Some(look) = self.look.as_mut().filter(|look| look.reported.is_some()) else { return };
+        let search = self.searches[look.search].as_mut().expect("a look leaves a search that ends");
+        if !search.fits(look.arrival, cx) {
+            (look.search, look.reported) = (look.search + 1, None);
+        }
+    }
+
+    /// Compares the file with one search, or reports it to one subscriber. Returns whether
+    /// something is left to do for the file.
+    fn step(&mut self, look: &mut Look, sessions: &Sessions, cx: &mut Context) -> bool {
+        cx.work.add(1);
+        let Some(search) = self.searches.get_mut(look.search) else { return false };
+        let next = search.as_mut().and_then(|search| search.step(look, sessions, cx));
+        (look.search, look.reported) = match next {
+            Some(key) => (look.search, Some(key)),
+            None => (look.search + 1, None),
+        };
+        true
     }
 
     /// What must hold between any two inputs.
@@ -165,28 +217,51 @@ impl Subscriptions {
         let subscribers = self.searches.iter().flatten().map(|search| search.subscribers.len());
         assert!(subscribers.clone().all(|count| count > 0));
         assert_eq!(subscribers.sum::<usize>(), self.places.len());
+        assert!(self.look.is_none() || !self.places.is_empty(), "without subscribers nothing is looked at");
     }
 }
 
-impl Subscriber {
-    fn report(&mut self, standing: &Standing, arrival: (u32, u32), sessions: &Sessions, cx: &mut Context) {
-        let Subscriber { conn, req, .. } = *self;
-        if !sessions.is_open(conn) {
-            return;
-        }
-        let second = cx.now.since(Time::ZERO).as_secs();
-        if second != self.second {
-            (self.second, self.sent) = (second, 0);
-        }
-        if self.sent >= SUBSCRIPTION_HITS_PER_SECOND {
-            return cx.count(Count::SubscribedHitsDropped);
-        }
-        let Some(hit) = standing.hit(&cx.index, arrival, sessions.reached_at(conn)) else { return };
-        self.sent += 1;
-        cx.count(Count::SubscribedHits);
-        cx.work.add(OUTPUT_WORK);
-        cx.send(conn, Message::Hit(Hit { req, hits: vec![hit] }));
+impl Search {
+    /// Compares the file with the search, or reports it to the next subscriber. Returns the
+    /// subscriber to which it was reported last; `None` if there are no more.
+    fn step(&mut self, look: &Look, sessions: &Sessions, cx: &mut Context) -> Option<Option<Key>> {
+        let Some(last) = look.reported else { return self.fits(look.arrival, cx).then_some(None) };
+        let first = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let (key, sent) = self.subscribers.range_mut((first, Bound::Unbounded)).next()?;
+        report(&self.standing, look.arrival, (*key, sent), sessions, cx);
+        Some(Some(*key))
     }
+
+    fn fits(&mut self, (id, holder): (u32, u32), cx: &mut Context) -> bool {
+        let fits = self.standing.fits(&cx.index, id, holder);
+        cx.work.add(self.standing.take_spent());
+        fits
+    }
+}
+
+/// Reports a file that fits to a subscriber, unless that one has got enough in this second.
+fn report(
+    standing: &Standing,
+    arrival: (u32, u32),
+    ((conn, req), sent): (Key, &mut Sent),
+    sessions: &Sessions,
+    cx: &mut Context,
+) {
+    if !sessions.is_open(conn) {
+        return;
+    }
+    let second = cx.now.since(Time::ZERO).as_secs();
+    if second != sent.second {
+        *sent = Sent { second, hits: 0 };
+    }
+    if sent.hits >= SUBSCRIPTION_HITS_PER_SECOND {
+        return cx.count(Count::SubscribedHitsDropped);
+    }
+    let Some(hit) = standing.hit(&cx.index, arrival, sessions.reached_at(conn)) else { return };
+    sent.hits += 1;
+    cx.count(Count::SubscribedHits);
+    cx.work.add(REPORT_WORK + OUTPUT_WORK);
+    cx.send(conn, Message::Hit(Hit { req, hits: vec![hit] }));
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::{CALL_WORK_MAX, LOGIN_DEADLINE};
 use crate::proto::super_peer::testnet::{Net, file, search};
+use crate::proto::{Output, Role};
 use crate::sim::builders::update;
 use crate::wire::message::{Cancel, Query};
 use crate::wire::{QueryKind, Search};
@@ -119,4 +121,68 @@ fn a_flood_of_files_takes_a_share_of_each_second() {
     settle(&mut net);
     assert_eq!(found(&net, conn, 1).len(), SUBSCRIPTION_HITS_PER_SECOND as usize);
     assert_eq!(net.count(0, Count::SubscribedHitsDropped), 200);
+}
+
+/// Sessions that subscribe to as much as they may: all to the same, or each to searches of its own.
+fn subscribers(net: &mut Net, sessions: usize, pattern: impl Fn(usize) -> String) -> Vec<ConnId> {
+    let conns: Vec<ConnId> = (0..sessions).map(|_| net.login(0)).collect();
+    for n in 0..sessions * SESSION_SUBSCRIPTIONS_MAX {
+        subscribe(net, conns[n / SESSION_SUBSCRIPTIONS_MAX], n as u32, search(&pattern(n)));
+    }
+    conns
+}
+
+#[test]
+fn one_file_that_many_subscribe_to_takes_several_turns() {
+    let mut net = Net::cold(1, &[]);
+    let conns = subscribers(&mut net, SUBSCRIPTIONS_MAX / SESSION_SUBSCRIPTIONS_MAX, |_| "*.iso".to_owned());
+    assert_eq!(net.machine(0).counts()["subscriptions"], SUBSCRIPTIONS_MAX as u64);
+    net.peer(0, &["new.iso"]);
+    assert!(net.step());
+    let (first, last) = (conns[0], conns[conns.len() - 1]);
+    assert_eq!((found(&net, first, 0).len(), net.count(0, Count::SubscribesRefused)), (1, 0));
+    let in_one_turn = net.count(0, Count::SubscribedHits);
+    assert!((1..SUBSCRIPTIONS_MAX as u64 / 8).contains(&in_one_turn), "{in_one_turn}");
+    // One that has got the file ends, and one that has not.
+    net.say(0, first, Message::Cancel(Cancel { req: 0 }));
+    let canceled = SUBSCRIPTIONS_MAX as u32 - 1;
+    net.say(0, last, Message::Cancel(Cancel { req: canceled }));
+    settle(&mut net);
+    assert_eq!(net.count(0, Count::SubscribedHits), SUBSCRIPTIONS_MAX as u64 - 1);
+    assert!(found(&net, last, canceled).is_empty());
+    for (n, conn) in conns.iter().enumerate().take(conns.len() - 1).step_by(100) {
+        assert_eq!(found(&net, *conn, (n * SESSION_SUBSCRIPTIONS_MAX) as u32).len(), 1, "each gets it once");
+    }
+    let most = net.machine(0).counts()["call_work_max"];
+    assert!(most <= CALL_WORK_MAX as u64 / 4, "{most}");
+}
+
+#[test]
+fn a_search_that_ends_while_its_file_is_reported_leaves_its_place_to_another() {
+    let mut net = Net::cold(1, &[]);
+    let conns = subscribers(&mut net, 100, |_| "*.iso".to_owned());
+    let other = net.login(0);
+    subscribe(&mut net, other, 0, search("*.doc"));
+    net.peer(0, &["new.iso"]);
+    assert!(net.step());
+    assert!(net.count(0, Count::SubscribedHits) < 800);
+    conns.iter().for_each(|conn| net.close(0, *conn));
+    subscribe(&mut net, other, 1, search("*.txt"));
+    settle(&mut net);
+    assert!(found(&net, other, 1).is_empty(), "the file does not fit");
+    assert_eq!(net.count(0, Count::SubscribedHitsDropped), 0);
+}
+
+#[test]
+fn deadlines_are_met_while_files_wait_to_be_compared() {
+    let mut net = Net::cold(1, &[]);
+    subscribers(&mut net, STANDING_SEARCHES_MAX / SESSION_SUBSCRIPTIONS_MAX, |n| format!("word{n}"));
+    let silent = net.connect(0);
+    let paths: Vec<String> = (0..100).map(|n| format!("f{n}")).collect();
+    net.peer(0, &paths.iter().map(String::as_str).collect::<Vec<_>>());
+    let late = net.now() + LOGIN_DEADLINE;
+    let machine = net.machine_mut(0);
+    machine.handle_timeout(late);
+    let closed = std::iter::from_fn(|| machine.poll_output()).any(|output| output == Output::Close { conn: silent });
+    assert!(closed && machine.poll_timeout() == Some(Time::ZERO), "there is more to compare");
 }
