@@ -42,8 +42,7 @@ impl<R: Role> Driver<'_, R> {
             }
             Some(Exchange::Meta { found, .. }) => self.leave_sums(found.content.root),
             Some(Exchange::Asking { client, .. } | Exchange::Seeking { client, .. }) => {
-                self.http.commands.remove(&client);
-                self.http.orders.push(Order::Gone(client));
+                self.http.give_up(client);
             }
             Some(Exchange::Waiting { root, .. }) => self.note_unused(root),
             Some(Exchange::Streaming(streaming)) => self.note_unused(streaming.root),
@@ -106,7 +105,7 @@ impl<R: Role> Driver<'_, R> {
 
     /// Gives the machine the commands that requests have caused.
     pub(in crate::node) fn perform_orders(&mut self) {
-        while let Some(order) = self.http.orders.pop() {
+        while let Some(order) = self.http.next_order() {
             match order {
                 Order::Command(client, command) => self.feed(Input::Command { client, command }),
                 Order::Gone(client) => self.feed(Input::ClientGone { client }),

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::fetches::{Fetch, Streaming};
-use super::state::{Exchange, Order, Purpose, has_body};
+use super::state::{Exchange, Purpose, has_body};
 use crate::config::{
     HTTP_CHUNKS_AHEAD, HTTP_GATEWAY_BYTES_MAX, HTTP_GATEWAY_FETCHES_MAX, HTTP_GATEWAY_TIMEOUT, HTTP_HITS_MAX,
     HTTP_SEARCHES_MAX, PATTERN_BYTES_MAX, PIECE_BYTES,
@@ -74,7 +74,7 @@ impl<R: Role> Driver<'_, R> {
             }
             // All hits of a root are the same content, so the first one is enough.
             if wanted.is_some() && *size <= HTTP_GATEWAY_BYTES_MAX {
-                self.http.orders.push(Order::Gone(client));
+                self.http.give_up(client);
                 self.end_seek(conn, client, false);
             }
         }
@@ -342,8 +342,7 @@ impl<R: Role> Driver<'_, R> {
     fn forget_fetch(&mut self, root: Root) {
         let Some(fetch) = self.http.gateway.fetches.remove(&root) else { return };
         if let Some(client) = fetch.client {
-            self.http.commands.remove(&client);
-            self.http.orders.push(Order::Gone(client));
+            self.http.give_up(client);
         }
         if let Some(disk) = &mut self.disk {
             disk.submit(Job::Http(HttpWork::Remove { path: fetch.path }));

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::state::{Exchange, Order, Purpose};
+use super::state::{Exchange, Purpose};
 use crate::config::{HTTP_HITS_MAX, HTTP_TICK, HTTP_VIEWER_BYTES_MAX, HTTP_VIEWERS_MAX};
 use crate::control::{self, rfc3339};
 use crate::http::{Answer, Body, Method, Refusal, Request, form_field, hosts, metrics, page};
@@ -214,7 +214,7 @@ impl<R: Role> Driver<'_, R> {
             }
             // It is in the queue, and runs without this command.
             ClientEvent::Download(report) if report.state != DownloadState::Failed => {
-                self.http.orders.push(Order::Gone(client));
+                self.http.give_up(client);
                 Some(json!({ "ok": true, "id": report.id }))
             }
             ClientEvent::Done(outcome) => {

@@ -63,15 +63,15 @@ pub(in crate::node) struct Http {
     minted: u64,
     pub(super) sources: Sources,
     pub(super) gateway: Gateway,
-    /// Commands for the machine, which gets them once its outputs are performed.
-    pub(super) orders: Vec<Order>,
+    /// Commands for the machine, oldest first. It gets them once its outputs are performed.
+    orders: VecDeque<Order>,
     pub(super) searches: Searches,
     /// When the viewers get the next snapshot; none while there are none.
     pub(super) tick: Option<Time>,
 }
 
 /// For the machine.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Order {
     Command(ClientId, Command),
     Gone(ClientId),
@@ -158,7 +158,7 @@ impl Http {
             minted: 0,
             sources: Sources::default(),
             gateway: Gateway::default(),
-            orders: Vec::new(),
+            orders: VecDeque::new(),
             searches: Searches::default(),
             tick: None,
         }
@@ -190,8 +190,20 @@ impl Http {
         self.minted += 1;
         let client = ClientId(HTTP_BITS | self.minted);
         self.commands.insert(client, purpose);
-        self.orders.push(Order::Command(client, command));
+        self.orders.push_back(Order::Command(client, command));
         client
+    }
+
+    /// A command is of no more use: the machine forgets it.
+    pub(super) fn give_up(&mut self, client: ClientId) {
+        self.commands.remove(&client);
+        self.orders.push_back(Order::Gone(client));
+    }
+
+    /// The next order for the machine. Their order counts: a place that one command gives up may be
+    /// for the next one.
+    pub(super) fn next_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
     }
 
     /// Notes an event for the viewers of the page.
@@ -231,4 +243,22 @@ pub(super) struct Sending {
     pub(super) sent: u32,
     /// Ranges of the chunks that are asked for and not queued, oldest first.
     pub(super) waiting: VecDeque<(u64, u32, Option<Arc<File>>)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_gets_orders_in_the_order_in_which_they_were_given() {
+        let mut http = Http::new(HttpOptions::default());
+        let first = http.order(Purpose::Aim, Command::Downloads);
+        assert_eq!(http.next_order(), Some(Order::Command(first, Command::Downloads)));
+        // A fetch makes room for another one.
+        http.give_up(first);
+        let second = http.order(Purpose::Aim, Command::Status);
+        let orders: Vec<Order> = std::iter::from_fn(|| http.next_order()).collect();
+        assert_eq!(orders, [Order::Gone(first), Order::Command(second, Command::Status)]);
+        assert!(!http.commands.contains_key(&first));
+    }
 }
