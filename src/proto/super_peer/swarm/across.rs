@@ -2,7 +2,7 @@
 //! (PROTOCOL.md 16.4). The flood sends its queries.
 
 use super::asking::{Ask, Asking};
-use super::{Beside, Head, NAMING_WORK, Swarms};
+use super::{Beside, Head, LOOKS_PER_WORK, NAMING_WORK, Swarms};
 use crate::config::{SWARM_ASK_GAP, SWARM_ASK_HITS, SWARM_ASK_INTERVAL, SWARM_ASK_INTERVAL_MAX, SWARM_ASKS_MAX};
 use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
@@ -13,6 +13,8 @@ use crate::wire::{QueryKind, Search};
 
 /// Members with which those at other super peers are compared: a peer may have a session at both.
 const COMPARED_MAX: usize = 256;
+/// One unit of work does this many of these comparisons.
+const COMPARED_PER_WORK: usize = 8;
 
 impl Swarms {
     /// Something has changed in a swarm. A query to other super peers becomes due, if a member has
@@ -95,6 +97,7 @@ impl Swarms {
         let root = swarm.root;
         let here = swarm.graph.all().take(COMPARED_MAX);
         let here: Vec<_> = here.filter_map(|(_, one)| sessions.peer(sessions.conn_at(one.session)?)).collect();
+        cx.work.add(found.len() * here.len() / COMPARED_PER_WORK);
         let index = &cx.index;
         let is_other = |record: &SourceRecord| {
             let is_it = |node| here.iter().any(|peer| index.is_served_at(peer.holder, node, &record.addr));
@@ -117,11 +120,15 @@ impl Swarms {
     pub(super) fn spread(&mut self, number: u32, sessions: &Sessions, cx: &mut Context) -> bool {
         while !cx.work.is_spent() {
             let swarm = self.swarm_mut(number);
-            let Some(slot) = swarm.graph.from(swarm.spread).next() else {
+            let first = swarm.spread;
+            let next = swarm.graph.from(first).next();
+            let end = next.map_or(swarm.graph.places(), |slot| usize::from(slot.0) + 1);
+            cx.work.add(end.saturating_sub(first) / LOOKS_PER_WORK);
+            let Some(slot) = next else {
                 swarm.spread = usize::MAX;
                 break;
             };
-            swarm.spread = usize::from(slot.0) + 1;
+            swarm.spread = end;
             cx.work.add(NAMING_WORK);
             self.send_peers(Head { swarm: number, slot }, (Vec::new(), Beside::Across), false, sessions, cx);
         }

@@ -116,10 +116,45 @@ pub(super) struct Standing {
 #[derive(Debug, Default)]
 struct Zone {
     name: Option<Box<str>>,
-    /// The members, in the order in which they joined.
+    /// The members: first those with a part of the content, in the order in which they joined, then
+    /// those that have all of it, in no order.
     slots: Vec<Slot>,
-    /// Those that also follow members of other zones.
-    gates: Vec<Slot>,
+    /// How many have only a part.
+    partial: usize,
+}
+
+impl Zone {
+    /// Those that also follow members of other zones: of those with a part, the ones that joined
+    /// first.
+    fn gates(&self) -> &[Slot] {
+        &self.slots[..self.partial.min(SWARM_GATES)]
+    }
+
+    fn add(&mut self, slot: Slot, is_full: bool) {
+        grow(&mut self.slots);
+        let last = self.slots.len();
+        self.slots.push(slot);
+        if !is_full {
+            self.slots.swap(self.partial, last);
+            self.partial += 1;
+        }
+    }
+
+    /// Removes a member. Returns the one that is a gate in its place.
+    fn remove(&mut self, slot: Slot, is_full: bool) -> Option<Slot> {
+        let of_kind = if is_full { self.partial..self.slots.len() } else { 0..self.partial };
+        // One that changes often is near the end, so each change costs little.
+        let found = self.slots[of_kind.clone()].iter().rposition(|other| *other == slot);
+        let at = of_kind.start + found.expect("a member is in its zone");
+        if is_full {
+            self.slots.swap_remove(at);
+            return None;
+        }
+        self.slots[at..of_kind.end].rotate_left(1);
+        self.partial -= 1;
+        self.slots.swap_remove(self.partial);
+        self.gates().get(SWARM_GATES - 1).filter(|_| at < SWARM_GATES).copied()
+    }
 }
 
 /// All members of a swarm.
@@ -143,8 +178,8 @@ pub(super) struct Graph {
 pub(super) struct NoRoom;
 
 /// - getters: `len`, `full`, `member`, `is_gate`, `is_outside`, `imports`, `zone_of`, `lacks`,
-///   `serves`, `from`, `places`, `all`;
-/// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `forget_seed`, `set_foreign`, `name`,
+///   `serves`, `from`, `around`, `places`, `all`;
+/// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `forget_seeds`, `set_foreign`, `name`,
 ///   `introduce`, `next_lacking`, `still_lacks`, `next_newcomer`.
 impl Graph {
     pub(super) fn len(&self) -> usize {
@@ -170,7 +205,7 @@ impl Graph {
 
     /// Whether it is a gate: one of the few of its zone that follow members of other zones.
     pub(super) fn is_gate(&self, slot: Slot) -> bool {
-        self.is_divided() && self.zones[usize::from(self.member(slot).zone)].gates.contains(&slot)
+        self.is_divided() && self.zones[usize::from(self.member(slot).zone)].gates().contains(&slot)
     }
 
     fn is_divided(&self) -> bool {
@@ -192,12 +227,21 @@ impl Graph {
         self.member(slot).named_len() + others < self.enough()
     }
 
-    /// How many places there are.
+    /// How many places there are. Some may be free.
     pub(super) fn places(&self) -> usize {
         self.members.len()
     }
 
-    /// The members from this place on.
+    /// All members, beginning with the one of this number among them.
+    pub(super) fn around(&self, first: usize) -> impl Iterator<Item = Slot> {
+        self.slots().skip(first).chain(self.slots().take(first))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.zones.iter().flat_map(|zone| zone.slots.iter().copied())
+    }
+
+    /// The members from this place on, in the order of the places. It passes over free places.
     pub(super) fn from(&self, at: usize) -> impl Iterator<Item = Slot> {
         let slots = (at..self.members.len()).map(|at| Slot(at as u16));
         slots.filter(|slot| self.member(*slot).has(LIVE))
@@ -213,19 +257,15 @@ impl Graph {
         let zone = &self.zones[usize::from(self.member(slot).zone)];
         !self.is_divided()
             || zone.slots.len() < SWARM_GATES_BELOW
-            || zone.gates.contains(&slot)
+            || zone.gates().contains(&slot)
             || self.member(slot).has(ASKED)
     }
 
-    /// A peer outside of the graph has joined and is this member now. Members to which it was
+    /// A peer outside of the graph has joined and is this member now. The members to which it was
     /// named by this bit follow the member.
-    pub(super) fn adopt(&mut self, slot: Slot, seed: u32) {
-        for at in 0..self.members.len() {
-            let member = &mut self.members[at];
-            if !member.has(LIVE) || member.outsiders() & seed == 0 {
-                continue;
-            }
-            member.set_outsiders(member.outsiders() & !seed);
+    pub(super) fn adopt(&mut self, slot: Slot, seed: u32, followers: usize) {
+        for other in self.forget_seeds(seed, followers) {
+            let member = &mut self.members[other.at()];
             let place = member.named_len();
             if place < SWARM_DEGREE && !member.has(FULL) {
                 member.named[place] = slot;
@@ -234,9 +274,25 @@ impl Graph {
         }
     }
 
-    /// The peer outside of the graph with this bit is gone: it was named to no member any more.
-    pub(super) fn forget_seed(&mut self, seed: u32) {
-        self.members.iter_mut().for_each(|member| member.set_outsiders(member.outsiders() & !seed));
+    /// The peers outside of the graph with these bits are gone: they were named to no member any
+    /// more. `named`: how many of these bits all members have. Returns the members that had some.
+    pub(super) fn forget_seeds(&mut self, seeds: u32, mut named: usize) -> Vec<Slot> {
+        let Graph { zones, members, .. } = self;
+        let mut slots = zones.iter().flat_map(|zone| &zone.slots);
+        let mut had = Vec::new();
+        while named > 0
+            && let Some(slot) = slots.next()
+        {
+            let member = &mut members[slot.at()];
+            let these = member.outsiders() & seeds;
+            if these != 0 {
+                named -= these.count_ones() as usize;
+                member.set_outsiders(member.outsiders() & !seeds);
+                had.push(*slot);
+            }
+        }
+        debug_assert_eq!(named, 0, "as many members have a bit as it was named to");
+        had
     }
 
     /// Whether the two are in different zones.
@@ -253,13 +309,12 @@ impl Graph {
 
     /// All members.
     pub(super) fn all(&self) -> impl Iterator<Item = (Slot, &Member)> {
-        let slots = (0..=u16::MAX).map(Slot);
-        slots.zip(&self.members).filter(|(_, member)| member.has(LIVE))
+        self.slots().map(|slot| (slot, self.member(slot)))
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        let zones = self.zones.iter().map(|zone| (zone.slots.capacity() + zone.gates.capacity()) * size_of::<Slot>());
+        let zones = self.zones.iter().map(|zone| zone.slots.capacity() * size_of::<Slot>());
         self.members.capacity() * size_of::<Member>()
             + (self.free.capacity() + self.lacking.capacity() + self.newcomers.capacity()) * size_of::<Slot>()
             + self.zones.capacity() * size_of::<Zone>()
@@ -280,7 +335,7 @@ impl Graph {
         let zone = self.zone(zone);
         if zones == 1 && self.zones.len() == 2 {
             // Now the gates of the first zone can follow members of another one.
-            self.zones[0].gates.clone().into_iter().for_each(|gate| self.queue(gate));
+            self.zones[0].gates().to_vec().into_iter().for_each(|gate| self.queue(gate));
         }
         let member = Member {
             session,
@@ -305,14 +360,12 @@ impl Graph {
             }
         };
         self.live += 1;
-        let slots = &mut self.zones[zone].slots;
-        grow(slots);
-        slots.push(slot);
+        self.zones[zone].add(slot, false);
         self.change(slot, standing);
         self.newcomers.push_back(slot);
         if self.live == SWARM_SMALL {
             // From this size on each member follows more.
-            (0..self.members.len()).for_each(|at| self.queue(Slot(at as u16)));
+            self.slots().collect::<Vec<_>>().into_iter().for_each(|slot| self.queue(slot));
         }
         Ok(slot)
     }
@@ -346,7 +399,13 @@ impl Graph {
         if standing.is_full && !was_full {
             self.forget_named(slot, SWARM_DEGREE);
         }
-        self.choose_gates(usize::from(self.members[slot.at()].zone));
+        if standing.is_full != was_full {
+            let zone = &mut self.zones[usize::from(self.members[slot.at()].zone)];
+            let gate = zone.remove(slot, was_full);
+            zone.add(slot, standing.is_full);
+            // Members of other zones may be named to it now.
+            gate.into_iter().for_each(|gate| self.queue(gate));
+        }
         self.queue(slot);
     }
 
@@ -379,38 +438,25 @@ impl Graph {
         member.flags = 0;
         self.live -= 1;
         self.full -= usize::from(was_full);
-        self.zones[zone].slots.retain(|other| *other != slot);
-        self.zones[zone].gates.retain(|other| *other != slot);
+        let gate = self.zones[zone].remove(slot, was_full);
         self.lacking.retain(|other| *other != slot);
         self.newcomers.retain(|other| *other != slot);
-        for at in 0..self.members.len() {
-            if followers == 0 {
-                break;
-            }
-            if self.members[at].unname(slot) {
+        // A member that has the complete content follows none.
+        let Graph { zones, members, .. } = self;
+        let mut others = zones.iter().flat_map(|zone| &zone.slots[..zone.partial]);
+        let mut left = Vec::new();
+        while followers > 0
+            && let Some(other) = others.next()
+        {
+            if members[other.at()].unname(slot) {
                 followers -= 1;
-                self.queue(Slot(at as u16));
+                left.push(*other);
             }
         }
         debug_assert_eq!(followers, 0, "as many follow a member as it was named to");
+        // Others may be named to these now.
+        left.into_iter().chain(gate).for_each(|other| self.queue(other));
         self.free.push(slot);
-        self.choose_gates(zone);
-    }
-
-    /// Chooses the gates of a zone: the members that joined first, of those that do not have the
-    /// complete content.
-    fn choose_gates(&mut self, zone: usize) {
-        let Zone { slots, gates, .. } = &mut self.zones[zone];
-        gates.retain(|gate| !self.members[gate.at()].has(FULL));
-        if gates.len() >= SWARM_GATES {
-            return;
-        }
-        let others = slots.iter().filter(|slot| !self.members[slot.at()].has(FULL));
-        let new: Vec<Slot> =
-            others.filter(|slot| !gates.contains(slot)).take(SWARM_GATES - gates.len()).copied().collect();
-        gates.extend(&new);
-        // Members of other zones may be named to them now.
-        new.into_iter().for_each(|slot| self.queue(slot));
     }
 
     fn queue(&mut self, slot: Slot) {
@@ -494,8 +540,10 @@ impl Graph {
         let (named, kept) = (self.member(slot).named_len(), self.kept(slot));
         if named < self.enough() || kept > 0 && named < self.degree() {
             self.queue(slot);
-        } else if let Some(at) = self.lacking.iter().position(|other| *other == slot) {
-            self.lacking.remove(at);
+        } else if self.member(slot).has(QUEUED) {
+            // It is last if it has just been queued, because its JOIN came.
+            let at = self.lacking.iter().rposition(|other| *other == slot);
+            at.map(|at| self.lacking.remove(at));
             self.members[slot.at()].flags &= !QUEUED;
         }
     }
@@ -569,12 +617,13 @@ impl Graph {
 
     /// What must hold between any two calls.
     pub(super) fn check_invariants(&self) {
-        assert_eq!(self.all().count(), self.live);
-        assert_eq!(self.all().filter(|(_, member)| member.has(FULL)).count(), self.full);
+        let all = || self.from(0).map(|slot| (slot, self.member(slot)));
+        assert_eq!(all().count(), self.live);
+        assert_eq!(all().filter(|(_, member)| member.has(FULL)).count(), self.full);
         assert_eq!(self.live + self.free.len(), self.members.len());
         assert_eq!(self.zones.iter().map(|zone| zone.slots.len()).sum::<usize>(), self.live);
         let mut followers = vec![0; self.members.len()];
-        for (slot, member) in self.all() {
+        for (slot, member) in all() {
             let named = &member.named[..member.named_len()];
             assert!(member.named[named.len()..].iter().all(|other| *other == Slot::NONE), "those named have no gap");
             for (at, other) in named.iter().enumerate() {
@@ -587,11 +636,12 @@ impl Graph {
             assert_eq!(member.has(QUEUED), self.lacking.contains(&slot));
             assert!(self.zones[usize::from(member.zone)].slots.contains(&slot));
         }
-        for (slot, member) in self.all() {
+        for (slot, member) in all() {
             assert_eq!(usize::from(member.followers), followers[slot.at()]);
         }
         for zone in &self.zones {
-            assert!(zone.gates.len() <= SWARM_GATES && zone.gates.iter().all(|gate| zone.slots.contains(gate)));
+            let (partial, full) = zone.slots.split_at(zone.partial);
+            assert!(partial.iter().all(|slot| !self.is_full(*slot)) && full.iter().all(|slot| self.is_full(*slot)));
         }
     }
 }

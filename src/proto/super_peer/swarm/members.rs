@@ -81,10 +81,9 @@ impl Members<'_> {
         if !sieve.fits(content.0, content.1, content.2) {
             return;
         }
-        let first = (random % swarm.graph.places().max(1) as u64) as usize;
-        let slots = swarm.graph.from(first).chain(swarm.graph.from(0).take_while(|slot| usize::from(slot.0) < first));
+        let first = (random % swarm.graph.len().max(1) as u64) as usize;
         let before = found.hits.len();
-        for slot in slots.take(LOOKS * SWARM_FOUND_MAX) {
+        for slot in swarm.graph.around(first).take(LOOKS * SWARM_FOUND_MAX) {
             if found.hits.len() - before >= SWARM_FOUND_MAX {
                 return;
             }

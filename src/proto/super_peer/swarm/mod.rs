@@ -30,8 +30,9 @@ use crate::wire::{Message, Root, SharePath};
 
 /// The cost of naming members to one member, in the unit of [`super::work`].
 const NAMING_WORK: usize = 64;
-/// A member that leaves costs one unit for this many others in its swarm, which may follow it.
-const LEAVING_PER_WORK: usize = 64;
+/// Members of a swarm, or places of members, that one unit of work looks at: if a member leaves,
+/// for those that follow it; if a peer outside of the graph does, for those to which it was named.
+const LOOKS_PER_WORK: usize = 64;
 /// Shortest time between two looks in the index for complete holders, while none is known.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -248,8 +249,9 @@ impl Swarms {
         };
         // A peer that was named as a holder is named as a member from now on.
         let own = sessions.peer(conn).map(|peer| peer.holder);
-        if let Some(seed) = own.and_then(|own| swarm.outside.take_member(own)) {
-            swarm.graph.adopt(slot, seed);
+        if let Some((seed, followers)) = own.and_then(|own| swarm.outside.take_member(own)) {
+            cx.work.add(swarm.graph.len() / LOOKS_PER_WORK);
+            swarm.graph.adopt(slot, seed, followers);
         }
         self.members += 1;
         let index = conn.index as usize;
@@ -302,7 +304,7 @@ impl Swarms {
         self.members -= 1;
         let swarm = self.swarm_mut(head.swarm);
         swarm.outside.unfollow(swarm.graph.member(head.slot).outsiders());
-        cx.work.add(1 + swarm.graph.len() / LEAVING_PER_WORK);
+        cx.work.add(1 + swarm.graph.len() / LOOKS_PER_WORK);
         swarm.graph.leave(head.slot);
         if swarm.graph.len() == 0 {
             let root = swarm.root;
@@ -429,8 +431,10 @@ impl Swarm {
     }
 
     /// Forgets complete holders here that are gone, and looks for others if none is left.
-    fn refresh_seeds(&mut self, cx: &Context) {
-        self.outside.forget_gone(&mut self.graph, &cx.index);
+    fn refresh_seeds(&mut self, cx: &mut Context) {
+        if self.outside.forget_gone(&mut self.graph, &cx.index) {
+            cx.work.add(self.graph.len() / LOOKS_PER_WORK);
+        }
         if self.graph.full() == 0 && !self.outside.has_seed() && cx.now.since(self.looked_at) >= LOOK_AGAIN {
             self.looked_at = cx.now;
             self.outside.find_here(&self.root, &cx.index);

@@ -14,8 +14,9 @@ use crate::wire::message::SourceRecord;
 use crate::wire::swarm::Member as Named;
 use crate::wire::{HostPort, NodeId, Root};
 
-/// Entries of the index that are looked at to find complete holders.
-const LOOKS_MAX: usize = 64;
+/// Entries of the index, and holders of these, that are looked at to find complete holders. Some
+/// holders may be gone, and are removed later.
+const LOOKS_MAX: usize = 256;
 
 /// A bit for each place of the list. In a member, it says whether the peer there was named to it.
 type Bits = u32;
@@ -120,14 +121,17 @@ impl Outside {
     /// Looks in the index for peers that have registered the content.
     pub(super) fn find_here(&mut self, root: &Root, index: &Index) {
         let (key, mut cursor) = (index.root_key(root), 0);
-        for _ in 0..LOOKS_MAX {
+        let mut looks = 0..LOOKS_MAX;
+        while looks.next().is_some() {
             let Some(id) = index.next(Some(key), cursor) else { return };
             cursor = id + 1;
             if index.seen(id).is_none_or(|entry| entry.root != *root) {
                 continue;
             }
             let mut from = 0;
-            while let Some(holder) = index.holder_from(id, from) {
+            while looks.next().is_some()
+                && let Some(holder) = index.holder_from(id, from)
+            {
                 from = holder.0 + 1;
                 if self.count(|place| matches!(place, Place::Here(..))) >= SWARM_SEEDS_MAX {
                     return;
@@ -140,29 +144,33 @@ impl Outside {
         }
     }
 
-    /// A peer here becomes a member. Returns the bit that it had, if it was in the list.
-    pub(super) fn take_member(&mut self, holder: HolderId) -> Option<Bits> {
+    /// A peer here becomes a member. Returns the bit that it had and the number of members to which
+    /// it was named, if it was in the list.
+    pub(super) fn take_member(&mut self, holder: HolderId) -> Option<(Bits, usize)> {
         let is_it = |one: &Outsider| matches!(one.place, Place::Here(here, _) if here == holder);
         let at = self.list.iter().position(|one| one.as_ref().is_some_and(is_it))?;
-        self.list[at] = None;
-        Some(1 << at)
+        let one = self.list[at].take()?;
+        Some((1 << at, usize::from(one.followers)))
     }
 
-    /// Removes peers here that are gone.
-    pub(super) fn forget_gone(&mut self, graph: &mut Graph, index: &Index) {
+    /// Removes peers here that are gone. Returns whether any was named to a member.
+    pub(super) fn forget_gone(&mut self, graph: &mut Graph, index: &Index) -> bool {
         self.forget(graph, |place| match place {
             Place::Here(holder, node) => index.is_gone(holder.0) || index.node(*holder) != *node,
             Place::There(_) => false,
-        });
+        })
     }
 
-    fn forget(&mut self, graph: &mut Graph, is_gone: impl Fn(&Place) -> bool) {
+    fn forget(&mut self, graph: &mut Graph, is_gone: impl Fn(&Place) -> bool) -> bool {
+        let (mut bits, mut named) = (0, 0);
         for (at, place) in self.list.iter_mut().enumerate() {
-            if place.as_ref().is_some_and(|one| is_gone(&one.place)) {
-                *place = None;
-                graph.forget_seed(1 << at);
+            if let Some(one) = place.take_if(|one| is_gone(&one.place)) {
+                bits |= 1 << at;
+                named += usize::from(one.followers);
             }
         }
+        graph.forget_seeds(bits, named);
+        named > 0
     }
 
     // ---- there ----------------------------------------------------------------------------------

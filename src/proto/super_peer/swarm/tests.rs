@@ -90,24 +90,35 @@ fn members_come_and_go_and_the_graph_heals() {
         let mut members = Vec::new();
         let zones = [None, Some("a"), Some("b"), Some("c")];
         let zones = &zones[..1 + random.index(4)];
+        // Those with a part, in the order in which they joined.
+        let mut partial: Vec<Slot> = Vec::new();
         let mut named: BTreeMap<Slot, BTreeSet<Slot>> = BTreeMap::new();
         for session in 0..400 {
             match random.below(10) {
                 0..=5 => {
                     let standing = Standing { is_full: random.chance(200), serves: random.chance(900) };
-                    members.push(graph.join((session, 1), *random.pick(zones), standing).unwrap());
+                    let slot = graph.join((session, 1), *random.pick(zones), standing).unwrap();
+                    members.push(slot);
+                    partial.extend((!standing.is_full).then_some(slot));
                 }
                 6 | 7 if !members.is_empty() => {
                     let gone = members.swap_remove(random.index(members.len()));
                     graph.leave(gone);
                     named.remove(&gone);
+                    partial.retain(|slot| *slot != gone);
                     for others in named.values_mut() {
                         others.remove(&gone);
                     }
                 }
                 8 if !members.is_empty() => {
                     let slot = *random.pick(&members);
-                    graph.change(slot, FULL);
+                    partial.retain(|other| *other != slot);
+                    if graph.is_full(slot) {
+                        graph.change(slot, SERVES);
+                        partial.push(slot);
+                    } else {
+                        graph.change(slot, FULL);
+                    }
                     named.remove(&slot);
                 }
                 9 if !members.is_empty() => {
@@ -119,6 +130,11 @@ fn members_come_and_go_and_the_graph_heals() {
                 _ => {}
             }
             graph.check_invariants();
+            for slot in members.iter().filter(|_| zones.len() > 1 && session > 20) {
+                let of_zone = partial.iter().filter(|other| !graph.is_outside(*slot, **other));
+                let is_first = of_zone.take(SWARM_GATES).any(|other| other == slot);
+                assert_eq!(graph.is_gate(*slot), is_first, "the first with a part are gates");
+            }
             if random.chance(300) {
                 for (slot, other) in settle(&mut graph, &mut random) {
                     assert!(named.entry(slot).or_default().insert(other), "{other:?} is named twice to {slot:?}");
@@ -156,6 +172,20 @@ fn few_members_of_a_zone_follow_members_of_others() {
 
 fn outside_of(graph: &Graph, slot: Slot) -> usize {
     graph.named(slot).iter().filter(|other| graph.is_outside(slot, **other)).count()
+}
+
+#[test]
+fn a_search_finds_members_however_many_have_left() {
+    let (mut graph, mut random) = (Graph::default(), Random::new(1));
+    let slots: Vec<Slot> = (0..1000).map(|n| join(&mut graph, n, None, SERVES, &mut random)).collect();
+    slots[..999].iter().for_each(|slot| graph.leave(*slot));
+    assert_eq!(graph.around(0).collect::<Vec<_>>(), [slots[999]]);
+    let others: Vec<Slot> = (0..9).map(|n| join(&mut graph, n, None, SERVES, &mut random)).collect();
+    for first in 0..10 {
+        let found: Vec<Slot> = graph.around(first).collect();
+        assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 10, "each once");
+        assert!(others.contains(&found[0]) || first == 0);
+    }
 }
 
 // ---- the super peer -----------------------------------------------------------------------------
