@@ -194,6 +194,8 @@ impl Outside {
             if !addr.is_dialable() || is_member(&record) {
                 continue;
             }
+            let other = record.other.as_ref().map(HostPort::canonical);
+            let other = other.filter(|other| other.is_dialable() && *other != addr);
             let (is_full, zone) = (!record.is_partial(), record.member.and_then(|member| member.zone));
             let known = self.list.iter_mut().flatten().find_map(|one| match &mut one.place {
                 Place::There(there) if there.addr == addr => Some((there, &mut one.is_full)),
@@ -203,7 +205,7 @@ impl Outside {
                 (there.missed, there.zone, *full) = (0, zone, is_full);
                 there.unreached &= record.unreached;
             } else if self.count(|place| matches!(place, Place::There(_))) < SWARM_ACROSS_MAX {
-                let SourceRecord { node, other, unreached, .. } = record;
+                let SourceRecord { node, unreached, .. } = record;
                 let there = There { node, addr, other, unreached, zone, missed: 0 };
                 self.add(Place::There(Box::new(there)), is_full);
                 new = true;

@@ -2,17 +2,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::graph::{Graph, Slot, Standing};
+use super::outside::{Asker, Outside};
 use crate::config::{
     SESSION_JOINS_MAX, SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATES, SWARM_NEWER, SWARM_OUTSIDE,
     SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED,
 };
 use crate::proto::ConnId;
 use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::index::Index;
 use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search};
 use crate::sim::Random;
-use crate::wire::message::{ErrorCode, Hello, List, Register};
+use crate::wire::message::{ErrorCode, Hello, List, Register, SourceRecord};
 use crate::wire::swarm::{Join, Leave, Peers};
-use crate::wire::{Message, NodeId, Policy, QueryKind, Root, Search, SharePath};
+use crate::wire::{FileRecord, Message, NodeId, Policy, QueryKind, Root, Search, SharePath};
 
 const SERVES: Standing = Standing { is_full: false, serves: true };
 const FULL: Standing = Standing { is_full: true, serves: true };
@@ -186,6 +188,34 @@ fn a_search_finds_members_however_many_have_left() {
         assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 10, "each once");
         assert!(others.contains(&found[0]) || first == 0);
     }
+}
+
+#[test]
+fn members_at_other_super_peers_are_named_with_addresses_that_can_be_dialed() {
+    let others = ["[2001:db8::1]:4778", "0.0.0.0:4778", "192.0.2.9:0", "LOCALHOST:4778", "192.0.2.1:4778"];
+    let named = others.map(|other| {
+        let (mut outside, mut graph) = (Outside::default(), Graph::default());
+        let slot = graph.join((0, 1), None, SERVES).unwrap();
+        let FileRecord { path, size, root, .. } = file("wanted");
+        let record = SourceRecord {
+            path,
+            size,
+            root,
+            collection: false,
+            node: None,
+            addr: "192.0.2.1:4778".parse().unwrap(),
+            other: Some(other.parse().unwrap()),
+            unreached: false,
+            http: false,
+            member: None,
+        };
+        assert!(outside.take_found(vec![record], &mut graph, |_| false));
+        let (asker, mut peers) = (Asker { slot, own: None, at: None }, Vec::new());
+        outside.name(asker, true, &mut graph, &Index::with_seed(1), &mut peers);
+        peers.remove(0).other.map(|other| other.to_string())
+    });
+    let expected = [Some("[2001:db8::1]:4778"), None, None, Some("127.0.0.1:4778"), None];
+    assert_eq!(named, expected.map(|other| other.map(str::to_owned)));
 }
 
 // ---- the super peer -----------------------------------------------------------------------------
