@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{CHUNK_BYTES_MAX, WRITE_STALL_MAX};
+use crate::config::{CHUNK_BYTES_MAX, CONTROL_LINES_PER_TURN, WRITE_STALL_MAX};
 use crate::proto::{HashPlan, RateLimits, Verify};
 use crate::wire::Md5;
 use crate::wire::message::Chunk;
@@ -127,4 +128,27 @@ fn downloads_share_a_limit() {
     let took = rig.now.since(Time::ZERO);
     assert!(took >= Duration::from_millis(3900), "{took:?} for 4 MiB");
     writers.into_iter().for_each(|writer| drop(writer.join().unwrap()));
+}
+
+#[test]
+fn empty_lines_of_a_control_client_count_as_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control");
+    let net = Net::open(&NetOptions { control: Some(path.clone()), ..NetOptions::default() }).unwrap();
+    let mut rig = Rig { net, now: Time::ZERO, started: Instant::now() };
+    let mut flood = UnixStream::connect(&path).unwrap();
+    flood.write_all(&vec![b'\n'; 10 * CONTROL_LINES_PER_TURN]).unwrap();
+    flood.write_all(b"last\n").unwrap();
+    let mut other = UnixStream::connect(&path).unwrap();
+    other.write_all(b"other\n").unwrap();
+    let (mut turns, mut lines) = (0, Vec::new());
+    while lines.len() < 2 {
+        turns += 1;
+        rig.turn(|_, arrival| match arrival {
+            Arrival::ControlLine { line, .. } => lines.push((turns, line.unwrap())),
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    assert!(lines[0].0 <= 2 && lines[0].1 == "other", "{lines:?}");
+    assert!(lines[1].0 > 10 && lines[1].1 == "last", "{lines:?}");
 }
