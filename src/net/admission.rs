@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::config::{ADDRESS_HANDSHAKES_BURST, ADDRESS_HANDSHAKES_PER_SECOND, ADDRESSES_MAX};
+use crate::config::{ADDRESS_HANDSHAKES_BURST, ADDRESS_HANDSHAKES_PER_SECOND, ADDRESSES_MAX, ADDRESSES_SWEPT_EVERY};
 use crate::proto::crowd::Host;
 use crate::time::Time;
 
@@ -17,6 +17,8 @@ pub(super) struct Admission {
     buckets: BTreeMap<Host, Bucket>,
     /// Used by all hosts for which there is no room.
     shared: Option<Bucket>,
+    /// When full buckets were last removed.
+    swept: Option<Time>,
     /// Whether loopback addresses have no limit.
     pub(super) exempts_loopback: bool,
 }
@@ -47,10 +49,7 @@ impl Admission {
         let full = Bucket { left: ADDRESS_HANDSHAKES_BURST, at: now };
         let key = Host::from(from);
         if !self.buckets.contains_key(&key) && self.buckets.len() >= ADDRESSES_MAX {
-            self.buckets.retain(|_, bucket| {
-                bucket.refill(now);
-                bucket.left < ADDRESS_HANDSHAKES_BURST
-            });
+            self.sweep(now);
         }
         let bucket = if self.buckets.contains_key(&key) || self.buckets.len() < ADDRESSES_MAX {
             self.buckets.entry(key).or_insert(full)
@@ -61,6 +60,19 @@ impl Admission {
         let admitted = bucket.left > 0;
         bucket.left = bucket.left.saturating_sub(1);
         admitted
+    }
+
+    /// Removes full buckets. Each host that is new may cause this, and all buckets are looked at,
+    /// so it is done rarely.
+    fn sweep(&mut self, now: Time) {
+        if self.swept.is_some_and(|swept| now.since(swept) < ADDRESSES_SWEPT_EVERY) {
+            return;
+        }
+        self.swept = Some(now);
+        self.buckets.retain(|_, bucket| {
+            bucket.refill(now);
+            bucket.left < ADDRESS_HANDSHAKES_BURST
+        });
     }
 }
 
@@ -104,8 +116,29 @@ mod tests {
         }
         assert_eq!(admission.buckets.len(), ADDRESSES_MAX);
         assert!(admission.shared.is_some());
-        assert!(admission.admit("192.0.2.1".parse().unwrap(), Time::ZERO + Duration::from_secs(1)));
+        let (new, later) = ("192.0.2.1".parse().unwrap(), Time::ZERO + ADDRESSES_SWEPT_EVERY);
+        assert!(admission.admit(new, later));
         assert_eq!(admission.buckets.len(), 1);
+    }
+
+    #[test]
+    fn hosts_that_are_new_cause_few_sweeps() {
+        let mut admission = Admission::default();
+        let start = Time::ZERO + Duration::from_secs(1);
+        let mut host = 0x0a00_0000_u32;
+        let mut admit = |admission: &mut Admission, now| {
+            host += 1;
+            admission.admit(IpAddr::from(host.to_be_bytes()), now)
+        };
+        (0..ADDRESSES_MAX).for_each(|_| assert!(admit(&mut admission, start)));
+        let mut swept = Vec::new();
+        for ms in 0..1000 {
+            admit(&mut admission, start + Duration::from_millis(ms));
+            swept.extend(admission.swept);
+        }
+        swept.dedup();
+        let most = Duration::from_secs(1).as_millis() / ADDRESSES_SWEPT_EVERY.as_millis();
+        assert!((1..=most as usize).contains(&swept.len()), "{swept:?}");
     }
 
     #[test]
