@@ -9,9 +9,12 @@ pub(super) fn resident_bytes() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// Open descriptors; 0 if the system does not report them.
-pub(super) fn descriptors_open() -> u64 {
-    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
+/// Open descriptors. Without a count by the system it is that of the connections, which are most of
+/// them. The folder is not listed: that takes 14 ms with 19,000 descriptors, and the loop waits.
+pub(super) fn descriptors_open(connections: usize) -> u64 {
+    // Linux reports their number as the size of the folder, since 6.2.
+    let counted = std::fs::metadata("/proc/self/fd").map_or(0, |folder| folder.len());
+    if counted > 0 { counted } else { connections as u64 }
 }
 
 /// Most descriptors that may be open; 0 without a limit.

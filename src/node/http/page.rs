@@ -90,7 +90,7 @@ impl<R: Role> Driver<'_, R> {
         let disk = self.disk_counts.iter().map(|(name, n)| ((*name).to_owned(), *n));
         let own = [
             ("memory_resident", resources::resident_bytes()),
-            ("descriptors_open", resources::descriptors_open()),
+            ("descriptors_open", resources::descriptors_open(self.net.connections())),
             ("descriptors_max", resources::descriptors_max()),
             ("http_viewers", self.viewers().len() as u64),
         ];
