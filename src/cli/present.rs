@@ -276,7 +276,7 @@ impl Presenter {
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
             // If the name was ambiguous, the user must name the root, so complete roots are shown.
-            let roots = if outcome.exit == 0 { Roots::Short } else { Roots::Whole };
+            let roots = if outcome.exit == 0 { Roots::Short } else { Roots::Complete };
             match &self.sink {
                 Some(_) => output::note(self.results.table(roots, output::note_width()).trim_end()),
                 None => output::block(&self.results.table(roots, output::width()))?,

@@ -139,7 +139,7 @@ impl Results {
                 Size(found.size).to_string(),
                 match roots {
                     Roots::Short => format!("{:.8}", found.root.to_string()),
-                    Roots::Whole => found.root.to_string(),
+                    Roots::Complete => found.root.to_string(),
                 },
                 all_sources(found),
             ]
@@ -182,7 +182,7 @@ pub(crate) enum Roots {
     /// The first digits, to distinguish results.
     Short,
     /// All digits, to be copied.
-    Whole,
+    Complete,
 }
 
 /// A pattern that results are ranked by.
@@ -316,6 +316,6 @@ mod tests {
     fn a_whole_root_can_be_copied() {
         let mut results = Results::default();
         results.add("x", 1, Root([7; 32]), &at(1));
-        assert!(results.table(Roots::Whole, None).contains(&Root([7; 32]).to_string()));
+        assert!(results.table(Roots::Complete, None).contains(&Root([7; 32]).to_string()));
     }
 }

@@ -77,6 +77,6 @@ pub const HTTP_HITS_MAX: usize = 200;
 pub const HTTP_SESSIONS_MAX: usize = 200;
 /// Longest content whose Metalink also has the MD5 of all its bytes. That MD5 cannot be computed in
 /// lanes, and takes some 2 s for each GiB.
-pub const HTTP_WHOLE_MD5_BYTES_MAX: u64 = 256 << 20;
+pub const HTTP_COMPLETE_MD5_BYTES_MAX: u64 = 256 << 20;
 
 const _: () = assert!(HTTP_PIECES_MAX as usize <= HTTP_MD5S_MAX);

@@ -17,7 +17,7 @@ use super::serve::Serve;
 use super::share::Share;
 use super::target::{MAP_SUFFIX, PART_SUFFIX};
 use crate::config::{
-    HTTP_HASHING_MAX, HTTP_LISTING_MAX, HTTP_MD5S_MAX, HTTP_PIECES_MAX, HTTP_WHOLE_MD5_BYTES_MAX, PIECE_BYTES,
+    HTTP_COMPLETE_MD5_BYTES_MAX, HTTP_HASHING_MAX, HTTP_LISTING_MAX, HTTP_MD5S_MAX, HTTP_PIECES_MAX, PIECE_BYTES,
 };
 use crate::http::Content;
 use crate::http::listing::Entry;
@@ -333,7 +333,7 @@ impl Summing {
         while size.div_ceil(piece_bytes) > HTTP_PIECES_MAX {
             piece_bytes *= 2;
         }
-        let all = (size <= HTTP_WHOLE_MD5_BYTES_MAX).then(md5::Md5::new);
+        let all = (size <= HTTP_COMPLETE_MD5_BYTES_MAX).then(md5::Md5::new);
         let digests = Digests { piece_bytes, pieces: Vec::new(), all: None };
         Summing { root, size, at: 0, digests, piece: md5::Md5::new(), all }
     }

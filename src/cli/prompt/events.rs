@@ -181,7 +181,7 @@ impl Console {
             self.output.note(&format!("error: {}: {}", format::short_name(name), printable(error)));
             if !hits.all().is_empty() {
                 hits.arrange(what);
-                self.output.print(hits.table(Roots::Whole, output::width()).trim_end());
+                self.output.print(hits.table(Roots::Complete, output::width()).trim_end());
                 self.shown.set_results(hits);
             }
         }

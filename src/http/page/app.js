@@ -187,7 +187,7 @@
     const slowest = Math.max(1, ...s.last.map((each) => each.ms));
     $('answers').replaceChildren(...s.last.map((each, n) => {
       const height = 4 + (44 * each.ms) / slowest;
-      const mark = svg('rect', { x: 300 - 3 * (s.last.length - n), y: 50 - height, width: 2.2, height, class: each.complete ? 'whole' : 'cut' });
+      const mark = svg('rect', { x: 300 - 3 * (s.last.length - n), y: 50 - height, width: 2.2, height, class: each.complete ? 'complete' : 'cut' });
       mark.append(svg('title', {}, `${each.ms} ms, ${each.hits} hits, ${each.reached} super peers searched, ${each.complete ? 'complete' : 'cut'}`));
       return mark;
     }));

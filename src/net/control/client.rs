@@ -33,7 +33,7 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) enum Line {
     /// A line without its end.
-    Whole(String),
+    Complete(String),
     /// A line that is too long or not UTF-8; only in the second case are further lines read.
     Bad(&'static str),
     /// Nothing more for now.
@@ -162,7 +162,7 @@ impl Client {
 
 fn line_of(bytes: Vec<u8>) -> Line {
     match String::from_utf8(bytes) {
-        Ok(line) => Line::Whole(line.trim_end().to_owned()),
+        Ok(line) => Line::Complete(line.trim_end().to_owned()),
         Err(_) => Line::Bad("the line is not UTF-8"),
     }
 }

@@ -129,12 +129,12 @@ impl ControlSocket {
             };
             let line = match client.read_line() {
                 // It has no answer, and counts as a line, so that others get their turn.
-                Line::Whole(line) if line.is_empty() => {
+                Line::Complete(line) if line.is_empty() => {
                     self.lines_left -= 1;
                     self.run.rotate_left(1);
                     continue;
                 }
-                Line::Whole(line) => Ok(line),
+                Line::Complete(line) => Ok(line),
                 Line::Bad(why) => Err(why),
                 Line::Rest => {
                     client.queued = false;
