@@ -172,7 +172,7 @@ fn the_schemas_name_every_request_and_every_event() {
     for request in requests {
         assert!(parse_line(&request).request.is_ok(), "{request}");
     }
-    let source = include_str!("../../src/proto/event/mod.rs");
+    let source = include_str!("../../src/proto/event/client.rs");
     let (_, variants) = source.split_once("pub enum ClientEvent {").expect("the enum");
     let (variants, _) = variants.split_once("\n}\n").expect("its end");
     let variants = variants
