@@ -32,7 +32,7 @@ use crate::config::{
 };
 use crate::time::Time;
 use crate::trust::PublicKey;
-use crate::wire::message::{ClassRate, Ready, RevokedKey, sent_by_sources};
+use crate::wire::message::{ClassRate, Mode, Ready, RevokedKey, sent_by_sources};
 use crate::wire::{HostPort, Message, Root};
 use announce::Announcements;
 use batch::Batches;
@@ -205,8 +205,17 @@ impl WeakPeer {
         let cx = &mut self.cx;
         if cx.membership.is_some() {
             match (cx.owner(conn), &message) {
-                (Some(Owner::Session(_)), Message::Revoked(revoked)) => return self.on_revoked(&revoked.list),
-                (Some(Owner::Session(_)), Message::Classes(classes)) => return self.on_classes(classes.list.clone()),
+                (Some(Owner::Session(session)), Message::Revoked(revoked)) if self.sessions.at(session).is_up() => {
+                    return self.on_revoked(&revoked.list);
+                }
+                (Some(Owner::Session(session)), Message::Classes(classes)) if self.sessions.at(session).is_up() => {
+                    return self.on_classes(classes.list.clone());
+                }
+                (Some(Owner::Source(..) | Owner::Holder(..)), Message::Welcome(welcome))
+                    if welcome.mode != Mode::Login || !is_node(cx.key(conn), welcome.node) =>
+                {
+                    return self.on_unwanted(conn, "sends a WELCOME that is not of its key or not of login mode");
+                }
                 (Some(Owner::Source(..) | Owner::Holder(..) | Owner::Idle), Message::Ready(ready)) => {
                     return self.on_source_ready(conn, ready);
                 }
@@ -230,9 +239,17 @@ impl WeakPeer {
         }
     }
 
-    /// A source shows its credential.
+    /// A source shows its credential: once, after WELCOME.
     fn on_source_ready(&mut self, conn: ConnId, ready: &Ready) {
         let cx = &mut self.cx;
+        let is_welcomed = match cx.owner(conn) {
+            Some(Owner::Source(download, source)) => self.downloads.is_welcomed(download, source),
+            Some(Owner::Holder(download, holder)) => self.collecting.is_welcomed(download, holder),
+            Some(Owner::Session(_) | Owner::Upload | Owner::Idle) | None => false,
+        };
+        if !is_welcomed || cx.may_use(conn) {
+            return self.on_unwanted(conn, "sends READY out of order");
+        }
         let Some((membership, key)) = cx.membership.as_ref().zip(cx.key(conn)) else { return };
         match membership.check(ready.credential.as_deref(), key, cx.now) {
             Ok(account) => cx.set_account(conn, account),

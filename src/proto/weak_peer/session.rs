@@ -51,9 +51,23 @@ enum State {
     /// Not begun, waiting for the next round, or ended.
     Idle,
     Dialing(DialId),
-    /// HELLO, LOGIN and the first page are sent; READY has not come.
+    /// HELLO is sent, and WELCOME has not come.
     Greeting(ConnId),
+    /// WELCOME has come, and the super peer has proved the key that it had to prove. READY has not
+    /// come.
+    LoggingIn(ConnId),
     Up(ConnId),
+}
+
+/// What is sent on a connection after HELLO. To a super peer that has proved the expected key it is
+/// sent before WELCOME comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Introduction {
+    Nothing,
+    /// ENROLL; ENROLLED has not come.
+    Enroll,
+    /// LOGIN, and the first pages of the file list.
+    Login,
 }
 
 /// When the oldest unanswered message of each kind was sent.
@@ -85,6 +99,7 @@ pub(super) struct Session {
     /// The doubt about them that was logged last.
     doubted: Option<String>,
     state: State,
+    introduction: Introduction,
     /// The super peer, once it has sent WELCOME.
     node: Option<NodeId>,
     /// The super peer has the feature of swarms, and so answers JOIN.
@@ -128,6 +143,7 @@ impl Session {
             registered: Registered::default(),
             doubted: None,
             state: State::Idle,
+            introduction: Introduction::Nothing,
             node: None,
             swarms: false,
             opened_once: false,
@@ -176,7 +192,7 @@ impl Session {
     pub(super) fn target(&self) -> Target {
         match self.state {
             State::Idle => Target { place: None, node: None },
-            State::Dialing(_) | State::Greeting(_) | State::Up(_) => {
+            State::Dialing(_) | State::Greeting(_) | State::LoggingIn(_) | State::Up(_) => {
                 Target { place: Some(self.candidates.current), node: self.node }
             }
         }
@@ -186,7 +202,9 @@ impl Session {
     pub(super) fn status(&self, now: Time) -> SuperStatus {
         let (state, since) = match self.state {
             State::Up(_) => (SuperState::Up, Some(self.up_since)),
-            State::Dialing(_) | State::Greeting(_) => (SuperState::Connecting, self.without_since),
+            State::Dialing(_) | State::Greeting(_) | State::LoggingIn(_) => {
+                (SuperState::Connecting, self.without_since)
+            }
             State::Idle => (SuperState::Waiting, self.without_since),
         };
         let retry = (state == SuperState::Waiting).then(|| millis(self.redial_at.since(now)));
@@ -276,7 +294,7 @@ impl Session {
             cx.warn_host(doubt.clone());
             self.doubted = Some(doubt);
         }
-        self.state = State::Greeting(conn);
+        (self.state, self.introduction) = (State::Greeting(conn), Introduction::Nothing);
         self.unanswered = Unanswered { login: Some(cx.now), ..Unanswered::default() };
         (self.seq, self.acked, self.next_req) = (0, 0, 1);
         self.last_error = None;
@@ -286,6 +304,9 @@ impl Session {
         let addr = self.candidates.addr();
         self.proof = cx.membership.as_ref().zip(key).map(|(membership, key)| (key, membership.proof(addr, key)));
         if cx.mode() == Mode::Login {
+            if self.proof.is_none() {
+                return self.lose(cx, "it has proved no key");
+            }
             cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_WELCOME });
         }
         if !matches!(self.proof, Some((_, Proof::Other(_)))) {
@@ -302,18 +323,16 @@ impl Session {
             Some(membership) => membership.introduction(),
         };
         match message {
-            Some(message) => self.send(cx, message),
+            Some(message) => {
+                let enrolls = matches!(message, Message::Enroll(_));
+                self.introduction = if enrolls { Introduction::Enroll } else { Introduction::Login };
+                self.send(cx, message);
+            }
             None => {
                 let why = "it takes a login; join with sprat join, with an invitation";
                 self.refuse(cx, Exit::LoginRejected, why);
             }
         }
-    }
-
-    /// Whether files may be sent: LOGIN is sent, and the key of the super peer is not in doubt.
-    fn is_introduced(&self, cx: &Context) -> bool {
-        let doubted = matches!(self.proof, Some((_, Proof::Other(_))));
-        !doubted && cx.membership.as_ref().is_none_or(|membership| membership.has_joined())
     }
 
     pub(super) fn on_dial_failed(&mut self, cx: &mut Context, why: &str, cause: DialCause) {
@@ -333,7 +352,7 @@ impl Session {
 
     fn conn(&self) -> Option<ConnId> {
         match self.state {
-            State::Greeting(conn) | State::Up(conn) => Some(conn),
+            State::Greeting(conn) | State::LoggingIn(conn) | State::Up(conn) => Some(conn),
             State::Idle | State::Dialing(_) => None,
         }
     }
@@ -370,7 +389,7 @@ impl Session {
             return announcements.rest(self.id);
         }
         let Some(Offer { port, http, .. }) = self.offer else { return };
-        if !self.is_introduced(cx) {
+        if self.introduction != Introduction::Login {
             return;
         }
         if self.refused.take_stop() {
@@ -399,7 +418,38 @@ impl Session {
 
     // ---- receiving ------------------------------------------------------------------------------
 
+    /// Whether the super peer may send this in the present state (PROTOCOL.md, 4.2).
+    fn is_in_order(&self, message: &Message) -> bool {
+        let logs_in = |sent| matches!(self.state, State::LoggingIn(_)) && self.introduction == sent;
+        match message {
+            Message::Welcome(_) => matches!(self.state, State::Greeting(_)),
+            Message::Enrolled(_) => logs_in(Introduction::Enroll),
+            Message::Ready(_) => logs_in(Introduction::Login),
+            Message::Bye(_) | Message::Error(_) | Message::Unknown(_) => true,
+            Message::Ack(_)
+            | Message::Pong(_)
+            | Message::Ping(_)
+            | Message::Hit(_)
+            | Message::Done(_)
+            | Message::Files(_)
+            | Message::Info(_)
+            | Message::Peers(_)
+            | Message::Reach(_)
+            | Message::Revoked(_)
+            | Message::Classes(_) => self.is_up(),
+            Message::Hello(_)
+            | Message::Login(_)
+            | Message::Cancel(_)
+            | sent_to_super_peers!()
+            | sent_to_sources!()
+            | sent_by_sources!() => false,
+        }
+    }
+
     pub(super) fn on_message(&mut self, cx: &mut Context, message: Message) {
+        if !self.is_in_order(&message) {
+            return self.lose(cx, &format!("it sent {}, which is not allowed now", message.kind()));
+        }
         match message {
             Message::Welcome(welcome) => self.on_welcome(cx, &welcome),
             Message::Ready(ready) => self.on_ready(cx, &ready),
@@ -423,21 +473,20 @@ impl Session {
                     cx.unknown_kind(conn, &kind);
                 }
             }
+            // In login mode the peer takes these two before they come here.
+            Message::Revoked(_) | Message::Classes(_) => self.lose(cx, "it sent a message of login mode"),
+            // No super peer sends these: they are never in order.
             Message::Hello(_)
             | Message::Login(_)
-            | Message::Revoked(_)
-            | Message::Classes(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()
             | sent_to_sources!()
-            | sent_by_sources!() => self.lose(cx, &format!("it sent {}, which no super peer sends", message.kind())),
+            | sent_by_sources!() => {}
         }
     }
 
     fn on_welcome(&mut self, cx: &mut Context, welcome: &Welcome) {
-        let State::Greeting(conn) = self.state else {
-            return self.lose(cx, "it sent a second WELCOME");
-        };
+        let State::Greeting(conn) = self.state else { return };
         if welcome.version[0] != PROTOCOL_VERSION[0] {
             let theirs = welcome.version[0];
             return self.refuse(cx, Exit::Version, &format!("it speaks version {theirs} of the protocol"));
@@ -456,6 +505,12 @@ impl Session {
         if self.candidates.other.is_some_and(|other| other.node == Some(welcome.node)) {
             return self.lose(cx, "the other session is with the same super peer");
         }
+        if let Some((key, Proof::Other(pinned))) = self.proof
+            && !self.follow(cx, welcome, pinned, key)
+        {
+            return;
+        }
+        self.state = State::LoggingIn(conn);
         self.node = Some(welcome.node);
         self.swarms = welcome.features.iter().any(|feature| feature == FEATURE_SWARM);
         let asked = Duration::from_millis(u64::from(welcome.ping));
@@ -463,34 +518,34 @@ impl Session {
         let host = self.registered.host.as_deref().unwrap_or(welcome.addr.host());
         self.own_addr = self.offer.as_ref().and_then(|offer| HostPort::new(host, offer.port).ok());
         cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
-        if let Some((key, Proof::Other(pinned))) = self.proof {
-            self.follow(cx, welcome, pinned, key);
+        if self.introduction == Introduction::Nothing {
+            self.introduce(cx);
         }
     }
 
-    /// The super peer has proved another key than expected: goes on if the expected key has signed
-    /// the new one.
-    fn follow(&mut self, cx: &mut Context, welcome: &Welcome, pinned: PublicKey, key: PublicKey) {
+    /// The super peer has proved another key than expected. Returns whether the expected key has
+    /// signed the new one; otherwise the session ends.
+    fn follow(&mut self, cx: &mut Context, welcome: &Welcome, pinned: PublicKey, key: PublicKey) -> bool {
         let at = self.candidates.addr().clone();
         if !Membership::follows(welcome.rotation.as_deref(), pinned, key) {
             let why = format!(
                 "its key has changed: it proves {key}, and {pinned} was expected; another node may be in its place. \
                  If its operator confirms the new key, type: sprat id accept {key}@{at}"
             );
-            return self.refuse(cx, Exit::LoginRejected, &why);
+            self.refuse(cx, Exit::LoginRejected, &why);
+            return false;
         }
         if let Some(membership) = &mut cx.membership {
             membership.pin(&at, key);
         }
         self.proof = Some((key, Proof::Right));
         cx.event(Event::SuperKey { super_peer: Pin { key: Some(key), at }, before: Some(pinned) });
-        self.introduce(cx);
+        true
     }
 
     /// The super peer has sent a credential: keeps it, and sends LOGIN with it.
     fn on_enrolled(&mut self, cx: &mut Context, enrolled: &Enrolled) {
-        let is_new = matches!(self.state, State::Greeting(_));
-        let membership = cx.membership.as_mut().filter(|membership| is_new && !membership.has_joined());
+        let membership = cx.membership.as_mut().filter(|membership| !membership.has_joined());
         let credential = membership.and_then(|membership| membership.enrolled(&enrolled.credential).cloned());
         let (Some(credential), Some((key, _))) = (credential, self.proof) else {
             return self.lose(cx, "it sent a credential that is not for the key of this node");
@@ -503,7 +558,7 @@ impl Session {
     /// The super peer has dialed us back, or tried to.
     fn on_reach(&mut self, cx: &mut Context, reach: Reach) {
         let Reach { ok, addr, why } = reach;
-        if !self.is_up() || self.unreached != ok {
+        if self.unreached != ok {
             return;
         }
         self.unreached = !ok;
@@ -520,9 +575,7 @@ impl Session {
     }
 
     fn on_ready(&mut self, cx: &mut Context, ready: &Ready) {
-        let State::Greeting(conn) = self.state else {
-            return self.lose(cx, "it sent a second READY");
-        };
+        let State::LoggingIn(conn) = self.state else { return };
         if let Some(membership) = &mut cx.membership {
             membership.on_ready(&ready.operators);
         }
@@ -562,6 +615,8 @@ impl Session {
     fn on_error(&mut self, cx: &mut Context, error: message::Error) {
         let message = quoted(&error.message);
         match (error.req, error.code) {
+            // No request is open.
+            (Some(_), _) if !self.is_up() => {}
             (Some(req), code) => self.events.push_back(SessionEvent::Error(req, code, message)),
             (None, ErrorCode::VERSION) => {
                 self.refuse(cx, Exit::Version, &format!("it refuses our version of the protocol: {message}"));
@@ -699,7 +754,7 @@ impl Session {
     /// Ends the session; no other one opens.
     pub(super) fn end(&mut self, cx: &mut Context, why: &str) {
         match self.state {
-            State::Greeting(conn) | State::Up(conn) => cx.bye(conn, why),
+            State::Greeting(conn) | State::LoggingIn(conn) | State::Up(conn) => cx.bye(conn, why),
             State::Dialing(dial) => cx.give_up(Some(dial), None),
             State::Idle => {}
         }

@@ -7,6 +7,7 @@ use super::*;
 use crate::proto::command::UserCommand;
 use crate::proto::super_peer::testnet::{Net, addr_of, file, register, search};
 use crate::proto::{ClientEvent, Command, Event, Input};
+use crate::sim::builders;
 use crate::trust::accounts::CLASS_DEFAULT;
 use crate::trust::credential::Terms;
 use crate::trust::{Credential, Limits, Pin, Token};
@@ -87,6 +88,36 @@ fn command(net: &mut Net, command: UserCommand) -> Vec<ClientEvent> {
 
 fn is_done(events: &[ClientEvent]) -> bool {
     matches!(events, [.., ClientEvent::Done(outcome)] if outcome.ok)
+}
+
+/// The table of PROTOCOL.md, "States", before READY: a connection gets nothing else.
+#[test]
+fn before_its_login_a_connection_gets_nothing_but_an_error() {
+    for greeted in [false, true] {
+        for message in builders::one_of_each() {
+            let mut net = net();
+            let conn = if greeted { connect(&mut net, 1) } else { silent(&mut net, 1) };
+            let before = said(&net, conn).len();
+            let what = format!("{}, greeted: {greeted}", message.kind());
+            let expected = match &message {
+                Message::Bye(_) | Message::Error(_) => None,
+                Message::Unknown(_) => Some(ErrorCode::UNKNOWN_KIND),
+                // Of the node of another key.
+                Message::Hello(_) if !greeted => Some(ErrorCode::LOGIN),
+                // Of the mode `open`.
+                Message::Login(_) if greeted => Some(ErrorCode::MODE),
+                // Of nobody who is invited.
+                Message::Enroll(_) if greeted => Some(ErrorCode::INVITATION),
+                _ => Some(ErrorCode::ORDER),
+            };
+            let stays = matches!(message, Message::Error(_) | Message::Unknown(_));
+            net.say(0, conn, message);
+            let code = |message: &&Message| if let Message::Error(error) = message { Some(error.code) } else { None };
+            let answers: Vec<_> = said(&net, conn)[before..].iter().map(code).collect();
+            assert_eq!(answers, Vec::from_iter(expected.map(Some)), "{what}");
+            assert_eq!(!net.nodes[0].closed.contains(&conn), stays, "{what}");
+        }
+    }
 }
 
 #[test]

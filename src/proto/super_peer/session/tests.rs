@@ -8,6 +8,7 @@ use crate::config::{
 };
 use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search, update};
 use crate::proto::{Input, Role};
+use crate::sim::builders;
 use crate::wire::message::{
     Ack, Error, Files, Get, Hello, List, ListedFile, Login, Mode, Ping, Ready, Register, Status, Update,
 };
@@ -129,6 +130,70 @@ fn a_message_for_another_role_closes() {
         let conn = net.peer(0, &["a"]);
         net.say(0, conn, message);
         assert_closed_for(&net, conn, ErrorCode::ORDER);
+    }
+}
+
+/// How a session ends, or that it goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    Bye,
+    With(ErrorCode),
+}
+
+fn end(net: &Net, conn: ConnId) -> End {
+    match net.nodes[0].said.last() {
+        _ if !net.nodes[0].closed.contains(&conn) => End::Open,
+        Some((_, Message::Error(error))) => End::With(error.code),
+        _ => End::Bye,
+    }
+}
+
+/// The table of PROTOCOL.md, "States".
+#[test]
+fn each_kind_of_message_is_taken_in_its_states_only() {
+    let page = Message::Register(Register {
+        seq: 1,
+        port: 4778,
+        host: None,
+        more_addr: None,
+        http: false,
+        files: vec![file("a")],
+        more: true,
+    });
+    let states = [vec![], vec![hello()], vec![hello(), login()], vec![hello(), login(), page]];
+    for (state, before) in states.iter().enumerate() {
+        for message in builders::one_of_each() {
+            let mut net = alone();
+            let conn = net.connect(0);
+            before.iter().for_each(|message| net.say(0, conn, message.clone()));
+            let expected = match message {
+                Message::Bye(_) => End::Bye,
+                Message::Error(_) | Message::Unknown(_) => End::Open,
+                Message::Hello(_) if state == 0 => End::Open,
+                Message::Login(_) if state == 1 => End::Open,
+                Message::Enroll(_) if state == 1 => End::With(ErrorCode::MODE),
+                Message::Query(_)
+                | Message::List(_)
+                | Message::Status(_)
+                | Message::Ping(_)
+                | Message::Join(_)
+                | Message::Subscribe(_)
+                | Message::Cancel(_)
+                | Message::Leave(_)
+                    if state >= 2 =>
+                {
+                    End::Open
+                }
+                Message::Register(_) if state == 2 => End::Open,
+                // In order, and its number is not the next one.
+                Message::Register(_) if state == 3 => End::With(ErrorCode::BAD_REQUEST),
+                _ => End::With(ErrorCode::ORDER),
+            };
+            let what = format!("{} in state {state}", message.kind());
+            net.say(0, conn, message);
+            assert_eq!(end(&net, conn), expected, "{what}");
+        }
     }
 }
 

@@ -83,6 +83,11 @@ impl Collecting {
         self.sets.get(&id)?.node_of(holder)
     }
 
+    /// Whether a holder has sent WELCOME on its present connection.
+    pub(super) fn is_welcomed(&self, id: DownloadId, holder: usize) -> bool {
+        self.sets.get(&id).is_some_and(|set| set.is_welcomed(holder))
+    }
+
     pub(super) fn on_dialed(&mut self, cx: &mut Context, id: DownloadId, holder: usize, conn: ConnId) {
         if !self.sets.contains_key(&id) {
             return cx.close(conn);

@@ -256,6 +256,11 @@ impl Set {
         self.holders.get(index)?.node
     }
 
+    /// Whether a holder has sent WELCOME on its present connection.
+    pub(super) fn is_welcomed(&self, index: usize) -> bool {
+        self.holders.get(index).is_some_and(|holder| holder.welcomed)
+    }
+
     // ---- holders --------------------------------------------------------------------------------
 
     pub(super) fn on_dialed(&mut self, cx: &mut Context, index: usize, conn: ConnId) {

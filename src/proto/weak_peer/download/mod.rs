@@ -25,7 +25,7 @@ use super::context::{Context, Owner, SourceIndex};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, SMALL_DOWNLOADS_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{DiskFailure, PartState};
-use crate::proto::event::Outcome;
+use crate::proto::event::{Outcome, SourceState};
 use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
 use crate::wire::{Message, NodeId, Root};
 use transfer::Transfer;
@@ -215,6 +215,12 @@ impl Downloads {
     /// Which node a source is, as hits or its WELCOME say.
     pub(super) fn node_of(&self, id: DownloadId, source: SourceIndex) -> Option<NodeId> {
         self.running.get(&id)?.sources.get(source)?.node
+    }
+
+    /// Whether a source has sent WELCOME on its present connection.
+    pub(super) fn is_welcomed(&self, id: DownloadId, source: SourceIndex) -> bool {
+        let source = self.running.get(&id).and_then(|transfer| transfer.sources.get(source));
+        source.is_some_and(|source| matches!(source.state, SourceState::Active | SourceState::Stalled))
     }
 
     // ---- inputs ---------------------------------------------------------------------------------

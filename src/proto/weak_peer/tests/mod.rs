@@ -8,6 +8,7 @@ mod commands;
 mod downloads;
 mod harness;
 mod hostile;
+mod order;
 mod queue;
 mod session;
 mod swarms;

@@ -371,6 +371,9 @@ impl Uploads {
     /// In login mode: nothing is served before LOGIN.
     fn on_login(&mut self, cx: &mut Context, conn: ConnId, login: &Login) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
+        if login.mode != Mode::Login {
+            return self.fail(cx, conn, ErrorCode::MODE, "this peer takes a login; join with sprat join");
+        }
         let Some((membership, key)) = cx.membership.as_ref().zip(upload.key) else { return };
         match membership.check(login.credential.as_deref(), key, cx.now) {
             Ok(account) => {

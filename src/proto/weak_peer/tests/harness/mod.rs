@@ -9,6 +9,7 @@ mod super_peers;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use content::Content;
@@ -19,15 +20,16 @@ use crate::config::DIAL_TIMEOUT;
 use crate::error::Failure;
 use crate::proto::command::Get;
 use crate::proto::event::{Outcome, SourceReport};
-use crate::proto::weak_peer::{Listens, Offer, QueueConfig, Saved, WeakPeer, WeakPeerConfig};
+use crate::proto::weak_peer::{Listens, Offer, PeerLogin, QueueConfig, Saved, WeakPeer, WeakPeerConfig};
 use crate::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialCause, DialId, DiskDone, DiskWork, Event, Input, Output,
     OwnAddrs, PayloadId, Role, Verify,
 };
 use crate::sim::{Random, builders};
 use crate::time::Time;
+use crate::trust::{Pin, PublicKey};
 use crate::wire::ids::Cv;
-use crate::wire::message::{Register, SourceRecord, Update};
+use crate::wire::message::{Mode, Register, SourceRecord, Update, Welcome};
 use crate::wire::{FileRecord, HostPort, Message, NodeId, Root, SharePath};
 
 pub(super) const CLIENT: ClientId = ClientId(7);
@@ -93,6 +95,8 @@ pub(super) struct World {
     pub(super) own: OwnAddrs,
     /// Whether messages come that no source sends, so that its own rules do not hold.
     pub(super) lenient: bool,
+    /// In login mode: the key that is proved at each address.
+    pub(super) keys: BTreeMap<HostPort, PublicKey>,
 }
 
 pub(super) fn addr(port: u16) -> HostPort {
@@ -163,7 +167,17 @@ impl World {
             lines: String::new(),
             own: OwnAddrs::default(),
             lenient: false,
+            keys: BTreeMap::new(),
         }
+    }
+
+    /// The same in login mode: what the peer starts with, and the super peers with the keys that
+    /// they have to prove.
+    pub(super) fn with_login(mut self, login: PeerLogin, supers: Vec<Pin>) -> World {
+        let (node, login) = (login.key.node(), Some(Arc::new(login)));
+        self.peer =
+            WeakPeer::new(WeakPeerConfig { node, login, supers, ..config(&[], true) }, Box::new(Random::new(3)));
+        self
     }
 
     /// The same with a queue, in which these lines of an earlier run are.
@@ -404,16 +418,28 @@ impl World {
     }
 
     pub(super) fn accept_from(&mut self, from: SocketAddr) -> ConnId {
-        let conn = self.mint(End::Outside);
-        self.input(Input::Accepted {
-            conn,
-            from,
-            to: IpAddr::from([192, 0, 2, 1]),
-            since: self.now,
-            key: None,
-            unix: 0,
-        });
+        self.accept_key(from, None)
+    }
+
+    /// One who has proved this key connects.
+    pub(super) fn accept_key(&mut self, from: SocketAddr, key: Option<PublicKey>) -> ConnId {
+        let (conn, to) = (self.mint(End::Outside), IpAddr::from([192, 0, 2, 1]));
+        self.input(Input::Accepted { conn, from, to, since: self.now, key, unix: 0 });
         conn
+    }
+
+    /// Whether a connection to a super peer or a source is open.
+    pub(super) fn is_open(&self, conn: ConnId) -> bool {
+        self.conns.contains_key(&conn)
+    }
+
+    /// The WELCOME of a super peer or source at this address.
+    pub(super) fn welcome_of(&self, at: &HostPort) -> Welcome {
+        let mut welcome = builders::welcome(HostPort::new("192.0.2.50", 50_000).unwrap());
+        if let Some(key) = self.keys.get(at) {
+            (welcome.node, welcome.mode) = (key.node(), Mode::Login);
+        }
+        welcome
     }
 
     fn mint(&mut self, end: End) -> ConnId {
@@ -484,7 +510,8 @@ impl World {
             }
             End::Outside => {}
         }
-        self.later(LATENCY, Happening::Input(Input::Dialed { dial, conn, own: self.own, key: None, unix: 0 }));
+        let (own, key) = (self.own, self.keys.get(to).copied());
+        self.later(LATENCY, Happening::Input(Input::Dialed { dial, conn, own, key, unix: 0 }));
     }
 
     /// Nothing is left over once all is over.

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::content::{cv, md5_of};
-use super::super_peers::welcome;
 use super::{End, Happening, LATENCY, World, addr};
 use crate::config::MANIFEST_PAGE_CVS;
 use crate::proto::{ConnId, Digests, HashPlan, Input, PayloadId, Verify};
@@ -46,7 +45,7 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     ClosesAfterHeader,
     /// Answers every request with an ERROR that may pass.
     Fails,
-    /// Accepts, and never welcomes.
+    /// Accepts, and says nothing but what a test makes it say.
     Silent,
     /// Welcomes after 3 s.
     Late,
@@ -82,7 +81,7 @@ pub(in crate::proto::weak_peer::tests) struct Source {
     pub(in crate::proto::weak_peer::tests) alive: bool,
     /// Bytes a second.
     pub(in crate::proto::weak_peer::tests) rate: u64,
-    pub(super) conn: Option<ConnId>,
+    pub(in crate::proto::weak_peer::tests) conn: Option<ConnId>,
     pub(super) queue: VecDeque<(u32, u64, u32)>,
     pub(super) busy: bool,
     /// Offsets that were sent, in order.
@@ -130,6 +129,11 @@ impl World {
         }
     }
 
+    pub(in crate::proto::weak_peer::tests) fn source_says(&mut self, index: usize, message: Message) {
+        let conn = self.sources[index].1.conn.unwrap();
+        self.say(LATENCY, conn, message);
+    }
+
     pub(in crate::proto::weak_peer::tests) fn kill_source(&mut self, index: usize) {
         let source = &mut self.sources[index].1;
         source.alive = false;
@@ -144,8 +148,10 @@ impl World {
         if matches!(message, Message::Get(_) | Message::Manifest(_)) {
             self.asked_first.get_or_insert(index);
         }
+        let mut welcome = self.welcome_of(&self.sources[index].0);
         let source = &mut self.sources[index].1;
         match message {
+            _ if source.manner == Manner::Silent => {}
             Message::Hello(_) if source.manner == Manner::Busy => {
                 let busy = Error::new(ErrorCode::BUSY, "full", None);
                 self.say(LATENCY, conn, Message::Error(busy));
@@ -154,7 +160,6 @@ impl World {
                 let failed = Error::new(ErrorCode::INTERNAL, "failed", None);
                 self.say(LATENCY, conn, Message::Error(failed));
             }
-            Message::Hello(_) if source.manner == Manner::Silent => {}
             Message::Get(get) if source.manner == Manner::Endless => source.gets.push(get.offset),
             Message::Manifest(page) if source.manner == Manner::Endless => {
                 source.manifests += 1;
@@ -164,10 +169,9 @@ impl World {
                 self.say(wait, conn, Message::Cvs(answer));
             }
             Message::Hello(_) if source.manner == Manner::Late => {
-                self.say(Duration::from_secs(3), conn, Message::Welcome(welcome()));
+                self.say(Duration::from_secs(3), conn, Message::Welcome(welcome));
             }
             Message::Hello(_) => {
-                let mut welcome = welcome();
                 welcome.features.extend(source.manner.knows_swarms().then(|| FEATURE_SWARM.to_owned()));
                 self.say(LATENCY, conn, Message::Welcome(welcome));
             }

@@ -2,12 +2,9 @@
 
 use super::{LATENCY, World};
 use crate::proto::ConnId;
-use crate::sim::builders;
-use crate::wire::message::{
-    Ack, Done, Error, ErrorCode, Hit, Info, Ping, Ready, Register, SourceRecord, Update, Welcome,
-};
+use crate::wire::message::{Ack, Done, Error, ErrorCode, Hit, Info, Ping, Ready, Register, SourceRecord, Update};
 use crate::wire::swarm::{FEATURE_SWARM, Join, Member, Peers};
-use crate::wire::{Cut, HostPort, Message};
+use crate::wire::{Cut, Message};
 
 /// How a super peer answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +22,7 @@ pub(in crate::proto::weak_peer::tests) enum Super {
 pub(in crate::proto::weak_peer::tests) struct SuperPeer {
     pub(in crate::proto::weak_peer::tests) manner: Super,
     pub(in crate::proto::weak_peer::tests) alive: bool,
-    pub(super) conn: Option<ConnId>,
+    pub(in crate::proto::weak_peer::tests) conn: Option<ConnId>,
     pub(in crate::proto::weak_peer::tests) heard: Vec<Message>,
     pub(in crate::proto::weak_peer::tests) hits: Vec<SourceRecord>,
     pub(in crate::proto::weak_peer::tests) acks: bool,
@@ -35,6 +32,7 @@ pub(in crate::proto::weak_peer::tests) struct SuperPeer {
 
 impl World {
     pub(super) fn super_hears(&mut self, index: usize, conn: ConnId, message: Message) {
+        let mut welcome = self.welcome_of(&self.supers[index].0);
         let SuperPeer { manner, hits, acks, heard, members, .. } = &mut self.supers[index].1;
         heard.push(message.clone());
         let (manner, hits, acks, members) = (manner.clone(), hits.clone(), *acks, members.clone());
@@ -45,7 +43,6 @@ impl World {
             }
             (Super::Refuses(_), _) => vec![],
             (_, Message::Hello(_)) => {
-                let mut welcome = welcome();
                 welcome.features.extend((!members.is_empty()).then(|| FEATURE_SWARM.to_owned()));
                 vec![Message::Welcome(welcome)]
             }
@@ -96,8 +93,4 @@ impl World {
 
 fn no_room(req: Option<u32>) -> Message {
     Message::Error(Error::new(ErrorCode::LIMIT, "short of memory", req))
-}
-
-pub(super) fn welcome() -> Welcome {
-    builders::welcome(HostPort::new("192.0.2.50", 50_000).unwrap())
 }
