@@ -262,6 +262,9 @@ impl Transfer {
         if self.sources[index].followed.as_ref().is_some_and(|followed| followed.is_of(req)) {
             return self.on_follow_refused(cx, index, error.code, &message);
         }
+        if self.sources[index].requests.get(&req).is_some_and(|request| request.md5.is_some()) {
+            return self.drop_source(cx, index, "answered a request with a chunk and an error");
+        }
         let Some(request) = self.sources[index].requests.remove(&req) else { return };
         if request.canceled {
             return;

@@ -105,14 +105,21 @@ impl Transfer {
 
     pub(super) fn on_page(&mut self, cx: &mut Context, index: SourceIndex, page: &Cvs) {
         let source = &mut self.sources[index];
-        let Some(request) = source.requests.remove(&page.req) else {
+        let Some(request) = source.requests.get(&page.req) else {
             return self.drop_source(cx, index, "answered a request that was not made");
         };
-        if request.canceled || source.proof.is_none() {
-            return;
+        // The request stays until its source is dropped, which frees the piece that it is for.
+        match request.wanted {
+            Wanted::Page(first) if first == page.first => {}
+            Wanted::Page(_) => return self.drop_source(cx, index, "answered with another page than was asked for"),
+            Wanted::Last(_) | Wanted::Piece(_) => {
+                return self.drop_source(cx, index, "answered a request for a chunk with a page of the manifest");
+            }
         }
-        if request.wanted != Wanted::Page(page.first) {
-            return self.drop_source(cx, index, "answered with another page than was asked for");
+        let canceled = request.canceled;
+        source.requests.remove(&page.req);
+        if canceled || source.proof.is_none() {
+            return;
         }
         source.on_page(cx.now, page.cvs.len());
         self.received += page.cvs.len() as u64;

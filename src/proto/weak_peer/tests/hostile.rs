@@ -52,7 +52,7 @@ fn run(seed: u64, size: u64, sources: &[(Manner, u64)]) -> (Duration, World) {
     (took, world)
 }
 
-const BAD: [Manner; 18] = [
+const BAD: [Manner; 19] = [
     Manner::Lies,
     Manner::Damaged(99),
     Manner::WrongMd5,
@@ -67,6 +67,7 @@ const BAD: [Manner; 18] = [
     Manner::Busy,
     Manner::Drips,
     Manner::ClosesAfterHeader,
+    Manner::PageForChunk,
     Manner::Fails,
     Manner::Silent,
     Manner::Nowhere,

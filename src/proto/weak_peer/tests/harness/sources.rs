@@ -43,6 +43,8 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     StopsAtTheEnd,
     /// Sends a header and closes.
     ClosesAfterHeader,
+    /// Answers each request for a chunk with a page of the manifest.
+    PageForChunk,
     /// Answers every request with an ERROR that may pass.
     Fails,
     /// Accepts, and says nothing but what a test makes it say.
@@ -159,6 +161,12 @@ impl World {
             Message::Hello(_) if source.manner == Manner::Refuses => {
                 let failed = Error::new(ErrorCode::INTERNAL, "failed", None);
                 self.say(LATENCY, conn, Message::Error(failed));
+            }
+            Message::Get(get) if source.manner == Manner::PageForChunk => {
+                source.gets.push(get.offset);
+                let cvs = self.content.cvs.iter().flat_map(|cv| cv.0).collect();
+                let answer = Cvs { req: get.req, size: self.content.size(), first: 0, cvs, ..Cvs::default() };
+                self.say(LATENCY, conn, Message::Cvs(answer));
             }
             Message::Get(get) if source.manner == Manner::Endless => source.gets.push(get.offset),
             Message::Manifest(page) if source.manner == Manner::Endless => {
