@@ -91,7 +91,7 @@ impl Job {
         self.handed_small += usize::from(is_small);
         let Many { client, verify, pieces, timeout, only, .. } = self.many;
         let mut pool = Pool::default();
-        entry.sources.iter().for_each(|(at, size)| pool.offer(cx, at.clone(), *size));
+        entry.sources.iter().for_each(|(at, size)| pool.offer(cx, at.clone(), Some(*size)));
         let destination = Destination::Below { folder: self.many.folder.clone(), path: entry.path.clone() };
         let destination = if entry.collection { Destination::Collection(Box::new(destination)) } else { destination };
         let order = Order {

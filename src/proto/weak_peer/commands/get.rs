@@ -64,7 +64,7 @@ pub(super) fn order(
     }
     let collection = sources.iter().any(|source| source.collection);
     let mut pool = Pool::default();
-    sources.into_iter().for_each(|record| pool.offer(cx, record.into(), record.size));
+    sources.into_iter().for_each(|record| pool.offer(cx, record.into(), Some(record.size)));
     let destination = match &get.out {
         Some(path) => Destination::Path { path: path.clone(), name: name.clone() },
         None => Destination::Share { name: name.clone() },

@@ -182,8 +182,9 @@ impl Downloads {
 
     pub(super) fn add_sources(&mut self, cx: &mut Context, id: DownloadId, sources: Vec<(Contact, u64)>) {
         if let Some(order) = self.line.iter_mut().find(|order| order.id == id) {
-            sources.into_iter().for_each(|(at, size)| order.pool.offer(cx, at, size));
+            sources.into_iter().for_each(|(at, size)| order.pool.offer(cx, at, Some(size)));
         } else {
+            let sources = sources.into_iter().map(|(at, size)| (at, Some(size))).collect();
             self.with(cx, id, |transfer, cx| transfer.add_sources(cx, sources));
         }
     }

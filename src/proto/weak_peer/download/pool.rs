@@ -13,7 +13,8 @@ use crate::wire::Root;
 pub(in crate::proto::weak_peer) struct Candidate {
     /// Where it is dialed.
     pub(in crate::proto::weak_peer) at: Contact,
-    /// The size of the content that its hits claim; none if they contradict each other.
+    /// The size of the content that its hits claim; none if they contradict each other, or if a
+    /// super peer names it as a member of a swarm.
     pub(in crate::proto::weak_peer) size: Option<u64>,
 }
 
@@ -38,16 +39,17 @@ impl Pool {
         self.list.iter()
     }
 
-    /// Adds a candidate, or the claims of a hit to one that is known.
-    pub(in crate::proto::weak_peer) fn offer(&mut self, cx: &mut Context, at: Contact, size: u64) {
+    /// Adds a candidate, or the claims of a hit to one that is known. A member of a swarm comes
+    /// without a size; then the claims of hits about it do not count.
+    pub(in crate::proto::weak_peer) fn offer(&mut self, cx: &mut Context, at: Contact, size: Option<u64>) {
         if let Some(known) = self.list.iter_mut().find(|candidate| candidate.at.is_same(&at)) {
-            known.size = known.size.filter(|claim| *claim == size);
+            known.size = known.size.filter(|claim| size == Some(*claim));
             if let Some(more) = known.at.merge(at) {
                 self.offer(cx, more.into(), size);
             }
             return;
         }
-        let candidate = Candidate { at, size: Some(size) };
+        let candidate = Candidate { at, size };
         self.offered = self.offered.saturating_add(1);
         if self.list.len() < SOURCES_KNOWN_MAX {
             self.list.push(candidate);

@@ -283,7 +283,8 @@ impl Transfer {
         mark!(ManifestProven);
         let proof = self.sources[index].proof.take();
         let cvs = proof.and_then(|proof| proof.manifest).unwrap_or_default();
-        if size != self.size {
+        // Without a claim it is 0.
+        if self.size != 0 && size != self.size {
             let message = format!("the content has {size} bytes; a source that claims {} is wrong", self.size);
             self.report(cx, ClientEvent::Note { message });
         }

@@ -66,7 +66,8 @@ pub(super) struct Source {
     pub(super) other: Option<Other>,
     /// Which node it is: as hits say, later as its WELCOME says.
     pub(super) node: Option<NodeId>,
-    /// The size of the content that hits claim; none if they contradict each other.
+    /// The size of the content that hits claim; none if they contradict each other, or if a super
+    /// peer names it as a member of a swarm.
     pub(super) claim: Option<u64>,
     /// The size that the source itself states.
     pub(super) stated: Option<u64>,

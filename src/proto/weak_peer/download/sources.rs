@@ -293,20 +293,20 @@ impl Transfer {
 
     // ---- more sources ---------------------------------------------------------------------------
 
-    /// A source that a hit names, with the size that the hit claims.
-    fn offer(&mut self, cx: &mut Context, at: Contact, size: u64) {
+    /// A source that a hit names, with the size that the hit claims; or a member of the swarm.
+    fn offer(&mut self, cx: &mut Context, at: Contact, size: Option<u64>) {
         if let Some(known) = self.sources.iter_mut().find(|source| source.is_at(&at)) {
-            known.claim = known.claim.filter(|claim| *claim == size);
+            known.claim = known.claim.filter(|claim| size == Some(*claim));
             return known.learn(at);
         }
         let spent = self.spent.get(&at.addr).is_some_and(|until| *until > cx.now);
-        let refuted = self.is_proven && size != self.size;
+        let refuted = self.is_proven && size.is_some_and(|size| size != self.size);
         if !spent && !refuted {
             self.order.pool.offer(cx, at, size);
         }
     }
 
-    pub(super) fn add_sources(&mut self, cx: &mut Context, found: Vec<(Contact, u64)>) {
+    pub(super) fn add_sources(&mut self, cx: &mut Context, found: Vec<(Contact, Option<u64>)>) {
         if !self.order.only {
             found.into_iter().for_each(|(at, size)| self.offer(cx, at, size));
             self.pump(cx);

@@ -136,8 +136,8 @@ impl Transfer {
             self.swarm.reserve = std::mem::take(&mut self.order.pool);
             self.swarm.named_at = Some(cx.now);
         }
-        let size = self.size;
-        let found = named.into_iter().map(|member| (member, size)).collect();
+        // The size that hits claim is no claim of the members.
+        let found = named.into_iter().map(|member| (member, None)).collect();
         if members.saturating_sub(full) > 1 {
             self.begin_swarm(cx);
         }
@@ -147,7 +147,7 @@ impl Transfer {
     /// Uses the sources of the search, which were kept back in favor of the members.
     pub(super) fn use_reserve(&mut self, cx: &mut Context) {
         let reserve = std::mem::take(&mut self.swarm.reserve);
-        let found = reserve.iter().map(|one| (one.at.clone(), one.size.unwrap_or(self.size))).collect();
+        let found = reserve.iter().map(|one| (one.at.clone(), one.size)).collect();
         self.add_sources(cx, found);
     }
 

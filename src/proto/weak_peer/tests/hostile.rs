@@ -241,6 +241,17 @@ fn impossible_sizes_and_addresses_are_ignored_and_counted() {
     assert_eq!(world.dialed.keys().filter(|to| to.port() >= 100).count(), 1, "{:?}", world.dialed);
 }
 
+#[test]
+fn no_source_is_blamed_for_a_size_that_no_hit_claims() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, RATE);
+    let other = record(&world, 3 * MIB + 1, addr(100));
+    world.hit(other);
+    assert!(world.get().outcome().ok);
+    let notes = world.client_events().into_iter().filter(|event| matches!(event, ClientEvent::Note { .. }));
+    assert_eq!(notes.collect::<Vec<_>>(), []);
+}
+
 // ---- dials --------------------------------------------------------------------------------------
 
 /// How often each address was dialed within this time.

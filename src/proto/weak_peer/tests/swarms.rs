@@ -95,6 +95,28 @@ fn a_download_that_is_resumed_chooses_pieces_when_members_were_named_before_its_
 }
 
 #[test]
+fn members_are_not_blamed_for_a_size_that_a_stranger_claims() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Silent, MIB);
+    world.supers[0].1.hits[0].size -= 1;
+    for port in 101..105 + u16::try_from(SOURCES_MAX).unwrap() {
+        world.source(Manner::Honest, MIB);
+        let (node, other) = (None, None);
+        let member = Member { node, addr: addr(port), other, full: true, out: false, unreached: false };
+        world.supers[0].1.members.push(member);
+    }
+    world.supers[0].1.hits.truncate(1);
+    world.get().run_until(|world| !world.sized.is_empty());
+    world.supers[0].1.members.clear();
+    let dialed: Vec<_> = (1..world.sources.len()).filter(|index| world.sources[*index].1.dials > 0).collect();
+    assert!(dialed.len() <= SOURCES_MAX);
+    dialed.into_iter().for_each(|index| world.kill_source(index));
+    let outcome = world.outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_right(&mut world);
+}
+
+#[test]
 fn what_only_its_md5_was_compared_of_is_not_passed_on() {
     for (verify, passed_on) in [(Verify::Both, true), (Verify::Blake3, true), (Verify::Md5, false)] {
         let mut world = World::new(1, 2 * MIB);
