@@ -73,7 +73,7 @@ const run = async () => {
 
   await numbersEqual(pages.super, 'super', (shot) => [
     ['queries', count(shot.counters.queries)], ['queries-cut', count(shot.counters.queries_cut)],
-    ['hits-sent', count(shot.counters.hits_told)], ['flood-duplicates', count(shot.counters.flood_duplicate)],
+    ['hits-sent', count(shot.counters.hits_sent)], ['flood-duplicates', count(shot.counters.flood_duplicate)],
     ['queries-forwarded', count(shot.counters.link_query_out)], ['records', count(shot.levels.records)],
     ['answer-p50', `${shot.searches.ms_p50} ms`], ['answer-p99', `${shot.searches.ms_p99} ms`],
     ['turns', count(shot.counters.turns)], ['network-line', `1 of 1 links up, ${count(shot.levels.sessions)} sessions`],

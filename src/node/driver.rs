@@ -18,7 +18,8 @@ use super::memory::Memory;
 use super::requests::Requests;
 use super::turns::Turns;
 use crate::config::{
-    CATCHING_UP_TURNS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG, TURN_READ_MAX,
+    CATCHING_UP_TURNS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, QUERIES_PER_LOOK, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG,
+    TURN_READ_MAX,
 };
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
@@ -28,6 +29,7 @@ use crate::proto::disk::CollectionDone;
 use crate::proto::envelope::Taken;
 use crate::proto::{CloseReason, DiskDone, Input, Role};
 use crate::time::Time;
+use crate::wire::Message;
 
 /// A running node.
 pub(super) struct Driver<'a, R> {
@@ -134,12 +136,16 @@ impl<'a, R: Role> Driver<'a, R> {
         self.net.poll(patience)?;
         self.now = self.clock.now();
         self.net.begin_turn(self.now, clock::unix());
+        let mut queries = 0_u32;
         while let Some(arrival) = self.net.next() {
+            let is_query = matches!(&arrival, Arrival::Input(Input::Message { message: Message::Query(_), .. }));
+            queries += u32::from(is_query);
             self.on_arrival(arrival);
             if self.end.is_some() {
                 return Ok(());
             }
-            if self.is_late() {
+            let looks = !is_query || queries.is_multiple_of(QUERIES_PER_LOOK);
+            if looks && self.is_late() {
                 self.net.rest();
             }
         }

@@ -5,16 +5,16 @@
 //! examples/hot_path). The names of fields are copied together with the bytes before them. The
 //! result has the same bytes as that of `rmp-serde`; tests compare them.
 
-use rmp::encode::{write_array_len, write_str_len, write_uint};
+use rmp::encode::{write_array_len, write_str_len};
 
 use super::addr::HostPort;
 use super::codec::encode_into;
 use super::ids::{NodeId, QueryId, Root};
 use super::message::{Done, Hit, Message, SourceRecord};
-use super::record::{Cut, FileRecord};
+use super::record::FileRecord;
 use super::swarm::Membership;
 
-const TAKEN: &str = "writing to a Vec cannot fail";
+const TAKEN: &str = "there is room";
 
 /// Appends a HIT or a DONE of a session; returns false for any other kind.
 pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
@@ -29,43 +29,53 @@ pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
 }
 
 fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
-    /// Room for one hit with a name of usual length.
-    const HIT_BYTES: usize = 160;
     let Hit { req, hits } = hit;
-    out.reserve(HIT_BYTES * hits.len());
-    out.extend_from_slice(b"\x81\xa3HIT\x82\xa3req");
-    number(out, (*req).into());
-    out.extend_from_slice(b"\xa4hits");
-    array(out, hits.len());
+    let mut room = Room::at_end(out, HEAD_BYTES);
+    room.put(b"\x81\xa3HIT\x82\xa3req");
+    room.number((*req).into());
+    room.put(b"\xa4hits");
+    room.array(hits.len());
+    room.end();
     for SourceRecord { path, size, root, collection, node, addr, other, unreached, http, member } in hits {
         let present = [*collection, node.is_some(), other.is_some(), *unreached, *http, member.is_some()];
-        out.push(0x84 + count(present));
-        content(out, path.as_str(), *size, root, *collection);
+        let mut room = Room::at_end(out, hit_bytes(path.as_str(), addr, other.as_ref()));
+        room.put(&[0x84 + count(present)]);
+        room.content(path.as_str(), *size, root, *collection);
         if let Some(node) = node {
-            out.extend_from_slice(b"\xa1n\xc4\x10");
-            out.extend_from_slice(&node.0);
+            room.put(b"\xa1n\xc4\x10");
+            room.put(&node.0);
         }
-        addresses(out, addr, other.as_ref(), (*unreached, *http));
+        room.addresses(addr, other.as_ref(), (*unreached, *http));
+        room.end();
         membership(out, member.as_deref());
     }
 }
 
 fn pack_done(done: &Done, out: &mut Vec<u8>) {
     let Done { req, hits, reached, pruned, complete, cut, ms } = done;
-    out.extend_from_slice(if *pruned == 0 { b"\x81\xa4DONE\x86\xa3req" } else { b"\x81\xa4DONE\x87\xa3req" });
-    number(out, (*req).into());
-    out.extend_from_slice(b"\xa4hits");
-    number(out, (*hits).into());
-    out.extend_from_slice(b"\xa7reached");
-    number(out, (*reached).into());
+    let mut room = Room::at_end(out, DONE_BYTES);
+    room.put(if *pruned == 0 { b"\x81\xa4DONE\x86\xa3req" } else { b"\x81\xa4DONE\x87\xa3req" });
+    room.number((*req).into());
+    room.put(b"\xa4hits");
+    room.number((*hits).into());
+    room.put(b"\xa7reached");
+    room.number((*reached).into());
     if *pruned > 0 {
-        out.extend_from_slice(b"\xa6pruned");
-        number(out, (*pruned).into());
+        room.put(b"\xa6pruned");
+        room.number((*pruned).into());
     }
-    out.extend_from_slice(if *complete { b"\xa8complete\xc3\xa3cut" } else { b"\xa8complete\xc2\xa3cut" });
-    cuts(out, cut);
-    out.extend_from_slice(b"\xa2ms");
-    number(out, (*ms).into());
+    room.put(if *complete { b"\xa8complete\xc3\xa3cut" } else { b"\xa8complete\xc2\xa3cut" });
+    let mut room = if cut.is_none() {
+        room.put(b"\x80");
+        room
+    } else {
+        room.end();
+        encode_into(out, cut);
+        Room::at_end(out, DONE_BYTES)
+    };
+    room.put(b"\xa2ms");
+    room.number((*ms).into());
+    room.end();
 }
 
 /// Appends a HIT of a link.
@@ -78,21 +88,23 @@ pub(super) fn pack_link_hit(
     out: &mut Vec<u8>,
 ) {
     let FileRecord { path, size, root, collection } = file;
-    out.extend_from_slice(b"\x81\xa3HIT");
-    out.push(0x85 + count([node.is_some(), other.is_some(), unreached, http, member.is_some()]));
-    out.extend_from_slice(b"\xa2id\xc4\x10");
-    out.extend_from_slice(&id.0);
-    out.extend_from_slice(b"\xa3ttl");
-    number(out, ttl.into());
-    out.extend_from_slice(b"\xa1n");
-    number(out, n.into());
-    out.extend_from_slice(if *collection { b"\xa1f\x84" } else { b"\xa1f\x83" });
-    content(out, path.as_str(), *size, root, *collection);
+    let mut room = Room::at_end(out, HEAD_BYTES + hit_bytes(path.as_str(), addr, other));
+    room.put(b"\x81\xa3HIT");
+    room.put(&[0x85 + count([node.is_some(), other.is_some(), unreached, http, member.is_some()])]);
+    room.put(b"\xa2id\xc4\x10");
+    room.put(&id.0);
+    room.put(b"\xa3ttl");
+    room.number(ttl.into());
+    room.put(b"\xa1n");
+    room.number(n.into());
+    room.put(if *collection { b"\xa1f\x84" } else { b"\xa1f\x83" });
+    room.content(path.as_str(), *size, root, *collection);
     if let Some(node) = node {
-        out.extend_from_slice(b"\xa4node\xc4\x10");
-        out.extend_from_slice(&node.0);
+        room.put(b"\xa4node\xc4\x10");
+        room.put(&node.0);
     }
-    addresses(out, addr, other, (unreached, http));
+    room.addresses(addr, other, (unreached, http));
+    room.end();
     membership(out, member);
 }
 
@@ -108,105 +120,153 @@ fn membership(out: &mut Vec<u8>, member: Option<&Membership>) {
     }
 }
 
-/// The fields `a`, `b`, `u` and `http` of a hit.
-fn addresses(out: &mut Vec<u8>, addr: &HostPort, other: Option<&HostPort>, (unreached, http): (bool, bool)) {
-    out.extend_from_slice(b"\xa1a");
-    host_port(out, addr);
-    if let Some(other) = other {
-        out.extend_from_slice(b"\xa1b");
-        host_port(out, other);
-    }
-    if unreached {
-        out.extend_from_slice(b"\xa1u\xc3");
-    }
-    if http {
-        out.extend_from_slice(b"\xa4http\xc3");
-    }
-}
-
 fn length(n: usize) -> u32 {
     u32::try_from(n).expect("lists and texts are capped far below")
 }
 
-#[inline]
-fn number(out: &mut Vec<u8>, n: u64) {
-    match u8::try_from(n) {
-        Ok(small @ ..0x80) => out.push(small),
-        Ok(_) | Err(_) => long_number(out, n),
-    }
+/// What comes before the hits, or before the file of a HIT of a link, has at most this many bytes.
+const HEAD_BYTES: usize = 64;
+/// A DONE without its cuts has at most this many bytes.
+const DONE_BYTES: usize = 96;
+
+/// The most bytes of one hit, without what it says of a swarm.
+fn hit_bytes(path: &str, addr: &HostPort, other: Option<&HostPort>) -> usize {
+    /// All but texts.
+    const FIXED_BYTES: usize = 160;
+    FIXED_BYTES + path.len() + addr.host().len() + other.map_or(0, |other| other.host().len())
 }
 
-fn long_number(out: &mut Vec<u8>, n: u64) {
-    if let Ok(byte) = u8::try_from(n) {
-        out.extend_from_slice(&[0xcc, byte]);
-    } else if let Ok(two) = u16::try_from(n) {
-        let [high, low] = two.to_be_bytes();
-        out.extend_from_slice(&[0xcd, high, low]);
-    } else {
-        write_uint(out, n).expect(TAKEN);
-    }
+/// Room at the end of a buffer, which is written from front to back. So the buffer grows once for
+/// many small writes.
+struct Room<'a> {
+    out: &'a mut Vec<u8>,
+    at: usize,
 }
 
-/// The head of an array of this length.
-fn array(out: &mut Vec<u8>, elements: usize) {
-    match u8::try_from(elements) {
-        Ok(few @ ..0x10) => out.push(0x90 | few),
-        Ok(_) | Err(_) => _ = write_array_len(out, length(elements)).expect(TAKEN),
+impl Room<'_> {
+    /// Room for this many bytes; to write more is a mistake, and panics.
+    fn at_end(out: &mut Vec<u8>, most: usize) -> Room<'_> {
+        let at = out.len();
+        out.resize(at + most, 0);
+        Room { out, at }
     }
-}
 
-/// The head of a text of this length.
-fn text(out: &mut Vec<u8>, bytes: usize) {
-    match u8::try_from(bytes) {
-        Ok(short @ ..0x20) => out.push(0xa0 | short),
-        Ok(byte) => out.extend_from_slice(&[0xd9, byte]),
-        Err(_) => _ = write_str_len(out, length(bytes)).expect(TAKEN),
+    /// Gives back what was not used.
+    fn end(self) {
+        self.out.truncate(self.at);
     }
-}
 
-fn content(out: &mut Vec<u8>, path: &str, size: u64, root: &Root, collection: bool) {
-    out.extend_from_slice(b"\xa1p");
-    text(out, path.len());
-    out.extend_from_slice(path.as_bytes());
-    out.extend_from_slice(b"\xa1s");
-    number(out, size);
-    out.extend_from_slice(b"\xa1r\xc4\x20");
-    out.extend_from_slice(&root.0);
-    if collection {
-        out.extend_from_slice(b"\xa1c\xc3");
+    /// Always inline: the length of a constant is known only in its caller.
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.out[self.at..self.at + N].copy_from_slice(bytes);
+        self.at += N;
     }
-}
 
-fn cuts(out: &mut Vec<u8>, cut: &Cut) {
-    if cut.is_none() {
-        out.push(0x80);
-    } else {
-        encode_into(out, cut);
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
     }
-}
 
-/// The same text as `HostPort` displays.
-fn host_port(out: &mut Vec<u8>, addr: &HostPort) {
-    let (host, mut port) = (addr.host().as_bytes(), addr.port());
-    let mut tail = [b':'; 6];
-    let mut first = tail.len();
-    while port > 0 || first == tail.len() {
-        first -= 1;
-        tail[first] = b'0' + u8::try_from(port % 10).expect("a digit");
-        port /= 10;
+    fn number(&mut self, n: u64) {
+        match u8::try_from(n) {
+            Ok(small @ ..0x80) => self.put(&[small]),
+            Ok(byte) => self.put(&[0xcc, byte]),
+            Err(_) => self.long_number(n),
+        }
     }
-    // The colon is there.
-    let tail = &tail[first - 1..];
-    if host.contains(&b':') {
-        text(out, host.len() + tail.len() + 2);
-        out.push(b'[');
-        out.extend_from_slice(host);
-        out.push(b']');
-    } else {
-        text(out, host.len() + tail.len());
-        out.extend_from_slice(host);
+
+    fn long_number(&mut self, n: u64) {
+        if let Ok(two) = u16::try_from(n) {
+            self.put(&[0xcd]);
+            self.put(&two.to_be_bytes());
+        } else if let Ok(four) = u32::try_from(n) {
+            self.put(&[0xce]);
+            self.put(&four.to_be_bytes());
+        } else {
+            self.put(&[0xcf]);
+            self.put(&n.to_be_bytes());
+        }
     }
-    out.extend_from_slice(tail);
+
+    /// The head of an array of this length.
+    fn array(&mut self, elements: usize) {
+        match u8::try_from(elements) {
+            Ok(few @ ..0x10) => self.put(&[0x90 | few]),
+            Ok(_) | Err(_) => self.head(|out| _ = write_array_len(out, length(elements)).expect(TAKEN)),
+        }
+    }
+
+    /// The head of a text of this length.
+    fn text(&mut self, bytes: usize) {
+        match u8::try_from(bytes) {
+            Ok(short @ ..0x20) => self.put(&[0xa0 | short]),
+            Ok(byte) => self.put(&[0xd9, byte]),
+            Err(_) => self.head(|out| _ = write_str_len(out, length(bytes)).expect(TAKEN)),
+        }
+    }
+
+    /// A head that is rare, by the library.
+    #[cold]
+    fn head(&mut self, write: impl FnOnce(&mut &mut [u8])) {
+        let mut left = &mut self.out[self.at..];
+        let before = left.len();
+        write(&mut left);
+        self.at += before - left.len();
+    }
+
+    fn content(&mut self, path: &str, size: u64, root: &Root, collection: bool) {
+        self.put(b"\xa1p");
+        self.text(path.len());
+        self.bytes(path.as_bytes());
+        self.put(b"\xa1s");
+        self.number(size);
+        self.put(b"\xa1r\xc4\x20");
+        self.put(&root.0);
+        if collection {
+            self.put(b"\xa1c\xc3");
+        }
+    }
+
+    /// The fields `a`, `b`, `u` and `http` of a hit.
+    fn addresses(&mut self, addr: &HostPort, other: Option<&HostPort>, (unreached, http): (bool, bool)) {
+        self.put(b"\xa1a");
+        self.host_port(addr);
+        if let Some(other) = other {
+            self.put(b"\xa1b");
+            self.host_port(other);
+        }
+        if unreached {
+            self.put(b"\xa1u\xc3");
+        }
+        if http {
+            self.put(b"\xa4http\xc3");
+        }
+    }
+
+    /// The same text as `HostPort` displays.
+    fn host_port(&mut self, addr: &HostPort) {
+        let (host, mut port) = (addr.host().as_bytes(), addr.port());
+        let mut tail = [b':'; 6];
+        let mut first = tail.len();
+        while port > 0 || first == tail.len() {
+            first -= 1;
+            tail[first] = b'0' + u8::try_from(port % 10).expect("a digit");
+            port /= 10;
+        }
+        // The colon is there.
+        let tail = &tail[first - 1..];
+        if host.contains(&b':') {
+            self.text(host.len() + tail.len() + 2);
+            self.put(b"[");
+            self.bytes(host);
+            self.put(b"]");
+        } else {
+            self.text(host.len() + tail.len());
+            self.bytes(host);
+        }
+        self.bytes(tail);
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +276,7 @@ mod tests {
     use super::*;
     use crate::wire::SharePath;
     use crate::wire::link::{LinkHit, LinkMessage};
+    use crate::wire::record::Cut;
 
     fn check_same(message: &impl Serialize, by_hand: impl FnOnce(&mut Vec<u8>) -> bool) {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());

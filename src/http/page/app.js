@@ -176,7 +176,7 @@
       ['forwarded', count(c.link_query_out), 'queries-forwarded'],
       ['duplicates', count(c.flood_duplicate), 'flood-duplicates'],
       ['pruned by digests', count(c.flood_pruned), 'flood-pruned'],
-      ['hits sent', count(c.hits_told), 'hits-sent'],
+      ['hits sent', count(c.hits_sent), 'hits-sent'],
       ['refused', count(c.queries_refused), 'queries-refused'],
       ['running', count(shot.levels.queries_running), 'queries-running'],
       ['files in the index', count(shot.levels.records), 'records'],

@@ -145,7 +145,7 @@ counts! {
     /// Queries of sessions that were canceled, or whose session closed.
     QueriesCancelled => "queries_cancelled",
     /// Hits sent to sessions.
-    HitsTold => "hits_told",
+    HitsSent => "hits_sent",
     /// Hits that another branch had already brought.
     HitsDuplicate => "hits_duplicate",
     /// Queries of neighbors searched here (first copies).

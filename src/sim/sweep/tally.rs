@@ -64,7 +64,7 @@ pub const COUNTERS: &[&str] = &[
     "queries_complete",
     "queries_cut",
     "queries_cancelled",
-    "hits_told",
+    "hits_sent",
     "hits_duplicate",
     "flood_searched",
     "flood_duplicate",

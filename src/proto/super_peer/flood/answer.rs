@@ -13,10 +13,14 @@ const RECORD_BYTES: usize = 116;
 /// The same of its second address.
 const OTHER_BYTES: usize = 12;
 
+/// The same of what it says of a swarm, but for the name of the zone.
+const MEMBER_BYTES: usize = 20;
+
 /// Bytes of a hit on the wire, rounded up.
 pub(super) fn weight(hit: &SourceRecord) -> usize {
     let other = hit.other.as_ref().map_or(0, |other| other.host().len() + OTHER_BYTES);
-    hit.path.as_str().len() + hit.addr.host().len() + other + RECORD_BYTES
+    let member = hit.member.as_ref().map_or(0, |m| m.zone.as_ref().map_or(0, String::len) + MEMBER_BYTES);
+    hit.path.as_str().len() + hit.addr.host().len() + other + member + RECORD_BYTES
 }
 
 /// What a query of a session came to.
@@ -54,7 +58,7 @@ pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mu
         cx.found.push((req, Some(hits)));
         return all;
     }
-    cx.counters.add_many(Count::HitsTold, hits.len() as u64);
+    cx.counters.add_many(Count::HitsSent, hits.len() as u64);
     if all <= PAGE_BYTES {
         if !hits.is_empty() {
             cx.send(conn, Message::Hit(Hit { req, hits }));
@@ -77,4 +81,38 @@ pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mu
         cx.send(conn, Message::Hit(Hit { req, hits: page }));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::swarm::Membership;
+    use crate::wire::{HostPort, NodeId, Root, SharePath, frame};
+
+    fn bytes_of(hits: Vec<SourceRecord>) -> usize {
+        let mut frame = Vec::new();
+        frame::encode(&Message::Hit(Hit { req: 1, hits }), &mut frame);
+        frame.len()
+    }
+
+    #[test]
+    fn no_hit_has_more_bytes_than_its_weight() {
+        for folders in [0, 10, 100, 200] {
+            let path = "p/".repeat(folders) + "name";
+            let hit = SourceRecord {
+                path: SharePath::new(&path).expect("a path"),
+                size: u64::MAX,
+                root: Root([0xff; 32]),
+                collection: true,
+                node: Some(NodeId([0xff; 16])),
+                addr: HostPort::new("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", u16::MAX).expect("an address"),
+                other: Some(HostPort::new(&"x".repeat(100), u16::MAX).expect("an address")),
+                unreached: true,
+                http: true,
+                member: Some(Box::new(Membership { partial: true, zone: Some("z".repeat(32)) })),
+            };
+            let (weight, bytes) = (weight(&hit), bytes_of(vec![hit]) - bytes_of(Vec::new()));
+            assert!(bytes <= weight && weight <= bytes + 32, "{bytes} bytes, weight {weight}");
+        }
+    }
 }

@@ -71,9 +71,8 @@ impl Flood {
         self.queue.begin_turn(cx.now, links.len());
         self.queue.charge(Flow::Session(conn), members.work);
         let outputs = cx.out.len();
-        let (step, more) = self.first_step(conn, &mut scan, cx);
         let (mut found, cap) = (members.hits, cx.config.hits_cap(scan.find().limit));
-        found.extend(more);
+        let step = self.first_step(conn, &mut scan, &mut found, cx);
         if alone && let Step::End { capped } = step {
             let capped = capped || members.capped || found.len() > cap;
             found.truncate(cap);
@@ -152,21 +151,18 @@ impl Flood {
 
     /// The first step of the scan. A short one is done at once however much work waits: to put it
     /// off costs more.
-    fn first_step(&mut self, conn: ConnId, scan: &mut Scan, cx: &Context) -> (Step, Vec<SourceRecord>) {
-        let mut found = Vec::new();
+    fn first_step(&mut self, conn: ConnId, scan: &mut Scan, found: &mut Vec<SourceRecord>, cx: &Context) -> Step {
         if self.parked.must_wait(cx.now, conn) {
             self.queue.charge(Flow::Session(conn), QUERY_WORK);
-            return (Step::More, found);
+            return Step::More;
         }
         let step = match self.queue.admit(Flow::Session(conn)) {
-            Admission::Now => scan.step(&cx.index, SCAN_WORK_PER_STEP, &mut found),
-            Admission::Later | Admission::Never if scan.is_short(&cx.index) => {
-                scan.step(&cx.index, QUERY_WORK, &mut found)
-            }
+            Admission::Now => scan.step(&cx.index, SCAN_WORK_PER_STEP, found),
+            Admission::Later | Admission::Never if scan.is_short(&cx.index) => scan.step(&cx.index, QUERY_WORK, found),
             Admission::Later | Admission::Never => Step::More,
         };
         self.queue.charge(Flow::Session(conn), QUERY_WORK + scan.spent());
-        (step, found)
+        step
     }
 }
 

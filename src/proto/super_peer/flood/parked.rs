@@ -35,32 +35,39 @@ struct Account {
 /// Accounts by session, ascending. They are of one turn, which serves few sessions, and the memory
 /// is used again.
 #[derive(Debug, Default)]
-struct Reading(Vec<(ConnId, Account)>);
+struct Reading {
+    list: Vec<(ConnId, Account)>,
+    /// Where the last one was: the queries of a session come one after the other.
+    last: usize,
+}
 
 impl Reading {
     fn place(&self, conn: ConnId) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&conn, |(conn, _)| *conn)
+        match self.list.get(self.last) {
+            Some((last, _)) if *last == conn => Ok(self.last),
+            Some(_) | None => self.list.binary_search_by_key(&conn, |(conn, _)| *conn),
+        }
     }
 
     fn find(&self, conn: ConnId) -> Option<&Account> {
-        self.place(conn).ok().map(|at| &self.0[at].1)
+        self.place(conn).ok().map(|at| &self.list[at].1)
     }
 
     fn find_mut(&mut self, conn: ConnId) -> Option<&mut Account> {
-        self.place(conn).ok().map(|at| &mut self.0[at].1)
+        self.place(conn).ok().map(|at| &mut self.list[at].1)
     }
 
     /// The account of a session, which is added if it is missing.
     fn account(&mut self, conn: ConnId) -> &mut Account {
-        let at = self.place(conn).unwrap_or_else(|at| {
-            self.0.insert(at, (conn, Account::default()));
+        self.last = self.place(conn).unwrap_or_else(|at| {
+            self.list.insert(at, (conn, Account::default()));
             at
         });
-        &mut self.0[at].1
+        &mut self.list[self.last].1
     }
 
     fn remove(&mut self, conn: ConnId) -> Account {
-        self.place(conn).map(|at| self.0.remove(at).1).unwrap_or_default()
+        self.place(conn).map(|at| self.list.remove(at).1).unwrap_or_default()
     }
 }
 
@@ -91,7 +98,7 @@ impl Parked {
         if !new {
             return Vec::new();
         }
-        self.reading.0.drain(..).flat_map(|(_, account)| account.queries).collect()
+        self.reading.list.drain(..).flat_map(|(_, account)| account.queries).collect()
     }
 
     /// Whether queries wait for the next turn.
@@ -141,12 +148,12 @@ impl Parked {
     /// Each query is one of its session.
     pub(super) fn check_invariants(&self, session_of: impl Fn(WaveKey) -> Option<(ConnId, u32)>) {
         let is_of = |key: &WaveKey, conn: &ConnId| session_of(*key).is_some_and(|(owner, _)| owner == *conn);
-        assert!(self.reading.0.is_sorted_by(|(one, _), (next, _)| one < next));
-        let reading = self.reading.0.iter().map(|(conn, account)| (conn, account));
+        assert!(self.reading.list.is_sorted_by(|(one, _), (next, _)| one < next));
+        let reading = self.reading.list.iter().map(|(conn, account)| (conn, account));
         for (conn, account) in reading.chain(&self.unread) {
             assert!(account.queries.iter().all(|key| is_of(key, conn)));
         }
-        assert!(self.waits || self.reading.0.iter().all(|(_, account)| account.queries.is_empty()));
+        assert!(self.waits || self.reading.list.iter().all(|(_, account)| account.queries.is_empty()));
         assert!(self.unread.keys().all(|conn| self.reading.find(*conn).is_none()));
     }
 
@@ -155,7 +162,7 @@ impl Parked {
     fn renew(&mut self, now: Time) {
         if now != self.now && !self.waits {
             (self.now, self.ran) = (now, false);
-            self.reading.0.clear();
+            self.reading.list.clear();
         }
     }
 

@@ -437,8 +437,8 @@ impl Index {
     #[must_use]
     pub fn list(&self, after: u64, page_bytes: usize) -> (Vec<ListedFile>, Option<u64>) {
         /// Bytes of an encoded element without its path: names of fields, size, root, collection,
-        /// holders.
-        const ELEMENT_BYTES: usize = 64;
+        /// holders, members with a part.
+        const ELEMENT_BYTES: usize = 80;
         let mut page = Vec::new();
         let (mut bytes, mut looked) = (0, 0);
         let mut cursor = u32::try_from(after).unwrap_or(u32::MAX);

@@ -111,6 +111,9 @@ impl Downloads {
 
     /// The first order for which there is room. Small parts of commands have a limit of their own.
     fn next_in_line(&mut self) -> Option<Order> {
+        if self.line.is_empty() {
+            return None;
+        }
         let (small, large) = (self.running_small(), self.running_large());
         let has_room = |order: &Order| match order.is_small {
             true => small < SMALL_DOWNLOADS_MAX,
