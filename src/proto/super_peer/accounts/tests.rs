@@ -92,6 +92,7 @@ fn is_done(events: &[ClientEvent]) -> bool {
 
 /// The table of PROTOCOL.md, "States", before READY: a connection gets nothing else.
 #[test]
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other kind is out of order")]
 fn before_its_login_a_connection_gets_nothing_but_an_error() {
     for greeted in [false, true] {
         for message in builders::one_of_each() {
