@@ -10,6 +10,17 @@ NAMES = ["song.flac", "../../etc/passwd", ".bashrc", "NUL.txt", "x.PART.map", "e
 PATHS = ["a/b", "a/", "/a", "/", "a//b", ".", "..", "./a", "../a", "a/../b", "a/..", "...", "a/..b"]
 
 TARGETS = ["/", "/metrics", "/files/", "/files/a%20b", "/files/../a", "/files/%2e%2e/a", "/meta/a.meta4", "/root/" + "ab" * 32, "/meta/" + "ab" * 32 + ".meta4"]
+# What two programs could read in two ways, and what follows it.
+HEADS = [
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcdGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+    "GET http://[::1]:4778/files/..%2fa HTTP/1.1\nHost: a b\n\n",
+    "GET / HTTP/1.1\r\nHost: a\r\n" + "X: y\r\n" * 64 + "\r\n",
+]
 SPANS = ["bytes=0-", "bytes=5-9", "bytes=-7", "bytes=2000-", "bytes=9-5", "bytes=-0", "bytes=1-2,5-6"]
 
 
@@ -45,6 +56,8 @@ def seeds():
     for target in TARGETS:
         # A size first, then a head of HTTP or a range.
         yield "http", (1000).to_bytes(8, "little") + f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:4778\r\nRange: bytes=1-\r\n\r\n".encode()
+    for head in HEADS:
+        yield "http", (1000).to_bytes(8, "little") + head.encode()
     for span in SPANS:
         yield "http", (1000).to_bytes(8, "little") + span.encode()
     for name in NAMES:

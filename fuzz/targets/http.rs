@@ -1,16 +1,49 @@
-//! Heads of HTTP and what they name: nothing panics, a head is the same however it arrives, no path
+//! Connections that speak HTTP: nothing panics, the requests and the refusal are the same in whatever
+//! parts the bytes arrive, no head is accepted that two programs could read in two ways, no path
 //! leaves the share, and a range lies within its content.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sprat::http::{FileTarget, Span, file_target, hosts, parse, span};
+use sprat::config::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
+use sprat::http::{FileTarget, Reader, Refusal, Request, Span, file_target, hosts, parse, span};
+
+/// The requests in bytes that arrive in these parts, and the refusal that ends them.
+fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
+    let (mut reader, mut requests) = (Reader::default(), Vec::new());
+    for part in parts {
+        reader.hold(part);
+        loop {
+            match reader.next() {
+                Ok(Some(request)) => requests.push(request),
+                Ok(None) => break,
+                Err(refusal) => return (requests, Some(refusal)),
+            }
+        }
+    }
+    (requests, None)
+}
+
+/// What no head that is accepted may have, read here by lines alone.
+fn check_head(head: &[u8], request: &Request) {
+    assert!(head.len() - request.body_bytes <= HTTP_HEAD_BYTES_MAX && !head[..head.len() - request.body_bytes].contains(&0));
+    let head = String::from_utf8_lossy(&head[..head.len() - request.body_bytes]).to_ascii_lowercase();
+    let fields: Vec<&str> = head.split("\r\n").skip(1).filter(|line| !line.is_empty()).collect();
+    let count = |name: &str| fields.iter().filter(|line| line.split(':').next() == Some(name)).count();
+    assert!(fields.len() <= HTTP_HEADERS_MAX && count("transfer-encoding") == 0, "{head:?}");
+    assert!(count("content-length") <= 1 && count("host") <= 1, "{head:?}");
+    assert!(!fields.iter().any(|line| line.starts_with([' ', '\t'])), "{head:?}");
+}
 
 fuzz_target!(|data: &[u8]| {
     let (size, data) = data.split_first_chunk::<8>().map_or((0, data), |(size, rest)| (u64::from_le_bytes(*size), rest));
+    // The size of the parts is drawn from the same bytes.
+    let length = 1 + (size % 61) as usize;
+    assert_eq!(read(data.chunks(length)), read(std::iter::once(data)));
     let parsed = parse(data);
     if let Ok(Some((request, used))) = &parsed {
         assert!(*used <= data.len() && request.path.starts_with('/'));
         assert_eq!(parse(&data[..*used]), parsed, "what follows a request does not change it");
+        check_head(&data[..*used], request);
         // A beginning of it is refused or not complete.
         assert!(!matches!(parse(&data[..*used - 1]), Ok(Some(_))));
         let _ = hosts::is_own(&request.host, &[]);

@@ -132,22 +132,40 @@ pub fn form_field(form: &str, name: &str) -> Option<String> {
     percent_decode_str(&plain).decode_utf8().ok().map(|value| value.into_owned())
 }
 
+/// What is known of bytes to which others are added: how many of them were looked at, and how many
+/// a request needs.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Bytes at the front of a head: they have no end of a head and nothing that is refused.
+    plain: usize,
+    /// Bytes of a request whose head is complete; 0 if it is not.
+    needed: usize,
+}
+
 /// Reads the request at the front of these bytes: a head, and the body that follows it. Returns the
 /// request and the number of its bytes; `None` if it is not complete.
 ///
 /// # Errors
 /// The head is refused; nothing after it can be read.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
-    let Some(end) = head_end(bytes) else {
-        return if bytes.len() >= HTTP_HEAD_BYTES_MAX { Err(Refusal::TooLarge) } else { strict(bytes).map(|()| None) };
-    };
-    if end > HTTP_HEAD_BYTES_MAX {
-        return Err(Refusal::TooLarge);
+    parse_seen(bytes, &mut Seen::default())
+}
+
+/// The same for bytes of which a part was read before.
+pub(super) fn parse_seen(bytes: &[u8], seen: &mut Seen) -> Result<Option<(Request, usize)>, Refusal> {
+    if bytes.len() < seen.needed {
+        return Ok(None);
     }
-    strict(&bytes[..end])?;
+    let front = &bytes[..bytes.len().min(HTTP_HEAD_BYTES_MAX)];
+    let end = head_end(front, seen.plain);
+    strict(&front[..end.unwrap_or(front.len())], seen.plain)?;
+    let Some(end) = end else {
+        seen.plain = front.len();
+        return if front.len() == HTTP_HEAD_BYTES_MAX { Err(Refusal::TooLarge) } else { Ok(None) };
+    };
     let mut fields = [httparse::EMPTY_HEADER; HTTP_HEADERS_MAX];
     let mut head = httparse::Request::new(&mut fields);
-    let used = match head.parse(&bytes[..end]) {
+    let used = match head.parse(&front[..end]) {
         Ok(httparse::Status::Complete(used)) => used,
         Ok(httparse::Status::Partial) => return Err(Refusal::Malformed("the head is not complete")),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
@@ -155,21 +173,24 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
         Err(_) => return Err(Refusal::Malformed("this is not a head of HTTP/1.1")),
     };
     let mut request = request_of(&head)?;
-    let all = used + request.body_bytes;
-    let Some(body) = bytes.get(used..all) else { return Ok(None) };
+    seen.needed = used + request.body_bytes;
+    let Some(body) = bytes.get(used..seen.needed) else { return Ok(None) };
     request.body = body.to_vec();
-    Ok(Some((request, all)))
+    Ok(Some((request, seen.needed)))
 }
 
-/// The length of the head with the empty line at its end.
-fn head_end(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+/// The length of the head with the empty line at its end, which does not lie in the first `plain`
+/// bytes.
+fn head_end(bytes: &[u8], plain: usize) -> Option<usize> {
+    let from = plain.saturating_sub(3);
+    bytes[from..].windows(4).position(|four| four == b"\r\n\r\n").map(|at| from + at + 4)
 }
 
 /// Refuses control characters other than CR LF pairs and tabs before anything is parsed: NUL, and
-/// what only some programs take for the end of a line.
-fn strict(bytes: &[u8]) -> Result<(), Refusal> {
-    for (at, byte) in bytes.iter().enumerate() {
+/// what only some programs take for the end of a line. The first `plain` bytes were looked at; only
+/// what follows a CR at their end was not known.
+fn strict(bytes: &[u8], plain: usize) -> Result<(), Refusal> {
+    for (at, byte) in bytes.iter().enumerate().skip(plain.saturating_sub(1)) {
         let wrong = match byte {
             b'\n' => at == 0 || bytes[at - 1] != b'\r',
             b'\r' => bytes.get(at + 1).is_some_and(|next| *next != b'\n'),

@@ -17,6 +17,7 @@ pub mod metalink;
 pub mod metrics;
 pub mod page;
 mod range;
+mod reader;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use answer::{Answer, Body, refusal};
 pub use condition::{Content, Served, serve};
 pub use head::{Method, Refusal, Request, form_field, parse};
 pub use range::{Span, span};
+pub use reader::Reader;
 pub use target::{FileTarget, file_target, segments};
 
 /// What a listener serves.

@@ -94,6 +94,54 @@ fn a_long_head_and_many_fields_are_refused() {
     assert_eq!(refused(&many), 431);
 }
 
+/// What comes out of bytes that arrive in these parts: the requests, and the refusal that ends them.
+fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
+    let (mut reader, mut requests) = (Reader::default(), Vec::new());
+    for part in parts {
+        reader.hold(part);
+        loop {
+            match reader.next() {
+                Ok(Some(request)) => requests.push(request),
+                Ok(None) => break,
+                Err(refusal) => return (requests, Some(refusal)),
+            }
+        }
+    }
+    (requests, None)
+}
+
+#[test]
+fn requests_and_refusals_are_the_same_in_whatever_parts_they_arrive() {
+    let get = "GET /a HTTP/1.1\r\nHost: h\r\n";
+    let post = "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n";
+    let long = "x".repeat(HTTP_HEAD_BYTES_MAX);
+    for (text, requests, status) in [
+        (format!("{get}\r\n{post}\r\na\r\n\r{get}\r\n"), 3, None),
+        (format!("{post}\r\nab"), 0, None),
+        (format!("{get}\r\n{get}X: \0\r\n\r\n"), 1, Some(400)),
+        (format!("{get}X: a\rb\r\n\r\n"), 0, Some(400)),
+        (format!("{get}X: a\n\r\n"), 0, Some(400)),
+        (format!("{get}Host: other\r\n\r\n"), 0, Some(400)),
+        (format!("{post}Transfer-Encoding: chunked\r\n\r\n{get}\r\n"), 0, Some(400)),
+        (format!("{post}Content-Length: 5\r\n\r\n{get}\r\n"), 0, Some(400)),
+        (format!("{get}{}\r\n", "X: y\r\n".repeat(HTTP_HEADERS_MAX)), 0, Some(431)),
+        (format!("{get}{}\r\n", "X: y\r\n".repeat(10_000)), 0, Some(431)),
+        // Too long and wrong: what comes first is the reason.
+        (format!("{get}X: \0{long}\r\n\r\n"), 0, Some(400)),
+        (format!("{get}X: {long}\0\r\n\r\n"), 0, Some(431)),
+    ] {
+        let bytes = text.as_bytes();
+        let whole = read(std::iter::once(bytes));
+        assert_eq!((whole.0.len(), whole.1.map(Refusal::status)), (requests, status), "{text:.80?}");
+        for length in [1, 2, 3, 7, 4096] {
+            assert_eq!(read(bytes.chunks(length)), whole, "parts of {length}: {text:.80?}");
+        }
+        for at in 0..bytes.len().min(300) {
+            assert_eq!(read([&bytes[..at], &bytes[at..]].into_iter()), whole, "cut at {at}: {text:.80?}");
+        }
+    }
+}
+
 #[test]
 fn ranges_are_those_of_rfc_9110() {
     let part = |first, length| Span::Part { first, length };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::config::{HTTP_HEAD_MAX, HTTP_IDLE_MAX, HTTP_RATE_AFTER, HTTP_RATE_MIN};
-use crate::http::{self, Refusal, Request, Surface};
+use crate::http::{Reader, Refusal, Request, Surface};
 use crate::proto::CloseReason;
 use crate::time::Time;
 
@@ -12,8 +12,7 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(in crate::net) struct Http {
     pub(in crate::net) surface: Surface,
-    /// Bytes that arrived and are not part of a request that was returned.
-    held: Vec<u8>,
+    reader: Reader,
     answering: Answering,
     /// The answer that is being sent is the last one.
     last: bool,
@@ -22,7 +21,7 @@ pub(in crate::net) struct Http {
     /// A complete request is due within [`HTTP_HEAD_MAX`]: the connection is new, or a head has
     /// begun.
     expects: bool,
-    /// `held` has bytes that were not parsed yet.
+    /// The reader has bytes at which it has not looked yet.
     fresh: bool,
     /// Bytes written since `since`, while a request is answered.
     written: u64,
@@ -41,7 +40,7 @@ impl Http {
     pub(in crate::net) fn new(surface: Surface, now: Time) -> Http {
         Http {
             surface,
-            held: Vec::new(),
+            reader: Reader::default(),
             answering: Answering::No,
             last: false,
             since: now,
@@ -68,13 +67,13 @@ impl Http {
     }
 
     pub(super) fn buffer_bytes(&self) -> usize {
-        self.held.capacity()
+        self.reader.buffer_bytes()
     }
 
     /// Keeps bytes that arrived; discards them if the answer is a stream.
     pub(super) fn hold(&mut self, bytes: &[u8]) {
         if self.answering != Answering::Stream {
-            self.held.extend_from_slice(bytes);
+            self.reader.hold(bytes);
             self.fresh |= !bytes.is_empty();
         }
     }
@@ -92,18 +91,14 @@ impl Http {
 
     /// The next request, if it is complete and no other is being answered.
     pub(super) fn next(&mut self, now: Time) -> Result<Option<Request>, Refusal> {
-        if self.answering != Answering::No || self.held.is_empty() {
+        if self.answering != Answering::No || self.reader.is_empty() {
             return Ok(None);
         }
         self.fresh = false;
         if !self.expects {
             (self.since, self.expects) = (now, true);
         }
-        let Some((request, used)) = http::parse(&self.held)? else { return Ok(None) };
-        self.held.drain(..used);
-        if self.held.is_empty() {
-            self.held = Vec::new();
-        }
+        let Some(request) = self.reader.next()? else { return Ok(None) };
         self.answering = Answering::Yes;
         self.last = !request.keep_alive;
         (self.since, self.expects, self.written) = (now, false, 0);
@@ -119,7 +114,7 @@ impl Http {
     /// be closed.
     pub(in crate::net) fn end_answer(&mut self, last: bool, now: Time) -> bool {
         self.answering = Answering::No;
-        (self.since, self.expects, self.fresh) = (now, false, !self.held.is_empty());
+        (self.since, self.expects, self.fresh) = (now, false, !self.reader.is_empty());
         !(self.last || last)
     }
 
@@ -154,6 +149,6 @@ impl Http {
 
     /// The reason to end it after its deadline has passed.
     pub(super) fn overdue(&self) -> CloseReason {
-        if self.expects && !self.held.is_empty() { CloseReason::SlowFrame } else { CloseReason::Asked }
+        if self.expects && !self.reader.is_empty() { CloseReason::SlowFrame } else { CloseReason::Asked }
     }
 }

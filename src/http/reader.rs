@@ -1,0 +1,46 @@
+//! The bytes of a connection that speaks HTTP, until they are requests. The same bytes give the
+//! same requests and the same refusal in whatever parts they arrive, and none is looked at again
+//! because others follow.
+
+use super::head::{Refusal, Request, Seen, parse_seen};
+
+/// Bytes that arrived and are not part of a request that was returned.
+#[derive(Debug, Default)]
+pub struct Reader {
+    held: Vec<u8>,
+    /// What is known of these bytes.
+    seen: Seen,
+}
+
+impl Reader {
+    /// Keeps bytes that arrived.
+    pub fn hold(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// Whether no byte waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Bytes of memory.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
+    /// The next request, if it is complete.
+    ///
+    /// # Errors
+    /// It is refused; nothing after it can be read.
+    pub fn next(&mut self) -> Result<Option<Request>, Refusal> {
+        let Some((request, used)) = parse_seen(&self.held, &mut self.seen)? else { return Ok(None) };
+        self.held.drain(..used);
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+        self.seen = Seen::default();
+        Ok(Some(request))
+    }
+}
