@@ -105,6 +105,8 @@ counters! {
     /// Clients of the control socket that were closed because there were too many and all of them
     /// waited for answers, or because they did not read.
     control_refused,
+    /// Clients of the control socket that were closed because another user runs them.
+    control_strangers,
     /// Idle clients of the control socket that were closed for others.
     control_evicted,
 }

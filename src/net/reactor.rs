@@ -196,9 +196,9 @@ impl Net {
         }
     }
 
-    /// What the envelopes of datagrams count, by name.
+    /// What the envelopes of datagrams count, by name; nothing at a node without links.
     pub fn envelope_counts(&self) -> impl Iterator<Item = (String, u64)> + use<> {
-        self.datagrams.as_ref().map(|datagrams| datagrams.envelopes().counters().named()).into_iter().flatten()
+        self.datagrams.as_ref().map(|datagrams| datagrams.envelopes().counters().all()).into_iter().flatten()
     }
 
     /// The greatest counters of handshakes of the neighbors, if one rose since the last call.

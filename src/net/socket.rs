@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -17,6 +18,13 @@ pub(super) fn open(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Resu
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Whether the process that connected to this Unix socket runs as the user of this process, or as
+/// root (SO_PEERCRED).
+pub(super) fn is_of_own_user(stream: &impl AsFd) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    getsockopt(stream, sockopt::PeerCredentials).is_ok_and(|peer| [0, own].contains(&peer.uid()))
 }
 
 /// The address with an IPv4 address never in its mapped form.

@@ -22,7 +22,7 @@ use self::client::{Client, Line};
 use super::arrival::{Arrival, ControlId};
 use super::context::Context;
 use super::deadlines::Due;
-use super::socket::is_exhaustion;
+use super::socket::{is_exhaustion, is_of_own_user};
 use super::table::Table;
 use super::token::{self, Slot};
 use crate::config::{ACCEPT_RETRY, CONTROL_ACCEPTS_PER_TURN, CONTROL_LINES_PER_TURN, LISTEN_BACKLOG};
@@ -218,9 +218,13 @@ impl ControlSocket {
         }
     }
 
-    /// A client that connects takes the place of the longest idle one if all places are taken.
+    /// A client that connects takes the place of the longest idle one if all places are taken. The
+    /// mode of the file keeps others out; where a file system or its owner has another mode, this
+    /// does.
     fn admit(&mut self, stream: UnixStream, ctx: &mut Context) {
-        if self.clients.len() - self.graves.len() >= self.clients_max && !self.evict(ctx) {
+        if !is_of_own_user(&stream) {
+            ctx.counters.control_strangers += 1;
+        } else if self.clients.len() - self.graves.len() >= self.clients_max && !self.evict(ctx) {
             ctx.counters.control_refused += 1;
         } else if let Err(error) = self.enter(Client::new(stream, ctx.now), ctx) {
             log::warn!("a client of the control socket cannot be watched and is dropped: {error}");
