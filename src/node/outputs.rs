@@ -57,7 +57,12 @@ impl<R: Role> Driver<'_, R> {
     /// Adds what only the loop can count to the counts of the machine.
     fn add_counts(&self, counts: &mut BTreeMap<String, u64>) {
         counts.insert("uptime_s".to_owned(), self.now.as_micros() / 1_000_000);
-        counts.extend(self.turns.named().chain(self.net.counters().named()).chain(self.net.envelope_counts()));
+        counts.extend(
+            self.turns
+                .named()
+                .chain(self.net.counters().named())
+                .chain(self.net.envelope_counts().filter(|(_, n)| *n > 0)),
+        );
         counts.extend(self.memory.named(memory::held()).chain(self.net.memory()));
         counts.extend(self.disk_counts.iter().map(|(name, n)| ((*name).to_owned(), *n)));
     }

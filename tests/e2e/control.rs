@@ -1,16 +1,22 @@
 //! The control socket as an interface of programs: numbered requests and events, schemas; and the
 //! commands that wait for something.
 
+use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use sprat::control::{command_line, parse_line};
 use sprat::proto::command::{Get, KnownContent, UserCommand};
-use sprat::proto::{Command, Scope};
+use sprat::proto::{Command as Asked, Scope};
 use sprat::wire::{Policy, QueryKind, Root, Search};
 
-use crate::common::schema::{assert_answer, assert_request, events};
+use crate::common::schema::{assert_answer, assert_request, commands, events, kinds};
 use crate::common::{Daemon, World, noise};
 
 /// A client of a control socket.
@@ -141,25 +147,25 @@ fn the_schemas_name_every_request_and_every_event() {
         vec![KnownContent { name: "a".into(), size: 1, root: Root([1; 32]), collection: true, sources: vec![] }];
     let get = Get { also: vec!["b".into()], known, scope, ..Get::of("a".into()) };
     for command in [
-        Command::Query { search: search.clone(), scope },
-        Command::Subscribe { search, scope, existing: true },
-        Command::Get(get.clone()),
-        Command::Queue(get.clone()),
-        Command::Fetch(get),
-        Command::Uri { what: "x".into(), path: Some("/x".into()), scope },
-        Command::Downloads,
-        Command::Clean,
-        Command::Cancel { id: 1 },
-        Command::Pause { id: 1 },
-        Command::Resume { id: 1 },
-        Command::List { partial: true },
-        Command::Network { scope },
-        Command::Status,
-        Command::Reload,
-        Command::Limit { upload: Some(1), download: Some(2) },
-        Command::Aim { root: Root([1; 32]), offset: 1 },
-        Command::User(UserCommand::List),
-        Command::User(UserCommand::Revoke { name: "ann".into(), unix: 1 }),
+        Asked::Query { search: search.clone(), scope },
+        Asked::Subscribe { search, scope, existing: true },
+        Asked::Get(get.clone()),
+        Asked::Queue(get.clone()),
+        Asked::Fetch(get),
+        Asked::Uri { what: "x".into(), path: Some("/x".into()), scope },
+        Asked::Downloads,
+        Asked::Clean,
+        Asked::Cancel { id: 1 },
+        Asked::Pause { id: 1 },
+        Asked::Resume { id: 1 },
+        Asked::List { partial: true },
+        Asked::Network { scope },
+        Asked::Status,
+        Asked::Reload,
+        Asked::Limit { upload: Some(1), download: Some(2) },
+        Asked::Aim { root: Root([1; 32]), offset: 1 },
+        Asked::User(UserCommand::List),
+        Asked::User(UserCommand::Revoke { name: "ann".into(), unix: 1 }),
     ] {
         assert_request(&serde_json::from_str(&command_line(&command)).expect("JSON"));
     }
@@ -172,18 +178,103 @@ fn the_schemas_name_every_request_and_every_event() {
     for request in requests {
         assert!(parse_line(&request).request.is_ok(), "{request}");
     }
-    let source = include_str!("../../src/proto/event/client.rs");
-    let (_, variants) = source.split_once("pub enum ClientEvent {").expect("the enum");
-    let (variants, _) = variants.split_once("\n}\n").expect("its end");
-    let variants = variants
-        .lines()
-        .filter_map(|line| line.strip_prefix("    "))
-        .filter(|line| line.starts_with(char::is_uppercase));
-    let names: Vec<String> = variants
-        .map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_lowercase())
-        .collect();
-    assert!(names.len() > 10);
-    for name in names {
+    let mut printed: BTreeSet<String> = variants("ClientEvent").into_iter().collect();
+    printed = printed.into_iter().map(|name| name.to_lowercase()).collect();
+    for name in &printed {
         assert!(events().contains(&name.as_str()), "answers.json lacks {name}");
     }
+    // The others are of the numbered events, and of commands that need no daemon.
+    let commands_alone = sources("cli");
+    for event in events().into_iter().filter(|event| !printed.contains(*event) && !["node", "gap"].contains(event)) {
+        assert!(commands_alone.contains(&format!("\"{event}\"")), "nothing prints {event}");
+    }
+}
+
+#[test]
+fn the_documents_name_every_request_and_every_kind_of_event() {
+    let guide = include_str!("../../docs/control.md");
+    let rows = |head: &str| {
+        let (_, table) = guide.split_once(head).expect("the table");
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let names = |cell: Option<&&'static str>| {
+            cell.into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+        };
+        let cells = rows.map(|row| row.split(" | ").collect::<Vec<&str>>());
+        cells.map(|cells| (names(cells.first()), names(cells.get(2)))).collect::<Vec<(Vec<&str>, Vec<&str>)>>()
+    };
+    let set = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<String>>();
+    let requests = rows("| `cmd` |");
+    let listed = set(requests.iter().flat_map(|(names, _)| names.clone()).collect());
+    assert_eq!(listed, set(commands()), "docs/control.md, and docs/schemas/requests.json");
+    let rename = |name: String| if name == "Network" { "list-network".to_owned() } else { name.to_lowercase() };
+    let known = variants("Command").into_iter().map(rename);
+    assert_eq!(listed, known.chain(["events".to_owned()]).collect(), "docs/control.md, and the program");
+    for answer in requests.iter().flat_map(|(_, answers)| answers) {
+        assert!(events().contains(answer), "no answer is called {answer}");
+    }
+    let table = rows("| `kind` |");
+    let listed = set(table.iter().flat_map(|(names, _)| names.clone()).collect());
+    assert_eq!(listed, set(kinds().iter().map(|(kind, _)| *kind).collect()), "docs/control.md, and the schema");
+    let letter = |(at, c): (usize, char)| {
+        let underscore = if at > 0 && c.is_uppercase() { "_" } else { "" };
+        format!("{underscore}{}", c.to_lowercase())
+    };
+    let snake = |name: String| name.chars().enumerate().map(letter).collect::<String>();
+    let known = variants("Happening").into_iter().map(snake);
+    assert_eq!(listed, known.collect(), "docs/control.md, and the program");
+    for (names, fields) in table {
+        let of_schema = kinds().into_iter().filter(|(kind, _)| names.contains(kind)).flat_map(|(_, fields)| fields);
+        assert_eq!(set(fields), set(of_schema.collect()), "the fields of {names:?}");
+    }
+}
+
+/// The variants of an enum of `proto`.
+fn variants(name: &str) -> Vec<String> {
+    let source = sources("proto");
+    let (_, variants) = source.split_once(&format!("pub enum {name} {{")).expect("the enum");
+    let (variants, _) = variants.split_once("\n}\n").expect("its end");
+    let lines = variants.lines().filter_map(|line| line.strip_prefix("    "));
+    let names = lines.filter(|line| line.starts_with(char::is_uppercase));
+    let names: Vec<String> =
+        names.map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()).collect();
+    assert!(names.len() > 5, "{names:?}");
+    names
+}
+
+/// The text of all files in a folder below `src`.
+fn sources(folder: &str) -> String {
+    let src = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    let (mut text, mut folders) = (String::new(), vec![src.join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false => text.push_str(&std::fs::read_to_string(path).expect("a file")),
+            }
+        }
+    }
+    text
+}
+
+/// The mode of the socket is not all that keeps others out.
+#[test]
+fn a_process_of_another_user_gets_no_answer() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let program = world.path("sprat");
+    std::fs::copy(env!("CARGO_BIN_EXE_sprat"), &program).expect("a copy");
+    let open_to_all = |path: &Path| std::fs::set_permissions(path, Permissions::from_mode(0o777)).expect("a mode");
+    let socket = Path::new(daemon.control());
+    socket.ancestors().take_while(|path| path.starts_with(world.path(""))).for_each(open_to_all);
+    open_to_all(&world.path(""));
+    let ask = |user: u32| {
+        let mut command = Command::new(&program);
+        command.args(["status", "--control", daemon.control()]).env_clear().current_dir("/").uid(user).gid(user);
+        command.output().expect("it runs").status.code()
+    };
+    assert_eq!((ask(0), ask(65_534)), (Some(0), Some(5)));
+    assert!(world.super_count(&daemon, "net_control_strangers") > 0);
 }

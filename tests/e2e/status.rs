@@ -1,7 +1,13 @@
 //! `sprat status`: what goes on and what is wrong, on one screen.
 
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use serde_json::Value;
+
 use crate::common::source::{Answer, Source};
 use crate::common::{Daemon, World, eventually, noise};
+use crate::http;
 
 /// The screen of a running peer.
 fn screen(world: &World, peer: &Daemon) -> String {
@@ -75,4 +81,50 @@ fn a_peer_whose_super_peer_is_gone_says_so_at_once() {
         parts.iter().all(|part| text.contains(*part)).then_some(())
     });
     assert!(peer.log().contains(&format!("lost super peer {addr}")), "{}", peer.log());
+}
+
+const OPERATING: &str = include_str!("../../docs/operating.md");
+
+/// The figures in the tables of docs/operating.md; `left_out_…` and its like end in an ellipsis.
+fn documented() -> BTreeSet<&'static str> {
+    let (_, section) = OPERATING.split_once("\n### Super peer: sessions\n").expect("it");
+    let rows = section.split("\n## ").next().unwrap_or_default().lines().filter(|line| line.starts_with("| `"));
+    let names = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    names
+        .filter(|name| name.chars().all(|c| c == '_' || c == '…' || c.is_ascii_lowercase() || c.is_ascii_digit()))
+        .collect()
+}
+
+#[test]
+fn every_figure_is_documented_and_on_the_page_and_each_documented_one_exists() {
+    let world = World::new();
+    let operator = world.run(["operator", "init", "--name", "operator"]);
+    let more = ["--http", "127.0.0.1:0", "--operator", operator.text.trim()];
+    let login = world.super_peer_at("login", 0, &[], &more);
+    let open = world.super_peer("open");
+    let peer = world.peer_with("p", &[&open], &["--http", "127.0.0.1:0"], Stdio::null());
+    world.hits(&open, "nothing", 0);
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    for daemon in [&login, &peer] {
+        let status = world.run(["status", "--json", "--control", daemon.control()]).events("status")[0].clone();
+        let side = if status["status"].is_null() { "super_counts" } else { "peer" };
+        let counts: BTreeSet<String> = status[side].as_object().expect("counts").keys().cloned().collect();
+        let shot = http::get(&http::page(daemon), "/api/snapshot", &[]).body;
+        let shot: Value = serde_json::from_slice(&shot).expect("JSON");
+        let shown = ["counters", "levels"].map(|kind| shot[kind].as_object().expect("figures").clone());
+        let lacks =
+            |name: &&String| name.as_str() != "uptime_s" && !shown.iter().any(|figures| figures.contains_key(*name));
+        let missing: Vec<&String> = counts.iter().filter(lacks).collect();
+        assert!(missing.is_empty() && counts.len() > 60, "the page of {side} lacks {missing:?}");
+        known.extend(counts.into_iter().chain(shown.iter().flat_map(serde_json::Map::keys).cloned()));
+    }
+    let documented = documented();
+    let is_documented = |name: &str| {
+        OPERATING.contains(&format!("`{name}`"))
+            || documented.iter().filter_map(|each| each.strip_suffix('…')).any(|prefix| name.starts_with(prefix))
+    };
+    let missing: Vec<&String> = known.iter().filter(|name| !is_documented(name)).collect();
+    assert!(missing.is_empty(), "docs/operating.md lacks {missing:#?}");
+    let gone: Vec<&&str> = documented.iter().filter(|name| !name.ends_with('…') && !known.contains(**name)).collect();
+    assert!(gone.is_empty(), "docs/operating.md names {gone:#?}, which no node reports");
 }

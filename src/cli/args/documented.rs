@@ -2,18 +2,20 @@
 //! program.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::{DAEMONS, RELOADED, info, program};
 use crate::cli::origin::{key, variable};
 use crate::cli::settings_file::SettingsFile;
 
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("README.md", include_str!("../../../README.md")),
     ("CHANGELOG.md", include_str!("../../../CHANGELOG.md")),
     ("docs/operating.md", include_str!("../../../docs/operating.md")),
     ("docs/security.md", include_str!("../../../docs/security.md")),
     ("docs/bench.md", include_str!("../../../docs/bench.md")),
     ("docs/sim.md", include_str!("../../../docs/sim.md")),
+    ("docs/control.md", include_str!("../../../docs/control.md")),
 ];
 /// The configuration of the package.
 const PACKAGED: &str = include_str!("../../../scripts/package/config.toml");
@@ -89,12 +91,70 @@ fn variables_in_the_documents_are_those_of_options() {
 }
 
 #[test]
-fn exit_codes_in_the_readme_are_those_of_the_help() {
-    let codes: Vec<i32> = program().error_codes.iter().map(|code| code.code).filter(|code| *code < 128).collect();
+fn every_option_is_in_the_documents() {
+    let mut missing = BTreeSet::new();
+    for (command, flag) in
+        program().commands.iter().flat_map(|sub| sub.command.flags.iter().map(|flag| (sub.name, flag)))
+    {
+        let names = |code: &str| {
+            let short = flag.short.map(|short| format!("-{short}"));
+            code.split([' ', '[', ',']).any(|word| flag_in(word) == Some(flag.long) || Some(word) == short.as_deref())
+        };
+        let is_documented =
+            PAGES.iter().any(|(page, text)| *page != "CHANGELOG.md" && code(text).into_iter().any(names));
+        if !is_documented && flag.long != "--help" {
+            missing.insert(format!("{command} {}", flag.long));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Each variable of the environment that a file below this folder names.
+fn variables_read(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            variables_read(&entry, found);
+            continue;
+        }
+        let text = std::fs::read_to_string(&entry).expect("a file");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines().filter(|line| line.contains("env") && !line.contains("env!")) {
+            let texts = line.split('"').skip(1).step_by(2);
+            let is_name = |text: &&str| {
+                text.len() > 3
+                    && !text.starts_with("SPRAT_")
+                    && text.chars().all(|c| c == '_' || c.is_ascii_uppercase())
+            };
+            found.extend(texts.filter(is_name).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn variables_of_the_system_that_are_read_are_those_in_the_documents() {
+    let mut read = BTreeSet::from(["NOTIFY_SOCKET", "TMPDIR", "WATCHDOG_USEC"].map(str::to_owned));
+    variables_read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli")), &mut read);
+    let (_, table) = PAGES[2].1.split_once("| variable |").expect("the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let listed = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect();
+    assert_eq!(read, listed);
+}
+
+#[test]
+fn exit_codes_in_the_readme_are_those_of_the_help_and_of_the_program() {
+    let helped: Vec<i32> = program().error_codes.iter().map(|code| code.code).collect();
     let (_, table) = PAGES[0].1.split_once("| exit code |").expect("the table");
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let listed: Vec<i32> = rows.filter_map(|row| row.split('|').nth(1)?.trim().parse().ok()).collect();
-    assert_eq!(listed, codes);
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let listed: Vec<i32> = cells.flat_map(|cell| cell.split(',')).filter_map(|code| code.trim().parse().ok()).collect();
+    assert_eq!(listed, helped);
+    let source = include_str!("../../error.rs");
+    let (_, variants) = source.split_once("pub enum Exit {").expect("the codes");
+    let variants = variants.split("\n}").next().unwrap_or_default().lines();
+    let codes = variants.filter_map(|line| line.split_once(" = ")?.1.trim_end_matches(',').parse().ok());
+    // Those of the signals that end a command.
+    assert_eq!(listed, codes.chain([1, 2, 15].map(|signal| 128 + signal)).collect::<Vec<i32>>());
 }
 
 #[test]

@@ -53,7 +53,9 @@ use crate::cli::logging::LogFormat;
     error_code(8, "partial: some of several items were done, not all"),
     error_code(9, "local disk or permission"),
     error_code(10, "the other side speaks another major version of the protocol"),
-    error_code(130, "interrupted")
+    error_code(129, "a one-shot command was ended by SIGHUP"),
+    error_code(130, "a one-shot command was ended by SIGINT (Ctrl-C)"),
+    error_code(143, "a one-shot command was ended by SIGTERM")
 )]
 pub(crate) struct Top {
     /// print the version and exit

@@ -80,7 +80,7 @@ impl<R: Role> Driver<'_, R> {
     fn metrics(&self) -> String {
         let glance = self.role.glance();
         let net = self.net.counters();
-        let counters = glance.counters.into_iter().chain(net.named());
+        let counters = glance.counters.into_iter().chain(net.named()).chain(self.net.envelope_counts());
         let levels = glance.levels.into_iter().chain(self.levels());
         metrics::text(self.http.options.role, counters, levels, &self.turns.buckets(), self.now.as_micros())
     }
@@ -100,7 +100,7 @@ impl<R: Role> Driver<'_, R> {
 
     fn snapshot(&self) -> Value {
         let mut glance = self.role.glance();
-        glance.counters.extend(self.net.counters().named());
+        glance.counters.extend(self.net.counters().named().chain(self.net.envelope_counts()));
         glance.levels.extend(self.levels());
         glance.levels.extend(self.turns.named().filter(|(name, _)| name != "turns"));
         glance.counters.extend(self.turns.named().filter(|(name, _)| name == "turns"));

@@ -66,8 +66,8 @@ impl EnvelopeCounters {
         self.dropped[why as usize]
     }
 
-    /// All that are not 0, by name.
-    pub fn named(&self) -> impl Iterator<Item = (String, u64)> + use<> {
+    /// All, by name.
+    pub fn all(&self) -> impl Iterator<Item = (String, u64)> + use<> {
         let counts = [
             ("handshakes_begun", self.begun),
             ("handshakes_answered", self.answered),
@@ -75,7 +75,6 @@ impl EnvelopeCounters {
             ("datagrams_sealed", self.sealed),
             ("datagrams_opened", self.opened),
         ];
-        let all = counts.into_iter().chain(NAMES.into_iter().zip(self.dropped));
-        all.filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n))
+        counts.into_iter().chain(NAMES.into_iter().zip(self.dropped)).map(|(name, n)| (name.to_owned(), n))
     }
 }

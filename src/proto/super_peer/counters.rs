@@ -283,10 +283,15 @@ impl Counters {
         self.0[count as usize]
     }
 
+    /// All, by name.
+    pub fn all(&self) -> impl Iterator<Item = (String, u64)> {
+        NAMES.iter().zip(self.0).map(|(name, n)| ((*name).to_owned(), n))
+    }
+
     /// All that are not 0, by name.
     #[must_use]
     pub fn named(&self) -> BTreeMap<String, u64> {
-        NAMES.iter().zip(self.0).filter(|(_, n)| *n > 0).map(|(name, n)| ((*name).to_owned(), n)).collect()
+        self.all().filter(|(_, n)| *n > 0).collect()
     }
 }
 

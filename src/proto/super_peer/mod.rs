@@ -529,7 +529,7 @@ impl Role for SuperPeer {
     fn glance(&self) -> Glance {
         let gauges = self.gauges();
         Glance {
-            counters: self.cx.counters.named(),
+            counters: self.cx.counters.all().collect(),
             levels: gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)).into(),
             peer: None,
             links: self.links_without_keys(),
