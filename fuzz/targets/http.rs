@@ -1,6 +1,6 @@
-//! Connections that speak HTTP: nothing panics, the requests and the refusal are the same in whatever
-//! parts the bytes arrive, no head is accepted that two programs could read in two ways, no path
-//! leaves the share, and a range lies within its content.
+//! Connections that speak HTTP: nothing panics, the requests and the refusal are the same in
+//! whatever parts the bytes arrive, no head is accepted that two programs could read in two ways,
+//! no path leaves the share, and a range lies within its content.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -94,7 +94,7 @@ fn a_long_head_and_many_fields_are_refused() {
     assert_eq!(refused(&many), 431);
 }
 
-/// What comes out of bytes that arrive in these parts: the requests, and the refusal that ends them.
+/// The requests in bytes that arrive in these parts, and the refusal that ends them.
 fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
     let (mut reader, mut requests) = (Reader::default(), Vec::new());
     for part in parts {
