@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::entries::{DEAD, FREE};
+use super::holder::HolderId;
 use super::order;
-use super::registry::{HolderId, Index};
+use super::registry::Index;
 
 impl Index {
     /// Asserts all that must hold. Walks everything.

@@ -1,8 +1,10 @@
 //! What searches and digests see of an index.
 
+use super::arrivals::Additions;
 use super::entries::{Class, DEAD, FREE, Key, SHARED};
+use super::holder::{HolderId, Serves};
 use super::order::Order;
-use super::registry::{Additions, HolderId, Index, Serves};
+use super::registry::Index;
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, NodeId, Root};
 

@@ -6,16 +6,20 @@
 //! one *entry*. The index owns its bytes and nothing else: sessions, acknowledgements and caps
 //! belong to the super peer, and matching to [`super::search`].
 //!
-//! - [`Index`] in `registry`: holders and records come and go. `look`: what searches and digests
-//!   read.
+//! - [`Index`] in `registry`: holders and records come and go. `leaving`: what goes only in steps.
+//!   `look`: what searches and digests read. `holder`, `arrivals`: what it keeps of each holder,
+//!   and of what came.
 //! - `entries` (with `texts`): what is registered, and its keys. `folders`: the folders of all
 //!   paths, each once, with their words. `table`, `postings`: from a key to its entries. `slots`:
 //!   tables that grow in small steps. `order`: entries by root.
 //! - `check`: all that must hold.
 
+mod arrivals;
 mod check;
 mod entries;
 mod folders;
+mod holder;
+mod leaving;
 mod look;
 pub(super) mod order;
 mod postings;
@@ -25,8 +29,9 @@ mod table;
 mod texts;
 
 pub(super) use entries::Key;
+pub use holder::{Found, HolderId, Serves};
 pub(super) use look::LiveEntry;
-pub use registry::{Found, HolderId, Index, Serves};
+pub use registry::Index;
 
 #[cfg(test)]
 mod tests;

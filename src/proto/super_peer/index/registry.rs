@@ -13,23 +13,19 @@
 //! holders is never reported, and its id is not used again before the postings have forgotten it.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
 
-use crate::config::{ARRIVALS_MAX, DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX, LEFT_OVER_MAX, LIST_LOOKS_MAX};
+use crate::config::{INDEX_ENTRIES_MAX, LIST_LOOKS_MAX};
 use crate::wire::message::ListedFile;
 use crate::wire::record::split_path;
 use crate::wire::{FileRecord, HostPort, NodeId, SharePath};
 
+use super::arrivals::{Additions, Arrivals};
 use super::entries::{DEAD, Entries, FREE, Key, NAME, ROOT, SHARED};
+use super::holder::{Holder, HolderId, Leaving, Serves};
 use super::order::Order;
 use super::postings::Postings;
 use super::slots::Slots;
 use super::table::{FileSet, KeyTable};
-
-/// A session that registers files: a slot given by [`Index::add_holder`], used again after
-/// [`Index::remove_holder`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HolderId(pub u32);
 
 /// The index of one super peer.
 #[derive(Debug)]
@@ -49,11 +45,11 @@ pub struct Index {
     pub(super) records: usize,
     /// Holders that are gone, but that entries may still name, and how many records they had.
     pub(super) leaving: VecDeque<Leaving>,
-    left_over: usize,
+    pub(super) left_over: usize,
     /// Records that came, and steps of [`Index::tidy`], so far.
-    steps: u64,
+    pub(super) steps: u64,
     /// Calls that may have changed what [`Index::check_invariants`] looks at.
-    changes: u64,
+    pub(super) changes: u64,
     /// Reused for words in lower case, and for the keys of a record.
     pub(super) scratch: String,
     pub(super) scratch_keys: Vec<Key>,
@@ -76,122 +72,6 @@ struct Noted {
     /// There are many of the latter: they are found by their identity.
     large: bool,
 }
-
-/// Entries that came to life; some may be gone again, or be there twice.
-#[derive(Debug, Default)]
-pub(super) struct Additions {
-    pub(super) ids: Vec<u32>,
-    /// There were too many to remember.
-    pub(super) lost: bool,
-}
-
-/// Entries that came to a holder, in order; some may be gone again.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals {
-    pub(super) came: VecDeque<(u32, u32)>,
-    /// Those that came while there was no room.
-    pub(super) missed: u64,
-}
-
-/// A holder that is gone. Of an entry that it had alone, another holder may have taken its place.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    holder: HolderId,
-    files: FileSet,
-    /// Those of one shard, the next one last.
-    ids: Vec<u32>,
-}
-
-/// Where a holder serves chunks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serves {
-    /// The address that hits name.
-    pub addr: HostPort,
-    /// One of the other family, if it serves there too.
-    pub other: Option<HostPort>,
-    /// The first one is where the super peer sees it, not one that it named.
-    pub seen: bool,
-    /// It serves HTTP there too.
-    pub http: bool,
-    /// If the first one is a loopback address: whether it is one of IPv4. It is read once, not for
-    /// each hit.
-    loopback: Option<bool>,
-}
-
-impl From<HostPort> for Serves {
-    fn from(addr: HostPort) -> Serves {
-        Serves::new(addr, None, false, false)
-    }
-}
-
-/// Where one asker finds a holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The address that its hits name.
-    pub addr: HostPort,
-    /// The other one.
-    pub other: Option<HostPort>,
-    /// The asker cannot reach it there.
-    pub out_of_reach: bool,
-}
-
-impl Serves {
-    /// The parts in the order of the fields.
-    #[must_use]
-    pub fn new(addr: HostPort, other: Option<HostPort>, seen: bool, http: bool) -> Serves {
-        let loopback = addr.literal().filter(|literal| literal.ip().is_loopback()).map(|literal| literal.is_ipv4());
-        Serves { addr, other, seen, http, loopback }
-    }
-
-    /// The addresses for an asker that reaches this super peer at `at`; none: that is not known. A
-    /// holder on the machine of this super peer is seen under a loopback address. Others find it
-    /// where they find the super peer, if it listens at addresses of that family.
-    #[must_use]
-    pub fn found_from(&self, at: Option<IpAddr>) -> Found {
-        let (addr, other) = (self.addr.clone(), self.other.clone());
-        let Some(is_ipv4) = self.loopback else {
-            return Found { addr, other, out_of_reach: false };
-        };
-        if at.is_some_and(|at| at.is_loopback()) {
-            return Found { addr, other, out_of_reach: false };
-        }
-        let is_v4 = |ip: &IpAddr| ip.is_ipv4() == is_ipv4;
-        let at = at.filter(|at| self.seen && !is_link_local(*at) && (is_v4(at) || other.is_some()));
-        match (at, other) {
-            (Some(at), other) => {
-                let other = other.filter(|_| is_v4(&at));
-                Found { addr: SocketAddr::new(at, addr.port()).into(), other, out_of_reach: false }
-            }
-            (None, Some(other)) => Found { addr: other, other: None, out_of_reach: false },
-            (None, None) => Found { addr, other: None, out_of_reach: true },
-        }
-    }
-}
-
-/// Whether an address means nothing without the interface of the asker.
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Holder {
-    pub(super) serves: Serves,
-    /// This super peer has not reached it there.
-    pub(super) unreached: bool,
-    pub(super) node: NodeId,
-    /// In login mode: its account.
-    pub(super) user: Option<Box<str>>,
-    pub(super) files: FileSet,
-}
-
-/// Steps of what is put off that an insert or a removal does on its way: as many as it can cause.
-const STEPS_PER_CHANGE: usize = 1;
-/// The same while more than [`LEFT_OVER_MAX`] records are left over: twice as many records go as
-/// come.
-const STEPS_PER_CHANGE_LATE: usize = 4;
 
 impl Index {
     /// An empty index whose hashes anybody can foresee: for tests and for trusted files.
@@ -326,29 +206,6 @@ impl Index {
         folder.is_some_and(|folder| self.find(holder, folder, name, self.entries.path_key(folder, name)).is_some())
     }
 
-    /// Does up to this many steps of what is put off: forgets an entry without a holder, or takes a
-    /// holder that is gone out of one of its entries. Returns whether more is left.
-    pub fn tidy(&mut self, steps: usize) -> bool {
-        self.changes += 1;
-        for _ in 0..steps {
-            self.steps += 1;
-            if let Some(id) = self.dead.pop_front() {
-                // An entry that came back, or that was tidied before, has nothing to forget.
-                if self.entries.holders(id) == DEAD {
-                    self.forget(id);
-                }
-            } else if !self.let_go() {
-                return false;
-            }
-        }
-        self.is_untidy()
-    }
-
-    /// Whether [`Index::tidy`] has work.
-    pub(in crate::proto) fn is_untidy(&self) -> bool {
-        !(self.dead.is_empty() && self.leaving.is_empty())
-    }
-
     /// Sorts up to `entries` more entries into buckets by their root, so that a range is found
     /// without a walk through everything; says whether some are left. What changes is kept sorted
     /// from then on.
@@ -462,14 +319,6 @@ impl Index {
 
     // ---- below ----------------------------------------------------------------------------------
 
-    /// A record comes or is removed.
-    fn begin_change(&mut self) {
-        self.changes += 1;
-        self.steps += 1;
-        let late = self.left_over > LEFT_OVER_MAX;
-        self.tidy(if late { STEPS_PER_CHANGE_LATE } else { STEPS_PER_CHANGE });
-    }
-
     pub(super) fn holder(&self, holder: HolderId) -> &Holder {
         self.holders[holder.0 as usize].as_ref().expect("a holder is used from add_holder to remove_holder")
     }
@@ -566,16 +415,6 @@ impl Index {
         }
     }
 
-    /// Takes a dead entry out of the postings and frees it.
-    fn forget(&mut self, id: u32) {
-        let Index { entries, keys, scratch, .. } = self;
-        entries.each_key(id, scratch, |key| {
-            keys.remove(key.0, id);
-        });
-        keys.remove(entries.identity_of(id).0, id);
-        entries.free(id, scratch);
-    }
-
     /// How many holders an entry has; adds what was looked at.
     pub(super) fn holders_of(&self, id: u32, looked: &mut usize) -> u32 {
         *looked += 1;
@@ -627,83 +466,6 @@ impl Index {
                 assert!(list.get(at) != Some(&holder.0), "one record per holder and path");
                 list.insert(at, holder.0);
             }
-        }
-    }
-
-    /// Takes a holder that is gone out of the next of its entries. Returns whether there was any.
-    fn let_go(&mut self) -> bool {
-        let Some(Leaving { holder, files, ids }) = self.leaving.front_mut() else { return false };
-        let holder = *holder;
-        if ids.is_empty() {
-            *ids = files.take_shard();
-        }
-        match ids.pop() {
-            Some(id) => {
-                self.left_over -= 1;
-                self.release(id, holder);
-            }
-            None => {
-                self.leaving.pop_front();
-                self.holders_free.push(holder.0);
-            }
-        }
-        true
-    }
-
-    /// Takes a holder out of an entry. Returns whether the entry had it.
-    fn release(&mut self, id: u32, holder: HolderId) -> bool {
-        let held = self.entries.holders(id);
-        match held {
-            DEAD | FREE => false,
-            one if one & SHARED == 0 => {
-                if one == holder.0 {
-                    self.end(id);
-                }
-                one == holder.0
-            }
-            list => {
-                let number = list ^ SHARED;
-                let list = self.shared.at_mut(number);
-                let Ok(at) = list.binary_search(&holder.0) else { return false };
-                list.remove(at);
-                if let &[last] = list.as_slice() {
-                    *list = Vec::new();
-                    self.shared.free(number);
-                    self.entries.set_holders(id, last);
-                }
-                true
-            }
-        }
-    }
-
-    /// An entry has lost its last holder.
-    fn end(&mut self, id: u32) {
-        self.entries.set_holders(id, DEAD);
-        self.live.remove(id);
-        if let Some(order) = &mut self.order {
-            order.remove(id, &self.entries.at(id).root);
-        }
-        self.dead.push_back(id);
-        self.deaths += 1;
-    }
-}
-
-impl Additions {
-    fn add(&mut self, id: u32) {
-        if self.ids.len() < DIGEST_FRESH_MAX && !self.lost {
-            self.ids.push(id);
-        } else {
-            *self = Additions { ids: Vec::new(), lost: true };
-        }
-    }
-}
-
-impl Arrivals {
-    fn add(&mut self, id: u32, holder: u32) {
-        if self.came.len() < ARRIVALS_MAX {
-            self.came.push_back((id, holder));
-        } else {
-            self.missed += 1;
         }
     }
 }

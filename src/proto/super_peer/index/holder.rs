@@ -1,0 +1,105 @@
+//! What an index keeps of each holder: where it serves, and which files it has. It knows no entry.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::table::FileSet;
+use crate::wire::{HostPort, NodeId};
+
+/// A session that registers files: a slot given by [`Index::add_holder`], used again after
+/// [`Index::remove_holder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HolderId(pub u32);
+
+/// Where a holder serves chunks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serves {
+    /// The address that hits name.
+    pub addr: HostPort,
+    /// One of the other family, if it serves there too.
+    pub other: Option<HostPort>,
+    /// The first one is where the super peer sees it, not one that it named.
+    pub seen: bool,
+    /// It serves HTTP there too.
+    pub http: bool,
+    /// If the first one is a loopback address: whether it is one of IPv4. It is read once, not for
+    /// each hit.
+    loopback: Option<bool>,
+}
+
+impl From<HostPort> for Serves {
+    fn from(addr: HostPort) -> Serves {
+        Serves::new(addr, None, false, false)
+    }
+}
+
+/// Where one asker finds a holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The address that its hits name.
+    pub addr: HostPort,
+    /// The other one.
+    pub other: Option<HostPort>,
+    /// The asker cannot reach it there.
+    pub out_of_reach: bool,
+}
+
+impl Serves {
+    /// The parts in the order of the fields.
+    #[must_use]
+    pub fn new(addr: HostPort, other: Option<HostPort>, seen: bool, http: bool) -> Serves {
+        let loopback = addr.literal().filter(|literal| literal.ip().is_loopback()).map(|literal| literal.is_ipv4());
+        Serves { addr, other, seen, http, loopback }
+    }
+
+    /// The addresses for an asker that reaches this super peer at `at`; none: that is not known. A
+    /// holder on the machine of this super peer is seen under a loopback address. Others find it
+    /// where they find the super peer, if it listens at addresses of that family.
+    #[must_use]
+    pub fn found_from(&self, at: Option<IpAddr>) -> Found {
+        let (addr, other) = (self.addr.clone(), self.other.clone());
+        let Some(is_ipv4) = self.loopback else {
+            return Found { addr, other, out_of_reach: false };
+        };
+        if at.is_some_and(|at| at.is_loopback()) {
+            return Found { addr, other, out_of_reach: false };
+        }
+        let is_v4 = |ip: &IpAddr| ip.is_ipv4() == is_ipv4;
+        let at = at.filter(|at| self.seen && !is_link_local(*at) && (is_v4(at) || other.is_some()));
+        match (at, other) {
+            (Some(at), other) => {
+                let other = other.filter(|_| is_v4(&at));
+                Found { addr: SocketAddr::new(at, addr.port()).into(), other, out_of_reach: false }
+            }
+            (None, Some(other)) => Found { addr: other, other: None, out_of_reach: false },
+            (None, None) => Found { addr, other: None, out_of_reach: true },
+        }
+    }
+}
+
+/// Whether an address means nothing without the interface of the asker.
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) serves: Serves,
+    /// This super peer has not reached it there.
+    pub(super) unreached: bool,
+    pub(super) node: NodeId,
+    /// In login mode: its account.
+    pub(super) user: Option<Box<str>>,
+    pub(super) files: FileSet,
+}
+
+/// A holder that is gone. Of an entry that it had alone, another holder may have taken its place.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) holder: HolderId,
+    pub(super) files: FileSet,
+    /// Those of one shard, the next one last.
+    pub(super) ids: Vec<u32>,
+}

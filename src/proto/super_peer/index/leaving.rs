@@ -1,0 +1,113 @@
+//! What leaves an index: holders that are gone, out of their entries, and entries without a holder,
+//! out of the postings. That is put off and done in steps, so that no turn is long.
+
+use super::entries::{DEAD, FREE, SHARED};
+use super::holder::{HolderId, Leaving};
+use super::registry::Index;
+use crate::config::LEFT_OVER_MAX;
+
+/// Steps of what is put off that an insert or a removal does on its way: as many as it can cause.
+const STEPS_PER_CHANGE: usize = 1;
+/// The same while more than [`LEFT_OVER_MAX`] records are left over: twice as many records go as
+/// come.
+const STEPS_PER_CHANGE_LATE: usize = 4;
+
+impl Index {
+    /// Does up to this many steps of what is put off: forgets an entry without a holder, or takes a
+    /// holder that is gone out of one of its entries. Returns whether more is left.
+    pub fn tidy(&mut self, steps: usize) -> bool {
+        self.changes += 1;
+        for _ in 0..steps {
+            self.steps += 1;
+            if let Some(id) = self.dead.pop_front() {
+                // An entry that came back, or that was tidied before, has nothing to forget.
+                if self.entries.holders(id) == DEAD {
+                    self.forget(id);
+                }
+            } else if !self.let_go() {
+                return false;
+            }
+        }
+        self.is_untidy()
+    }
+
+    /// Whether [`Index::tidy`] has work.
+    pub(in crate::proto) fn is_untidy(&self) -> bool {
+        !(self.dead.is_empty() && self.leaving.is_empty())
+    }
+
+    /// A record comes or is removed.
+    pub(super) fn begin_change(&mut self) {
+        self.changes += 1;
+        self.steps += 1;
+        let late = self.left_over > LEFT_OVER_MAX;
+        self.tidy(if late { STEPS_PER_CHANGE_LATE } else { STEPS_PER_CHANGE });
+    }
+
+    /// Takes a dead entry out of the postings and frees it.
+    fn forget(&mut self, id: u32) {
+        let Index { entries, keys, scratch, .. } = self;
+        entries.each_key(id, scratch, |key| {
+            keys.remove(key.0, id);
+        });
+        keys.remove(entries.identity_of(id).0, id);
+        entries.free(id, scratch);
+    }
+
+    /// Takes a holder that is gone out of the next of its entries. Returns whether there was any.
+    fn let_go(&mut self) -> bool {
+        let Some(Leaving { holder, files, ids }) = self.leaving.front_mut() else { return false };
+        let holder = *holder;
+        if ids.is_empty() {
+            *ids = files.take_shard();
+        }
+        match ids.pop() {
+            Some(id) => {
+                self.left_over -= 1;
+                self.release(id, holder);
+            }
+            None => {
+                self.leaving.pop_front();
+                self.holders_free.push(holder.0);
+            }
+        }
+        true
+    }
+
+    /// Takes a holder out of an entry. Returns whether the entry had it.
+    pub(super) fn release(&mut self, id: u32, holder: HolderId) -> bool {
+        let held = self.entries.holders(id);
+        match held {
+            DEAD | FREE => false,
+            one if one & SHARED == 0 => {
+                if one == holder.0 {
+                    self.end(id);
+                }
+                one == holder.0
+            }
+            list => {
+                let number = list ^ SHARED;
+                let list = self.shared.at_mut(number);
+                let Ok(at) = list.binary_search(&holder.0) else { return false };
+                list.remove(at);
+                if let &[last] = list.as_slice() {
+                    *list = Vec::new();
+                    self.shared.free(number);
+                    self.entries.set_holders(id, last);
+                }
+                true
+            }
+        }
+    }
+
+    /// An entry has lost its last holder.
+    fn end(&mut self, id: u32) {
+        self.entries.set_holders(id, DEAD);
+        self.live.remove(id);
+        if let Some(order) = &mut self.order {
+            order.remove(id, &self.entries.at(id).root);
+        }
+        self.dead.push_back(id);
+        self.deaths += 1;
+    }
+}
