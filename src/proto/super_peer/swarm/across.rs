@@ -105,6 +105,8 @@ impl Swarms {
         };
         let new = swarm.outside.take_found(found, &mut swarm.graph, is_other);
         swarm.graph.set_foreign(swarm.outside.zones());
+        self.count_bytes(number);
+        let swarm = self.swarm_mut(number);
         if let Asking::Runs(_, wait) = swarm.asking {
             swarm.asking = Asking::Rests(cx.now + wait, (wait * 2).min(SWARM_ASK_INTERVAL_MAX));
         }

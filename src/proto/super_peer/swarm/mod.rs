@@ -12,7 +12,7 @@ mod graph;
 pub(super) mod members;
 mod outside;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use self::asking::{Across, Asking};
 use self::graph::{Graph, Slot, Standing};
@@ -58,10 +58,12 @@ struct Swarm {
     /// Peers at other super peers are still to be named to the members at this place of the graph
     /// and after it.
     spread: usize,
-    /// It is in the queue of swarms that have newcomers, or members that follow too few.
-    is_due: bool,
+    /// Its place in the queue of swarms that have newcomers, or members that follow too few.
+    due: Option<u64>,
     /// Members that follow too few and were not looked at since the last change.
     left: usize,
+    /// Its part of the bytes of all swarms.
+    bytes: usize,
 }
 
 /// The swarms by root, and the sessions in each.
@@ -72,8 +74,12 @@ pub(super) struct Swarms {
     free: Vec<u32>,
     /// By the slot of the session.
     heads: Vec<Head>,
-    due: VecDeque<u32>,
+    /// Those that are due, by their place in the queue.
+    due: BTreeMap<u64, u32>,
+    last_due: u64,
     members: usize,
+    /// Bytes of all swarms. There may be very many, and each status names this number.
+    bytes: usize,
     across: Across,
 }
 
@@ -93,13 +99,7 @@ impl Swarms {
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        let swarms = self.list.iter().flatten().map(|swarm| {
-            let path = swarm.path.as_ref().map_or(0, |path| path.as_str().len());
-            size_of::<Root>() * 2 + path + swarm.outside.bytes() + swarm.graph.bytes()
-        });
-        swarms.sum::<usize>()
-            + self.heads.capacity() * size_of::<Head>()
-            + self.list.capacity() * size_of::<Option<Swarm>>()
+        self.bytes + self.heads.capacity() * size_of::<Head>() + self.list.capacity() * size_of::<Option<Swarm>>()
     }
 
     /// A session downloads or has a content, or what its JOIN said before has changed.
@@ -162,14 +162,26 @@ impl Swarms {
     /// Names newcomers to others, and others to members that follow too few, in the swarms in which
     /// something has changed.
     pub(super) fn on_timeout(&mut self, sessions: &Sessions, cx: &mut Context) {
-        while let Some(&number) = self.due.front() {
+        while let Some((&place, &number)) = self.due.first_key_value() {
+            cx.work.add(1);
             let is_over = self.push(number, sessions, cx);
-            if !is_over {
+            self.count_bytes(number);
+            if is_over {
+                self.due.remove(&place);
+                self.swarm_mut(number).due = None;
+            }
+            if !self.due.is_empty() && (!is_over || cx.work.is_spent()) {
                 return cx.timers.set(Reason::Swarm, cx.now);
             }
-            self.due.pop_front();
-            self.swarm_mut(number).is_due = false;
         }
+    }
+
+    /// Counts the bytes of a swarm in which something has changed.
+    fn count_bytes(&mut self, number: u32) {
+        let swarm = self.swarm_mut(number);
+        let now = swarm.count();
+        let before = std::mem::replace(&mut swarm.bytes, now);
+        self.bytes = self.bytes - before + now;
     }
 
     /// Does that for one swarm, as far as fits in this turn. Returns whether nothing is left.
@@ -273,8 +285,8 @@ impl Swarms {
         let mut outside = Outside::default();
         outside.find_here(&root, &cx.index);
         let (graph, asking, looked_at) = (Graph::default(), Asking::default(), cx.now);
-        let (is_due, left, spread) = (false, 0, usize::MAX);
-        let swarm = Swarm { root, size, path, graph, outside, looked_at, asking, spread, is_due, left };
+        let (due, left, spread, bytes) = (None, 0, usize::MAX, 0);
+        let swarm = Swarm { root, size, path, graph, outside, looked_at, asking, spread, due, left, bytes };
         let number = self.free.pop().unwrap_or_else(|| {
             if self.list.len() == self.list.capacity() {
                 self.list.reserve_exact(1 + self.list.len() / 32);
@@ -307,11 +319,12 @@ impl Swarms {
         cx.work.add(1 + swarm.graph.len() / LOOKS_PER_WORK);
         swarm.graph.leave(head.slot);
         if swarm.graph.len() == 0 {
-            let root = swarm.root;
+            let (root, due, bytes) = (swarm.root, swarm.due, swarm.bytes);
+            self.bytes -= bytes;
             self.forget_asking(head.swarm, cx);
             self.by_root.remove(&root);
             self.list[head.swarm as usize] = None;
-            self.due.retain(|due| *due != head.swarm);
+            due.map(|due| self.due.remove(&due));
             self.free.push(head.swarm);
             if self.due.is_empty() {
                 cx.timers.stop(Reason::Swarm);
@@ -323,6 +336,7 @@ impl Swarms {
 
     /// Something has changed, so others may be named to members that follow too few.
     fn note_change(&mut self, number: u32, cx: &mut Context) {
+        self.count_bytes(number);
         let swarm = self.swarm_mut(number);
         swarm.left = swarm.graph.lacking();
         if swarm.left + swarm.graph.newcomers() > 0 {
@@ -333,8 +347,10 @@ impl Swarms {
 
     fn push_later(&mut self, number: u32, cx: &mut Context) {
         cx.timers.set_earlier(Reason::Swarm, cx.now + SWARM_PUSH_AFTER);
-        if !std::mem::replace(&mut self.swarm_mut(number).is_due, true) {
-            self.due.push_back(number);
+        if self.swarm(number).due.is_none() {
+            self.last_due += 1;
+            self.swarm_mut(number).due = Some(self.last_due);
+            self.due.insert(self.last_due, number);
         }
     }
 
@@ -397,12 +413,14 @@ impl Swarms {
     pub(super) fn check_invariants(&self, sessions: &Sessions) {
         let all: usize = self.list.iter().flatten().map(|swarm| swarm.graph.len()).sum();
         assert_eq!(all, self.members);
+        assert_eq!(self.list.iter().flatten().map(|swarm| swarm.bytes).sum::<usize>(), self.bytes);
         assert_eq!(self.by_root.len() + self.free.len(), self.list.len());
         for (root, number) in &self.by_root {
             let swarm = self.swarm(*number);
             assert!(swarm.root == *root && swarm.graph.len() > 0, "a swarm has a member");
             swarm.graph.check_invariants();
-            assert_eq!(swarm.is_due, self.due.contains(number));
+            assert_eq!(swarm.due.map(|due| self.due.get(&due)), self.due.values().find(|due| *due == number).map(Some));
+            assert_eq!(swarm.bytes, swarm.count());
             swarm.outside.check_invariants(&swarm.graph);
             for (slot, member) in swarm.graph.all() {
                 let conn = sessions.conn_at(member.session).expect("a member has a session");
@@ -424,6 +442,12 @@ enum Beside {
 }
 
 impl Swarm {
+    /// Bytes of memory.
+    fn count(&self) -> usize {
+        let path = self.path.as_ref().map_or(0, |path| path.as_str().len());
+        size_of::<Root>() * 2 + path + self.outside.bytes() + self.graph.bytes()
+    }
+
     /// The number of members and of those that have the complete content, including the known ones
     /// at other super peers.
     fn known(&self) -> (usize, usize) {
