@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::context::{Context, Reason};
 use super::counters::Count;
@@ -23,6 +24,9 @@ use crate::time::Time;
 use crate::trust::PublicKey;
 use crate::wire::message::{Bye, Hello, Reach as Report};
 use crate::wire::{HostPort, Message};
+
+/// Shortest time between two looks at all hosts for some whose dials are free again.
+const SWEEP_GAP: Duration = Duration::from_secs(1);
 
 /// A session that waits for its next dial, or for the end of one.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +65,8 @@ pub(super) struct Reach {
     ends: VecDeque<(Time, DialId)>,
     /// When all dials of a host are free again (the generic cell rate algorithm).
     hosts: BTreeMap<Budget, Time>,
+    /// When those whose dials are free were last removed.
+    swept: Option<Time>,
     next_dial: u64,
 }
 
@@ -145,7 +151,10 @@ impl Reach {
         let host = to.literal().map(|addr| Host::from(addr.ip()));
         let budget = (host, host == Some(from.into()));
         if !self.hosts.contains_key(&budget) && self.hosts.len() >= DIAL_BACK_HOSTS_MAX {
-            self.hosts.retain(|_, idle_at| *idle_at > now);
+            if self.swept.is_none_or(|swept| now.since(swept) >= SWEEP_GAP) {
+                self.swept = Some(now);
+                self.hosts.retain(|_, idle_at| *idle_at > now);
+            }
             if self.hosts.len() >= DIAL_BACK_HOSTS_MAX {
                 return now + DIAL_BACK_EVERY;
             }
