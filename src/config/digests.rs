@@ -36,6 +36,9 @@ pub const DIGEST_LEASE_WAIT: Duration = Duration::from_millis(5500);
 pub const DIGEST_RESIZE_GAP: Duration = Duration::from_millis(10);
 /// Files whose keys are hashed per turn: below 1 ms.
 pub const DIGEST_FILES_PER_TURN: usize = 256;
+/// After this number of keys no further file is hashed in the turn: most files have some 40, a path
+/// of the longest kind more than 500.
+pub const DIGEST_KEYS_PER_TURN: usize = 16 * 1024;
 /// Bytes per turn that are processed when a digest is halved because it is too large: a small part
 /// of 1 ms.
 pub const DIGEST_HALVED_PER_TURN: usize = 32 * 1024;

@@ -228,11 +228,12 @@ impl SuperPeer {
             Request::List(List { req, after, partial }) => {
                 let SuperPeer { cx, sessions, swarms, .. } = self;
                 cx.count(Count::Lists);
-                let (after, members) = (after.unwrap_or(0), Members { swarms, sessions });
+                let (after, members, mut looked) = (after.unwrap_or(0), Members { swarms, sessions }, 0);
                 let (files, next) = match partial {
-                    true => members.list(after, PAGE_BYTES, &cx.index),
-                    false => cx.index.list(after, PAGE_BYTES),
+                    true => members.list(after, PAGE_BYTES, &cx.index, &mut looked),
+                    false => cx.index.list(after, PAGE_BYTES, &mut looked),
                 };
+                cx.work.add(looked);
                 cx.send(conn, Message::Files(Files { req, files, next }));
             }
             Request::Leave { req } => self.swarms.on_leave(conn, req, &mut self.cx),

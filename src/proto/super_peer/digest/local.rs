@@ -12,7 +12,7 @@ use super::filter::{Filter, Half};
 use super::keys;
 use crate::config::{
     DIGEST_FILES_PER_TURN, DIGEST_FILLED_LIMIT, DIGEST_FILLED_MAX, DIGEST_FILLED_MIN, DIGEST_HALVED_PER_TURN,
-    DIGEST_LOG2_MAX, DIGEST_LOG2_MIN, DIGEST_REBUILD_GAP, DIGEST_STEP_BYTES,
+    DIGEST_KEYS_PER_TURN, DIGEST_LOG2_MAX, DIGEST_LOG2_MIN, DIGEST_REBUILD_GAP, DIGEST_STEP_BYTES,
 };
 use crate::proto::super_peer::index::Index;
 use crate::time::Time;
@@ -88,9 +88,13 @@ impl Local {
             self.rebuild(now, index, DIGEST_LOG2_MIN);
             return false;
         }
+        let mut keys = 0;
         for _ in 0..DIGEST_FILES_PER_TURN {
+            if keys >= DIGEST_KEYS_PER_TURN {
+                break;
+            }
             let Some(id) = index.take_fresh() else { break };
-            self.add(index, id);
+            keys += self.add(index, id);
         }
         if let Some(filter) = &self.filter
             && filter.is_filled(DIGEST_FILLED_MAX)
@@ -130,9 +134,12 @@ impl Local {
         }
     }
 
-    fn add(&mut self, index: &Index, id: u32) {
-        let (Some(filter), Some(seen)) = (&mut self.filter, index.seen(id)) else { return };
+    /// Adds the keys of a file. Returns how many that were.
+    fn add(&mut self, index: &Index, id: u32) -> usize {
+        let (Some(filter), Some(seen)) = (&mut self.filter, index.seen(id)) else { return 0 };
+        let mut count = 0;
         keys::of_file(seen.folder_text, seen.name, &seen.root, &mut self.scratch, |key| {
+            count += 1;
             if filter.add(key) {
                 self.log.push_back(key);
             }
@@ -141,6 +148,7 @@ impl Local {
         if self.log.len() * 8 > (filter.bytes().len() / 2).max(4 * DIGEST_STEP_BYTES) {
             self.renew();
         }
+        count
     }
 
     fn go_on(&mut self, now: Time, index: &mut Index) {
@@ -148,12 +156,17 @@ impl Local {
         if rebuild.scanned {
             return self.finish(now, index);
         }
+        let mut count = 0;
         for _ in 0..DIGEST_FILES_PER_TURN {
+            if count >= DIGEST_KEYS_PER_TURN {
+                return;
+            }
             let Some(id) = index.next(None, rebuild.cursor) else { return self.finish(now, index) };
             rebuild.cursor = id + 1;
             if let Some(seen) = index.seen(id) {
                 keys::of_file(seen.folder_text, seen.name, &seen.root, &mut self.scratch, |key| {
                     rebuild.filter.add(key);
+                    count += 1;
                 });
             }
         }

@@ -137,32 +137,38 @@ impl Entries {
         self.path_key(self.at(id).folder(), self.name(id))
     }
 
-    /// Adds the entry of a record, in a folder that was found, or else is made.
-    pub(super) fn add(&mut self, record: &FileRecord, folder: Option<u32>, scratch: &mut String) -> u32 {
+    /// Adds the entry of a record, in a folder that was found, or else is made. Returns it, and how
+    /// many words a folder has that was made.
+    pub(super) fn add(&mut self, record: &FileRecord, folder: Option<u32>, scratch: &mut String) -> (u32, usize) {
         let [high, low] =
             [record.size >> 32, record.size & 0xffff_ffff].map(|half| u32::try_from(half).expect("half of a u64"));
         assert!(self.list.len() < INDEX_ENTRIES_MAX, "a full index takes nothing new");
         let (text, name) = split_path(record.path.as_str());
-        let folder = folder.unwrap_or_else(|| self.add_folder(text, scratch));
+        let (folder, words) = folder.map_or_else(|| self.add_folder(text, scratch), |folder| (folder, 0));
         let flags = if record.collection { COLLECTION } else { 0 };
         let (root, place) = (record.root, Place::default());
         let entry = Entry { root, size: [high, low], place, holders: DEAD, folder: folder | flags };
         let id = self.list.insert(entry);
         self.list.at_mut(id).place = self.texts.add(id, name);
         self.folders.insert(folder, id);
-        id
+        (id, words)
     }
 
-    fn add_folder(&mut self, text: &str, scratch: &mut String) -> u32 {
+    fn add_folder(&mut self, text: &str, scratch: &mut String) -> (u32, usize) {
         let words = self.word_keys(text, scratch);
+        let count = words.len();
         let Entries { folders, hashes, .. } = self;
-        folders.add(text, |text| hashes.of(Class::Folder, text.as_bytes()), words.into_iter())
+        (folders.add(text, |text| hashes.of(Class::Folder, text.as_bytes()), words.into_iter()), count)
     }
 
-    pub(super) fn free(&mut self, id: u32, scratch: &mut String) {
+    /// Frees an entry, and its folder if it was the last one there. Returns how many words that
+    /// folder has.
+    pub(super) fn free(&mut self, id: u32, scratch: &mut String) -> usize {
         let folder = self.at(id).folder();
+        let mut count = 0;
         if let Some(text) = self.folders.leave(folder, id) {
             let words = self.word_keys(&text, scratch);
+            count = words.len();
             self.folders.remove(folder, self.hashes.of(Class::Folder, text.as_bytes()), words.into_iter());
         }
         let Entries { list, texts, .. } = self;
@@ -175,6 +181,7 @@ impl Entries {
             let used = list.chunk_mut(chunk).iter_mut().filter(|entry| entry.holders != FREE);
             texts.compact(chunk, used.map(|entry| &mut entry.place));
         }
+        count
     }
 
     pub(super) fn key(&self, class: Class, bytes: &[u8]) -> Key {

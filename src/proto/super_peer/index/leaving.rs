@@ -11,24 +11,33 @@ const STEPS_PER_CHANGE: usize = 1;
 /// The same while more than [`LEFT_OVER_MAX`] records are left over: twice as many records go as
 /// come.
 const STEPS_PER_CHANGE_LATE: usize = 4;
+/// A name may have more than a hundred words. One more step is counted for this many keys.
+const KEYS_PER_STEP: usize = 8;
 
 impl Index {
-    /// Does up to this many steps of what is put off: forgets an entry without a holder, or takes a
-    /// holder that is gone out of one of its entries. Returns whether more is left.
+    /// Does about this many steps of what is put off: forgets an entry without a holder, which is
+    /// several steps if it has many words, or takes a holder that is gone out of one of its
+    /// entries. Returns whether more is left.
     pub fn tidy(&mut self, steps: usize) -> bool {
         self.changes += 1;
-        for _ in 0..steps {
-            self.steps += 1;
-            if let Some(id) = self.dead.pop_front() {
-                // An entry that came back, or that was tidied before, has nothing to forget.
-                if self.entries.holders(id) == DEAD {
-                    self.forget(id);
-                }
-            } else if !self.let_go() {
-                return false;
-            }
+        let mut left = steps;
+        while left > 0
+            && let Some(done) = self.let_one_go()
+        {
+            left = left.saturating_sub(done);
         }
         self.is_untidy()
+    }
+
+    /// Forgets one entry, or takes a holder out of one. Returns the steps of that, if there was
+    /// any.
+    fn let_one_go(&mut self) -> Option<usize> {
+        self.steps += 1;
+        let Some(id) = self.dead.pop_front() else { return self.let_go().then_some(1) };
+        // An entry that came back, or that was tidied before, has nothing to forget.
+        let is_dead = self.entries.holders(id) == DEAD;
+        let keys = if is_dead { self.forget(id) } else { 0 };
+        Some(1 + self.count_keys(keys))
     }
 
     /// Whether [`Index::tidy`] has work.
@@ -41,17 +50,29 @@ impl Index {
         self.changes += 1;
         self.steps += 1;
         let late = self.left_over > LEFT_OVER_MAX;
-        self.tidy(if late { STEPS_PER_CHANGE_LATE } else { STEPS_PER_CHANGE });
+        // However many words the entries have, more of them go than come.
+        for _ in 0..if late { STEPS_PER_CHANGE_LATE } else { STEPS_PER_CHANGE } {
+            self.let_one_go();
+        }
     }
 
-    /// Takes a dead entry out of the postings and frees it.
-    fn forget(&mut self, id: u32) {
+    /// Counts the steps of this many keys, and returns them.
+    pub(super) fn count_keys(&mut self, keys: usize) -> usize {
+        let steps = keys / KEYS_PER_STEP;
+        self.steps += steps as u64;
+        steps
+    }
+
+    /// Takes a dead entry out of the postings and frees it. Returns how many keys it had.
+    fn forget(&mut self, id: u32) -> usize {
         let Index { entries, keys, scratch, .. } = self;
+        let mut count = 0;
         entries.each_key(id, scratch, |key| {
             keys.remove(key.0, id);
+            count += 1;
         });
         keys.remove(entries.identity_of(id).0, id);
-        entries.free(id, scratch);
+        count + entries.free(id, scratch)
     }
 
     /// Takes a holder that is gone out of the next of its entries. Returns whether there was any.

@@ -290,22 +290,22 @@ impl Index {
     /// A page of what is registered: one element per path, size and root, and as many as fit
     /// `page_bytes` when encoded. It may end early, even without any, where many entries and
     /// holders had to be looked at. Begin with 0, go on with the number returned. What is
-    /// registered throughout is listed once.
+    /// registered throughout is listed once. `looked` is increased by what was looked at.
     #[must_use]
-    pub fn list(&self, after: u64, page_bytes: usize) -> (Vec<ListedFile>, Option<u64>) {
+    pub fn list(&self, after: u64, page_bytes: usize, looked: &mut usize) -> (Vec<ListedFile>, Option<u64>) {
         /// Bytes of an encoded element without its path: names of fields, size, root, collection,
         /// holders, members with a part.
         const ELEMENT_BYTES: usize = 80;
         let mut page = Vec::new();
-        let (mut bytes, mut looked) = (0, 0);
+        let (mut bytes, most) = (0, *looked + LIST_LOOKS_MAX);
         let mut cursor = u32::try_from(after).unwrap_or(u32::MAX);
         while let Some(id) = self.live.next(cursor) {
             let (entry, folder, name) = (self.entries.at(id), self.entries.folder(id), self.entries.name(id));
             let element = folder.len() + 1 + name.len() + ELEMENT_BYTES;
-            if (bytes + element > page_bytes && !page.is_empty()) || looked >= LIST_LOOKS_MAX {
+            if (bytes + element > page_bytes && !page.is_empty()) || *looked >= most {
                 return (page, Some(u64::from(id)));
             }
-            let holders = self.holders_of(id, &mut looked);
+            let holders = self.holders_of(id, looked);
             if holders > 0 {
                 bytes += element;
                 let path = SharePath::joined(folder, name);
@@ -378,10 +378,12 @@ impl Index {
             return id;
         }
         let Index { entries, keys, scratch, scratch_keys, .. } = self;
-        let id = entries.add(record, folder, scratch);
+        let (id, words) = entries.add(record, folder, scratch);
         for key in scratch_keys.iter() {
             keys.insert(key.0, id);
         }
+        let count = words + scratch_keys.len();
+        self.count_keys(count);
         if was_large {
             self.keys.insert(self.entries.identity_of(id).0, id);
         } else if noted.rooted && self.keys.find(root_key.0).is_large() {

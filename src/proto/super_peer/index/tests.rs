@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::config::TIDY_STEPS_PER_TURN;
 use crate::wire::message::SourceRecord;
 use crate::wire::{FileRecord, HostPort, NodeId, Root, SharePath};
 
@@ -18,7 +19,7 @@ fn listed(index: &Index, page_bytes: usize) -> Vec<(String, u64, Root, u32)> {
     let mut all = Vec::new();
     let mut after = Some(0);
     while let Some(cursor) = after {
-        let (page, next) = index.list(cursor, page_bytes);
+        let (page, next) = index.list(cursor, page_bytes, &mut 0);
         all.extend(page.into_iter().map(|file| (file.path.as_str().to_owned(), file.size, file.root, file.holders)));
         after = next;
     }
@@ -233,4 +234,28 @@ fn a_peer_of_this_machine_is_found_where_the_super_peer_is() {
     assert_eq!(found(&both, None), as_is(v6));
     let named = serves("127.0.0.1:5", None, false);
     assert_eq!(found(&named, Some("192.0.2.1")), ("127.0.0.1:5".into(), None, true), "it listens nowhere else");
+}
+
+#[test]
+fn names_of_many_words_leave_in_more_slices() {
+    let slices_of = |words: usize| {
+        let mut index = Index::new();
+        let holder = index.add_holder(addr(1), NodeId([1; 16]));
+        for n in 0..200 {
+            let name: Vec<String> = (0..words).map(|word| format!("{}", (n + word) % 10)).collect();
+            index.insert(holder, record(&format!("{n}/{}", name.join(" ")), 1, 1));
+        }
+        index.remove_holder(holder);
+        let (mut slices, mut steps) = (0, index.steps());
+        while index.tidy(TIDY_STEPS_PER_TURN) {
+            slices += 1;
+            let done = index.steps() - steps;
+            assert!(done < TIDY_STEPS_PER_TURN as u64 + 32, "{done} steps");
+            steps = index.steps();
+        }
+        index.check_invariants();
+        slices
+    };
+    let (few, many) = (slices_of(3), slices_of(120));
+    assert!(few <= 2 && many > 3 * few.max(2), "{few} and {many} slices");
 }

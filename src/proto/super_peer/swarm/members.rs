@@ -123,10 +123,11 @@ impl Members<'_> {
         after: u64,
         page_bytes: usize,
         index: &Index,
+        looked: &mut usize,
     ) -> (Vec<ListedFile>, Option<u64>) {
         let Swarms { by_root, list, .. } = self.swarms;
         if after < UNREGISTERED {
-            let (mut files, next) = index.list(after, page_bytes);
+            let (mut files, next) = index.list(after, page_bytes, looked);
             for file in &mut files {
                 let number = by_root.get(&file.root);
                 file.partial = number.map_or(0, |number| self.swarms.swarm(*number).partial());
@@ -135,6 +136,7 @@ impl Members<'_> {
         }
         let first = (after - UNREGISTERED) as usize;
         let last = list.len().min(first.saturating_add(SWARMS_LISTED));
+        *looked += last.saturating_sub(first);
         let swarms = list.get(first..last).unwrap_or_default().iter().flatten();
         let new = swarms.filter(|swarm| swarm.partial() > 0 && !is_registered(index, &swarm.root));
         let files = new.map(|swarm| ListedFile {
