@@ -25,7 +25,9 @@ fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refu
 
 /// What no head that is accepted may have, read here by lines alone.
 fn check_head(head: &[u8], request: &Request) {
-    assert!(head.len() - request.body_bytes <= HTTP_HEAD_BYTES_MAX && !head[..head.len() - request.body_bytes].contains(&0));
+    assert!(
+        head.len() - request.body_bytes <= HTTP_HEAD_BYTES_MAX && !head[..head.len() - request.body_bytes].contains(&0)
+    );
     let head = String::from_utf8_lossy(&head[..head.len() - request.body_bytes]).to_ascii_lowercase();
     let fields: Vec<&str> = head.split("\r\n").skip(1).filter(|line| !line.is_empty()).collect();
     let count = |name: &str| fields.iter().filter(|line| line.split(':').next() == Some(name)).count();
@@ -35,7 +37,8 @@ fn check_head(head: &[u8], request: &Request) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let (size, data) = data.split_first_chunk::<8>().map_or((0, data), |(size, rest)| (u64::from_le_bytes(*size), rest));
+    let (size, data) =
+        data.split_first_chunk::<8>().map_or((0, data), |(size, rest)| (u64::from_le_bytes(*size), rest));
     // The size of the parts is drawn from the same bytes.
     let length = 1 + (size % 61) as usize;
     assert_eq!(read(data.chunks(length)), read(std::iter::once(data)));
