@@ -231,6 +231,8 @@ fn the_page_shows_figures_and_changes_nothing_without_its_token() {
         let mut stream = connect(&at);
         write!(stream.get_mut(), "GET / HTTP/1.1\r\nHost: rebound.example\r\n\r\n").expect("it reads");
         assert_eq!(read(&mut stream, false).status, 421);
+        let metrics = String::from_utf8(get(&at, "/metrics", &[]).body).expect("text");
+        assert!(metrics.contains("sprat_net_http_hosts_total 1\n"), "{metrics}");
         let mut stream = connect(&at);
         write!(stream.get_mut(), "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
         let mut line = String::new();
