@@ -13,7 +13,7 @@ fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refu
     for part in parts {
         reader.hold(part);
         loop {
-            match reader.next() {
+            match reader.take_request() {
                 Ok(Some(request)) => requests.push(request),
                 Ok(None) => break,
                 Err(refusal) => return (requests, Some(refusal)),

@@ -34,7 +34,7 @@ impl Reader {
     ///
     /// # Errors
     /// It is refused; nothing after it can be read.
-    pub fn next(&mut self) -> Result<Option<Request>, Refusal> {
+    pub fn take_request(&mut self) -> Result<Option<Request>, Refusal> {
         let Some((request, used)) = parse_seen(&self.held, &mut self.seen)? else { return Ok(None) };
         self.held.drain(..used);
         if self.held.is_empty() {

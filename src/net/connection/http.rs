@@ -98,7 +98,7 @@ impl Http {
         if !self.expects {
             (self.since, self.expects) = (now, true);
         }
-        let Some(request) = self.reader.next()? else { return Ok(None) };
+        let Some(request) = self.reader.take_request()? else { return Ok(None) };
         self.answering = Answering::Yes;
         self.last = !request.keep_alive;
         (self.since, self.expects, self.written) = (now, false, 0);
