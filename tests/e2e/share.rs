@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::common::session::Speaker;
@@ -152,6 +153,28 @@ fn a_share_that_is_deleted_and_made_again_is_followed_with_one_warning() {
     fs::rename(world.path("p"), world.path("away")).expect("renamed");
     fs::rename(world.path("q"), world.path("p")).expect("renamed");
     agrees(&daemon, &[("other.txt", b"other")]);
+}
+
+#[test]
+fn what_becomes_unreadable_is_not_listed_until_it_is_readable_again() {
+    let mut world = World::new();
+    let daemon = world.super_peer("s");
+    world.share("p", "file.txt", b"file");
+    world.share("p", "folder/below.txt", b"below");
+    // Root may read everything, unless it gives that up.
+    world.limit("[ \"$(id -u)\" != 0 ] || set -- setpriv --bounding-set=-dac_override,-dac_read_search \"$@\"");
+    let _peer = world.peer("p", &[&daemon]);
+    let (file, below): ((&str, &[u8]), (&str, &[u8])) = (("file.txt", b"file"), ("folder/below.txt", b"below"));
+    agrees(&daemon, &[file, below]);
+    let share = world.path("p");
+    for (path, left) in [("file.txt", vec![below]), ("folder", vec![file]), ("", vec![])] {
+        let path = share.join(path);
+        let before = fs::metadata(&path).expect("it is there").permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("chmod");
+        agrees(&daemon, &left);
+        fs::set_permissions(&path, before).expect("chmod");
+        agrees(&daemon, &[file, below]);
+    }
 }
 
 #[test]
