@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -57,6 +58,12 @@ const VICTIM: &str = "carl";
 const VICTIM_PIECES: u64 = 4;
 /// The peer that downloads.
 const LOADER: &str = "dora";
+/// The content that several peers fetch at the same time, its length, the peer that has it, and
+/// those that fetch it: each at another super peer.
+const FLEET_NAME: &str = "reef.bin";
+const FLEET_BYTES: u64 = 64 << 20;
+const SEED: &str = "emil";
+const FLEET: [&str; 3] = ["anna", "ben", "dora"];
 /// Last byte of the liar's address.
 const LIAR_HOST: u8 = 66;
 
@@ -161,6 +168,7 @@ fn play(stage: &mut Stage, args: &Demo, interrupted: &AtomicBool) -> Result<(), 
     search(stage, &network, &treasure)?;
     let published = download(stage, &network, &treasure)?;
     prove(stage, &network, &treasure, published.as_deref())?;
+    fleet(stage, &network)?;
     memory(stage, &network);
     let verdict = if stage.wrong == 0 { "every check held" } else { "not every check held" };
     stage.say(verdict);
@@ -473,6 +481,68 @@ fn prove(stage: &mut Stage, network: &Network, treasure: &Treasure, published: O
     Ok(())
 }
 
+// ---- a fleet ------------------------------------------------------------------------------------
+
+/// Several peers fetch one content at the same time, and serve each other.
+fn fleet(stage: &mut Stage, network: &Network) -> Result<(), Failure> {
+    let aside = stage.folder.join("aside");
+    write_random(&aside, FLEET_BYTES)
+        .and_then(|()| fs::rename(&aside, stage.folder.join(SEED).join(FLEET_NAME)))
+        .map_err(|e| failed("drop the file", &e))?;
+    let north = network.supers[0].listen.to_string();
+    let seed = network.address(SEED);
+    stage.ask_until(&["query", FLEET_NAME, "--super", &north], |answer| sources(answer).contains(&seed))?;
+    let before = sent_by(stage, SEED)?;
+    stage.say(&format!(
+        "{} fetch {FLEET_NAME}, {}, at the same time; only {SEED} has it",
+        FLEET.join(", "),
+        Size(FLEET_BYTES)
+    ));
+    let children = &stage.children;
+    let answers: Vec<Result<Answer, Failure>> = thread::scope(|scope| {
+        let fetch = |name| {
+            let socket = children.socket(name).display().to_string();
+            scope.spawn(move || children.ask(&["get", FLEET_NAME, "--control", &socket]))
+        };
+        let running = FLEET.map(fetch);
+        running.into_iter().map(|one| one.join().expect("a command does not panic")).collect()
+    });
+    let mut fetched = 0;
+    for (name, answer) in FLEET.iter().zip(answers) {
+        let answer = answer?;
+        let reports: Vec<SourceReport> = serde_json::from_value(answer.done()["sources"].clone()).unwrap_or_default();
+        let pieces = |is_seed: bool| {
+            let of = reports.iter().filter(|report| (report.source.to_string() == seed) == is_seed);
+            of.map(|report| u64::from(report.pieces)).sum::<u64>()
+        };
+        out(&format!(
+            "          {name:<5} {} from {SEED}, {} from the others",
+            count(pieces(true), "piece"),
+            count(pieces(false), "piece")
+        ));
+        fetched += u64::from(answer.code == 0);
+    }
+    let sent = sent_by(stage, SEED)?.saturating_sub(before);
+    let copies = FLEET.len() as u64;
+    stage.check(fetched == copies, &format!("all {copies} have it"));
+    stage.check(
+        sent < copies * FLEET_BYTES,
+        &format!(
+            "they served each other: {SEED} sent {}, and {copies} copies are {}",
+            Size(sent),
+            Size(copies * FLEET_BYTES)
+        ),
+    );
+    Ok(())
+}
+
+/// Bytes of chunks that a peer has sent.
+fn sent_by(stage: &Stage, name: &str) -> Result<u64, Failure> {
+    let socket = stage.children.socket(name).display().to_string();
+    let answer = stage.children.ask(&["status", "--control", &socket])?;
+    Ok(answer.of("status").filter_map(|status| status["peer"]["bytes_sent"].as_u64()).sum())
+}
+
 fn memory(stage: &Stage, network: &Network) {
     let rows = network.supers.iter().chain(&network.peers).map(|daemon| {
         let resident =
@@ -501,7 +571,7 @@ fn stay(stage: &Stage, network: &Network, treasure: &Treasure, interrupted: &Ato
         out(&format!("  {line}"));
     }
     while !interrupted.load(Ordering::Relaxed) {
-        std::thread::sleep(LOOK_AGAIN * 5);
+        thread::sleep(LOOK_AGAIN * 5);
     }
 }
 
