@@ -95,6 +95,9 @@ pub const SWARM_TICK: Duration = Duration::from_millis(100);
 /// A followed source that has begun a piece and sends nothing for this long, and for eight piece
 /// times, has stalled.
 pub const SILENT_MIN: Duration = Duration::from_millis(200);
+/// A member of a zone that is no gateway fetches from other zones after it has got nothing for this
+/// long, and for four piece times.
+pub const ZONE_PATIENCE: Duration = Duration::from_secs(1);
 /// In a swarm a piece is taken from a slow source if that saves this much time, and two piece
 /// times.
 pub const STEAL_GAIN_SWARM: Duration = Duration::from_millis(50);

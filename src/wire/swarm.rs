@@ -42,7 +42,7 @@ pub struct Join {
     pub short: bool,
 }
 
-/// PEERS: `{req, p, n, f, gate}`. The answer to JOIN, at once and again when there are others.
+/// PEERS: `{req, p, n, f, gateway}`. The answer to JOIN, at once and again when there are others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peers {
     /// The JOIN.
@@ -55,9 +55,34 @@ pub struct Peers {
     /// How many of them have the complete content.
     #[serde(rename = "f")]
     pub full: u32,
-    /// The receiver is a gateway of its zone: it follows members outside of the zone too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub gate: bool,
+    /// The receiver is this gateway of its zone: it fetches pieces from outside for all of them.
+    #[serde(rename = "gateway", default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+/// A gateway of a zone: `[number, of]`. It fetches the pieces whose number leaves this remainder
+/// when it is divided by the number of gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "(u8, u8)", into = "(u8, u8)")]
+pub struct Gate {
+    /// Its number, from 0 on.
+    pub number: u8,
+    /// How many there are.
+    pub of: u8,
+}
+
+impl From<Gate> for (u8, u8) {
+    fn from(gate: Gate) -> (u8, u8) {
+        (gate.number, gate.of)
+    }
+}
+
+impl TryFrom<(u8, u8)> for Gate {
+    type Error = &'static str;
+
+    fn try_from((number, of): (u8, u8)) -> Result<Gate, &'static str> {
+        if number < of { Ok(Gate { number, of }) } else { Err("a gateway has a number below that of the gateways") }
+    }
 }
 
 /// A member of a swarm, as PEERS names it: `{n, a, b, full, out, u}`.
@@ -113,8 +138,8 @@ pub struct Follow {
     pub zone: Option<String>,
 }
 
-/// HAS: `{req, full, from, bits, add, gone, mf}`. Which pieces the sender serves, as an addition to
-/// what it has said before.
+/// HAS: `{req, full, from, bits, add, gone, mf, zone}`. Which pieces the sender serves, as an
+/// addition to what it has said before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Has {
     /// The FOLLOW.
@@ -137,6 +162,9 @@ pub struct Has {
     /// It serves the manifest, with its proof.
     #[serde(rename = "mf", default, skip_serializing_if = "std::ops::Not::not")]
     pub manifest: bool,
+    /// The place of the sender. The first HAS of a FOLLOW has it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_zone")]
+    pub zone: Option<String>,
 }
 
 /// WANT: `{req, n, need}`. How many pieces the sender could ask for now. It replaces the WANT

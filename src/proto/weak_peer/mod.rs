@@ -453,7 +453,7 @@ impl WeakPeer {
                 let here = self.sessions.here(session);
                 let named = peers.peers.iter().filter_map(|member| contact::of_member(member, here));
                 let others = named.filter(|member| !self.sessions.is_own(member)).collect();
-                self.downloads.on_members(cx, download, (peers.n, peers.full), others);
+                self.downloads.on_members(cx, download, &peers, others);
                 None
             }
             SessionEvent::Up => {

@@ -15,6 +15,7 @@ use crate::config::{
     SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATES, SWARM_GATES_BELOW, SWARM_MEMBERS_MAX,
     SWARM_NEWER, SWARM_OUTSIDE, SWARM_SMALL, SWARM_ZONES_MAX,
 };
+use crate::wire::swarm::Gate;
 
 /// The place of a member in its swarm. It is used again for a later member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +70,12 @@ pub(super) struct Member {
     /// The number of members to which it was named.
     pub(super) followers: u8,
     flags: u8,
+    /// Which gate the last PEERS called it: the number of gates in the upper four bits, its own in
+    /// the lower ones. 0 for none.
+    gate: u8,
 }
+
+const _: () = assert!(SWARM_GATES < 16, "a gate and the number of gates fit a byte");
 
 const _: () = assert!(size_of::<Member>() <= 48, "a member is small");
 
@@ -130,7 +136,8 @@ impl Zone {
         &self.slots[..self.partial.min(SWARM_GATES)]
     }
 
-    fn add(&mut self, slot: Slot, is_full: bool) {
+    /// Adds a member. Returns whether it is a gate.
+    fn add(&mut self, slot: Slot, is_full: bool) -> bool {
         grow(&mut self.slots);
         let last = self.slots.len();
         self.slots.push(slot);
@@ -138,22 +145,23 @@ impl Zone {
             self.slots.swap(self.partial, last);
             self.partial += 1;
         }
+        !is_full && self.partial <= SWARM_GATES
     }
 
-    /// Removes a member. Returns the one that is a gate in its place.
-    fn remove(&mut self, slot: Slot, is_full: bool) -> Option<Slot> {
+    /// Removes a member. Returns whether it was a gate.
+    fn remove(&mut self, slot: Slot, is_full: bool) -> bool {
         let of_kind = if is_full { self.partial..self.slots.len() } else { 0..self.partial };
         // One that changes often is near the end, so each change costs little.
         let found = self.slots[of_kind.clone()].iter().rposition(|other| *other == slot);
         let at = of_kind.start + found.expect("a member is in its zone");
         if is_full {
             self.slots.swap_remove(at);
-            return None;
+            return false;
         }
         self.slots[at..of_kind.end].rotate_left(1);
         self.partial -= 1;
         self.slots.swap_remove(self.partial);
-        self.gates().get(SWARM_GATES - 1).filter(|_| at < SWARM_GATES).copied()
+        at < SWARM_GATES
     }
 }
 
@@ -177,10 +185,10 @@ pub(super) struct Graph {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
-/// - getters: `len`, `full`, `member`, `is_gate`, `is_outside`, `imports`, `zone_of`, `lacks`,
+/// - getters: `len`, `full`, `member`, `gate`, `is_outside`, `imports`, `zone_of`, `lacks`,
 ///   `serves`, `from`, `around`, `places`, `all`;
 /// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `forget_seeds`, `set_foreign`, `name`,
-///   `introduce`, `next_lacking`, `still_lacks`, `next_newcomer`.
+///   `introduce`, `report_gate`, `next_lacking`, `still_lacks`, `next_newcomer`.
 impl Graph {
     pub(super) fn len(&self) -> usize {
         self.live
@@ -203,9 +211,27 @@ impl Graph {
         self.member(slot).has(FULL)
     }
 
-    /// Whether it is a gate: one of the few of its zone that follow members of other zones.
+    /// Whether it is a gate: one of the few of its zone that fetch from other zones.
+    #[cfg(test)]
     pub(super) fn is_gate(&self, slot: Slot) -> bool {
-        self.is_divided() && self.zones[usize::from(self.member(slot).zone)].gates().contains(&slot)
+        self.gate(slot).is_some()
+    }
+
+    /// Which gate of its zone it is, and how many there are.
+    pub(super) fn gate(&self, slot: Slot) -> Option<Gate> {
+        let zone = &self.zones[usize::from(self.member(slot).zone)];
+        // Holders that have not joined may be in another zone, which only their followers see.
+        let is_divided = self.is_divided() || zone.name.is_some();
+        let number = zone.gates().iter().position(|gate| *gate == slot).filter(|_| is_divided)?;
+        Some(Gate { number: number as u8, of: zone.gates().len() as u8 })
+    }
+
+    /// The same, for PEERS, and whether it differs from the last time.
+    pub(super) fn report_gate(&mut self, slot: Slot) -> (Option<Gate>, bool) {
+        let gate = self.gate(slot);
+        let code = gate.map_or(0, |gate| gate.of << 4 | gate.number);
+        let before = std::mem::replace(&mut self.members[slot.at()].gate, code);
+        (gate, code != before)
     }
 
     fn is_divided(&self) -> bool {
@@ -335,7 +361,7 @@ impl Graph {
         let zone = self.zone(zone);
         if zones == 1 && self.zones.len() == 2 {
             // Now the gates of the first zone can follow members of another one.
-            self.zones[0].gates().to_vec().into_iter().for_each(|gate| self.queue(gate));
+            self.queue_gates(0);
         }
         let member = Member {
             session,
@@ -347,6 +373,7 @@ impl Graph {
             zone: zone as u8,
             followers: 0,
             flags: LIVE,
+            gate: 0,
         };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -360,7 +387,9 @@ impl Graph {
             }
         };
         self.live += 1;
-        self.zones[zone].add(slot, false);
+        if self.zones[zone].add(slot, false) {
+            self.queue_gates(zone);
+        }
         self.change(slot, standing);
         self.newcomers.push_back(slot);
         if self.live == SWARM_SMALL {
@@ -400,11 +429,11 @@ impl Graph {
             self.forget_named(slot, SWARM_DEGREE);
         }
         if standing.is_full != was_full {
-            let zone = &mut self.zones[usize::from(self.members[slot.at()].zone)];
-            let gate = zone.remove(slot, was_full);
-            zone.add(slot, standing.is_full);
-            // Members of other zones may be named to it now.
-            gate.into_iter().for_each(|gate| self.queue(gate));
+            let at = usize::from(self.members[slot.at()].zone);
+            let zone = &mut self.zones[at];
+            if zone.remove(slot, was_full) | zone.add(slot, standing.is_full) {
+                self.queue_gates(at);
+            }
         }
         self.queue(slot);
     }
@@ -438,7 +467,7 @@ impl Graph {
         member.flags = 0;
         self.live -= 1;
         self.full -= usize::from(was_full);
-        let gate = self.zones[zone].remove(slot, was_full);
+        let was_gate = self.zones[zone].remove(slot, was_full);
         self.lacking.retain(|other| *other != slot);
         self.newcomers.retain(|other| *other != slot);
         // A member that has the complete content follows none.
@@ -455,8 +484,20 @@ impl Graph {
         }
         debug_assert_eq!(followers, 0, "as many follow a member as it was named to");
         // Others may be named to these now.
-        left.into_iter().chain(gate).for_each(|other| self.queue(other));
+        left.into_iter().for_each(|other| self.queue(other));
+        if was_gate {
+            self.queue_gates(zone);
+        }
         self.free.push(slot);
+    }
+
+    /// The gates of a zone are others now: each fetches other pieces, and members of other zones
+    /// may be named to a new one.
+    fn queue_gates(&mut self, zone: usize) {
+        let gates = self.zones[zone].gates();
+        let (mut all, many) = ([Slot::NONE; SWARM_GATES], gates.len());
+        all[..many].copy_from_slice(gates);
+        all[..many].iter().for_each(|gate| self.queue(*gate));
     }
 
     fn queue(&mut self, slot: Slot) {

@@ -400,12 +400,13 @@ impl Swarms {
                 swarm.graph.still_lacks(head.slot);
             }
         }
-        if peers.is_empty() && !answer {
+        let (gate, is_news) = swarm.graph.report_gate(head.slot);
+        if peers.is_empty() && !answer && !is_news {
             return;
         }
         cx.counters.add_many(Count::MembersNamed, peers.len() as u64);
         let (n, full) = swarm.known();
-        let (req, gate) = (swarm.graph.member(head.slot).req, swarm.graph.is_gate(head.slot));
+        let req = swarm.graph.member(head.slot).req;
         cx.send(conn, Message::Peers(Peers { req, peers, n: n as u32, full: full as u32, gate }));
     }
 

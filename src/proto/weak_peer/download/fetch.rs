@@ -78,7 +78,7 @@ impl Transfer {
                 PieceOrder::Any => self.picker.take(index),
                 PieceOrder::Sequential => {
                     let rate = self.rate(cx.now);
-                    self.picker.take_in_order(index, rate, |piece| source.has(piece))
+                    self.picker.take_in_order(index, rate, |_, piece| source.has(piece))
                 }
             };
             let piece = match free {

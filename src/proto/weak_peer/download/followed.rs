@@ -1,9 +1,12 @@
 //! What a download knows of its swarm, and of each source that it follows. It decides nothing.
 
+use super::picker::Picker;
 use super::pool::Pool;
+use crate::proto::weak_peer::context::SourceIndex;
 use crate::proto::weak_peer::swarm::pieces::Pieces;
 use crate::proto::weak_peer::swarm::width::Width;
 use crate::time::Time;
+use crate::wire::swarm::Gate;
 
 /// What a download knows of its swarm.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub(super) struct Swarm {
     /// them.
     pub(super) members: u32,
     pub(super) full: u32,
+    /// This peer is a gateway: it fetches from other zones for its own.
+    pub(super) gate: Option<Gate>,
     /// Hits of a search: dialed only if members send nothing.
     pub(super) reserve: Pool,
     /// When it last asked for further members.
@@ -43,7 +48,10 @@ pub(super) struct Followed {
     pub(super) pieces: Pieces,
     /// It serves the manifest, with the proof of the size.
     pub(super) manifest: bool,
-    /// How many of its pieces are missing here and requested from no source.
+    /// It is in another zone than this peer, which has one.
+    pub(super) is_out: bool,
+    /// How many of its pieces are missing here and requested from no source; of one in another
+    /// zone, those that no source in the zone of this peer has.
     pub(super) useful: usize,
     /// Turns that were requested from it and that it has not given.
     pub(super) wanted: u8,
@@ -59,6 +67,41 @@ impl Followed {
     /// Whether this is the number of its FOLLOW.
     pub(super) fn is_of(&self, req: u32) -> bool {
         self.req == req
+    }
+
+    /// Counts its pieces as those of a believed source that does not have all, or no longer.
+    pub(super) fn count(&self, picker: &mut Picker<SourceIndex>, more: bool) {
+        self.pieces.iter().for_each(|piece| picker.count(piece, more, !self.is_out));
+    }
+
+    /// Whether a piece is useful if it has it.
+    pub(super) fn is_wanted(&self, piece: u32, picker: &Picker<SourceIndex>) -> bool {
+        if self.is_out { picker.is_away(piece) } else { picker.is_free(piece) }
+    }
+
+    /// Counts its useful pieces.
+    pub(super) fn look(&mut self, picker: &Picker<SourceIndex>) {
+        self.useful = picker.free_of(|piece| self.pieces.has(piece) && self.is_wanted(piece, picker));
+    }
+
+    /// It has announced this piece.
+    pub(super) fn add(&mut self, piece: u32, picker: &mut Picker<SourceIndex>, is_believed: bool) {
+        if self.pieces.insert(piece) {
+            self.useful += usize::from(self.is_wanted(piece, picker));
+            if is_believed {
+                picker.count(piece, true, !self.is_out);
+            }
+        }
+    }
+
+    /// It does not have this piece any more.
+    pub(super) fn remove(&mut self, piece: u32, picker: &mut Picker<SourceIndex>, is_believed: bool) {
+        if self.pieces.remove(piece) {
+            self.useful = self.useful.saturating_sub(usize::from(self.is_wanted(piece, picker)));
+            if is_believed {
+                picker.count(piece, false, !self.is_out);
+            }
+        }
     }
 
     /// Whether a piece could be requested from it.

@@ -27,6 +27,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::disk::{DiskFailure, PartState};
 use crate::proto::event::{Outcome, SourceState};
 use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
+use crate::wire::swarm::Peers;
 use crate::wire::{Message, NodeId, Root};
 use transfer::Transfer;
 
@@ -303,8 +304,8 @@ impl Downloads {
         self.with(cx, id, |transfer, cx| transfer.on_join_refused(cx));
     }
 
-    pub(super) fn on_members(&mut self, cx: &mut Context, id: DownloadId, counts: (u32, u32), named: Vec<Contact>) {
-        self.with(cx, id, |transfer, cx| transfer.on_members(cx, counts, named));
+    pub(super) fn on_members(&mut self, cx: &mut Context, id: DownloadId, peers: &Peers, named: Vec<Contact>) {
+        self.with(cx, id, |transfer, cx| transfer.on_members(cx, peers, named));
     }
 
     pub(super) fn on_swarm_tick(&mut self, cx: &mut Context, id: DownloadId) {

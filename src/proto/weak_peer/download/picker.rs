@@ -40,6 +40,8 @@ pub struct Picker<S> {
     claims: BTreeMap<u32, Vec<S>>,
     /// In a swarm: the free pieces in random order, and how many sources have each piece.
     loose: Option<Loose>,
+    /// See [`Picker::set_own`].
+    own: (u32, u32),
 }
 
 /// The free pieces of a download in a swarm.
@@ -55,6 +57,14 @@ struct Loose {
     orphans: usize,
     /// Pieces that have become free (`true`), or are no longer free.
     changes: Vec<(u32, bool)>,
+    /// How many of these are in the zone of this peer.
+    near: Vec<u16>,
+    /// Which pieces this peer fetches from other zones: those whose number leaves the first of
+    /// these when divided by the second one.
+    own: (u32, u32),
+    /// Own pieces that have become away (`true`), or are no longer away: free, and at none of
+    /// these.
+    away_changes: Vec<(u32, bool)>,
 }
 
 const NOWHERE: u32 = u32::MAX;
@@ -66,6 +76,11 @@ const CANDIDATES_MAX: usize = 256;
 const LOOKED_AT_MAX: usize = 4096;
 
 impl Loose {
+    fn is_own(&self, piece: u32) -> bool {
+        let (rest, of) = self.own;
+        piece % of == rest
+    }
+
     fn set(&mut self, piece: u32, is_free: bool) {
         let place = piece as usize;
         let orphan = usize::from(self.counts[place] == 0);
@@ -87,6 +102,9 @@ impl Loose {
             (true | false, _) => return,
         }
         self.changes.push((piece, is_free));
+        if self.near[place] == 0 && self.is_own(piece) {
+            self.away_changes.push((piece, is_free));
+        }
     }
 }
 
@@ -96,8 +114,8 @@ impl<S: Copy + Eq> Picker<S> {
     pub fn new(size: u64) -> Picker<S> {
         let pieces = usize::try_from(pieces_of(size)).unwrap_or(usize::MAX);
         let states = vec![State::Free; pieces];
-        let (claims, loose) = (BTreeMap::new(), None);
-        Picker { size, states, low: 0, aim: None, first: 0, free: pieces, have: 0, claims, loose }
+        let (claims, loose, own) = (BTreeMap::new(), None, (0, 1));
+        Picker { size, states, low: 0, aim: None, first: 0, free: pieces, have: 0, claims, loose, own }
     }
 
     /// Number of pieces.
@@ -163,19 +181,19 @@ impl<S: Copy + Eq> Picker<S> {
     }
 
     /// The first piece that fits, of the first few free ones after the aim; none without an aim.
-    pub fn aimed(&mut self, fits: impl Fn(u32) -> bool) -> Option<u32> {
+    pub fn aimed(&mut self, fits: impl Fn(&Self, u32) -> bool) -> Option<u32> {
         let (_, next) = self.aim.as_mut()?;
         while self.states.get(*next).is_some_and(|state| *state != State::Free) {
             *next += 1;
         }
-        let end = self.states.len().min(next.saturating_add(AIMED_MAX));
-        let free = (*next..end).filter(|at| self.states[*at] == State::Free);
-        free.filter_map(|at| u32::try_from(at).ok()).find(|piece| fits(*piece))
+        let (next, end) = (*next, self.states.len().min(next.saturating_add(AIMED_MAX)));
+        let free = (next..end).filter(|at| self.states[*at] == State::Free);
+        free.filter_map(|at| u32::try_from(at).ok()).find(|piece| fits(self, *piece))
     }
 
     /// Assigns the first free piece from the aim on, else the lowest one.
     pub fn take(&mut self, source: S) -> Option<u32> {
-        if let Some(piece) = self.aimed(|_| true) {
+        if let Some(piece) = self.aimed(|_, _| true) {
             self.claim(piece, source);
             return Some(piece);
         }
@@ -191,14 +209,14 @@ impl<S: Copy + Eq> Picker<S> {
     /// Assigns the lowest free piece that fits, if it is near the first piece that is not verified:
     /// among the next [`SEQUENTIAL_PIECES`], or those that come in [`SEQUENTIAL_AHEAD`] at this
     /// rate.
-    pub fn take_in_order(&mut self, source: S, rate: u64, fits: impl Fn(u32) -> bool) -> Option<u32> {
+    pub fn take_in_order(&mut self, source: S, rate: u64, fits: impl Fn(&Self, u32) -> bool) -> Option<u32> {
         while self.states.get(self.first) == Some(&State::Have) {
             self.first += 1;
         }
         let ahead = usize::try_from(rate.saturating_mul(SEQUENTIAL_AHEAD.as_secs()) / PIECE_BYTES).unwrap_or(0);
         let end = self.states.len().min(self.first + SEQUENTIAL_PIECES.max(ahead));
         let next = (self.first..end).filter_map(|piece| u32::try_from(piece).ok());
-        let piece = next.into_iter().find(|piece| self.is_free(*piece) && fits(*piece))?;
+        let piece = next.into_iter().find(|piece| self.is_free(*piece) && fits(self, *piece))?;
         self.claim(piece, source);
         Some(piece)
     }
@@ -221,26 +239,64 @@ impl<S: Copy + Eq> Picker<S> {
         }
         let mut at = vec![NOWHERE; pieces];
         (0..).zip(&list).for_each(|(place, piece)| at[*piece as usize] = place);
-        let (orphans, counts) = (list.len(), vec![0; pieces]);
-        self.loose = Some(Loose { list, at, counts, orphans, changes: Vec::new() });
+        let (orphans, counts, near) = (list.len(), vec![0; pieces], vec![0; pieces]);
+        let (changes, away_changes) = (Vec::new(), Vec::new());
+        let own = self.own;
+        self.loose = Some(Loose { list, at, counts, orphans, changes, near, own, away_changes });
     }
 
-    /// One more source that has a part of the content has this piece, or one fewer.
-    pub fn count(&mut self, piece: u32, more: bool) {
+    /// One more source that has a part of the content has this piece, or one fewer; with `is_near`,
+    /// a source in the zone of this peer.
+    pub fn count(&mut self, piece: u32, more: bool, is_near: bool) {
         let is_free = self.is_free(piece);
         let Some(loose) = &mut self.loose else { return };
         let Some(count) = loose.counts.get_mut(piece as usize) else { return };
-        let was = *count;
-        *count = if more { was.saturating_add(1) } else { was.saturating_sub(1) };
+        let was = step(count, more);
         if is_free {
             loose.orphans = loose.orphans + usize::from(*count == 0) - usize::from(was == 0);
         }
+        let near = &mut loose.near[piece as usize];
+        if is_near && (step(near, more) == 0) != (*near == 0) && is_free {
+            let is_away = *near == 0;
+            if loose.is_own(piece) {
+                loose.away_changes.push((piece, is_away));
+            }
+        }
+    }
+
+    /// Whether this piece is away: one of the own pieces that is free, and at none of those sources
+    /// that is in the zone.
+    #[must_use]
+    pub fn is_away(&self, piece: u32) -> bool {
+        let is_near = |loose: &Loose| loose.near.get(piece as usize).is_some_and(|count| *count > 0);
+        let is_away = |loose: &Loose| loose.is_own(piece) && !is_near(loose);
+        self.is_free(piece) && self.loose.as_ref().is_none_or(is_away)
+    }
+
+    /// Own pieces are those whose number leaves this remainder when it is divided by the second
+    /// number.
+    pub fn set_own(&mut self, own: (u32, u32)) {
+        self.own = own;
+        if let Some(loose) = &mut self.loose {
+            loose.own = own;
+        }
+    }
+
+    /// Pieces that have become away (`true`) or are no longer away since the last call, in order.
+    pub fn take_away_changes(&mut self) -> Vec<(u32, bool)> {
+        self.loose.as_mut().map_or(Vec::new(), |loose| std::mem::take(&mut loose.away_changes))
     }
 
     /// Free pieces that no source with a part of the content has.
     #[must_use]
     pub fn orphans(&self) -> usize {
         self.loose.as_ref().map_or(0, |loose| loose.orphans)
+    }
+
+    /// Whether a free piece fits.
+    #[must_use]
+    pub fn has_free(&self, fits: impl Fn(u32) -> bool) -> bool {
+        self.loose.as_ref().is_some_and(|loose| loose.list.iter().any(|piece| fits(*piece)))
     }
 
     /// How many free pieces fit.
@@ -255,9 +311,9 @@ impl<S: Copy + Eq> Picker<S> {
     }
 
     /// Assigns the rarest free piece that fits; among equals a random one.
-    pub fn take_rarest(&mut self, source: S, fits: impl Fn(u32) -> bool) -> Option<u32> {
+    pub fn take_rarest(&mut self, source: S, fits: impl Fn(&Self, u32) -> bool) -> Option<u32> {
         let loose = self.loose.as_ref()?;
-        let fitting = loose.list.iter().take(LOOKED_AT_MAX).filter(|piece| fits(**piece)).take(CANDIDATES_MAX);
+        let fitting = loose.list.iter().take(LOOKED_AT_MAX).filter(|piece| fits(self, **piece)).take(CANDIDATES_MAX);
         let piece = *fitting.min_by_key(|piece| loose.counts[**piece as usize])?;
         self.claim(piece, source);
         Some(piece)
@@ -368,6 +424,12 @@ impl<S: Copy + Eq> Picker<S> {
     }
 }
 
+/// Counts one more, or one fewer. Returns the count before.
+fn step(count: &mut u16, more: bool) -> u16 {
+    let after = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
+    std::mem::replace(count, after)
+}
+
 /// Whether the first is later than the second; none means never.
 fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
     match (first, second) {
@@ -435,7 +497,7 @@ mod tests {
         assert_eq!((picker.take('b'), picker.take('b')), (Some(3), Some(0)));
         picker.loosen(&mut |_| 0);
         picker.aim(1);
-        assert_eq!(picker.aimed(|piece| piece == 2), Some(2), "the source has only this one");
+        assert_eq!(picker.aimed(|_, piece| piece == 2), Some(2), "the source has only this one");
         picker.aim(99);
         assert_eq!((picker.take('c'), picker.take('c'), picker.take('c')), (Some(1), Some(2), None));
     }
@@ -443,15 +505,15 @@ mod tests {
     #[test]
     fn pieces_in_order_are_at_most_a_window_after_the_first_that_is_missing() {
         let mut picker = Picker::new(100 * PIECE_BYTES);
-        let taken: Vec<_> = std::iter::from_fn(|| picker.take_in_order('a', 0, |piece| piece % 2 == 1)).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| picker.take_in_order('a', 0, |_, piece| piece % 2 == 1)).collect();
         assert_eq!(taken, [1, 3, 5, 7, 9, 11, 13, 15]);
         picker.claim(0, 'b');
         picker.verified(1);
         picker.verified(0);
-        assert_eq!(picker.take_in_order('a', 0, |piece| piece > 15), Some(16));
-        assert_eq!(picker.take_in_order('a', 0, |piece| piece > 15), Some(17));
-        assert_eq!(picker.take_in_order('a', 0, |piece| piece > 15), None);
-        assert_eq!(picker.take_in_order('a', 20 * PIECE_BYTES, |piece| piece > 40), Some(41));
+        assert_eq!(picker.take_in_order('a', 0, |_, piece| piece > 15), Some(16));
+        assert_eq!(picker.take_in_order('a', 0, |_, piece| piece > 15), Some(17));
+        assert_eq!(picker.take_in_order('a', 0, |_, piece| piece > 15), None);
+        assert_eq!(picker.take_in_order('a', 20 * PIECE_BYTES, |_, piece| piece > 40), Some(41));
     }
 
     #[test]
@@ -521,18 +583,18 @@ mod tests {
         picker.loosen(&mut |below| below - 1);
         assert_eq!(picker.orphans(), 3);
         for piece in [0, 0, 1, 2, 2, 2] {
-            picker.count(piece, true);
+            picker.count(piece, true, true);
         }
         assert_eq!((picker.orphans(), picker.free_of(|piece| piece != 1)), (0, 2));
-        assert_eq!(picker.take_rarest('a', |_| true), Some(1));
-        assert_eq!(picker.take_rarest('a', |piece| piece != 0), Some(2));
+        assert_eq!(picker.take_rarest('a', |_, _| true), Some(1));
+        assert_eq!(picker.take_rarest('a', |_, piece| piece != 0), Some(2));
         assert_eq!(picker.take_changes(), [(1, false), (2, false)]);
         picker.release(1, 'a');
-        picker.count(1, false);
+        picker.count(1, false, true);
         assert_eq!((picker.orphans(), picker.take_changes()), (1, vec![(1, true)]));
-        assert_eq!(picker.take_rarest('b', |_| true), Some(1));
-        assert_eq!(picker.take_rarest('b', |_| true), Some(0));
-        assert_eq!(picker.take_rarest('b', |_| true), None);
+        assert_eq!(picker.take_rarest('b', |_, _| true), Some(1));
+        assert_eq!(picker.take_rarest('b', |_, _| true), Some(0));
+        assert_eq!(picker.take_rarest('b', |_, _| true), None);
         assert_eq!(picker.orphans(), 0);
     }
 
@@ -599,5 +661,23 @@ mod tests {
             assert!(verified.iter().all(|times| *times == 1), "seed {seed}: {verified:?}");
         }
         assert!(taken_total > 1000 && stolen_total > 100);
+    }
+
+    #[test]
+    fn a_piece_is_away_while_no_believed_source_of_the_zone_has_it() {
+        let mut picker = Picker::<u8>::new(3 * PIECE_BYTES);
+        picker.loosen(&mut |_| 0);
+        picker.count(0, true, true);
+        picker.count(1, true, false);
+        assert_eq!([0, 1, 2].map(|piece| picker.is_away(piece)), [false, true, true]);
+        assert_eq!(picker.take_away_changes(), [(0, false)]);
+        picker.claim(1, 7);
+        picker.claim(0, 7);
+        assert_eq!(picker.take_away_changes(), [(1, false)], "piece 0 was not away");
+        picker.count(0, false, true);
+        picker.release(0, 7);
+        picker.release(1, 7);
+        assert_eq!(picker.take_away_changes(), [(0, true), (1, true)]);
+        assert!(picker.is_away(0) && picker.is_away(1));
     }
 }

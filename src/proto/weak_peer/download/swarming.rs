@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use super::followed::Followed;
+use super::picker::Picker;
 use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
     ABSENT_MAX, ANSWER_DEADLINE, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, REFOLLOW_INTERVAL, SEQUENTIAL_OTHER_EVERY,
-    SILENT_MIN, STEAL_GAIN_SWARM, SWARM_TICK, WRITES_PENDING_MAX,
+    SILENT_MIN, STEAL_GAIN_SWARM, SWARM_TICK, WRITES_PENDING_MAX, ZONE_PATIENCE,
 };
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
@@ -24,7 +25,17 @@ use crate::proto::{PieceOrder, Verify};
 use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::ErrorCode;
-use crate::wire::swarm::{Follow, Has, Turn, Want};
+use crate::wire::swarm::{Follow, Gate, Has, Peers, Turn, Want};
+
+/// What may be fetched from a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cross {
+    /// All that it has.
+    Any,
+    /// Pieces that no source in the zone of this peer has.
+    Away,
+    None,
+}
 
 impl Source {
     /// Pieces that were requested from it and are not judged; 0 for a stalled source, in whose
@@ -126,9 +137,11 @@ impl Transfer {
 
     /// A super peer names some members, and reports how many there are, and how many of these have
     /// the complete content.
-    pub(super) fn on_members(&mut self, cx: &mut Context, (members, full): (u32, u32), named: Vec<Contact>) {
+    pub(super) fn on_members(&mut self, cx: &mut Context, peers: &Peers, named: Vec<Contact>) {
+        let Peers { n: members, full, gate, .. } = *peers;
         self.swarm.asked_at = None;
         (self.swarm.members, self.swarm.full) = (members, full);
+        self.set_gate(gate);
         let is_first = self.swarm.named_at.is_none() && !named.is_empty();
         if is_first && !self.sources.iter().any(|source| source.state == SourceState::Active) {
             // The members pass pieces on to each other. Without this, each of them would dial the
@@ -187,14 +200,12 @@ impl Transfer {
         }
         let mut draw = |below: usize| cx.draw(below);
         self.picker.loosen(&mut draw);
-        for source in &mut self.sources {
-            let proven = source.pieces > 0;
-            let Some(followed) = &mut source.followed else { continue };
-            followed.useful = self.picker.free_of(|piece| followed.pieces.has(piece));
-            if proven && !followed.pieces.is_full() {
-                followed.pieces.iter().for_each(|piece| self.picker.count(piece, true));
+        for source in self.sources.iter().filter(|source| source.pieces > 0) {
+            if let Some(followed) = source.partial() {
+                followed.count(&mut self.picker, true);
             }
         }
+        self.look();
     }
 
     // ---- following ------------------------------------------------------------------------------
@@ -205,9 +216,10 @@ impl Transfer {
         let (Some(conn), true) = (source.conn, source.swarms && many) else { return };
         let (req, root) = (self.next_req, self.order.root);
         self.next_req = self.next_req.wrapping_add(1);
-        let (pieces, useful, wanted) = (Pieces::default(), 0, 0);
-        let (heard, manifest, needed, absent, wanted_at) = (false, false, false, 0, cx.now);
-        source.followed = Some(Followed { req, heard, pieces, manifest, useful, wanted, wanted_at, needed, absent });
+        let (heard, pieces, manifest, is_out) = (false, Pieces::default(), false, false);
+        let (useful, wanted, wanted_at, needed, absent) = (0, 0, cx.now, false, 0);
+        source.followed =
+            Some(Followed { req, heard, pieces, manifest, is_out, useful, wanted, wanted_at, needed, absent });
         source.progress_at = cx.now;
         cx.send(conn, Message::Follow(Follow { req, root, zone: cx.zone.clone() }));
     }
@@ -240,38 +252,28 @@ impl Transfer {
         let (proven, pieces) = (self.sources[index].pieces > 0, self.pieces());
         let Some(followed) = &mut self.sources[index].followed else { return };
         let was_full = followed.pieces.is_full();
-        followed.heard = true;
+        if !std::mem::replace(&mut followed.heard, true) {
+            // Without a zone of its own, all are as near.
+            followed.is_out = cx.zone.is_some() && has.zone != cx.zone;
+        }
         followed.manifest |= has.manifest;
-        let picker = &mut self.picker;
-        let mut added = |pieces: &mut Pieces, piece: u32| {
-            if pieces.insert(piece) {
-                followed.useful += usize::from(picker.is_free(piece));
-                if proven {
-                    picker.count(piece, true);
-                }
-            }
-        };
         let bits = has.bits.iter().zip((u64::from(has.from)..).step_by(8)).filter(|(byte, _)| **byte != 0);
         for (byte, first) in bits {
             for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
-                added(&mut followed.pieces, u32::try_from(first + bit).unwrap_or(u32::MAX));
+                followed.add(u32::try_from(first + bit).unwrap_or(u32::MAX), &mut self.picker, proven);
             }
         }
-        has.add.iter().for_each(|piece| added(&mut followed.pieces, *piece));
+        has.add.iter().for_each(|piece| followed.add(*piece, &mut self.picker, proven));
         for &piece in &has.gone {
-            if followed.pieces.remove(piece) {
-                followed.useful = followed.useful.saturating_sub(usize::from(self.picker.is_free(piece)));
-                if proven {
-                    self.picker.count(piece, false);
-                }
-            }
+            followed.remove(piece, &mut self.picker, proven);
         }
         if has.full && !was_full {
             if proven {
-                followed.pieces.iter().for_each(|piece| self.picker.count(piece, false));
+                followed.count(&mut self.picker, false);
             }
             followed.pieces.fill();
-            (followed.manifest, followed.useful) = (true, self.picker.free());
+            followed.manifest = true;
+            followed.look(&self.picker);
         }
         let beyond = self.is_proven && !followed.pieces.is_full() && !followed.pieces.is_below(pieces);
         let is_partial = !followed.pieces.is_full();
@@ -315,12 +317,7 @@ impl Transfer {
         }
         match wanted {
             Wanted::Piece(piece) => {
-                if followed.pieces.remove(piece) {
-                    followed.useful = followed.useful.saturating_sub(usize::from(self.picker.is_free(piece)));
-                    if proven {
-                        self.picker.count(piece, false);
-                    }
-                }
+                followed.remove(piece, &mut self.picker, proven);
             }
             Wanted::Page(_) | Wanted::Last(_) => {
                 followed.manifest = false;
@@ -333,7 +330,7 @@ impl Transfer {
     /// The source has sent its first right piece: the pieces that it announces are counted.
     pub(super) fn believe(&mut self, index: SourceIndex) {
         if let Some(followed) = self.sources[index].partial() {
-            followed.pieces.iter().for_each(|piece| self.picker.count(piece, true));
+            followed.count(&mut self.picker, true);
         }
     }
 
@@ -342,20 +339,64 @@ impl Transfer {
         if self.sources[index].pieces > 0
             && let Some(followed) = self.sources[index].partial()
         {
-            followed.pieces.iter().for_each(|piece| self.picker.count(piece, false));
+            followed.count(&mut self.picker, false);
         }
         self.sources[index].followed = None;
     }
 
     /// Updates the number of free pieces of each source after pieces have become free or not free.
     fn note_changes(&mut self) {
-        for (piece, is_free) in self.picker.take_changes() {
-            for followed in self.sources.iter_mut().filter_map(|source| source.followed.as_mut()) {
-                if followed.pieces.has(piece) {
-                    followed.useful = followed.useful.saturating_add_signed(if is_free { 1 } else { -1 });
+        for (changes, out) in [(self.picker.take_changes(), false), (self.picker.take_away_changes(), true)] {
+            for (piece, more) in changes {
+                let followed = self.sources.iter_mut().filter_map(|source| source.followed.as_mut());
+                for followed in followed.filter(|followed| followed.is_out == out && followed.pieces.has(piece)) {
+                    followed.useful = followed.useful.saturating_add_signed(if more { 1 } else { -1 });
                 }
             }
         }
+    }
+
+    // ---- zones ----------------------------------------------------------------------------------
+
+    /// A super peer says which gateway of its zone this peer is.
+    fn set_gate(&mut self, gate: Option<Gate>) {
+        if std::mem::replace(&mut self.swarm.gate, gate) != gate {
+            self.picker.set_own(gate.map_or((0, 1), |gate| (gate.number.into(), gate.of.into())));
+            self.look();
+        }
+    }
+
+    /// Counts the useful pieces of each source.
+    fn look(&mut self) {
+        (self.picker.take_changes(), self.picker.take_away_changes());
+        for followed in self.sources.iter_mut().filter_map(|source| source.followed.as_mut()) {
+            followed.look(&self.picker);
+        }
+    }
+
+    /// What may be fetched from a source. If it is in another zone, a gateway fetches what no
+    /// source in its zone has, and only from one with a part of the content if there is one: a seed
+    /// sends each piece into its own zone first. Others fetch from there if they get nothing.
+    fn may_cross(&self, index: SourceIndex, now: Time) -> Cross {
+        fn followed(source: &Source) -> Option<&Followed> {
+            source.followed.as_ref().filter(|followed| followed.heard)
+        }
+        let of_other_zone = self.sources[index].followed.as_ref().filter(|followed| followed.is_out);
+        let Some(other) = of_other_zone.filter(|_| self.swarm.on && !self.starves(ZONE_PATIENCE, now)) else {
+            return Cross::Any;
+        };
+        let has_all = |source: &Source| {
+            source.pieces > 0 && followed(source).is_some_and(|one| !one.is_out && one.pieces.is_full())
+        };
+        let passes_on = |source: &Source| {
+            source.state == SourceState::Active
+                && followed(source).is_some_and(|one| one.is_out && !one.pieces.is_full())
+        };
+        let is_spared = other.pieces.is_full() && self.sources.iter().any(passes_on);
+        if self.swarm.gate.is_none() || is_spared || self.sources.iter().any(has_all) {
+            return Cross::None;
+        }
+        Cross::Away
     }
 
     // ---- turns ----------------------------------------------------------------------------------
@@ -369,13 +410,18 @@ impl Transfer {
         let free = places.saturating_sub(unjudged);
         let has_room = self.writing.len() + self.in_hand() < WRITES_PENDING_MAX;
         let orphans = self.picker.orphans() > 0;
-        let starves = self.starves(cx.now);
+        let starves = self.starves(SILENT_MIN, cx.now);
         for index in 0..self.sources.len() {
             let source = &self.sources[index];
             let Some(followed) = source.followed.as_ref().filter(|followed| followed.heard) else { continue };
             let (Some(conn), true) = (source.conn, source.state == SourceState::Active) else { continue };
             let own = source.outstanding();
-            let may = followed.useful > 0 && source.may_take() && own < places && has_room;
+            let is_useful = match self.may_cross(index, cx.now) {
+                Cross::None => false,
+                Cross::Away => followed.useful > 0,
+                Cross::Any => followed.useful > 0 || followed.is_out && self.picker.has_free(|piece| source.has(piece)),
+            };
+            let may = is_useful && source.may_take() && own < places && has_room;
             let n = if may { u8::try_from(free.min(places - own)).unwrap_or(1) } else { 0 };
             let need = followed.pieces.is_full() && (orphans || starves);
             if n != followed.wanted || (n > 0 && need && !followed.needed) {
@@ -397,10 +443,10 @@ impl Transfer {
         sending.map(Source::outstanding).sum()
     }
 
-    /// Whether no piece is requested for a while, or the rate is far below the best one.
-    fn starves(&self, now: Time) -> bool {
+    /// Whether no piece is requested for this long, or the rate is far below the best one.
+    fn starves(&self, least: Duration, now: Time) -> bool {
         let piece = self.piece_time(now);
-        let idle = self.swarm.idle_since.is_some_and(|since| now.since(since) >= SILENT_MIN.max(piece * 4));
+        let idle = self.swarm.idle_since.is_some_and(|since| now.since(since) >= least.max(piece * 4));
         idle || self.swarm.poor_since.is_some_and(|since| now.since(since) >= Duration::from_secs(5))
     }
 
@@ -440,7 +486,14 @@ impl Transfer {
         if self.fetches() >= self.swarm.width.now() {
             return None;
         }
-        let aimed = self.picker.aimed(|piece| source.has(piece));
+        let cross = self.may_cross(index, cx.now);
+        if cross == Cross::None {
+            return None;
+        }
+        let fits = |picker: &Picker<SourceIndex>, piece: u32| {
+            picker.is_free(piece) && source.has(piece) && (cross == Cross::Any || picker.is_away(piece))
+        };
+        let aimed = self.picker.aimed(fits);
         if let Some(piece) = aimed {
             self.picker.claim(piece, index);
             return Some(piece);
@@ -449,17 +502,17 @@ impl Transfer {
             self.swarm.picks += 1;
             let rate = self.rate(cx.now);
             if !self.swarm.picks.is_multiple_of(SEQUENTIAL_OTHER_EVERY)
-                && let Some(piece) = self.picker.take_in_order(index, rate, |piece| source.has(piece))
+                && let Some(piece) = self.picker.take_in_order(index, rate, fits)
             {
                 return Some(piece);
             }
         }
-        let advised = advice.iter().find(|piece| self.picker.is_free(**piece) && source.has(**piece));
-        if let Some(&piece) = advised {
+        if let Some(&piece) = advice.iter().find(|piece| fits(&self.picker, **piece)) {
             self.picker.claim(piece, index);
             return Some(piece);
         }
-        self.picker.take_rarest(index, |piece| source.has(piece)).or_else(|| self.steal(cx, index))
+        let rarest = self.picker.take_rarest(index, fits);
+        if rarest.is_none() && cross == Cross::Any { self.steal(cx, index) } else { rarest }
     }
 
     /// The least time that a theft must save.
@@ -538,6 +591,7 @@ impl Transfer {
             let Some(followed) = source.followed.as_ref().filter(|followed| followed.heard) else { continue };
             let is_free = source.state == SourceState::Active && followed.useful == 0 && followed.wanted == 0;
             if is_free
+                && self.may_cross(index, cx.now) == Cross::Any
                 && source.outstanding() == 0
                 && self.find_theft(index, cx.now).is_some()
                 && let Some(conn) = source.conn

@@ -88,16 +88,16 @@ impl Uploads {
             return;
         };
         asker.is_told = true;
-        let manifest = holding.manifest;
+        let first = Has { req, manifest: holding.manifest, zone: cx.zone.clone(), ..Has::default() };
         if holding.pieces.is_full() {
-            return cx.send(conn, Message::Has(Has { req, full: true, manifest, ..Has::default() }));
+            return cx.send(conn, Message::Has(Has { full: true, ..first }));
         }
         let mut pages = holding.pieces.pages().peekable();
         if pages.peek().is_none() {
-            cx.send(conn, Message::Has(Has { req, manifest, ..Has::default() }));
+            return cx.send(conn, Message::Has(first));
         }
         for (from, bits) in pages {
-            cx.send(conn, Message::Has(Has { req, from, bits, manifest, ..Has::default() }));
+            cx.send(conn, Message::Has(Has { from, bits, ..first.clone() }));
         }
     }
 
@@ -109,7 +109,8 @@ impl Uploads {
         let Some(size) = size else { return self.end_follow(conn) };
         asker.is_told = true;
         let root = asker.root;
-        cx.send(conn, Message::Has(Has { req, full: true, manifest: true, ..Has::default() }));
+        let zone = cx.zone.clone();
+        cx.send(conn, Message::Has(Has { req, full: true, manifest: true, zone, ..Has::default() }));
         let order = cx.draw_u64();
         self.turns.begin_seed(root, u32::try_from(pieces_of(size)).unwrap_or(u32::MAX), order);
     }

@@ -64,7 +64,7 @@ impl World {
             }
             (Super::Serves, Message::Join(Join { req, .. })) => {
                 let n = 1 + u32::try_from(members.len()).unwrap();
-                vec![Message::Peers(Peers { req, peers: members, n, full: 0, gate: false })]
+                vec![Message::Peers(Peers { req, peers: members, n, full: 0, gate: None })]
             }
             (Super::Serves, Message::Ping(Ping { n })) => vec![Message::Pong(Ping { n })],
             (Super::Serves, Message::Status(status)) => {
