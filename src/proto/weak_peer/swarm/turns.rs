@@ -23,7 +23,7 @@ pub(in crate::proto::weak_peer) struct Asker {
     /// Its zone.
     pub(in crate::proto::weak_peer) zone: Option<String>,
     /// Whether the first HAS is sent.
-    pub(in crate::proto::weak_peer) is_told: bool,
+    pub(in crate::proto::weak_peer) is_answered: bool,
     /// Turns that it waits for.
     pub(in crate::proto::weak_peer) wants: u8,
     /// Whether it cannot get the pieces that it lacks from others.

@@ -34,8 +34,8 @@ impl Uploads {
         upload.active_at = cx.now;
         upload.root = Some(root);
         let (wants, needs) = (0, false);
-        upload.asker = Some(Asker { req, root, zone, is_told: false, wants, needs, since: cx.now });
-        self.untold.push(conn);
+        upload.asker = Some(Asker { req, root, zone, is_answered: false, wants, needs, since: cx.now });
+        self.unanswered.push(conn);
     }
 
     pub(super) fn followers(&self, root: Root) -> impl Iterator<Item = (ConnId, &Upload)> {
@@ -47,7 +47,9 @@ impl Uploads {
     pub(in crate::proto::weak_peer) fn announce(&mut self, cx: &mut Context, holdings: &mut Holdings) {
         while let Some(news) = holdings.poll_news() {
             for (&conn, upload) in &self.conns {
-                let Some(asker) = upload.asker.as_ref().filter(|a| a.root == news.root && a.is_told) else { continue };
+                let Some(asker) = upload.asker.as_ref().filter(|a| a.root == news.root && a.is_answered) else {
+                    continue;
+                };
                 let (req, manifest) = (asker.req, news.manifest);
                 if news.full {
                     cx.send(conn, Message::Has(Has { req, full: true, manifest, ..Has::default() }));
@@ -68,15 +70,15 @@ impl Uploads {
                 }
             }
         }
-        for conn in std::mem::take(&mut self.untold) {
-            self.tell_all(cx, conn, holdings);
+        for conn in std::mem::take(&mut self.unanswered) {
+            self.announce_all(cx, conn, holdings);
         }
         self.give_turns(cx);
     }
 
     /// Sends the first HAS after FOLLOW. If the content is not being downloaded, the disk first
     /// looks whether it is in the share.
-    fn tell_all(&mut self, cx: &mut Context, conn: ConnId, holdings: &Holdings) {
+    fn announce_all(&mut self, cx: &mut Context, conn: ConnId, holdings: &Holdings) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         let Some(asker) = &mut upload.asker else { return };
         let (req, root) = (asker.req, asker.root);
@@ -87,7 +89,7 @@ impl Uploads {
             }
             return;
         };
-        asker.is_told = true;
+        asker.is_answered = true;
         let first = Has { req, manifest: holding.manifest, zone: cx.zone.clone(), ..Has::default() };
         if holding.pieces.is_full() {
             return cx.send(conn, Message::Has(Has { full: true, ..first }));
@@ -107,7 +109,7 @@ impl Uploads {
         let asker = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut());
         let Some(asker) = asker.filter(|asker| asker.req == req) else { return };
         let Some(size) = size else { return self.end_follow(conn) };
-        asker.is_told = true;
+        asker.is_answered = true;
         let root = asker.root;
         let zone = cx.zone.clone();
         cx.send(conn, Message::Has(Has { req, full: true, manifest: true, zone, ..Has::default() }));
@@ -120,10 +122,10 @@ impl Uploads {
         let followers: Vec<ConnId> = self.followers(root).map(|(conn, _)| conn).collect();
         for &conn in &followers {
             if let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) {
-                asker.is_told = false;
+                asker.is_answered = false;
             }
         }
-        self.untold.extend(followers);
+        self.unanswered.extend(followers);
     }
 
     /// The connection stops following.
@@ -182,7 +184,7 @@ impl Uploads {
             }
         }
         let waits = |conn: ConnId, upload: &Upload| {
-            let asker = upload.asker.as_ref().filter(|asker| asker.is_told && asker.wants > 0)?;
+            let asker = upload.asker.as_ref().filter(|asker| asker.is_answered && asker.wants > 0)?;
             if !self.turns.has_room_for(conn) {
                 return None;
             }

@@ -205,7 +205,7 @@ pub(super) struct Uploads {
     /// The turns of followers.
     turns: Turns,
     /// Followers that wait for their first HAS.
-    untold: Vec<ConnId>,
+    unanswered: Vec<ConnId>,
 }
 
 impl Uploads {
