@@ -51,6 +51,8 @@ const SERVES: u8 = 4;
 const QUEUED: u8 = 8;
 /// Members of other zones may be named to it, because it has asked for others.
 const ASKED: u8 = 16;
+/// Which gate it is, and of how many, has changed since the last PEERS.
+const GATE_NEWS: u8 = 32;
 
 /// A member: one JOIN. There may be very many.
 #[derive(Clone, Copy, Debug)]
@@ -70,14 +72,9 @@ pub(super) struct Member {
     /// The number of members to which it was named.
     pub(super) followers: u8,
     flags: u8,
-    /// Which gate the last PEERS called it: the number of gates in the upper four bits, its own in
-    /// the lower ones. 0 for none.
-    gate: u8,
 }
 
-const _: () = assert!(SWARM_GATES < 16, "a gate and the number of gates fit a byte");
-
-const _: () = assert!(size_of::<Member>() <= 48, "a member is small");
+const _: () = assert!(size_of::<Member>() <= 44, "a member is small");
 
 impl Member {
     fn has(&self, flag: u8) -> bool {
@@ -226,12 +223,13 @@ impl Graph {
         Some(Gate { number: number as u8, of: zone.gates().len() as u8 })
     }
 
-    /// The same, for PEERS, and whether it differs from the last time.
+    /// The same, for PEERS, and whether it may differ from the last time.
     pub(super) fn report_gate(&mut self, slot: Slot) -> (Option<Gate>, bool) {
+        let member = &mut self.members[slot.at()];
+        let is_news = member.has(GATE_NEWS);
+        member.flags &= !GATE_NEWS;
         let gate = self.gate(slot);
-        let code = gate.map_or(0, |gate| gate.of << 4 | gate.number);
-        let before = std::mem::replace(&mut self.members[slot.at()].gate, code);
-        (gate, code != before)
+        (gate, is_news && gate.is_some())
     }
 
     fn is_divided(&self) -> bool {
@@ -373,7 +371,6 @@ impl Graph {
             zone: zone as u8,
             followers: 0,
             flags: LIVE,
-            gate: 0,
         };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -497,7 +494,10 @@ impl Graph {
         let gates = self.zones[zone].gates();
         let (mut all, many) = ([Slot::NONE; SWARM_GATES], gates.len());
         all[..many].copy_from_slice(gates);
-        all[..many].iter().for_each(|gate| self.queue(*gate));
+        for gate in &all[..many] {
+            self.members[gate.at()].flags |= GATE_NEWS;
+            self.queue(*gate);
+        }
     }
 
     fn queue(&mut self, slot: Slot) {
