@@ -224,13 +224,14 @@ fn swarm_message(dice: &mut Dice<'_>, req: u32) -> Message {
                 unreached: dice.one_in(3),
             };
             let peers = (0..dice.below(4)).map(|_| member(dice)).collect();
-            Message::Peers(Peers { req, peers, n: edge(dice), full: edge(dice), gate: dice.one_in(3).then_some(Gate { number: 1, of: 4 }) })
+            let gate = dice.one_in(3).then_some(Gate { number: 1, of: 4 });
+            Message::Peers(Peers { req, peers, n: edge(dice), full: edge(dice), gate })
         }
         3 => Message::Follow(Follow { req, root, zone }),
         4 => {
             let (from, bits) = (dice.pick(&[0, 8, 3, 800, u32::MAX]), vec![dice.any(); dice.below(9)]);
             let (add, gone) = (some(dice), some(dice));
-            Message::Has(Has { req, full: dice.one_in(3), from, bits, add, gone, manifest: dice.one_in(2) })
+            Message::Has(Has { req, full: dice.one_in(3), from, bits, add, gone, manifest: dice.one_in(2), zone })
         }
         5 => Message::Want(Want { req, n: dice.pick(&[0, 1, 4, 255]), need: dice.one_in(3) }),
         _ => Message::Turn(Turn { req, next: some(dice) }),

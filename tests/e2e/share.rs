@@ -164,13 +164,14 @@ fn what_becomes_unreadable_is_not_listed_until_it_is_readable_again() {
     // Root may read everything, unless it gives that up.
     world.limit("[ \"$(id -u)\" != 0 ] || set -- setpriv --bounding-set=-dac_override,-dac_read_search \"$@\"");
     let _peer = world.peer("p", &[&daemon]);
-    let (file, below): ((&str, &[u8]), (&str, &[u8])) = (("file.txt", b"file"), ("folder/below.txt", b"below"));
+    let file: (&str, &[u8]) = ("file.txt", b"file");
+    let below: (&str, &[u8]) = ("folder/below.txt", b"below");
     agrees(&daemon, &[file, below]);
     let share = world.path("p");
     for (path, left) in [("file.txt", vec![below]), ("folder", vec![file]), ("", vec![])] {
         let path = share.join(path);
         let before = fs::metadata(&path).expect("it is there").permissions();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("chmod");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).expect("chmod");
         agrees(&daemon, &left);
         fs::set_permissions(&path, before).expect("chmod");
         agrees(&daemon, &[file, below]);

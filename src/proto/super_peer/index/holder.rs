@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use super::table::FileSet;
 use crate::wire::{HostPort, NodeId};
 
-/// A session that registers files: a slot given by [`Index::add_holder`], used again after
-/// [`Index::remove_holder`].
+/// A session that registers files: a slot given by
+/// [`Index::add_holder`](super::Index::add_holder), used again after
+/// [`Index::remove_holder`](super::Index::remove_holder).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HolderId(pub u32);
 

@@ -368,7 +368,8 @@ impl Transfer {
 
     /// Counts the useful pieces of each source.
     fn look(&mut self) {
-        (self.picker.take_changes(), self.picker.take_away_changes());
+        self.picker.take_changes();
+        self.picker.take_away_changes();
         for followed in self.sources.iter_mut().filter_map(|source| source.followed.as_mut()) {
             followed.look(&self.picker);
         }
