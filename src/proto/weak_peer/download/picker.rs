@@ -59,9 +59,6 @@ struct Loose {
     changes: Vec<(u32, bool)>,
     /// How many of these are in the zone of this peer.
     near: Vec<u16>,
-    /// Which pieces this peer fetches from other zones: those whose number leaves the first of
-    /// these when divided by the second one.
-    own: (u32, u32),
     /// Own pieces that have become away (`true`), or are no longer away: free, and at none of
     /// these.
     away_changes: Vec<(u32, bool)>,
@@ -76,12 +73,7 @@ const CANDIDATES_MAX: usize = 256;
 const LOOKED_AT_MAX: usize = 4096;
 
 impl Loose {
-    fn is_own(&self, piece: u32) -> bool {
-        let (rest, of) = self.own;
-        piece % of == rest
-    }
-
-    fn set(&mut self, piece: u32, is_free: bool) {
+    fn set(&mut self, piece: u32, is_free: bool, is_own: bool) {
         let place = piece as usize;
         let orphan = usize::from(self.counts[place] == 0);
         let at = self.at[place];
@@ -102,7 +94,7 @@ impl Loose {
             (true | false, _) => return,
         }
         self.changes.push((piece, is_free));
-        if self.near[place] == 0 && self.is_own(piece) {
+        if self.near[place] == 0 && is_own {
             self.away_changes.push((piece, is_free));
         }
     }
@@ -241,14 +233,13 @@ impl<S: Copy + Eq> Picker<S> {
         (0..).zip(&list).for_each(|(place, piece)| at[*piece as usize] = place);
         let (orphans, counts, near) = (list.len(), vec![0; pieces], vec![0; pieces]);
         let (changes, away_changes) = (Vec::new(), Vec::new());
-        let own = self.own;
-        self.loose = Some(Loose { list, at, counts, orphans, changes, near, own, away_changes });
+        self.loose = Some(Loose { list, at, counts, orphans, changes, near, away_changes });
     }
 
     /// One more source that has a part of the content has this piece, or one fewer; with `is_near`,
     /// a source in the zone of this peer.
     pub fn count(&mut self, piece: u32, more: bool, is_near: bool) {
-        let is_free = self.is_free(piece);
+        let (is_free, is_own) = (self.is_free(piece), self.is_own(piece));
         let Some(loose) = &mut self.loose else { return };
         let Some(count) = loose.counts.get_mut(piece as usize) else { return };
         let was = step(count, more);
@@ -256,11 +247,8 @@ impl<S: Copy + Eq> Picker<S> {
             loose.orphans = loose.orphans + usize::from(*count == 0) - usize::from(was == 0);
         }
         let near = &mut loose.near[piece as usize];
-        if is_near && (step(near, more) == 0) != (*near == 0) && is_free {
-            let is_away = *near == 0;
-            if loose.is_own(piece) {
-                loose.away_changes.push((piece, is_away));
-            }
+        if is_near && (step(near, more) == 0) != (*near == 0) && is_free && is_own {
+            loose.away_changes.push((piece, *near == 0));
         }
     }
 
@@ -269,17 +257,18 @@ impl<S: Copy + Eq> Picker<S> {
     #[must_use]
     pub fn is_away(&self, piece: u32) -> bool {
         let is_near = |loose: &Loose| loose.near.get(piece as usize).is_some_and(|count| *count > 0);
-        let is_away = |loose: &Loose| loose.is_own(piece) && !is_near(loose);
-        self.is_free(piece) && self.loose.as_ref().is_none_or(is_away)
+        self.is_free(piece) && self.is_own(piece) && !self.loose.as_ref().is_some_and(is_near)
+    }
+
+    fn is_own(&self, piece: u32) -> bool {
+        let (rest, of) = self.own;
+        piece % of == rest
     }
 
     /// Own pieces are those whose number leaves this remainder when it is divided by the second
     /// number.
     pub fn set_own(&mut self, own: (u32, u32)) {
         self.own = own;
-        if let Some(loose) = &mut self.loose {
-            loose.own = own;
-        }
     }
 
     /// Pieces that have become away (`true`) or are no longer away since the last call, in order.
@@ -320,8 +309,9 @@ impl<S: Copy + Eq> Picker<S> {
     }
 
     fn note(&mut self, piece: u32, is_free: bool) {
+        let is_own = self.is_own(piece);
         if let Some(loose) = &mut self.loose {
-            loose.set(piece, is_free);
+            loose.set(piece, is_free, is_own);
         }
     }
 
