@@ -59,6 +59,12 @@ fn a_zone_receives_over_its_line() {
 }
 
 #[test]
+fn a_piece_comes_into_a_zone_about_once() {
+    let figures = run(Plan { zones: 2, ..plan(16, 64) });
+    assert!(figures.is_right() && (1.0..2.0).contains(&figures.cross_zone), "{figures:?}");
+}
+
+#[test]
 fn a_seed_that_leaves_after_one_copy_stops_nobody() {
     let figures = run(Plan { leave: Leave::Seed, ..plan(8, 16) });
     assert!(figures.is_right() && figures.finished.len() == 8, "{figures:?}");
