@@ -18,8 +18,8 @@ pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
 /// Time of a turn after which nothing more is read in it, however much input is left: a long turn
 /// makes all peers wait.
 pub const TURN_READ_MAX: Duration = Duration::from_micros(500);
-/// Queries after which a turn looks at the clock again: a look takes as long as a thirtieth of one.
-/// What a query costs is bounded by the work of a turn. After any other input it looks.
+/// Queries after which a turn looks at the clock again, because a look is not free beside a small
+/// query. What queries cost is bounded by the work of a turn. After any other input it looks.
 pub const QUERIES_PER_LOOK: u32 = 4;
 /// Connections on which a turn writes what was queued.
 pub const FLUSHES_PER_TURN: usize = 256;
