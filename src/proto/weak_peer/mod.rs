@@ -14,7 +14,6 @@ mod hosts;
 mod idle;
 mod membership;
 mod queue;
-mod refused;
 mod session;
 mod sessions;
 mod swarm;

@@ -3,6 +3,8 @@
 //! clients and the announcements of the share, and never looks into them: as a [`SessionEvent`] it
 //! passes on what concerns other parts of the peer.
 
+mod refused;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,7 +14,6 @@ use super::candidates::{Candidates, Target};
 use super::config::{Offer, Registered};
 use super::context::{Context, Owner, Reason, SessionId, millis, quoted};
 use super::membership::{Membership, Proof};
-use super::refused::Refused;
 use crate::config::{
     ANSWER_DEADLINE, BUSY_RETRY_MAX, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, FRAME_BYTES_WELCOME, LOGIN_DEADLINE,
     PING_INTERVAL, PROTOCOL_VERSION, UPDATES_IN_FLIGHT_MAX,
@@ -27,6 +28,7 @@ use crate::wire::message::{self, Enrolled, ErrorCode, Login, Mode, Ping, Reach, 
 use crate::wire::message::{sent_by_sources, sent_to_sources, sent_to_super_peers};
 use crate::wire::swarm::{FEATURE_SWARM, Peers};
 use crate::wire::{HostPort, Message, NodeId, WireError};
+use refused::Refused;
 
 /// What a session reports to the rest of the peer.
 #[derive(Debug)]
