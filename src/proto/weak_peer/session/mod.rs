@@ -3,7 +3,10 @@
 //! clients and the announcements of the share, and never looks into them: as a [`SessionEvent`] it
 //! passes on what concerns other parts of the peer.
 
+mod event;
+mod key;
 mod refused;
+mod unanswered;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -13,40 +16,24 @@ use super::announce::Announcements;
 use super::candidates::{Candidates, Target};
 use super::config::{Offer, Registered};
 use super::context::{Context, Owner, Reason, SessionId, millis, quoted};
-use super::membership::{Membership, Proof};
 use crate::config::{
-    ANSWER_DEADLINE, BUSY_RETRY_MAX, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, FRAME_BYTES_WELCOME, LOGIN_DEADLINE,
-    PING_INTERVAL, PROTOCOL_VERSION, UPDATES_IN_FLIGHT_MAX,
+    ANSWER_DEADLINE, BUSY_RETRY_MAX, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, FRAME_BYTES_WELCOME, PING_INTERVAL,
+    PROTOCOL_VERSION, UPDATES_IN_FLIGHT_MAX,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::event::{SuperState, SuperStatus};
 use crate::proto::marks::mark;
 use crate::proto::{ConnId, DialCause, DialId, Event, Output, OwnAddrs};
 use crate::time::Time;
-use crate::trust::{Pin, PublicKey};
+use crate::trust::PublicKey;
 use crate::wire::message::{self, Enrolled, ErrorCode, Login, Mode, Ping, Reach, Ready, Register, Update, Welcome};
 use crate::wire::message::{sent_by_sources, sent_to_sources, sent_to_super_peers};
-use crate::wire::swarm::{FEATURE_SWARM, Peers};
+use crate::wire::swarm::FEATURE_SWARM;
 use crate::wire::{HostPort, Message, NodeId, WireError};
+pub(super) use event::SessionEvent;
+use key::SuperKey;
 use refused::Refused;
-
-/// What a session reports to the rest of the peer.
-#[derive(Debug)]
-pub(super) enum SessionEvent {
-    /// READY came: requests may be sent.
-    Up,
-    /// The session is lost, and the answers to its requests with it.
-    Down,
-    Hit(message::Hit),
-    Done(message::Done),
-    Files(message::Files),
-    Info(message::Info),
-    Peers(Peers),
-    /// No session will open; the process ends with this.
-    Never(Failure),
-    /// The request of this number failed.
-    Error(u32, ErrorCode, String),
-}
+use unanswered::Unanswered;
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -72,22 +59,13 @@ enum Introduction {
     Login,
 }
 
-/// When the oldest unanswered message of each kind was sent.
-#[derive(Debug, Default)]
-struct Unanswered {
-    login: Option<Time>,
-    update: Option<Time>,
-    ping: Option<Time>,
-}
-
 /// One session, from the first dial to the end of the peer: it dials again after each loss.
 pub(super) struct Session {
     id: SessionId,
     pub(super) candidates: Candidates,
     offer: Option<Offer>,
-    /// In login mode: the key that the super peer has proved, and whether it is the one that it had
-    /// to prove.
-    proof: Option<(PublicKey, Proof)>,
+    /// The key that the super peer has proved.
+    key: SuperKey,
     /// The super peer asked not to be dialed for at least this long.
     retry: Option<Duration>,
     /// Our address on the connection, if it is known.
@@ -137,7 +115,7 @@ impl Session {
             id,
             candidates: Candidates::new(supers, usize::from(id.0)),
             offer,
-            proof: None,
+            key: SuperKey::default(),
             retry: None,
             here: None,
             unreached: false,
@@ -303,15 +281,14 @@ impl Session {
         self.refused = Refused::default();
         cx.hello_super_peer(conn);
         announcements.restart(self.id);
-        let addr = self.candidates.addr();
-        self.proof = cx.membership.as_ref().zip(key).map(|(membership, key)| (key, membership.proof(addr, key)));
+        self.key.on_dialed(cx, self.candidates.addr(), key);
         if cx.mode() == Mode::Login {
-            if self.proof.is_none() {
+            if !self.key.is_proved() {
                 return self.lose(cx, "it has proved no key");
             }
             cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_WELCOME });
         }
-        if !matches!(self.proof, Some((_, Proof::Other(_)))) {
+        if !self.key.is_other() {
             self.introduce(cx);
         }
         self.flush(cx, announcements);
@@ -501,16 +478,14 @@ impl Session {
             };
             return self.refuse(cx, Exit::LoginRejected, why);
         }
-        if self.proof.is_some_and(|(key, _)| key.node() != welcome.node) {
+        if !self.key.is_of(welcome.node) {
             return self.lose(cx, "its WELCOME names another node than its key");
         }
         if self.candidates.other.is_some_and(|other| other.node == Some(welcome.node)) {
             return self.lose(cx, "the other session is with the same super peer");
         }
-        if let Some((key, Proof::Other(pinned))) = self.proof
-            && !self.follow(cx, welcome, pinned, key)
-        {
-            return;
+        if let Err(why) = self.key.follow(cx, self.candidates.addr(), welcome.rotation.as_deref()) {
+            return self.refuse(cx, Exit::LoginRejected, &why);
         }
         self.state = State::LoggingIn(conn);
         self.node = Some(welcome.node);
@@ -525,34 +500,13 @@ impl Session {
         }
     }
 
-    /// The super peer has proved another key than expected. Returns whether the expected key has
-    /// signed the new one; otherwise the session ends.
-    fn follow(&mut self, cx: &mut Context, welcome: &Welcome, pinned: PublicKey, key: PublicKey) -> bool {
-        let at = self.candidates.addr().clone();
-        if !Membership::follows(welcome.rotation.as_deref(), pinned, key) {
-            let why = format!(
-                "its key has changed: it proves {key}, and {pinned} was expected; another node may be in its place. \
-                 If its operator confirms the new key, type: sprat id accept {key}@{at}"
-            );
-            self.refuse(cx, Exit::LoginRejected, &why);
-            return false;
-        }
-        if let Some(membership) = &mut cx.membership {
-            membership.pin(&at, key);
-        }
-        self.proof = Some((key, Proof::Right));
-        cx.event(Event::SuperKey { super_peer: Pin { key: Some(key), at }, before: Some(pinned) });
-        true
-    }
-
     /// The super peer has sent a credential: keeps it, and sends LOGIN with it.
     fn on_enrolled(&mut self, cx: &mut Context, enrolled: &Enrolled) {
         let membership = cx.membership.as_mut().filter(|membership| !membership.has_joined());
         let credential = membership.and_then(|membership| membership.enrolled(&enrolled.credential).cloned());
-        let (Some(credential), Some((key, _))) = (credential, self.proof) else {
+        let Some((credential, super_peer)) = credential.zip(self.key.pinned(self.candidates.addr())) else {
             return self.lose(cx, "it sent a credential that is not for the key of this node");
         };
-        let super_peer = Pin { key: Some(key), at: self.candidates.addr().clone() };
         cx.event(Event::Enrolled { super_peer, credential });
         self.introduce(cx);
     }
@@ -581,13 +535,7 @@ impl Session {
         if let Some(membership) = &mut cx.membership {
             membership.on_ready(&ready.operators);
         }
-        if let Some((key, Proof::First)) = self.proof {
-            let at = self.candidates.addr().clone();
-            if let Some(membership) = &mut cx.membership {
-                membership.pin(&at, key);
-            }
-            cx.event(Event::SuperKey { super_peer: Pin { key: Some(key), at }, before: None });
-        }
+        self.key.on_ready(cx, self.candidates.addr());
         cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
         self.state = State::Up(conn);
         self.up_since = cx.now;
@@ -680,21 +628,14 @@ impl Session {
 
     /// Sets the timer for the oldest unanswered message.
     fn set_deadline(&mut self, cx: &mut Context) {
-        match self.deadline() {
+        match self.unanswered.deadline() {
             Some(at) => cx.timers.set(Reason::Answer(self.id), at),
             None => cx.timers.stop(Reason::Answer(self.id)),
         }
     }
 
-    fn deadline(&self) -> Option<Time> {
-        let Unanswered { login, update, ping } = self.unanswered;
-        let login = login.map(|since| since + LOGIN_DEADLINE);
-        let others = [update, ping].into_iter().flatten().map(|since| since + ANSWER_DEADLINE);
-        login.into_iter().chain(others).min()
-    }
-
     pub(super) fn on_answer_due(&mut self, cx: &mut Context) {
-        if self.deadline().is_some_and(|at| at <= cx.now) {
+        if self.unanswered.deadline().is_some_and(|at| at <= cx.now) {
             mark!(SessionDoesNotAnswer);
             self.lose(cx, "it does not answer");
         } else {

@@ -1,0 +1,23 @@
+//! What a session reports to the rest of the peer.
+
+use crate::error::Failure;
+use crate::wire::message::{self, ErrorCode};
+use crate::wire::swarm::Peers;
+
+/// Something that happened on a session and concerns other parts of the peer.
+#[derive(Debug)]
+pub(in crate::proto::weak_peer) enum SessionEvent {
+    /// READY came: requests may be sent.
+    Up,
+    /// The session is lost, and the answers to its requests with it.
+    Down,
+    Hit(message::Hit),
+    Done(message::Done),
+    Files(message::Files),
+    Info(message::Info),
+    Peers(Peers),
+    /// No session will open; the process ends with this.
+    Never(Failure),
+    /// The request of this number failed.
+    Error(u32, ErrorCode, String),
+}
