@@ -51,7 +51,7 @@ pub(super) struct Registered {
     pub(super) host: Option<String>,
     pub(super) more_addr: Option<String>,
     /// Why other hosts may not be able to dial it, with the remedy.
-    pub(super) doubt: Option<String>,
+    pub(super) warning: Option<String>,
 }
 
 impl Offer {
@@ -64,12 +64,12 @@ impl Offer {
         match (self.listens, own.here) {
             (Listens::At(ip), here) => {
                 let is_far = here.is_some_and(|here| !here.is_loopback());
-                let doubt = (ip.is_loopback() && is_far).then(|| {
+                let warning = (ip.is_loopback() && is_far).then(|| {
                     format!(
                         "this peer listens at {ip} only, where other hosts cannot dial it; start it with --listen [::]:{port}"
                     )
                 });
-                Registered { host: Some(ip.to_string()), more_addr: None, doubt }
+                Registered { host: Some(ip.to_string()), more_addr: None, warning }
             }
             (Listens::Everywhere, _) => {
                 Registered { more_addr: own.other.map(|ip| ip.to_string()), ..Registered::default() }
@@ -77,14 +77,14 @@ impl Offer {
             (Listens::Ipv4, None | Some(IpAddr::V4(_))) => Registered::default(),
             // The super peer sees an address at which nothing listens.
             (Listens::Ipv4, Some(IpAddr::V6(here))) => {
-                let doubt = (own.other.is_none() && !here.is_loopback()).then(|| {
+                let warning = (own.other.is_none() && !here.is_loopback()).then(|| {
                     format!(
                         "this peer listens at IPv4 addresses only, and this host has none that others can dial; start \
                          it with --listen [::]:{port}"
                     )
                 });
                 let host = own.other.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-                Registered { host: Some(host.to_string()), more_addr: None, doubt }
+                Registered { host: Some(host.to_string()), more_addr: None, warning }
             }
         }
     }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn only_addresses_with_a_listener_are_registered() {
-        let hosts = |registered: Registered| (registered.host, registered.more_addr, registered.doubt.is_some());
+        let hosts = |registered: Registered| (registered.host, registered.more_addr, registered.warning.is_some());
         let (v4, v6) = (|| Some("192.0.2.1".to_owned()), || Some("2001:db8::1".to_owned()));
         for (listen, here, other, expected) in [
             ("[::]:4778", "192.0.2.1", v6(), (None, v6(), false)),

@@ -1,11 +1,14 @@
 //! One session of a weak peer with a super peer: HELLO to READY, REGISTER and UPDATE by number,
-//! PING, the deadlines, and the next dial when the super peer is lost. It carries the requests of
-//! clients and the announcements of the share, and never looks into them: as a [`SessionEvent`] it
-//! passes on what concerns other parts of the peer.
+//! PING, the deadlines, and the next dial when the super peer is lost. It sends the requests of
+//! clients and the changes of the share, and does not interpret them. What concerns other parts of
+//! the peer it reports as a [`SessionEvent`].
 
+mod dial_back;
 mod event;
 mod key;
+mod pages;
 mod refused;
+mod state;
 mod unanswered;
 
 use std::collections::VecDeque;
@@ -18,46 +21,24 @@ use super::config::{Offer, Registered};
 use super::context::{Context, Owner, Reason, SessionId, millis, quoted};
 use crate::config::{
     ANSWER_DEADLINE, BUSY_RETRY_MAX, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, FRAME_BYTES_WELCOME, PING_INTERVAL,
-    PROTOCOL_VERSION, UPDATES_IN_FLIGHT_MAX,
+    PROTOCOL_VERSION,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::event::{SuperState, SuperStatus};
 use crate::proto::marks::mark;
-use crate::proto::{ConnId, DialCause, DialId, Event, Output, OwnAddrs};
+use crate::proto::{ConnId, DialCause, Event, Output, OwnAddrs};
 use crate::time::Time;
 use crate::trust::PublicKey;
-use crate::wire::message::{self, Enrolled, ErrorCode, Login, Mode, Ping, Reach, Ready, Register, Update, Welcome};
+use crate::wire::message::{self, Enrolled, ErrorCode, Login, Mode, Ping, Ready, Welcome};
 use crate::wire::message::{sent_by_sources, sent_to_sources, sent_to_super_peers};
 use crate::wire::swarm::FEATURE_SWARM;
 use crate::wire::{HostPort, Message, NodeId, WireError};
+use dial_back::DialBack;
 pub(super) use event::SessionEvent;
 use key::SuperKey;
-use refused::Refused;
+use pages::Pages;
+use state::{Introduction, State};
 use unanswered::Unanswered;
-
-#[derive(Clone, Copy, Debug)]
-enum State {
-    /// Not begun, waiting for the next round, or ended.
-    Idle,
-    Dialing(DialId),
-    /// HELLO is sent, and WELCOME has not come.
-    Greeting(ConnId),
-    /// WELCOME has come, and the super peer has proved the key that it had to prove. READY has not
-    /// come.
-    LoggingIn(ConnId),
-    Up(ConnId),
-}
-
-/// What is sent on a connection after HELLO. To a super peer that has proved the expected key it is
-/// sent before WELCOME comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Introduction {
-    Nothing,
-    /// ENROLL; ENROLLED has not come.
-    Enroll,
-    /// LOGIN, and the first pages of the file list.
-    Login,
-}
 
 /// One session, from the first dial to the end of the peer: it dials again after each loss.
 pub(super) struct Session {
@@ -70,14 +51,11 @@ pub(super) struct Session {
     retry: Option<Duration>,
     /// Our address on the connection, if it is known.
     pub(super) here: Option<IpAddr>,
-    /// The super peer reported last that it cannot dial us.
-    unreached: bool,
-    /// The address that it dialed, and why that failed.
-    unreached_why: Option<String>,
+    dial_back: DialBack,
     /// The addresses that are registered over the present connection.
     registered: Registered,
-    /// The doubt about them that was logged last.
-    doubted: Option<String>,
+    /// The warning about them that was logged last.
+    warned: Option<String>,
     state: State,
     introduction: Introduction,
     /// The super peer, once it has sent WELCOME.
@@ -96,12 +74,9 @@ pub(super) struct Session {
     ping_interval: Duration,
     sent_at: Time,
     unanswered: Unanswered,
-    /// Number of the last REGISTER or UPDATE sent, and of the last one acknowledged.
-    seq: u64,
-    acked: u64,
+    /// The pages of the file list that are sent on the present connection.
+    pages: Pages,
     next_req: u32,
-    /// Files that the super peer had no memory for.
-    refused: Refused,
     /// The ERROR that the super peer sent before it closes.
     last_error: Option<String>,
     events: VecDeque<SessionEvent>,
@@ -118,10 +93,9 @@ impl Session {
             key: SuperKey::default(),
             retry: None,
             here: None,
-            unreached: false,
-            unreached_why: None,
+            dial_back: DialBack::default(),
             registered: Registered::default(),
-            doubted: None,
+            warned: None,
             state: State::Idle,
             introduction: Introduction::Nothing,
             node: None,
@@ -134,10 +108,8 @@ impl Session {
             ping_interval: PING_INTERVAL,
             sent_at: Time::ZERO,
             unanswered: Unanswered::default(),
-            seq: 0,
-            acked: 0,
+            pages: Pages::default(),
             next_req: 1,
-            refused: Refused::default(),
             last_error: None,
             events: VecDeque::new(),
             lost: 0,
@@ -160,7 +132,7 @@ impl Session {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        matches!(self.state, State::Up(_))
+        self.state.is_up()
     }
 
     /// The super peer of the session that is up.
@@ -201,7 +173,7 @@ impl Session {
             since_ms: since.map(|since| millis(now.since(since))),
             retry_ms: retry,
             why: why.map(str::to_owned),
-            unreached: self.unreached_why.clone().filter(|_| state == SuperState::Up),
+            unreached: self.dial_back.failed().filter(|_| state == SuperState::Up).map(str::to_owned),
         }
     }
 
@@ -268,17 +240,16 @@ impl Session {
         cx.own(conn, Owner::Session(self.id));
         self.here = own.here;
         self.registered = self.offer.as_ref().map(|offer| offer.registered(own)).unwrap_or_default();
-        if let Some(doubt) = self.registered.doubt.take()
-            && self.doubted.as_ref() != Some(&doubt)
+        if let Some(warning) = self.registered.warning.take()
+            && self.warned.as_ref() != Some(&warning)
         {
-            cx.warn_host(doubt.clone());
-            self.doubted = Some(doubt);
+            cx.warn_host(warning.clone());
+            self.warned = Some(warning);
         }
         (self.state, self.introduction) = (State::Greeting(conn), Introduction::Nothing);
         self.unanswered = Unanswered { login: Some(cx.now), ..Unanswered::default() };
-        (self.seq, self.acked, self.next_req) = (0, 0, 1);
+        (self.pages, self.next_req) = (Pages::default(), 1);
         self.last_error = None;
-        self.refused = Refused::default();
         cx.hello_super_peer(conn);
         announcements.restart(self.id);
         self.key.on_dialed(cx, self.candidates.addr(), key);
@@ -330,10 +301,7 @@ impl Session {
     // ---- sending --------------------------------------------------------------------------------
 
     fn conn(&self) -> Option<ConnId> {
-        match self.state {
-            State::Greeting(conn) | State::LoggingIn(conn) | State::Up(conn) => Some(conn),
-            State::Idle | State::Dialing(_) => None,
-        }
+        self.state.conn()
     }
 
     fn send(&mut self, cx: &mut Context, message: Message) {
@@ -367,28 +335,12 @@ impl Session {
         if self.conn().is_none() {
             return announcements.rest(self.id);
         }
-        let Some(Offer { port, http, .. }) = self.offer else { return };
         if self.introduction != Introduction::Login {
             return;
         }
-        if self.refused.take_stop() {
-            announcements.put_off(self.id);
-        }
-        while self.conn().is_some() && self.seq - self.acked < UPDATES_IN_FLIGHT_MAX {
-            let seq = self.seq + 1;
-            let page = if let Some((files, more)) = announcements.next_registration(self.id) {
-                if self.refused.on_page(more) {
-                    Message::Update(Update { seq, add: files, del: Vec::new() })
-                } else {
-                    let Registered { host, more_addr, .. } = self.registered.clone();
-                    Message::Register(Register { seq, port, host, more_addr, http, files, more })
-                }
-            } else if let Some(changes) = announcements.next_update(self.id) {
-                Message::Update(Update { seq, add: changes.added, del: changes.removed })
-            } else {
-                return;
-            };
-            self.seq = seq;
+        while let Some(offer) = &self.offer
+            && let Some(page) = self.pages.next(self.id, (offer, &self.registered), announcements)
+        {
             self.send(cx, page);
             self.unanswered.update.get_or_insert(cx.now);
             self.set_deadline(cx);
@@ -397,36 +349,8 @@ impl Session {
 
     // ---- receiving ------------------------------------------------------------------------------
 
-    /// Whether the super peer may send this in the present state (PROTOCOL.md, 4.2).
-    fn is_in_order(&self, message: &Message) -> bool {
-        let logs_in = |sent| matches!(self.state, State::LoggingIn(_)) && self.introduction == sent;
-        match message {
-            Message::Welcome(_) => matches!(self.state, State::Greeting(_)),
-            Message::Enrolled(_) => logs_in(Introduction::Enroll),
-            Message::Ready(_) => logs_in(Introduction::Login),
-            Message::Bye(_) | Message::Error(_) | Message::Unknown(_) => true,
-            Message::Ack(_)
-            | Message::Pong(_)
-            | Message::Ping(_)
-            | Message::Hit(_)
-            | Message::Done(_)
-            | Message::Files(_)
-            | Message::Info(_)
-            | Message::Peers(_)
-            | Message::Reach(_)
-            | Message::Revoked(_)
-            | Message::Classes(_) => self.is_up(),
-            Message::Hello(_)
-            | Message::Login(_)
-            | Message::Cancel(_)
-            | sent_to_super_peers!()
-            | sent_to_sources!()
-            | sent_by_sources!() => false,
-        }
-    }
-
     pub(super) fn on_message(&mut self, cx: &mut Context, message: Message) {
-        if !self.is_in_order(&message) {
+        if !self.state.is_in_order(self.introduction, &message) {
             return self.lose(cx, &format!("it sent {}, which is not allowed now", message.kind()));
         }
         match message {
@@ -444,7 +368,7 @@ impl Session {
             Message::Files(files) => self.events.push_back(SessionEvent::Files(files)),
             Message::Info(info) => self.events.push_back(SessionEvent::Info(info)),
             Message::Peers(peers) => self.events.push_back(SessionEvent::Peers(peers)),
-            Message::Reach(reach) => self.on_reach(cx, reach),
+            Message::Reach(reach) => self.dial_back.on_reach(cx, reach),
             Message::Bye(bye) => self.lose(cx, &format!("it said goodbye: {}", quoted(&bye.why))),
             Message::Error(error) => self.on_error(cx, error),
             Message::Unknown(kind) => {
@@ -511,25 +435,6 @@ impl Session {
         self.introduce(cx);
     }
 
-    /// The super peer has dialed us back, or tried to.
-    fn on_reach(&mut self, cx: &mut Context, reach: Reach) {
-        let Reach { ok, addr, why } = reach;
-        if self.unreached != ok {
-            return;
-        }
-        self.unreached = !ok;
-        self.unreached_why = None;
-        if ok {
-            return cx.info(format!("the super peer has reached this peer at {addr}"));
-        }
-        let (port, why) = (addr.port(), quoted(why.as_deref().unwrap_or("no reason is given")));
-        self.unreached_why = Some(format!("{addr}: {why}"));
-        cx.warn_host(format!(
-            "others may not reach this peer: the super peer dialed {addr} and failed ({why}); open TCP port {port} in \
-             the firewall, or start the peer with --advertise HOST, at which others reach it"
-        ));
-    }
-
     fn on_ready(&mut self, cx: &mut Context, ready: &Ready) {
         let State::LoggingIn(conn) = self.state else { return };
         if let Some(membership) = &mut cx.membership {
@@ -551,14 +456,10 @@ impl Session {
     }
 
     fn on_ack(&mut self, cx: &mut Context, seq: u64) {
-        if seq <= self.acked || seq > self.seq {
-            return self.lose(cx, &format!("it acknowledged {seq}, and the last number sent is {}", self.seq));
+        if let Err(why) = self.pages.on_ack(seq) {
+            return self.lose(cx, &why);
         }
-        self.acked = seq;
-        if self.acked == self.seq {
-            self.refused.on_all_acknowledged();
-        }
-        self.unanswered.update = (self.acked < self.seq).then_some(cx.now);
+        self.unanswered.update = (!self.pages.are_acked()).then_some(cx.now);
         self.set_deadline(cx);
     }
 
@@ -582,7 +483,7 @@ impl Session {
             (None, ErrorCode::UNKNOWN_KIND) => {
                 cx.warn(format!("the super peer does not know a message of ours: {message}"));
             }
-            (None, ErrorCode::LIMIT) if self.is_up() && self.acked > 0 => self.on_files_refused(cx, message),
+            (None, ErrorCode::LIMIT) if self.is_up() && self.pages.is_any_acked() => self.on_files_refused(cx, message),
             // The super peer closes the connection next; the session ends then, with this reason.
             (None, _) => self.last_error = Some(message),
         }
@@ -591,12 +492,12 @@ impl Session {
     /// The super peer has no memory for files that were sent. Those that it has registered stay
     /// registered.
     fn on_files_refused(&mut self, cx: &mut Context, why: String) {
-        if !self.refused.is_any() {
+        if !self.pages.are_refused() {
             cx.warn(format!("the super peer has no room for more files, and gets the list again later: {why}"));
         }
         // If it closes the connection, this is the reason.
         self.last_error = Some(why);
-        if let Some(longest) = self.refused.on_refusal() {
+        if let Some(longest) = self.pages.on_refusal() {
             let wait = longest / 2 + cx.jitter(longest / 2);
             cx.timers.set(Reason::Files(self.id), cx.now + wait);
         }
@@ -604,7 +505,7 @@ impl Session {
 
     /// Sends the list again, because the super peer has not taken all of it.
     pub(super) fn on_files_due(&mut self, cx: &mut Context, announcements: &mut Announcements) {
-        self.refused.begin();
+        self.pages.repeat();
         announcements.repeat(self.id);
         self.flush(cx, announcements);
     }
