@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Upload, Uploads, Wanted};
+use super::Uploads;
+use super::connection::Upload;
+use super::request::Wanted;
 use crate::config::{FOLLOWERS_MAX, HAS_LIST_MAX, LINGER_QUIET, PIECE_BYTES};
 use crate::proto::ConnId;
 use crate::proto::pieces_of;

@@ -2,195 +2,36 @@
 //! order, the answers that the disk prepares in advance, and the deadlines. It opens no file and
 //! sees no content: the disk prepares the bytes, and the driver sends them.
 
+mod answers;
+mod connection;
 mod following;
+mod request;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::context::{Context, Owner, Reason};
 use super::membership::{code_of, is_node};
-use super::swarm::turns::{Asker, Turns};
+use super::swarm::turns::Turns;
 use crate::config::{
-    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PIECE_BYTES,
-    PROTOCOL_VERSION, RATE_WINDOW, UPLOAD_AHEAD, UPLOAD_AHEAD_LOW, UPLOAD_AHEAD_MAX, UPLOAD_BUSY_MAX, UPLOAD_LAG_MAX,
-    UPLOAD_PROVEN_BYTES, UPLOAD_RATE_MIN, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
+    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, FRAME_BYTES_LOGIN, LOGIN_DEADLINE, PIECE_BYTES, PROTOCOL_VERSION, RATE_WINDOW,
+    UPLOAD_AHEAD, UPLOAD_AHEAD_LOW, UPLOAD_REQUESTS_MAX, UPLOADS_MAX,
 };
-use crate::proto::crowd::{Plan, Rank, Standing};
-use crate::proto::disk::{Edge, Page, ServeFailure};
+use crate::proto::crowd::Plan;
 use crate::proto::event::{UploadPeer, UploadReport};
 use crate::proto::marks::mark;
 use crate::proto::meter::Meter;
 use crate::proto::{ConnId, DiskWork, Limit, Output};
 use crate::time::Time;
 use crate::trust::{Account, PublicKey, Refusal};
-use crate::wire::ids::{Md5, Root};
-use crate::wire::message::{Chunk, Cvs, ErrorCode, Get, Hello, Login, Mode, Ready, Welcome};
+use crate::wire::message::{ErrorCode, Get, Hello, Login, Mode, Ready, Welcome};
 use crate::wire::message::{sent_by_sources, sent_by_super_peers, sent_to_super_peers};
 use crate::wire::swarm::FEATURE_SWARM;
-use crate::wire::{HostPort, Message, NodeId, WireError};
-
-#[derive(Debug)]
-enum Wanted {
-    Chunk {
-        root: Root,
-        offset: u64,
-        length: u32,
-        bare: bool,
-    },
-    Page {
-        root: Root,
-        first: u32,
-    },
-    /// Whether the content is there, for a follower.
-    Follow {
-        root: Root,
-    },
-}
-
-impl Wanted {
-    fn root(&self) -> Root {
-        match self {
-            Wanted::Chunk { root, .. } | Wanted::Page { root, .. } | Wanted::Follow { root } => *root,
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Stage {
-    Queued,
-    /// The disk reads it.
-    Preparing,
-    /// To be sent once all earlier requests are answered.
-    Ready(Answer),
-    /// The driver sends the bytes.
-    Sending,
-    /// Canceled; the answer of the disk will be discarded.
-    Canceled,
-}
-
-/// What the disk prepared for a request.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// A chunk can be sent: its MD5, if it was asked for.
-    Chunk(Option<Md5>),
-    /// A page of the manifest.
-    Page(Page),
-    Failed(ServeFailure),
-}
-
-#[derive(Debug)]
-struct Request {
-    req: u32,
-    wanted: Wanted,
-    stage: Stage,
-}
-
-impl Request {
-    /// Bytes of content that the disk reads for it. A page is short, and does not count.
-    fn bytes(&self) -> u64 {
-        match self.wanted {
-            Wanted::Chunk { length, .. } => u64::from(length),
-            Wanted::Page { .. } | Wanted::Follow { .. } => 0,
-        }
-    }
-}
-
-/// How far a connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Greeting {
-    /// No HELLO yet.
-    Hello,
-    /// In login mode: HELLO, and no LOGIN yet.
-    Login,
-    /// Requests are served.
-    Open,
-}
-
-/// One accepted chunk connection.
-#[derive(Debug)]
-struct Upload {
-    from: SocketAddr,
-    greeting: Greeting,
-    /// In login mode: the key that the other side has proved, and its account once it is logged in.
-    key: Option<PublicKey>,
-    account: Option<Account>,
-    /// Until when the connection must be open.
-    open_by: Time,
-    /// In order of arrival; answers go out in this order.
-    requests: VecDeque<Request>,
-    /// When the last request arrived or ended.
-    active_at: Time,
-    /// Since when it counts as idle. It starts at the time of accept. Each byte that the connection
-    /// takes moves it on by the time that one byte needs at [`UPLOAD_RATE_MIN`]. So a connection
-    /// that takes a few bytes now and then is idle.
-    idle_since: Time,
-    /// Bytes of content that it has taken.
-    taken: u64,
-    /// The bytes that it has taken lately.
-    rate: Meter,
-    /// The content that it asked for last.
-    root: Option<Root>,
-    /// Its node, as its HELLO says.
-    node: Option<NodeId>,
-    /// Its HELLO has the feature of swarms.
-    swarms: bool,
-    /// The content that it follows, and the turns that it waits for.
-    asker: Option<Asker>,
-    /// Bytes of chunks that it has requested and that are not sent.
-    asked: u64,
-}
-
-impl Upload {
-    /// The other side has taken bytes of content.
-    fn on_taken(&mut self, now: Time, bytes: u64, rate_min: u64) {
-        self.taken = self.taken.saturating_add(bytes);
-        self.rate.add(now, bytes);
-        let ahead = if self.taken >= UPLOAD_PROVEN_BYTES { UPLOAD_AHEAD_MAX } else { Duration::ZERO };
-        let worth = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate_min);
-        self.idle_since = (self.idle_since + worth).min(now + ahead);
-    }
-
-    /// Its place among those that may be closed to make room; none if it takes bytes at a
-    /// sufficient rate.
-    fn standing(&self, conn: ConnId, now: Time) -> Option<Standing> {
-        let idle = now.since(self.idle_since);
-        if self.taken >= UPLOAD_PROVEN_BYTES && idle <= UPLOAD_LAG_MAX {
-            return None;
-        }
-        let asks = !self.requests.is_empty() || self.taken > 0 && now.since(self.active_at) < CROWD_FRESH;
-        let rank = if asks && idle < UPLOAD_BUSY_MAX { Rank::Busy } else { Rank::Idle };
-        Some(Standing { conn, host: self.from.ip().into(), rank, since: self.idle_since })
-    }
-
-    /// How many bytes may be prepared in advance: one chunk, and as many bytes as the connection
-    /// has taken, so that one that takes nothing costs little work. The chunk that is being sent
-    /// counts as taken, so that the next one is ready when it ends.
-    fn room(&self) -> u64 {
-        let first = self.requests.front().filter(|request| matches!(request.stage, Stage::Sending));
-        let taken = self.taken.saturating_add(first.map_or(0, Request::bytes));
-        taken.saturating_add(u64::from(CHUNK_BYTES_MAX))
-    }
-
-    /// Whether the credential with which it was opened has expired.
-    fn is_expired(&self, cx: &Context) -> bool {
-        let ends = self.account.as_ref().filter(|account| !account.dates_ignored).and_then(|account| account.not_after);
-        ends.zip(cx.membership.as_ref()).is_some_and(|(ends, membership)| ends < membership.unix(cx.now))
-    }
-
-    /// When to look at it again: it may be idle then, or its credential may have expired.
-    fn look_at(&self, cx: &Context, idle_at: Time) -> Time {
-        let idle = idle_at + CHUNK_IDLE_MAX;
-        let ends = self.account.as_ref().filter(|account| !account.dates_ignored).and_then(|account| account.not_after);
-        let left = ends.zip(cx.membership.as_ref());
-        let left = left.map(|(ends, membership)| ends.saturating_add(1).saturating_sub(membership.unix(cx.now)));
-        left.map_or(idle, |left| idle.min(cx.now + Duration::from_secs(left.max(1))))
-    }
-
-    fn find(&mut self, req: u32) -> Option<&mut Request> {
-        self.requests.iter_mut().find(|request| request.req == req)
-    }
-}
+use crate::wire::{HostPort, Message, Root, WireError};
+use answers::{Answered, cancel_request, send_ready};
+use connection::{Greeting, Upload, open};
+pub(super) use request::Answer;
+use request::{Request, Stage, Wanted};
 
 /// All accepted chunk connections.
 #[derive(Debug, Default)]
@@ -570,117 +411,6 @@ fn number_of(account: &Account) -> u64 {
     u64::from_le_bytes(first).max(1)
 }
 
-/// Requests are served from now on.
-fn open(cx: &mut Context, conn: ConnId, upload: &mut Upload) {
-    upload.greeting = Greeting::Open;
-    upload.active_at = cx.now;
-    cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
-    let at = upload.look_at(cx, cx.now);
-    cx.timers.set(Reason::Upload(conn), at);
-}
-
-/// Forgets a request, unless its bytes are being sent. Returns whether it is forgotten.
-fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32) -> bool {
-    let Some(request) = upload.find(req) else { return false };
-    mark!(UploadCanceled);
-    match request.stage {
-        Stage::Queued => {}
-        Stage::Preparing => {
-            // The number stays in use until the disk answers, so that its answer is not mistaken
-            // for the answer to a later request.
-            request.stage = Stage::Canceled;
-            return false;
-        }
-        Stage::Ready(_) => cx.push(Output::DropChunk { conn, req }),
-        Stage::Sending | Stage::Canceled => return false,
-    }
-    upload.requests.retain(|request| request.req != req);
-    true
-}
-
-/// The requests that were answered with anything but a chunk or a page.
-#[derive(Debug, Default)]
-struct Answered {
-    /// Requests that failed.
-    failed: Vec<u32>,
-    /// FOLLOWs, with the size of the content; none if the content is not there.
-    followed: Vec<(u32, Option<u64>)>,
-}
-
-/// Answers requests from the front of the queue while they are ready. Returns the number of chunks.
-fn send_ready(
-    cx: &mut Context,
-    conn: ConnId,
-    upload: &mut Upload,
-    bytes_sent: &mut u64,
-    answered: &mut Answered,
-) -> u64 {
-    let mut chunks = 0;
-    let mut paged = 0;
-    let mut sending = 0;
-    let mut at = 0;
-    while let Some(request) = upload.requests.get_mut(at) {
-        let req = request.req;
-        match (&mut request.stage, &request.wanted) {
-            (Stage::Sending, _) => {
-                sending += 1;
-                at += 1;
-                continue;
-            }
-            (Stage::Canceled, _) => {
-                at += 1;
-                continue;
-            }
-            (Stage::Ready(_), _) if sending >= UPLOAD_SENDING_MAX => break,
-            (Stage::Queued | Stage::Preparing, _) => break,
-            (Stage::Ready(Answer::Chunk(md5)), &Wanted::Chunk { offset, length, .. }) => {
-                cx.send(conn, Message::Chunk(Chunk { req, offset, length, md5: *md5 }));
-                cx.push(Output::SendPayload { conn, req, offset, length });
-                request.stage = Stage::Sending;
-                sending += 1;
-                chunks += 1;
-                *bytes_sent += u64::from(length);
-                if let Some(root) = upload.root {
-                    cx.holdings.note_sent(cx.now, root, length);
-                }
-                at += 1;
-                continue;
-            }
-            (Stage::Ready(Answer::Page(page)), &Wanted::Page { first, .. }) => {
-                let Page { size, cvs, edge, .. } = std::mem::take(page);
-                paged += cvs.len() as u64;
-                let Edge { tail, left } = edge.unwrap_or_default();
-                cx.send(conn, Message::Cvs(Cvs { req, size, first, cvs, tail, left }));
-            }
-            (Stage::Ready(Answer::Page(page)), Wanted::Follow { .. }) if !page.partial => {
-                answered.followed.push((req, Some(page.size)));
-            }
-            // Only a download that is not served has a part of the content.
-            (Stage::Ready(Answer::Page(_)), Wanted::Follow { .. }) => {
-                answered.followed.push((req, None));
-                let (code, why) = refusal(ServeFailure::NotFound);
-                cx.error(conn, code, why, Some(req));
-            }
-            (Stage::Ready(Answer::Failed(failure)), wanted) => {
-                match wanted {
-                    Wanted::Follow { .. } => answered.followed.push((req, None)),
-                    Wanted::Chunk { .. } | Wanted::Page { .. } => answered.failed.push(req),
-                }
-                let (code, why) = refusal(*failure);
-                cx.error(conn, code, why, Some(req));
-            }
-            (Stage::Ready(Answer::Chunk(_)), Wanted::Page { .. } | Wanted::Follow { .. })
-            | (Stage::Ready(Answer::Page(..)), Wanted::Chunk { .. }) => {
-                debug_assert!(false, "the disk answered a request of another kind");
-            }
-        }
-        upload.active_at = cx.now;
-        upload.requests.remove(at);
-    }
-    upload.on_taken(cx.now, paged, UPLOAD_RATE_MIN);
-    chunks
-}
-
 /// The counter of connections that are closed with this code.
 fn counter(code: ErrorCode) -> &'static str {
     match code {
@@ -691,13 +421,5 @@ fn counter(code: ErrorCode) -> &'static str {
         ErrorCode::DEADLINE => "closed_silent",
         code if code.is_login() => "closed_login",
         _ => "closed_bad_request",
-    }
-}
-
-fn refusal(failure: ServeFailure) -> (ErrorCode, &'static str) {
-    match failure {
-        ServeFailure::NotFound => (ErrorCode::NOT_FOUND, "no shared file has this content"),
-        ServeFailure::OutOfRange => (ErrorCode::BAD_REQUEST, "the range does not lie within the content"),
-        ServeFailure::Changed => (ErrorCode::CHANGED, "the file changed, or cannot be read now"),
     }
 }

@@ -1,0 +1,126 @@
+//! One accepted chunk connection: who is at the other side, its requests, and whether it takes its
+//! bytes fast enough to keep its place.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::request::{Request, Stage};
+use crate::config::{
+    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_OPEN, UPLOAD_AHEAD_MAX, UPLOAD_BUSY_MAX, UPLOAD_LAG_MAX,
+    UPLOAD_PROVEN_BYTES,
+};
+use crate::proto::crowd::{Rank, Standing};
+use crate::proto::meter::Meter;
+use crate::proto::weak_peer::context::{Context, Reason};
+use crate::proto::weak_peer::swarm::turns::Asker;
+use crate::proto::{ConnId, Output};
+use crate::time::Time;
+use crate::trust::{Account, PublicKey};
+use crate::wire::NodeId;
+use crate::wire::ids::Root;
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// No HELLO yet.
+    Hello,
+    /// In login mode: HELLO, and no LOGIN yet.
+    Login,
+    /// Requests are served.
+    Open,
+}
+
+/// One accepted chunk connection.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) from: SocketAddr,
+    pub(super) greeting: Greeting,
+    /// In login mode: the key that the other side has proved, and its account once it is logged in.
+    pub(super) key: Option<PublicKey>,
+    pub(super) account: Option<Account>,
+    /// Until when the connection must be open.
+    pub(super) open_by: Time,
+    /// In order of arrival; answers go out in this order.
+    pub(super) requests: VecDeque<Request>,
+    /// When the last request arrived or ended.
+    pub(super) active_at: Time,
+    /// Since when it counts as idle. It starts at the time of accept. Each byte that the connection
+    /// takes moves it on by the time that one byte needs at [`crate::config::UPLOAD_RATE_MIN`]. So
+    /// a connection that takes a few bytes now and then is idle.
+    pub(super) idle_since: Time,
+    /// Bytes of content that it has taken.
+    pub(super) taken: u64,
+    /// The bytes that it has taken lately.
+    pub(super) rate: Meter,
+    /// The content that it asked for last.
+    pub(super) root: Option<Root>,
+    /// Its node, as its HELLO says.
+    pub(super) node: Option<NodeId>,
+    /// Its HELLO has the feature of swarms.
+    pub(super) swarms: bool,
+    /// The content that it follows, and the turns that it waits for.
+    pub(super) asker: Option<Asker>,
+    /// Bytes of chunks that it has requested and that are not sent.
+    pub(super) asked: u64,
+}
+
+impl Upload {
+    /// The other side has taken bytes of content.
+    pub(super) fn on_taken(&mut self, now: Time, bytes: u64, rate_min: u64) {
+        self.taken = self.taken.saturating_add(bytes);
+        self.rate.add(now, bytes);
+        let ahead = if self.taken >= UPLOAD_PROVEN_BYTES { UPLOAD_AHEAD_MAX } else { Duration::ZERO };
+        let worth = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate_min);
+        self.idle_since = (self.idle_since + worth).min(now + ahead);
+    }
+
+    /// Its place among those that may be closed to make room; none if it takes bytes at a
+    /// sufficient rate.
+    pub(super) fn standing(&self, conn: ConnId, now: Time) -> Option<Standing> {
+        let idle = now.since(self.idle_since);
+        if self.taken >= UPLOAD_PROVEN_BYTES && idle <= UPLOAD_LAG_MAX {
+            return None;
+        }
+        let asks = !self.requests.is_empty() || self.taken > 0 && now.since(self.active_at) < CROWD_FRESH;
+        let rank = if asks && idle < UPLOAD_BUSY_MAX { Rank::Busy } else { Rank::Idle };
+        Some(Standing { conn, host: self.from.ip().into(), rank, since: self.idle_since })
+    }
+
+    /// How many bytes may be prepared in advance: one chunk, and as many bytes as the connection
+    /// has taken, so that one that takes nothing costs little work. The chunk that is being sent
+    /// counts as taken, so that the next one is ready when it ends.
+    pub(super) fn room(&self) -> u64 {
+        let first = self.requests.front().filter(|request| matches!(request.stage, Stage::Sending));
+        let taken = self.taken.saturating_add(first.map_or(0, Request::bytes));
+        taken.saturating_add(u64::from(CHUNK_BYTES_MAX))
+    }
+
+    /// Whether the credential with which it was opened has expired.
+    pub(super) fn is_expired(&self, cx: &Context) -> bool {
+        let ends = self.account.as_ref().filter(|account| !account.dates_ignored).and_then(|account| account.not_after);
+        ends.zip(cx.membership.as_ref()).is_some_and(|(ends, membership)| ends < membership.unix(cx.now))
+    }
+
+    /// When to look at it again: it may be idle then, or its credential may have expired.
+    pub(super) fn look_at(&self, cx: &Context, idle_at: Time) -> Time {
+        let idle = idle_at + CHUNK_IDLE_MAX;
+        let ends = self.account.as_ref().filter(|account| !account.dates_ignored).and_then(|account| account.not_after);
+        let left = ends.zip(cx.membership.as_ref());
+        let left = left.map(|(ends, membership)| ends.saturating_add(1).saturating_sub(membership.unix(cx.now)));
+        left.map_or(idle, |left| idle.min(cx.now + Duration::from_secs(left.max(1))))
+    }
+
+    pub(super) fn find(&mut self, req: u32) -> Option<&mut Request> {
+        self.requests.iter_mut().find(|request| request.req == req)
+    }
+}
+
+/// Requests are served from now on.
+pub(super) fn open(cx: &mut Context, conn: ConnId, upload: &mut Upload) {
+    upload.greeting = Greeting::Open;
+    upload.active_at = cx.now;
+    cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
+    let at = upload.look_at(cx, cx.now);
+    cx.timers.set(Reason::Upload(conn), at);
+}

@@ -1,0 +1,70 @@
+//! One request of a downloader: what it asks for, and how far its answer is.
+
+use crate::proto::disk::{Page, ServeFailure};
+use crate::wire::ids::{Md5, Root};
+
+#[derive(Debug)]
+pub(super) enum Wanted {
+    Chunk {
+        root: Root,
+        offset: u64,
+        length: u32,
+        bare: bool,
+    },
+    Page {
+        root: Root,
+        first: u32,
+    },
+    /// Whether the content is there, for a follower.
+    Follow {
+        root: Root,
+    },
+}
+
+impl Wanted {
+    pub(super) fn root(&self) -> Root {
+        match self {
+            Wanted::Chunk { root, .. } | Wanted::Page { root, .. } | Wanted::Follow { root } => *root,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Queued,
+    /// The disk reads it.
+    Preparing,
+    /// To be sent once all earlier requests are answered.
+    Ready(Answer),
+    /// The driver sends the bytes.
+    Sending,
+    /// Canceled; the answer of the disk will be discarded.
+    Canceled,
+}
+
+/// What the disk prepared for a request.
+#[derive(Debug)]
+pub(in crate::proto::weak_peer) enum Answer {
+    /// A chunk can be sent: its MD5, if it was asked for.
+    Chunk(Option<Md5>),
+    /// A page of the manifest.
+    Page(Page),
+    Failed(ServeFailure),
+}
+
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) req: u32,
+    pub(super) wanted: Wanted,
+    pub(super) stage: Stage,
+}
+
+impl Request {
+    /// Bytes of content that the disk reads for it. A page is short, and does not count.
+    pub(super) fn bytes(&self) -> u64 {
+        match self.wanted {
+            Wanted::Chunk { length, .. } => u64::from(length),
+            Wanted::Page { .. } | Wanted::Follow { .. } => 0,
+        }
+    }
+}
