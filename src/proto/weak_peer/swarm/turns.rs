@@ -16,7 +16,7 @@ use crate::wire::Root;
 
 /// A connection that follows a content.
 #[derive(Debug)]
-pub(in crate::proto::weak_peer) struct Asker {
+pub(in crate::proto::weak_peer) struct Follower {
     /// The number of its FOLLOW.
     pub(in crate::proto::weak_peer) req: u32,
     pub(in crate::proto::weak_peer) root: Root,

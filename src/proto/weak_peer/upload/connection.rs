@@ -13,7 +13,7 @@ use crate::config::{
 use crate::proto::crowd::{Rank, Standing};
 use crate::proto::meter::Meter;
 use crate::proto::weak_peer::context::{Context, Reason};
-use crate::proto::weak_peer::swarm::turns::Asker;
+use crate::proto::weak_peer::swarm::turns::Follower;
 use crate::proto::{ConnId, Output};
 use crate::time::Time;
 use crate::trust::{Account, PublicKey};
@@ -60,7 +60,7 @@ pub(super) struct Upload {
     /// Its HELLO has the feature of swarms.
     pub(super) swarms: bool,
     /// The content that it follows, and the turns that it waits for.
-    pub(super) asker: Option<Asker>,
+    pub(super) follower: Option<Follower>,
     /// Bytes of chunks that it has requested and that are not sent.
     pub(super) asked: u64,
 }

@@ -11,7 +11,7 @@ use crate::proto::ConnId;
 use crate::proto::pieces_of;
 use crate::proto::weak_peer::context::{Context, Reason};
 use crate::proto::weak_peer::swarm::holdings::Holdings;
-use crate::proto::weak_peer::swarm::turns::Asker;
+use crate::proto::weak_peer::swarm::turns::Follower;
 use crate::time::Time;
 use crate::wire::message::ErrorCode;
 use crate::wire::swarm::{Follow, Has, Turn, Want};
@@ -27,7 +27,7 @@ impl Uploads {
         if !upload.swarms {
             return self.fail(cx, conn, ErrorCode::ORDER, "FOLLOW needs the feature swarm in HELLO");
         }
-        if upload.asker.is_some() {
+        if upload.follower.is_some() {
             return cx.error(conn, ErrorCode::LIMIT, "a connection follows one content", Some(req));
         }
         if followers >= FOLLOWERS_MAX {
@@ -36,12 +36,12 @@ impl Uploads {
         upload.active_at = cx.now;
         upload.root = Some(root);
         let (wants, needs) = (0, false);
-        upload.asker = Some(Asker { req, root, zone, is_answered: false, wants, needs, since: cx.now });
+        upload.follower = Some(Follower { req, root, zone, is_answered: false, wants, needs, since: cx.now });
         self.unanswered.push(conn);
     }
 
     pub(super) fn followers(&self, root: Root) -> impl Iterator<Item = (ConnId, &Upload)> {
-        let follows = move |upload: &Upload| upload.asker.as_ref().is_some_and(|asker| asker.root == root);
+        let follows = move |upload: &Upload| upload.follower.as_ref().is_some_and(|follower| follower.root == root);
         self.conns.iter().filter(move |(_, upload)| follows(upload)).map(|(conn, upload)| (*conn, upload))
     }
 
@@ -49,10 +49,10 @@ impl Uploads {
     pub(in crate::proto::weak_peer) fn announce(&mut self, cx: &mut Context, holdings: &mut Holdings) {
         while let Some(news) = holdings.poll_news() {
             for (&conn, upload) in &self.conns {
-                let Some(asker) = upload.asker.as_ref().filter(|a| a.root == news.root && a.is_answered) else {
+                let Some(follower) = upload.follower.as_ref().filter(|a| a.root == news.root && a.is_answered) else {
                     continue;
                 };
-                let (req, manifest) = (asker.req, news.manifest);
+                let (req, manifest) = (follower.req, news.manifest);
                 if news.full {
                     cx.send(conn, Message::Has(Has { req, full: true, manifest, ..Has::default() }));
                     continue;
@@ -82,8 +82,8 @@ impl Uploads {
     /// looks whether it is in the share.
     fn announce_all(&mut self, cx: &mut Context, conn: ConnId, holdings: &Holdings) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
-        let Some(asker) = &mut upload.asker else { return };
-        let (req, root) = (asker.req, asker.root);
+        let Some(follower) = &mut upload.follower else { return };
+        let (req, root) = (follower.req, follower.root);
         let Some(holding) = holdings.of(root) else {
             // Unless the disk was asked already.
             if upload.find(req).is_none() && self.queue(cx, conn, req, Wanted::Follow { root }) {
@@ -91,7 +91,7 @@ impl Uploads {
             }
             return;
         };
-        asker.is_answered = true;
+        follower.is_answered = true;
         let first = Has { req, manifest: holding.manifest, zone: cx.zone.clone(), ..Has::default() };
         if holding.pieces.is_full() {
             return cx.send(conn, Message::Has(Has { full: true, ..first }));
@@ -108,11 +108,11 @@ impl Uploads {
     /// The disk has the complete content, of this size, or does not have it. The connection may
     /// follow another content by now.
     pub(super) fn on_followed(&mut self, cx: &mut Context, conn: ConnId, req: u32, size: Option<u64>) {
-        let asker = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut());
-        let Some(asker) = asker.filter(|asker| asker.req == req) else { return };
+        let follower = self.conns.get_mut(&conn).and_then(|upload| upload.follower.as_mut());
+        let Some(follower) = follower.filter(|follower| follower.req == req) else { return };
         let Some(size) = size else { return self.end_follow(conn) };
-        asker.is_answered = true;
-        let root = asker.root;
+        follower.is_answered = true;
+        let root = follower.root;
         let zone = cx.zone.clone();
         cx.send(conn, Message::Has(Has { req, full: true, manifest: true, zone, ..Has::default() }));
         let order = cx.draw_u64();
@@ -123,8 +123,8 @@ impl Uploads {
     pub(in crate::proto::weak_peer) fn on_holding_ended(&mut self, root: Root) {
         let followers: Vec<ConnId> = self.followers(root).map(|(conn, _)| conn).collect();
         for &conn in &followers {
-            if let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) {
-                asker.is_answered = false;
+            if let Some(follower) = self.conns.get_mut(&conn).and_then(|upload| upload.follower.as_mut()) {
+                follower.is_answered = false;
             }
         }
         self.unanswered.extend(followers);
@@ -132,10 +132,10 @@ impl Uploads {
 
     /// The connection stops following.
     pub(super) fn end_follow(&mut self, conn: ConnId) {
-        let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.take()) else { return };
+        let Some(follower) = self.conns.get_mut(&conn).and_then(|upload| upload.follower.take()) else { return };
         self.turns.give_back(conn);
-        if self.followers(asker.root).next().is_none() {
-            self.turns.end_seed(asker.root);
+        if self.followers(follower.root).next().is_none() {
+            self.turns.end_seed(follower.root);
         }
     }
 
@@ -143,12 +143,12 @@ impl Uploads {
 
     pub(super) fn on_want(&mut self, cx: &mut Context, conn: ConnId, want: Want) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
-        let Some(asker) = upload.asker.as_mut().filter(|asker| asker.req == want.req) else { return };
+        let Some(follower) = upload.follower.as_mut().filter(|follower| follower.req == want.req) else { return };
         upload.active_at = cx.now;
-        if asker.wants == 0 {
-            asker.since = cx.now;
+        if follower.wants == 0 {
+            follower.since = cx.now;
         }
-        (asker.wants, asker.needs) = (want.n, want.need);
+        (follower.wants, follower.needs) = (want.n, want.need);
         if want.n == 0 {
             self.turns.give_back(conn);
         }
@@ -161,10 +161,10 @@ impl Uploads {
     pub(super) fn give_turns(&mut self, cx: &mut Context) {
         while self.turns.has_room(cx.now) {
             let Some(conn) = self.next_follower(cx) else { break };
-            let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) else { break };
-            asker.wants -= 1;
-            asker.since = cx.now;
-            let (req, root) = (asker.req, asker.root);
+            let Some(follower) = self.conns.get_mut(&conn).and_then(|upload| upload.follower.as_mut()) else { break };
+            follower.wants -= 1;
+            follower.since = cx.now;
+            let (req, root) = (follower.req, follower.root);
             let next = self.turns.give(cx.now, conn, root);
             cx.send(conn, Message::Turn(Turn { req, next }));
         }
@@ -181,22 +181,22 @@ impl Uploads {
         };
         let mut zones: BTreeMap<(Root, Option<&str>), u64> = BTreeMap::new();
         for (conn, upload) in &self.conns {
-            if let Some(asker) = upload.asker.as_ref().filter(|asker| self.turns.is_seed(asker.root)) {
-                *zones.entry((asker.root, asker.zone.as_deref())).or_default() += got(*conn, upload);
+            if let Some(follower) = upload.follower.as_ref().filter(|follower| self.turns.is_seed(follower.root)) {
+                *zones.entry((follower.root, follower.zone.as_deref())).or_default() += got(*conn, upload);
             }
         }
         let waits = |conn: ConnId, upload: &Upload| {
-            let asker = upload.asker.as_ref().filter(|asker| asker.is_answered && asker.wants > 0)?;
+            let follower = upload.follower.as_ref().filter(|follower| follower.is_answered && follower.wants > 0)?;
             if !self.turns.has_room_for(conn) {
                 return None;
             }
-            if self.turns.is_thrifty(asker.root) && !asker.needs {
+            if self.turns.is_thrifty(follower.root) && !follower.needs {
                 return None;
             }
-            let zone = zones.get(&(asker.root, asker.zone.as_deref())).copied().unwrap_or(0);
+            let zone = zones.get(&(follower.root, follower.zone.as_deref())).copied().unwrap_or(0);
             // Those that get nothing from here come first.
             let is_served = self.turns.given_to(conn) > 0 || upload.requests.iter().any(|request| request.bytes() > 0);
-            Some((is_served, zone, got(conn, upload), asker.since, conn))
+            Some((is_served, zone, got(conn, upload), follower.since, conn))
         };
         let waiting = self.conns.iter().filter_map(|(conn, upload)| waits(*conn, upload));
         waiting.min().map(|(.., conn)| conn)
@@ -210,8 +210,8 @@ impl Uploads {
     pub(in crate::proto::weak_peer) fn on_turns_due(&mut self, cx: &mut Context) {
         for conn in self.turns.late(cx.now) {
             self.turns.give_back(conn);
-            if let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) {
-                asker.wants = 0;
+            if let Some(follower) = self.conns.get_mut(&conn).and_then(|upload| upload.follower.as_mut()) {
+                follower.wants = 0;
             }
         }
         self.give_turns(cx);
@@ -227,7 +227,7 @@ impl Uploads {
     /// Whether a follower of this content waits for a turn, gets bytes, or did a moment ago.
     pub(in crate::proto::weak_peer) fn is_needed(&self, root: Root, now: Time) -> bool {
         let is_busy = |conn: ConnId, upload: &Upload| {
-            let waits = upload.asker.as_ref().is_some_and(|asker| asker.wants > 0);
+            let waits = upload.follower.as_ref().is_some_and(|follower| follower.wants > 0);
             let is_served = !upload.requests.is_empty() || self.turns.given_to(conn) > 0;
             waits || is_served || now.since(upload.active_at) < LINGER_QUIET
         };

@@ -105,7 +105,7 @@ impl Uploads {
             root: None,
             node: None,
             swarms: false,
-            asker: None,
+            follower: None,
             asked: 0,
         };
         self.conns.insert(conn, upload);
@@ -160,7 +160,7 @@ impl Uploads {
                     self.pump(cx, conn);
                 }
             }
-            Message::Cancel(cancel) if upload.asker.as_ref().is_some_and(|asker| asker.req == cancel.req) => {
+            Message::Cancel(cancel) if upload.follower.as_ref().is_some_and(|follower| follower.req == cancel.req) => {
                 self.end_follow(conn);
                 self.give_turns(cx);
             }
@@ -366,7 +366,7 @@ impl Uploads {
         if upload.is_expired(cx) {
             return self.fail(cx, conn, ErrorCode::EXPIRED, &Refusal::Expired.to_string());
         }
-        let waits = upload.asker.as_ref().is_some_and(|asker| asker.wants > 0);
+        let waits = upload.follower.as_ref().is_some_and(|follower| follower.wants > 0);
         let idle_at = if upload.requests.is_empty() && !waits { upload.active_at } else { cx.now };
         if idle_at + CHUNK_IDLE_MAX <= cx.now {
             mark!(UploadIdle);
