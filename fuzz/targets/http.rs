@@ -5,23 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sprat::config::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
-use sprat::http::{FileTarget, Reader, Refusal, Request, Span, file_target, hosts, parse, span};
-
-/// The requests in bytes that arrive in these parts, and the refusal that ends them.
-fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
-    let (mut reader, mut requests) = (Reader::default(), Vec::new());
-    for part in parts {
-        reader.hold(part);
-        loop {
-            match reader.take_request() {
-                Ok(Some(request)) => requests.push(request),
-                Ok(None) => break,
-                Err(refusal) => return (requests, Some(refusal)),
-            }
-        }
-    }
-    (requests, None)
-}
+use sprat::http::{FileTarget, Reader, Request, Span, file_target, hosts, parse, span};
 
 /// What no head that is accepted may have, read here by lines alone.
 fn check_head(head: &[u8], request: &Request) {
@@ -41,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         data.split_first_chunk::<8>().map_or((0, data), |(size, rest)| (u64::from_le_bytes(*size), rest));
     // The size of the parts is drawn from the same bytes.
     let length = 1 + (size % 61) as usize;
-    assert_eq!(read(data.chunks(length)), read(std::iter::once(data)));
+    assert_eq!(Reader::read(data.chunks(length)), Reader::read([data]));
     let parsed = parse(data);
     if let Ok(Some((request, used))) = &parsed {
         assert!(*used <= data.len() && request.path.starts_with('/'));

@@ -1,6 +1,6 @@
 //! The bytes of a connection that speaks HTTP, until they are requests. The same bytes give the
-//! same requests and the same refusal in whatever parts they arrive, and none is looked at again
-//! because others follow.
+//! same requests and the same refusal in whatever parts they arrive. No byte is examined again
+//! because more bytes arrive.
 
 use super::head::{Refusal, Request, Seen, parse_seen};
 
@@ -28,6 +28,23 @@ impl Reader {
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
         self.held.capacity()
+    }
+
+    /// The requests in bytes that arrive in these parts, and the refusal that ends them.
+    #[must_use]
+    pub fn read<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
+        let (mut reader, mut requests) = (Reader::default(), Vec::new());
+        for part in parts {
+            reader.hold(part);
+            loop {
+                match reader.take_request() {
+                    Ok(Some(request)) => requests.push(request),
+                    Ok(None) => break,
+                    Err(refusal) => return (requests, Some(refusal)),
+                }
+            }
+        }
+        (requests, None)
     }
 
     /// The next request, if it is complete.

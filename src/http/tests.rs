@@ -94,22 +94,6 @@ fn a_long_head_and_many_fields_are_refused() {
     assert_eq!(refused(&many), 431);
 }
 
-/// The requests in bytes that arrive in these parts, and the refusal that ends them.
-fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
-    let (mut reader, mut requests) = (Reader::default(), Vec::new());
-    for part in parts {
-        reader.hold(part);
-        loop {
-            match reader.take_request() {
-                Ok(Some(request)) => requests.push(request),
-                Ok(None) => break,
-                Err(refusal) => return (requests, Some(refusal)),
-            }
-        }
-    }
-    (requests, None)
-}
-
 #[test]
 fn requests_and_refusals_are_the_same_in_whatever_parts_they_arrive() {
     let get = "GET /a HTTP/1.1\r\nHost: h\r\n";
@@ -131,13 +115,13 @@ fn requests_and_refusals_are_the_same_in_whatever_parts_they_arrive() {
         (format!("{get}X: {long}\0\r\n\r\n"), 0, Some(431)),
     ] {
         let bytes = text.as_bytes();
-        let whole = read(std::iter::once(bytes));
+        let whole = Reader::read([bytes]);
         assert_eq!((whole.0.len(), whole.1.map(Refusal::status)), (requests, status), "{text:.80?}");
         for length in [1, 2, 3, 7, 4096] {
-            assert_eq!(read(bytes.chunks(length)), whole, "parts of {length}: {text:.80?}");
+            assert_eq!(Reader::read(bytes.chunks(length)), whole, "parts of {length}: {text:.80?}");
         }
         for at in 0..bytes.len().min(300) {
-            assert_eq!(read([&bytes[..at], &bytes[at..]].into_iter()), whole, "cut at {at}: {text:.80?}");
+            assert_eq!(Reader::read([&bytes[..at], &bytes[at..]]), whole, "cut at {at}: {text:.80?}");
         }
     }
 }
