@@ -50,11 +50,11 @@ fn text(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
     let from = file.map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
     match read {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(Failure::usage(format!("{from} has no text; give it the line of an invitation")))
+            Err(Failure::usage(format!("{from} has bytes that are no text; it must have the line of an invitation")))
         }
         Err(error) => Err(Failure::new(Exit::Disk, format!("cannot read {from}: {error}"))),
         Ok(_) if text.trim().is_empty() => {
-            Err(Failure::usage(format!("{from} is empty; give it the line of an invitation")))
+            Err(Failure::usage(format!("{from} is empty; it must have the line of an invitation")))
         }
         Ok(_) => Ok(text),
     }
@@ -65,7 +65,8 @@ fn accept(identity: &Identity, text: &str, supers: &[Pin], folder: &Path) -> Res
     let mut grant: Grant = text.parse().map_err(Failure::usage)?;
     let (of, own) = (grant.credential.key, identity.public());
     if of != own {
-        let why = format!("the credential is for the key {of}, and this node has {own}; have one signed for that");
+        let why =
+            format!("the credential is for the key {of}; ask the operator for one for the key of this node, {own}");
         return Err(Failure::new(Exit::LoginRejected, why));
     }
     if !grant.credential.is_signed() {

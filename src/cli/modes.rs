@@ -14,7 +14,8 @@ pub(crate) enum Mode {
     Login,
 }
 
-/// The mode of a super peer. `open` is its option, `knows` whether it has users or operators.
+/// The mode of a super peer. `open` is its option; `knows` is whether it has users, operators or
+/// keys of neighbors.
 ///
 /// # Errors
 /// Exit 2 if other hosts could connect to it, and nothing says who may.

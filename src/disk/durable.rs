@@ -23,14 +23,14 @@ pub(super) fn sync(fd: impl AsFd) -> Result<(), Errno> {
     }
 }
 
-/// Syncs this number of files by one call, if there are many and their file system can do that. It
-/// is that of `any`. If it is false, each of them is still to be synced.
+/// Syncs all files of the file system of `any` by one call, if `count` files are to be synced, that
+/// is enough, and the file system can do it. If it returns false, each file is still to be synced.
 pub(super) fn sync_together(any: impl AsFd, count: usize) -> bool {
     count >= SYNCFS_FILES_MIN && syncfs_reports_errors(&any) && retry_on_intr(|| syncfs(&any)).is_ok()
 }
 
-/// Whether syncfs of this file system returns the errors of its files: since Linux 5.8 (syncfs(2)).
-/// FUSE file systems are not asked to sync by it.
+/// Whether syncfs syncs this file system and returns the errors of its files. It returns them since
+/// Linux 5.8 (syncfs(2)); a file system on FUSE does not sync.
 fn syncfs_reports_errors(any: impl AsFd) -> bool {
     const FUSE: FsWord = 0x6573_5546;
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -40,8 +40,9 @@ fn syncfs_reports_errors(any: impl AsFd) -> bool {
     version >= (5, 8) && !is_fuse
 }
 
-/// Makes a folder, unless there is something of that name. Then its name is on the disk: what is
-/// published in it later could be lost with it. As after a rename, a sync that fails is no error.
+/// Makes a folder, unless something has that name. The name is synced, because otherwise a power
+/// cut could lose it with all that is published in the folder later. As after a rename, a sync that
+/// fails is no error.
 pub(super) fn make_folder(parent: impl AsFd, name: impl AsRef<Path>, mode: u32) -> Result<(), Errno> {
     match retry_on_intr(|| mkdirat(&parent, name.as_ref(), Mode::from_raw_mode(mode))) {
         Ok(()) => {

@@ -4,7 +4,7 @@
 //! The loop hands over [`Job`]s and receives [`Report`]s through a channel; `wake` is called when
 //! there are some. The loop and the worker share no state. Jobs of transfers (chunks, digests,
 //! pieces) go before background work (scanning and hashing the share, hashing a part file again),
-//! which is done in slices. Nothing here knows sockets, and no error of a file ends the worker.
+//! which is done in slices. Nothing here uses a socket, and no error of a file ends the worker.
 
 mod above;
 mod below;
@@ -66,8 +66,8 @@ use worker::ToWorker;
 use crate::error::{Exit, Failure};
 use crate::wire::name::printable;
 
-/// The loop's end of the worker. Dropping it ends the worker once its jobs are done, and waits for
-/// that.
+/// The worker as the loop sees it. Dropping it waits until the worker has done its jobs and has
+/// ended.
 #[derive(Debug)]
 pub struct Disk {
     inbox: mpsc::Sender<ToWorker>,

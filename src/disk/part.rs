@@ -1,6 +1,7 @@
 //! Part files: `.NAME.part`, locked, and beside it the map `.NAME.part.map`. A piece is written
 //! once it is verified, then listed in the map. After a restart a listed piece counts only once it
-//! is hashed again. A content of one piece has no map: the part file is the content, or it is not.
+//! is hashed again. A content of one piece has no map: its part file is either complete or worth
+//! nothing.
 
 use std::fs::File;
 use std::io;
@@ -40,7 +41,7 @@ pub(super) struct Part {
     pub(super) manifest: Option<Vec<Cv>>,
     /// The right edge of the tree, once it is known.
     edge: Option<Edge>,
-    /// A manifest that the map does not have yet. Without it a resume believes no piece.
+    /// A manifest that is not in the map yet. A run that resumes without it uses no listed piece.
     unlisted: Option<Vec<Cv>>,
     /// Whether this run stored the manifest; then it has checked every piece against it.
     pub(super) manifest_is_fresh: bool,
@@ -54,7 +55,7 @@ pub(super) struct Part {
     pub(super) is_new: bool,
     /// The size of a content of one piece that was found to fit on the disk.
     pub(super) fitting: Option<u64>,
-    /// Why the part file could not be prepared, until a piece is to be written.
+    /// Why the part file could not be prepared; reported when a piece is to be written.
     pub(super) unprepared: Option<DiskFailure>,
 }
 
@@ -127,7 +128,8 @@ impl Part {
             self.store_manifest(size, cvs);
         }
         if let Some(edge) = edge.filter(|edge| self.edge.as_ref() != Some(edge)) {
-            // Without it the next run serves no proof until it has the last piece.
+            // Without the edge in the map, the next run serves no proof until it has the last
+            // piece.
             if let Some(Err(error)) = self.map.as_mut().map(|map| map.append(&Record::Edge(edge.clone()))) {
                 log::warn!("the map of {} cannot be written: {error}", shown(&self.target.path));
             }
@@ -318,7 +320,7 @@ pub(super) fn remove_leftovers(target: &Target, root: Root) {
         }
         Err(_) => return,
     };
-    // It is the destination itself if a run ended between its two steps of publishing.
+    // The part file is the destination itself if a run ended between the two steps of publishing.
     let is_published = matches!((target.lookup(), Stamp::of_file(&part)), (Ok(Some(Found::File(there))), Ok(ours))
         if (there.dev, there.ino) == (ours.dev, ours.ino));
     let is_listed = || {
@@ -336,7 +338,7 @@ pub(super) fn remove_leftovers(target: &Target, root: Root) {
         (!has_map && (length == 0 || root_of(read_range(&bytes, 0, length, &mut Vec::new()).ok()?) == root))
             .then_some(())
     };
-    // The map goes last: it says what the part file is.
+    // The map is removed last, because it names the content of the part file.
     let is_left = is_published || is_content().is_some() || is_listed().is_ok_and(|listed| listed);
     if is_left && unlink(&target.part_name).is_ok() {
         let _ = unlink(&target.map_name);

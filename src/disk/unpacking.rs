@@ -210,7 +210,7 @@ impl Unpacking {
 
     fn next_item(&mut self) -> Result<Option<Item>, DiskFailure> {
         let wrong = |why: &dyn std::fmt::Display| {
-            let message = format!("the content is a collection only by its record: {why}");
+            let message = format!("a record names it as a collection, but it is not one: {why}");
             DiskFailure { kind: DiskFailureKind::Malformed, message }
         };
         loop {
@@ -591,8 +591,8 @@ fn publish_file(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps a file of another content under a name with digits of its root. False if the file at the
-/// place has this content; true if the place is free.
+/// If the place has a file of another content, renames it to a name with digits of its root.
+/// Returns false if the file at the place has this content, and true if the place is free now.
 fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
     let file = match open(&place.parent, &place.name, OFlags::RDONLY) {
         Ok(file) => file,

@@ -22,7 +22,7 @@ pub struct Digests {
     pub piece_bytes: u64,
     /// The MD5 of each piece.
     pub pieces: Vec<Md5>,
-    /// The MD5 of all.
+    /// The MD5 of the complete content.
     pub all: Option<Md5>,
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::buffers::Buffers;
 use super::transport::Transport;
 
-/// Bytes at the front of the buffer that are written are removed once there are this many of them.
+/// Written bytes are removed from the front of the buffer once there are this many of them.
 const COMPACT_BYTES: usize = 64 * 1024;
 
 /// The queue of one connection.
@@ -91,10 +91,10 @@ impl SendQueue {
         self.files.get_or_insert_default().push_back(extent);
     }
 
-    /// Writes frames, which the cap of the queue bounds, and up to `left` bytes of files, which it
-    /// takes from `left`. A chunk that this would cut waits for the next turn, unless it is the
-    /// first. Calls `sent` with each request whose file bytes are all written. Returns how it
-    /// ended, and how many bytes were written.
+    /// Writes all frames, whose bytes the cap of the queue bounds, and up to `left` bytes of files,
+    /// which it subtracts from `left`. A chunk that this bound would cut waits for the next turn,
+    /// unless it is the first one. Calls `sent` with each request whose file bytes are all written.
+    /// Returns how it ended, and how many bytes were written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,

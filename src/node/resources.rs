@@ -9,8 +9,9 @@ pub(super) fn resident_bytes() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// Open descriptors. Without a count by the system it is that of the connections, which are most of
-/// them. The folder is not listed: that takes 14 ms with 19,000 descriptors, and the loop waits.
+/// Open descriptors. If the system does not report their number, it is that of the connections,
+/// which are most of them. The folder of the descriptors is not listed: with 19,000 of them this
+/// takes 14 ms, and stops the loop for that time.
 pub(super) fn descriptors_open(connections: usize) -> u64 {
     // Linux reports their number as the size of the folder, since 6.2.
     let counted = std::fs::metadata("/proc/self/fd").map_or(0, |folder| folder.len());

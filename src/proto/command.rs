@@ -59,15 +59,15 @@ pub enum Command {
         scope: Scope,
     },
     /// A subscription: a `hit` event for each new content that matches, once for each content,
-    /// until the client ends it by closing its connection. A `note` marks the end of the first
-    /// search; contents that match before it are reported only with `existing`.
+    /// until the client closes its connection. A `note` marks the end of the first search. Contents
+    /// that this search finds are reported only with `existing`.
     Subscribe {
         /// What to search for.
         search: Search,
-        /// How far the search of each minute goes.
+        /// How far each search goes, the first one and the one of each minute.
         #[serde(flatten)]
         scope: Scope,
-        /// Contents that match already are reported too.
+        /// Contents that the first search finds are reported too.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         existing: bool,
     },
@@ -87,12 +87,13 @@ pub enum Command {
         #[serde(flatten)]
         scope: Scope,
     },
-    /// The same, but without a source it waits in the queue and asks again until it is canceled.
+    /// As `Get`, but without a source it waits in the queue, and searches again until it is
+    /// canceled.
     Queue(Get),
-    /// The same, but never in the queue: it ends with its client.
+    /// As `Get`, but never in the queue: it ends with its client.
     Fetch(Get),
-    /// Fetch what is missing of a running download of this content from this byte on, before the
-    /// rest: `done`. Nothing happens if there is none.
+    /// A running download of this content fetches the pieces from this byte on before the others:
+    /// `done`. Nothing happens if no download of it runs.
     Aim {
         /// The content.
         root: Root,
@@ -216,8 +217,8 @@ pub enum UserCommand {
 /// A download: its content and its destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
-    /// A name of 1 to 256 bytes, or a root in 64 hex digits. Of the hits of a name, those count
-    /// whose name is exactly this, or all if none is.
+    /// What to download, 1 to [`GET_BYTES_MAX`] bytes: a name or a path, a root in 64 hex digits, a
+    /// pattern, or a folder with a slash at its end.
     #[serde(deserialize_with = "name")]
     pub what: String,
     /// The name of the result; absent: the name that a source has.

@@ -28,7 +28,7 @@ pub enum Output {
         /// The message.
         message: Message,
     },
-    /// Queue a message for a neighbor. At the end of the turn the driver packs those for one
+    /// Queue a message for a neighbor. At the end of the turn the driver packs the messages for one
     /// address into as few datagrams as possible.
     SendTo {
         /// The address of this host that the datagram leaves from; none: the system chooses.
@@ -108,7 +108,7 @@ pub enum Output {
     /// Work for the disk.
     Disk(DiskWork),
     /// Save the accounts of a super peer, so that they survive a failure of the host. Answered by
-    /// [`super::Input::AccountsSaved`]; no other one follows before that.
+    /// [`super::Input::AccountsSaved`]; the machine sends no other one before that.
     SaveAccounts {
         /// All of them.
         accounts: Box<Accounts>,

@@ -1,5 +1,5 @@
-//! What a node knows of the network that it belongs to, and the one check of a credential. Super
-//! peers and weak peers use it, on sessions and on chunk connections.
+//! What a node knows of the network that it belongs to, and the function that checks a credential.
+//! Super peers and weak peers use the same one, on sessions and on chunk connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,7 +9,8 @@ use super::key::PublicKey;
 use super::rotation::Rotation;
 use crate::config::CLOCK_SKEW_S_MAX;
 
-/// The operators, whose signatures are accepted, and the keys that are denied in spite of one.
+/// The operators, whose signatures are accepted, and the keys whose credentials are denied although
+/// an operator has signed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
     operators: BTreeSet<PublicKey>,
@@ -30,8 +31,8 @@ pub struct Account {
     pub issued: u64,
     /// When it ends.
     pub not_after: Option<u64>,
-    /// Whether the dates were not checked, because this node's clock is far before the time at
-    /// which the credential was signed, and so is wrong. The node warns of it.
+    /// Whether the dates were not checked. They are not if the clock of this node is much earlier
+    /// than the time of the signature, because then the clock is wrong. The node logs a warning.
     pub dates_ignored: bool,
 }
 

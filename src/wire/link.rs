@@ -61,7 +61,7 @@ pub enum LinkMessage {
 /// HELLO: `{node, boot, echo, t, et, tree, whole, dg, de, fold}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkHello {
-    /// The sender's name.
+    /// The sender's node id.
     pub node: NodeId,
     /// Drawn at random when the sender started; never 0.
     pub boot: u64,
@@ -88,12 +88,12 @@ pub struct LinkHello {
     /// holds that epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub de: Option<u64>,
-    /// The fold by which the sender compares names, and of which its digest is.
+    /// The fold with which the sender compares names and computes its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<u8>,
 }
 
-/// A spanning tree: never two of one name.
+/// The name of a spanning tree. No two trees have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TreeName {
     /// The super peer at its root.
@@ -122,7 +122,7 @@ pub struct LinkQuery {
     /// empty if none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_list")]
     pub have: Option<Vec<(u32, u32)>>,
-    /// A plain flood: no neighbor may be left out because of its digest.
+    /// Policy `flood`: no neighbor may be left out because of its digest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flood: bool,
     /// The query goes over this tree; if absent, over every link. The module of the flood explains

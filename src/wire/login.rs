@@ -17,7 +17,7 @@ pub struct Hello {
     /// Protocol version, major and minor.
     #[serde(rename = "v")]
     pub version: [u8; 2],
-    /// The sender's name.
+    /// The sender's node id.
     pub node: NodeId,
     /// Drawn at random when the sender started.
     pub boot: u64,
@@ -35,7 +35,7 @@ pub struct Welcome {
     /// Protocol version, major and minor.
     #[serde(rename = "v")]
     pub version: [u8; 2],
-    /// The sender's name.
+    /// The sender's node id.
     pub node: NodeId,
     /// Drawn at random when the sender started.
     pub boot: u64,
@@ -44,14 +44,15 @@ pub struct Welcome {
     pub features: Vec<String>,
     /// The receiver must send something at least this often, in milliseconds.
     pub ping: u32,
-    /// Longest frame body taken after login, in bytes.
+    /// Longest frame body that the sender accepts after login, in bytes.
     pub frame: u32,
     /// The address of the receiver as the sender sees it.
     pub addr: HostPort,
     /// Whether the sender takes a login.
     #[serde(default, skip_serializing_if = "Mode::is_open")]
     pub mode: Mode,
-    /// How the key of the sender follows from earlier ones; not decoded here.
+    /// The rotations that lead from earlier keys of the sender to its present one; not decoded
+    /// here.
     #[serde(rename = "rot", default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
     pub rotation: Option<Vec<u8>>,
 }
@@ -167,7 +168,7 @@ pub struct Enrolled {
     pub credential: Vec<u8>,
 }
 
-/// REVOKED: `{list}`. To each session when it opens, and when accounts are revoked.
+/// REVOKED: `{list}`. Sent on each session when it opens, and when accounts are revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     /// Whose credentials are no longer valid.
@@ -181,11 +182,11 @@ pub struct RevokedKey {
     /// The key of the node.
     #[serde(rename = "k")]
     pub key: KeyBytes,
-    /// Those that were issued at this time or before, in seconds since 1970.
+    /// Its credentials that were issued at this time or before are denied; in seconds since 1970.
     pub at: u64,
 }
 
-/// CLASSES: `{list}`. To each session when it opens, and when the limits of a class change.
+/// CLASSES: `{list}`. Sent on each session when it opens, and when the limits of a class change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Classes {
     /// All classes of the super peer.
@@ -199,7 +200,7 @@ pub struct ClassRate {
     /// The class.
     #[serde(rename = "c")]
     pub class: String,
-    /// Bytes of files in a second; 0: as many as it can.
+    /// Bytes of files in a second; 0: no limit.
     #[serde(rename = "up")]
     pub upload: u64,
 }

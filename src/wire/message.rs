@@ -33,9 +33,9 @@ pub enum Message {
     Enrolled(Enrolled),
     /// Session: accounts that are no longer valid.
     Revoked(Revoked),
-    /// CLASSES
+    /// Session: the classes of accounts, and what a peer may send to each.
     Classes(Classes),
-    /// Session: a page of the whole file list, and where chunks are served.
+    /// Session: a page of the complete file list, and where chunks are served.
     Register(Register),
     /// Session: files that were added and removed.
     Update(Update),
@@ -43,7 +43,7 @@ pub enum Message {
     Ack(Ack),
     /// Session: a search begins.
     Query(Query),
-    /// Session: a search that stands, of what is registered from then on.
+    /// Session: a standing search, for files that are registered from then on.
     Subscribe(Subscribe),
     /// Session: some of its hits.
     Hit(Hit),

@@ -34,7 +34,7 @@ impl SharePath {
         SharePath(path)
     }
 
-    /// The whole path.
+    /// The path.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -132,13 +132,13 @@ pub struct Cut {
     /// Links known to be down.
     #[serde(skip_serializing_if = "is_zero")]
     pub down: u32,
-    /// Places where a cap on hits or on scanned entries bit.
+    /// Places where a cap on hits or on scanned entries was reached.
     #[serde(skip_serializing_if = "is_zero")]
     pub cap: u32,
     /// Links that refused the query because of load or a full table.
     #[serde(skip_serializing_if = "is_zero")]
     pub shed: u32,
-    /// Links whose tree was stale (tree mode).
+    /// Links whose tree was stale (policy `tree`).
     #[serde(skip_serializing_if = "is_zero")]
     pub stale: u32,
     /// Super peers that were restarted and still wait for their peers.
@@ -146,7 +146,7 @@ pub struct Cut {
     pub starting: u32,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if hands a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
 pub(crate) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
@@ -223,7 +223,8 @@ pub enum QueryKind {
     Glob,
     /// The content with this root, written as 64 hex digits; then the name that is equal to it.
     Root,
-    /// Everything between two positions, written `LOW-HIGH` in hex digits: a page of all there is.
+    /// Everything between two positions, written `LOW-HIGH` in hex digits: a page of the list of
+    /// all files.
     Range,
     /// The path is the pattern, or ends in `/` and the pattern, folded; byte for byte first.
     Path,
@@ -255,13 +256,11 @@ impl QueryKind {
 pub enum Policy {
     /// A copy over every link: the reference for the others.
     Flood,
-    /// As flood, but not to a neighbor at the last hop whose digest says that it has nothing that
-    /// fits.
+    /// As flood, but the last hop leaves out neighbors whose digest rules out a match.
     Digest,
-    /// In growing circles, until the limit on hits is reached.
+    /// As digest, again and again with a higher ttl, until the limit on hits is reached.
     Ring,
-    /// Over the spanning tree, where one stands; else, and where it turns out to be broken, as
-    /// digest.
+    /// Over the spanning tree. If there is none, or if it turns out to be broken, as digest.
     Tree,
     /// A policy that this version does not know; never sent, made by the decoder, answered by an
     /// ERROR.
@@ -289,12 +288,12 @@ impl FromStr for Policy {
     }
 }
 
-/// An optional policy that is there: absent is its default, never `nil`.
+/// A policy in a field that is present. The field may be absent, but it is never `nil`.
 pub(crate) fn some_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Policy>, D::Error> {
     Policy::deserialize(deserializer).map(Some)
 }
 
-/// The name of an account in a [`Search`]. Few searches have one, so it takes one word in all
+/// The name of an account in a [`Search`]. Few searches have one, so it takes only a pointer in the
 /// others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserName(Box<Text>);
@@ -343,7 +342,7 @@ pub struct Search {
     /// Only hits whose position is in this range, written `LOW-HIGH` in hex digits: a page.
     #[serde(rename = "in", default, skip_serializing_if = "Option::is_none", deserialize_with = "some_range")]
     pub within: Option<Box<str>>,
-    /// Members of swarms count as sources too, those that have only a part included.
+    /// Members of swarms count as sources too, even if they have only a part of the content.
     #[serde(rename = "part", default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
     /// In login mode: only files that the account of this name shares, of 1 to
@@ -367,7 +366,7 @@ impl Search {
     }
 }
 
-/// A text of 1 to 256 bytes: what may stand in a [`Search`].
+/// The pattern of a [`Search`]: 1 to 256 bytes.
 pub(crate) fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     use crate::config::PATTERN_BYTES_MAX;
     struct Text;

@@ -1,6 +1,7 @@
-//! The messages of the swarm: how those who want or have one content meet at a super peer (JOIN,
-//! PEERS, LEAVE), and how pieces are announced and turns are given on a chunk connection (FOLLOW,
-//! HAS, WANT, TURN). PROTOCOL.md, "Swarms", has the tables and vectors of bytes.
+//! The messages of the swarm: how peers that need or have one content find each other at a super
+//! peer (JOIN, PEERS, LEAVE), and how pieces are announced and turns are given on a chunk
+//! connection (FOLLOW, HAS, WANT, TURN). PROTOCOL.md, "Swarms", has the tables and vectors of
+//! bytes.
 //!
 //! Both sides of a connection must have named [`FEATURE_SWARM`] in HELLO and WELCOME before one of
 //! these messages is sent on it.
@@ -42,7 +43,8 @@ pub struct Join {
     pub short: bool,
 }
 
-/// PEERS: `{req, p, n, f, gateway}`. The answer to JOIN, at once and again when there are others.
+/// PEERS: `{req, p, n, f, gateway}`. The answer to JOIN: sent at once, and again when there are
+/// other members to name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peers {
     /// The JOIN.
@@ -94,7 +96,7 @@ pub struct Member {
     /// Where it serves chunks.
     #[serde(rename = "a")]
     pub addr: HostPort,
-    /// The same in the other family, if it serves there too.
+    /// The same in the other IP version, if it serves there too.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub other: Option<HostPort>,
     /// It has the complete content.
@@ -138,8 +140,8 @@ pub struct Follow {
     pub zone: Option<String>,
 }
 
-/// HAS: `{req, full, from, bits, add, gone, mf, zone}`. Which pieces the sender serves, as an
-/// addition to what it has said before.
+/// HAS: `{req, full, from, bits, add, gone, mf, zone}`. Which pieces the sender serves, in addition
+/// to those of earlier HAS messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Has {
     /// The FOLLOW.
@@ -167,20 +169,21 @@ pub struct Has {
     pub zone: Option<String>,
 }
 
-/// WANT: `{req, n, need}`. How many pieces the sender could ask for now. It replaces the WANT
-/// before; `n` of 0 gives back the turns that were not used.
+/// WANT: `{req, n, need}`. How many pieces the sender could request now. It replaces the previous
+/// WANT; an `n` of 0 gives back the turns that were not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
     /// The FOLLOW.
     pub req: u32,
     /// Turns that it waits for.
     pub n: u8,
-    /// It lacks a piece that no other source which it follows has, or gets nothing from them.
+    /// The sender lacks a piece that no other source that it follows has, or gets nothing from the
+    /// others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub need: bool,
 }
 
-/// TURN: `{req, next}`. The bytes of one GET can start now.
+/// TURN: `{req, next}`. The receiver may send one GET now; its bytes are sent at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     /// The FOLLOW.

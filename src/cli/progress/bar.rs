@@ -14,7 +14,7 @@ const BAR_LEAST: usize = 5;
 const BAR_MOST: usize = 40;
 /// A name is not cut to fewer columns while something else can be left out.
 const NAME_LEAST: usize = 10;
-/// Columns of the address in a lane, if there is room.
+/// Columns of the address in the line of a source, if there is room.
 const SOURCE_USUAL: usize = 21;
 
 /// The state of a download.
@@ -61,7 +61,7 @@ impl Bar {
         }
     }
 
-    /// It does not run, for this reason; none if it may.
+    /// Sets the reason why it does not run; none if it runs.
     pub(crate) fn wait(&mut self, why: Option<&str>) {
         self.waits = why.map(printable);
     }
@@ -83,7 +83,7 @@ impl Bar {
             if shown < order.len() {
                 order.sort_by_key(|report| rank(report.state));
             }
-            lines.extend(order.iter().take(shown).map(|report| lane(report, window)));
+            lines.extend(order.iter().take(shown).map(|report| source_line(report, window)));
             if shown < order.len() {
                 let others = count((order.len() - shown) as u64, "other source");
                 lines.push(cut(&format!("  and {others}"), window));
@@ -174,7 +174,7 @@ pub(crate) fn giving_up(ms: u64) -> String {
 }
 
 /// A source: its address, what came from it, and its state.
-fn lane(report: &SourceReport, window: usize) -> String {
+fn source_line(report: &SourceReport, window: usize) -> String {
     let source = report.source.to_string();
     let bytes = padded_front(&Size(report.bytes).to_string(), 10);
     let state = source_words(report);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_part_is_no_speed() {
+    fn bytes_of_an_earlier_run_are_no_rate() {
         let mut bar = Bar::new("x");
         bar.start("x", 1 << 30, 1 << 29);
         assert!(bar.lines(80, 1)[0].contains("50 %") && bar.lines(80, 1)[0].contains("eta -:--"));

@@ -72,7 +72,7 @@ pub(crate) enum Progress {
     Off,
     /// Lines.
     Plain { name: String, pace: Pace, is_giving_up: bool },
-    /// A bar for the file and a lane for each source. The log is printed above them.
+    /// A bar for the file and a line for each source. The log is printed above them.
     Bars(Arc<Mutex<Drawing>>),
 }
 

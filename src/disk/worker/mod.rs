@@ -81,7 +81,7 @@ pub(super) enum ToWorker {
     Stop,
 }
 
-/// Where downloads go, the digest cache, the collections, and the queue of downloads.
+/// The folder for downloads, the digest cache, the collections, and the queue of downloads.
 pub(super) type Paths = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, Option<PathBuf>);
 
 /// The state of the thread.
@@ -97,9 +97,9 @@ pub(super) struct Worker {
     share: Option<Share>,
     /// Where downloads go that name no destination.
     downloads: Option<PathBuf>,
-    /// What was reported last to be not shared, and to wait.
+    /// The last report of the files that are not shared, and of the number of files that wait.
     counted: Option<(Counts, u64)>,
-    /// What was reported last of the hashing, and when more of it is reported.
+    /// The last report of the hashing, and the earliest time of the next one.
     progress: (Progress, Instant),
     /// The file of the digest cache, which is read once, before any job is done.
     cache: Option<PathBuf>,

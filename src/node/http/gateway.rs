@@ -184,7 +184,7 @@ impl<R: Role> Driver<'_, R> {
                 *have = true;
             }
             if self.http.gateway.bytes() > HTTP_GATEWAY_BYTES_MAX {
-                return self.fail_fetch(root, 507, "it is longer than what was found claims");
+                return self.fail_fetch(root, 507, "it is longer than the hits say");
             }
             self.advance(root);
         } else if let ClientEvent::Done(outcome) = event {

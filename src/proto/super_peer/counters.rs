@@ -79,7 +79,7 @@ counts! {
     ClosedDeadline => "closed_login_deadline",
     /// Half-open sessions closed to make room for newer ones.
     ClosedCrowded => "closed_crowded",
-    /// Closed because descriptors were short and it was idle longest.
+    /// Idle sessions closed because descriptors were short.
     ClosedEvicted => "closed_evicted",
     /// Sessions closed because they were silent.
     ClosedSilent => "closed_silent",
@@ -107,8 +107,8 @@ counts! {
     Registers => "registers",
     /// UPDATEs accepted.
     Updates => "updates",
-    /// REGISTER pages and UPDATEs of sessions with files whose new files were refused because
-    /// memory was short.
+    /// REGISTER pages and UPDATEs whose new files were refused because memory was short, in
+    /// sessions that have files.
     PagesRefused => "pages_refused",
     /// LIST pages answered.
     Lists => "lists",
@@ -120,11 +120,11 @@ counts! {
     Subscribes => "subscribes",
     /// SUBSCRIBEs that were refused.
     SubscribesRefused => "subscribes_refused",
-    /// Hits of searches that stand.
+    /// Hits of subscriptions.
     SubscribedHits => "subscription_hits",
-    /// Such hits that were not sent, because the subscription had its share of the second.
+    /// Such hits that were not sent, because the subscription has had its hits for that second.
     SubscribedHitsDropped => "subscription_hits_dropped",
-    /// Files that came too fast to be compared with the searches that stand.
+    /// Files that came too fast to be compared with the subscriptions.
     SubscribedFilesMissed => "subscription_files_missed",
     /// Members named in PEERS.
     MembersNamed => "members_named",
@@ -156,7 +156,8 @@ counts! {
     FloodExtension => "flood_extension",
     /// Repetitions of a QUERY that came in.
     FloodRepeated => "flood_repeated_in",
-    /// Repetitions that got fewer HITs than they lack, because what is sent again is bounded.
+    /// Repetitions that got only a part of the HITs that they lack, because what is sent again is
+    /// bounded.
     FloodRepeatsBounded => "flood_repeats_bounded",
     /// Repetitions of a QUERY that went out.
     FloodRepeats => "flood_repeated_out",
@@ -217,7 +218,7 @@ counts! {
     TreesFailed => "trees_failed",
     /// Queries of sessions that rode a tree.
     QueriesRode => "queries_rode",
-    /// Queries that rode a tree and continued as a flood, because the ride met something amiss.
+    /// Queries that rode a tree and continued as a flood, because the tree had a gap.
     QueriesFellBack => "queries_fell_back",
     /// Queries that met a stale tree here.
     FloodStaleTree => "flood_stale_tree",
@@ -225,7 +226,7 @@ counts! {
     DatagramUnlisted => "datagrams_unlisted",
     /// Datagrams that cannot be decoded.
     DatagramMalformed => "datagrams_malformed",
-    /// Datagrams for an earlier life of this super peer.
+    /// Datagrams for an earlier run of this super peer.
     DatagramStale => "datagrams_stale",
     /// Messages other than HELLO on a link that is not up, or without our boot id.
     DatagramUnproven => "datagrams_unproven",

@@ -1,8 +1,8 @@
 //! The super peer: sessions, links, the index and the flood, put together.
 //!
 //! This file only dispatches: it calls the part that an input or a deadline concerns, and passes on
-//! the results that concern another part. What all parts share is the
-//! `Context`; a part that needs another part gets it as a parameter.
+//! the results that concern another part. All parts share the `Context`. A part that needs another
+//! part gets it as a parameter.
 
 mod accounts;
 mod config;
@@ -428,7 +428,7 @@ impl SuperPeer {
         self.cx.now = now;
         self.starting.begin_turn(&mut self.cx);
         self.cx.work.begin(self.cx.index.steps());
-        self.neighbors.digests.begin_life(&mut self.cx);
+        self.neighbors.digests.begin_run(&mut self.cx);
     }
 
     fn finish_turn(&mut self) {

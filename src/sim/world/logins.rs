@@ -54,8 +54,8 @@ impl World {
         key_of(number)
     }
 
-    /// The accounts of a super peer, as it has saved them last. Changes count from its next life
-    /// on.
+    /// The accounts of a super peer, as it has saved them last. A change of them takes effect at
+    /// its next start.
     #[must_use]
     pub fn accounts(&self, node: usize) -> Rc<RefCell<Accounts>> {
         Rc::clone(&self.nodes[node].accounts)
@@ -88,8 +88,8 @@ impl World {
         }
     }
 
-    /// What an adversary with an account sends, as login mode requires it.
-    pub(super) fn dressed(&self, node: usize, mut message: Message) -> Message {
+    /// The same message as a node in login mode would send it, for an adversary with an account.
+    pub(super) fn in_login_mode(&self, node: usize, mut message: Message) -> Message {
         let (Some(credential), Some(key)) = (&self.nodes[node].credential, self.nodes[node].key) else {
             return message;
         };
@@ -130,9 +130,8 @@ impl World {
         addr.map_or_else(|| at.clone().into(), |addr| self.pin(addr))
     }
 
-    /// In login mode a node sends nothing but WELCOME, a credential for an invitation, BYE and an
-    /// ERROR about the connection to one who has dialed it and is not logged in. `None` is a
-    /// payload.
+    /// In login mode, to a node that has dialed it and is not logged in, a node sends only WELCOME,
+    /// a credential for an invitation, BYE, and an ERROR about the connection. `None` is a payload.
     ///
     /// # Panics
     /// If it sends anything else.

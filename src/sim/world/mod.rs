@@ -438,7 +438,7 @@ impl World {
                 let (life, after) = (self.nodes[node].life, self.delay());
                 self.schedule(self.now + after, Happening::Resolve { node, life, id, name });
             }
-            Output::Send { conn, message } => self.send(node, conn, &self.dressed(node, message)),
+            Output::Send { conn, message } => self.send(node, conn, &self.in_login_mode(node, message)),
             Output::SendTo { to, boot, message, .. } => {
                 if let (Some(shadow), Some(other)) = (&mut self.shadow, self.by_ip.get(&to.ip())) {
                     shadow.on_link_out(self.now, (node, self.nodes[node].life), *other, &message);

@@ -1,4 +1,4 @@
-//! Digests: what a neighbor's own index does not have for sure, so that the last hop need not ask
+//! Digests: what a neighbor's own index certainly does not have, so that the last hop need not ask
 //! it (PROTOCOL.md "Digests").
 //!
 //! It owns the digest of our index, what each neighbor has of it, the neighbors' digests, and the
@@ -16,7 +16,7 @@
 //!
 //! - getters: `surely_not`, `is_waiting`, `takes`;
 //! - `handle_*`: `on_step`, `on_ack`, `on_lease`, `on_link_up`, `on_link_down`, `on_timeout`;
-//! - mutators: `begin_life`, `note_changes`, `hold`, `lease`, `forget`;
+//! - mutators: `begin_run`, `note_changes`, `hold`, `lease`, `forget`;
 //! - `poll_*`: `has_work`, `run`, `release`; the handlers push outputs.
 
 mod filter;
@@ -75,7 +75,7 @@ impl Pending {
 pub(super) struct Digests {
     /// Largest digest taken from one neighbor; `None` if digests are switched off.
     log2_max: Option<u8>,
-    /// The last epoch. Drawn at the start, so that no two lives share one.
+    /// The last epoch. Drawn at the start, so that no two runs share one.
     epoch: u64,
     local: Local,
     /// By link: what the neighbor has of our digest.
@@ -88,8 +88,8 @@ pub(super) struct Digests {
     /// Number of the last mark, and the ACKs that wait for all marks up to theirs.
     marks: u64,
     held: VecDeque<(u64, ConnId, Ack)>,
-    /// When this life began, and which neighbors have not greeted it yet: they may trust a digest
-    /// of an earlier life.
+    /// When this run began, and which neighbors have not sent HELLO to it yet: they may trust a
+    /// digest of an earlier run.
     born: Option<Time>,
     strangers: Vec<bool>,
 }
@@ -136,8 +136,8 @@ impl Digests {
     }
 
     /// Must be called before anything else happens: it starts the time for which digests of an
-    /// earlier life may be trusted.
-    pub(super) fn begin_life(&mut self, cx: &mut Context) {
+    /// earlier run may be trusted.
+    pub(super) fn begin_run(&mut self, cx: &mut Context) {
         if self.born.is_none() {
             self.born = Some(cx.now);
             self.arm_all(cx);
@@ -149,8 +149,9 @@ impl Digests {
         self.log2_max
     }
 
-    /// If the neighbor has nothing that fits for sure: how many links it has besides this one. A
-    /// QUERY that is spared because of this would have been cut there, if that was its last hop.
+    /// How many links the neighbor has besides this one, if it certainly has no match; none if it
+    /// may have one. A QUERY that is not sent because of this would have been cut there, if that
+    /// was its last hop.
     pub(super) fn surely_not(&self, now: Time, link: LinkId, probe: &Probe) -> Option<u16> {
         self.remotes[link.index()].surely_not(now, probe)
     }
@@ -174,8 +175,8 @@ impl Digests {
         }
     }
 
-    /// The link is up, for the first time or with a new life of the neighbor, which takes digests
-    /// of this size or none.
+    /// The link is up, for the first time or with a new run of the neighbor, which takes digests of
+    /// this size or none.
     pub(super) fn on_link_up(&mut self, link: LinkId, takes: Option<u8>, links: &Links, cx: &mut Context) {
         self.remotes[link.index()].forget();
         self.senders[link.index()].end();
@@ -380,12 +381,12 @@ impl Digests {
 
     fn oldest_awaited(&self, now: Time) -> Option<u64> {
         let awaited = self.senders.iter().filter_map(Sender::awaited);
-        let earlier = self.earlier_life_end().map(|end| (0, end));
+        let earlier = self.earlier_run_end().map(|end| (0, end));
         awaited.chain(earlier).filter(|(_, end)| now < *end).map(|(mark, _)| mark).min()
     }
 
-    /// When no neighbor trusts a digest of an earlier life any more, if one still may.
-    fn earlier_life_end(&self) -> Option<Time> {
+    /// When no neighbor trusts a digest of an earlier run any more, if one still may.
+    fn earlier_run_end(&self) -> Option<Time> {
         self.born.filter(|_| self.strangers.contains(&true)).map(|born| born + DIGEST_LEASE_WAIT)
     }
 
@@ -400,7 +401,7 @@ impl Digests {
         let steps = self.senders.iter().filter_map(|sender| sender.next(&self.local, complete));
         let leases = self.senders.iter().filter_map(Sender::lease_end).filter(|end| *end > cx.now);
         let due = self.pending.filter(|_| !self.draining).map(|pending| pending.due());
-        let earlier = self.earlier_life_end().filter(|end| *end > cx.now);
+        let earlier = self.earlier_run_end().filter(|end| *end > cx.now);
         let next = steps.chain(leases).chain(due).chain(earlier).min();
         cx.arm(Reason::Digest, next.map(|at| after(cx.now, at)));
     }

@@ -1,8 +1,8 @@
-//! What each session was sent lately, and the queries that wait because that is much. A session is
-//! sent hits of [`SESSION_BYTES_PER_TURN`] per turn. If it does not read, that is all until it has
-//! read what was sent. So a session that never reads costs little more than its queries.
+//! How many bytes of hits each session was sent, and the queries that wait because that is enough.
+//! A session gets hits of up to [`SESSION_BYTES_PER_TURN`] in a turn. If it does not read them, it
+//! gets no more until it has. So a session that never reads costs little more than its queries.
 //!
-//! It holds names only. A query that waits here is not in the fair queue.
+//! It holds only the keys of the queries. A query that waits here is not in the fair queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,8 +89,9 @@ impl Parked {
         self.unread.remove(&conn).unwrap_or_default().queries
     }
 
-    /// Left-over work begins. Returns the queries that waited for a new turn, if it is one: not if
-    /// hits were sent at this time before, except by left-over work.
+    /// The work that was left over begins. If this is a new turn, returns the queries that waited
+    /// for it. It is a new turn unless hits were sent at this time already, by other work than
+    /// this.
     pub(super) fn begin_leftover(&mut self, now: Time) -> Vec<WaveKey> {
         let new = now != self.now || self.ran;
         (self.now, self.ran) = (now, true);
@@ -122,8 +123,8 @@ impl Parked {
         self.unread.contains_key(&conn) || self.reading.find(conn).is_some_and(Account::is_full)
     }
 
-    /// Whether a neighbor's hit for the session is taken. A turn reads few datagrams, so only those
-    /// for sessions that do not read are limited.
+    /// Whether a neighbor's hit is accepted for the session. A turn reads few datagrams, so only
+    /// sessions that do not read have a limit here.
     pub(super) fn has_room(&self, conn: ConnId) -> bool {
         self.unread.get(&conn).is_none_or(|account| !account.is_full())
     }
@@ -138,7 +139,7 @@ impl Parked {
         true
     }
 
-    /// The query is removed, whether it is here or not.
+    /// Removes the query, if it waits here.
     pub(super) fn forget(&mut self, session: Option<(ConnId, u32)>, key: WaveKey) {
         if let Some(account) = session.and_then(|(conn, _)| self.account(conn)) {
             account.queries.remove(&key);

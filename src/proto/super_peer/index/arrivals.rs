@@ -1,11 +1,11 @@
-//! What came to an index since somebody asked: entries that came to life, for digests, and entries
-//! that came to a holder, for searches that stand.
+//! What was added to an index and not taken yet: entries that have become live, for digests, and
+//! entries that a holder was added to, for standing searches.
 
 use std::collections::VecDeque;
 
 use crate::config::{ARRIVALS_MAX, DIGEST_FRESH_MAX};
 
-/// Entries that came to life; some may be gone again, or be there twice.
+/// Entries that have become live. Some may not be live any more, or be in the list twice.
 #[derive(Debug, Default)]
 pub(super) struct Additions {
     pub(super) ids: Vec<u32>,
@@ -13,7 +13,7 @@ pub(super) struct Additions {
     pub(super) lost: bool,
 }
 
-/// Entries that came to a holder, in order; some may be gone again.
+/// Entries that a holder was added to, in order. Some may be removed again.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
     pub(super) came: VecDeque<(u32, u32)>,

@@ -80,7 +80,7 @@ impl Index {
     }
 
     /// The first entry not below `cursor` that has the key (dead ones and strays included), or,
-    /// without a key, that lives.
+    /// without a key, that is live.
     pub(in crate::proto) fn next(&self, key: Option<Key>, cursor: u32) -> Option<u32> {
         match key {
             Some(key) => self.keys.find(key.0).next(cursor),
@@ -203,9 +203,9 @@ impl Index {
         records
     }
 
-    // ---- for searches that stand ----------------------------------------------------------------
+    // ---- for standing searches ------------------------------------------------------------------
 
-    /// From now on entries that come to a holder are remembered, or no more.
+    /// From now on entries that a holder is added to are remembered, or no more.
     pub(in crate::proto) fn note_arrivals(&mut self, on: bool) {
         match on {
             true => drop(self.arrivals.get_or_insert_default()),
@@ -213,17 +213,17 @@ impl Index {
         }
     }
 
-    /// Whether some were not looked at yet.
+    /// Whether some were not taken yet.
     pub(in crate::proto) fn has_arrivals(&self) -> bool {
         self.arrivals.as_ref().is_some_and(|arrivals| !arrivals.came.is_empty() || arrivals.missed > 0)
     }
 
-    /// The next entry that came to a holder, and that holder.
+    /// The next entry that a holder was added to, and that holder.
     pub(in crate::proto) fn take_arrival(&mut self) -> Option<(u32, u32)> {
         self.arrivals.as_mut()?.came.pop_front()
     }
 
-    /// How many came while there was no room.
+    /// How many were not remembered for lack of room.
     pub(in crate::proto) fn take_arrivals_missed(&mut self) -> u64 {
         self.arrivals.as_mut().map_or(0, |arrivals| std::mem::take(&mut arrivals.missed))
     }
@@ -250,27 +250,27 @@ impl Index {
         self.deaths
     }
 
-    /// From now on entries that come to life are remembered, or no more.
+    /// From now on entries that become live are remembered, or no more.
     pub(in crate::proto) fn watch(&mut self, on: bool) {
         self.additions = on.then(Additions::default);
     }
 
-    /// Whether entries that come to life are remembered.
+    /// Whether entries that become live are remembered.
     pub(in crate::proto) fn is_watched(&self) -> bool {
         self.additions.is_some()
     }
 
-    /// How many entries came to life and were not taken.
+    /// How many entries have become live and were not taken.
     pub(in crate::proto) fn fresh(&self) -> usize {
         self.additions.as_ref().map_or(0, |additions| additions.ids.len())
     }
 
-    /// Whether more came to life than are remembered.
+    /// Whether more have become live than are remembered.
     pub(in crate::proto) fn lost_fresh(&self) -> bool {
         self.additions.as_ref().is_some_and(|additions| additions.lost)
     }
 
-    /// Takes one of those that came to life.
+    /// Takes one of those that have become live.
     pub(in crate::proto) fn take_fresh(&mut self) -> Option<u32> {
         self.additions.as_mut()?.ids.pop()
     }

@@ -46,7 +46,7 @@ impl Order {
         self.built = built;
     }
 
-    /// The entry lives.
+    /// The entry has become live.
     pub(super) fn insert(&mut self, id: u32, root: &Root) {
         // What is not reached yet will be.
         if self.built.is_none_or(|built| id < built) {
@@ -54,7 +54,7 @@ impl Order {
         }
     }
 
-    /// The entry lives no more.
+    /// The entry is no longer live.
     pub(super) fn remove(&mut self, id: u32, root: &Root) {
         self.buckets[usize::from(bucket_of(root))].remove(id);
     }

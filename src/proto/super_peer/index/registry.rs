@@ -7,10 +7,12 @@
 //!
 //! **A holder that is removed is gone at once**, with all of its records: nothing reports them, and
 //! they are not counted. But its slot is kept, and entries may still name it, until `tidy` has
-//! taken it out of each. **A removed record is gone at once**, too, but its entry stays in the
-//! postings until `tidy` reaches it. Every insert and removal does a step of that. So neither a
-//! holder with 1,000,000 files nor a word that all names have makes a turn long. An entry without
-//! holders is never reported, and its id is not used again before the postings have forgotten it.
+//! removed it from each of them. **A removed record is gone at once**, too, but its entry stays in
+//! the postings until `tidy` reaches it. Every insert and removal does one step of `tidy`. So
+//! neither a holder with 1,000,000 files nor a word that all names have makes a turn long.
+//!
+//! An entry is *live* while it has a holder. An entry without a holder is never reported, and its
+//! id is not used again before it is removed from the postings.
 
 use std::collections::VecDeque;
 
@@ -34,7 +36,7 @@ pub struct Index {
     pub(super) keys: KeyTable,
     /// Entries that have a holder.
     pub(super) live: Postings,
-    /// The same by root; none while nobody lists the network.
+    /// The live entries sorted by root; none while nobody lists the network.
     pub(super) order: Option<Order>,
     /// The holders of entries that have more than one, ascending.
     pub(super) shared: Slots<Vec<u32>>,
@@ -55,15 +57,16 @@ pub struct Index {
     pub(super) scratch_keys: Vec<Key>,
     /// Entries that lost their last holder and may still be in the postings.
     pub(super) dead: VecDeque<u32>,
-    /// Entries that came to life since they were asked for; none while nobody asks.
+    /// Entries that have become live and were not taken yet; none while nobody takes them.
     pub(super) additions: Option<Additions>,
-    /// Entries that came to a holder since they were asked for; none while nobody asks.
+    /// Entries that a holder was added to and that were not taken yet; none while nobody takes
+    /// them.
     pub(super) arrivals: Option<Box<Arrivals>>,
     /// Entries that lost their last holder so far.
     pub(super) deaths: u64,
 }
 
-/// What the index has of the keys of a record that comes.
+/// Which keys of a new record the index has already.
 #[derive(Clone, Copy, Debug, Default)]
 struct Noted {
     /// Entries with its name, and with its root.
@@ -74,14 +77,14 @@ struct Noted {
 }
 
 impl Index {
-    /// An empty index whose hashes anybody can foresee: for tests and for trusted files.
+    /// An empty index whose hashes anybody can predict: for tests and for trusted files.
     #[must_use]
     pub fn new() -> Index {
         Index::with_seed(0)
     }
 
-    /// An empty index. The seed should be random and secret, so that nobody can choose names that
-    /// fall together.
+    /// An empty index. The seed should be random and secret, so that nobody can choose names whose
+    /// hashes collide.
     #[must_use]
     pub fn with_seed(seed: u64) -> Index {
         Index {
@@ -152,8 +155,8 @@ impl Index {
         self.leaving.push_back(Leaving { holder, files, ids: Vec::new() });
     }
 
-    /// Removes all files of the holder, which from now on has the name that is returned and serves
-    /// chunks there.
+    /// Removes all files of the holder. From now on it has the id that is returned, and serves
+    /// chunks at `serves`.
     pub fn renew_holder(&mut self, holder: HolderId, serves: impl Into<Serves>) -> HolderId {
         let node = self.holder(holder).node;
         self.remove_holder(holder);
@@ -184,7 +187,7 @@ impl Index {
         files.insert(entries.path_key_of(id).0, id, |id| entries.path_key_of(id).0);
     }
 
-    /// Takes one file of the holder out; says whether it was there.
+    /// Removes one file of the holder. Returns whether it was there.
     pub fn remove(&mut self, holder: HolderId, path: &str) -> bool {
         self.begin_change();
         let (folder, name) = split_path(path);
@@ -207,8 +210,8 @@ impl Index {
     }
 
     /// Sorts up to `entries` more entries into buckets by their root, so that a range is found
-    /// without a walk through everything; says whether some are left. What changes is kept sorted
-    /// from then on.
+    /// without a walk through all entries. Returns whether some are left. Later changes keep the
+    /// order.
     pub fn order(&mut self, entries: usize) -> bool {
         self.changes += 1;
         let Index { entries: all, live, order, .. } = self;
@@ -226,7 +229,7 @@ impl Index {
         true
     }
 
-    /// Whether entries are being sorted by their root, or are.
+    /// Whether entries are sorted by their root, or are being sorted.
     #[must_use]
     pub fn has_order(&self) -> bool {
         self.order.is_some()
@@ -237,7 +240,7 @@ impl Index {
         self.order.as_ref().is_some_and(|order| order.built().is_some())
     }
 
-    /// Lets that order go.
+    /// Removes that order, and frees its memory.
     pub fn forget_order(&mut self) {
         self.changes += 1;
         self.order = None;
@@ -287,10 +290,11 @@ impl Index {
         self.holders_used
     }
 
-    /// A page of what is registered: one element per path, size and root, and as many as fit
-    /// `page_bytes` when encoded. It may end early, even without any, where many entries and
-    /// holders had to be looked at. Begin with 0, go on with the number returned. What is
-    /// registered throughout is listed once. `looked` is increased by what was looked at.
+    /// A page of the registered files: one element for each path, size and root, and as many as fit
+    /// in `page_bytes` when encoded. A page may be short or empty if many entries and holders had
+    /// to be looked at. The first page is after 0, and each next one after the number that was
+    /// returned. A file that is registered all the time is listed once. `looked` is increased by
+    /// the number of entries and holders that were looked at.
     #[must_use]
     pub fn list(&self, after: u64, page_bytes: usize, looked: &mut usize) -> (Vec<ListedFile>, Option<u64>) {
         /// Bytes of an encoded element without its path: names of fields, size, root, collection,
@@ -348,9 +352,9 @@ impl Index {
         assert!(held, "only a holder releases");
     }
 
-    /// Computes the keys of a record, and reads their slots before they are used: the processor
-    /// fetches them side by side, where the inserts that follow would wait for one after the other.
-    /// Worth a third of the time of an insert in an index of 1,000,000 files.
+    /// Computes the keys of a record, and reads their slots before they are used. So the processor
+    /// fetches them in parallel; otherwise the inserts that follow would wait for each in turn.
+    /// This saves a third of the time of an insert in an index of 1,000,000 files.
     fn note_keys(&mut self, name: &str, record: &FileRecord) -> Noted {
         let Index { entries, keys, scratch, scratch_keys, .. } = self;
         scratch_keys.clear();
@@ -456,7 +460,7 @@ impl Index {
             one if one & SHARED == 0 => {
                 assert!(one != holder.0, "one record per holder and path");
                 if self.is_gone(one) {
-                    // The entry lived all the time: nothing else changes.
+                    // The entry had a holder all the time: nothing else changes.
                     return self.entries.set_holders(id, holder.0);
                 }
                 let number = self.shared.insert(vec![one.min(holder.0), one.max(holder.0)]);

@@ -1,5 +1,5 @@
-//! A search that stands: it looks at one file at a time, as it comes into the index, and at no
-//! list. Whether a file fits does not depend on other files, so what it finds is what a scan finds.
+//! A standing search: it looks at one file at a time, as it comes into the index, and at no list.
+//! Whether a file fits does not depend on other files, so what it finds is what a scan finds.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// A search that stands.
+    /// A standing search.
     ///
     /// # Errors
     /// As for a scan.

@@ -86,7 +86,7 @@ impl Subscriptions {
         let Subscribe { req, find } = subscribe;
         cx.count(Count::Subscribes);
         let of_session = self.places.range((conn, 0)..=(conn, u32::MAX)).count();
-        let full = "this super peer has no room for another search that stands";
+        let full = "this super peer has no room for another subscription";
         let refused = if self.places.contains_key(&(conn, req)) {
             Some((ErrorCode::BAD_REQUEST, "a SUBSCRIBE of this number is in force".to_owned()))
         } else if of_session >= SESSION_SUBSCRIPTIONS_MAX {

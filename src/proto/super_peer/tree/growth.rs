@@ -85,10 +85,10 @@ impl Tree {
 
     /// Whether to leave the present tree or growth for this tree.
     fn is_better(&self, name: TreeName) -> bool {
-        // Of the lives of one root that we know, the last one counts.
-        let mut lives = self.past.iter().rev().filter(|past| past.root == name.root);
-        let newest = lives.next().is_none_or(|past| past.boot != name.boot || past.epoch < name.epoch);
-        if name.root >= self.node || !newest || lives.any(|past| past.boot == name.boot) {
+        // Of the runs of one root that are known, the last one counts.
+        let mut runs = self.past.iter().rev().filter(|past| past.root == name.root);
+        let newest = runs.next().is_none_or(|past| past.boot != name.boot || past.epoch < name.epoch);
+        if name.root >= self.node || !newest || runs.any(|past| past.boot == name.boot) {
             return false;
         }
         let growing = self.growth.as_ref().map(|growth| growth.name);

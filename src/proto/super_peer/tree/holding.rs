@@ -11,14 +11,14 @@ use crate::proto::super_peer::link::Links;
 use crate::wire::TreeName;
 use crate::wire::link::TreeStep;
 
-/// How soon after a tree became void its root grows the next one, at the earliest: other changes
-/// may follow.
+/// Shortest time between the end of a tree and the growth of the next one from the same root: more
+/// changes may follow.
 const VOID_PAUSE: Duration = Duration::from_millis(200);
-/// A neighbor that does not hold our tree makes it void if it says so later than this after we came
-/// to hold it. Earlier, it may just not have received `keep` yet.
+/// A tree becomes void if a neighbor does not hold it this long after it began to be held here.
+/// Earlier, the neighbor may not have received `keep` yet.
 const KEEP_PATIENCE: Duration = Duration::from_secs(3);
-/// A tree that was held for this long shows that the network is calm.
-const CALM: Duration = Duration::from_secs(30);
+/// A tree that was held for this long shows that the network is stable.
+const STABLE: Duration = Duration::from_secs(30);
 
 impl Tree {
     /// A neighbor said which tree it holds.
@@ -31,7 +31,8 @@ impl Tree {
         cx: &mut Context,
     ) {
         let side = &mut self.sides[link.index()];
-        // Once whole, always whole: what counts is that its neighbors came to hold the tree.
+        // Once set, `whole` stays set for this tree: it is enough that all neighbors of the sender
+        // held the tree at one moment.
         side.whole = whole || (side.whole && side.holds == holds);
         side.holds = holds;
         let Some(held) = &mut self.held else { return };
@@ -43,7 +44,8 @@ impl Tree {
             }
             child.lost
         });
-        // A leaf that comes back is no child any more: whatever it holds, it has no edge to us.
+        // A lost leaf that comes back is no longer a child. Whatever tree it holds, it has no edge
+        // to this super peer.
         if lost || (!agrees && cx.now >= held.since + KEEP_PATIENCE) {
             self.void(None, links, cx);
         }
@@ -70,7 +72,7 @@ impl Tree {
         if self.holds() == Some(name) {
             self.void(Some(link), links, cx);
         } else if self.growth.as_ref().is_some_and(|growth| growth.name == name && growth.parent.is_some()) {
-            // It is void before it was held here.
+            // The tree became void before it was held here.
             self.growth = None;
             send_void(Some(link), name, links, cx);
             self.orphan(name, cx);
@@ -86,12 +88,13 @@ impl Tree {
         if held.name.root != self.node {
             return self.orphan(held.name, cx);
         }
-        if cx.now >= held.since + CALM {
+        if cx.now >= held.since + STABLE {
             self.gap = TREE_GAP_MIN;
         }
         self.consider(cx.now, VOID_PAUSE, links);
     }
 
+    /// Waits for the root of a void tree to grow the next one.
     fn orphan(&mut self, name: TreeName, cx: &Context) {
         if self.held.is_none() {
             self.orphaned = Some((name, cx.now + TREE_ROOT_PATIENCE));

@@ -17,13 +17,13 @@
 //!
 //! # Why a ride without a cut is complete
 //!
-//! A name is never used twice: the root numbers its trees, and its boot id distinguishes its lives.
+//! A name is never used twice: the root numbers its trees, and its boot id distinguishes its runs.
 //! A super peer's edges of a tree are fixed when it comes to hold it: losing one only makes the
 //! tree void. A super peer holds a tree only after `keep` from its parent, which holds it with this
 //! child, and so on up to the root.
 //!
 //! Take a super peer that answers a ride and is not *stale*: each neighbor that is up has said in
-//! its present life that it holds the same tree. So from each of those neighbors a path of edges
+//! its present run that it holds the same tree. So from each of those neighbors a path of edges
 //! leads up to the root, and from there down to the asker. The ride goes over every edge of every
 //! super peer that it reaches. Hence it either reaches that neighbor, or it meets on this path a
 //! super peer that no longer holds the tree, has lost the edge, or does not answer; each of these

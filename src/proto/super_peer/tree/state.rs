@@ -11,10 +11,10 @@ use crate::wire::{NodeId, TreeName};
 
 /// Longest wait before a probe or a `keep` is repeated.
 const REPEAT_MAX: Duration = Duration::from_millis(500);
-/// Trees that were left and are not joined again, by root and life.
+/// Trees that were left and are not joined again, by root and run of the root.
 const PAST_MAX: usize = 32;
 
-/// What a neighbor has said in its present life.
+/// What a neighbor has said in its present run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Side {
     pub(super) node: Option<NodeId>,
@@ -123,7 +123,7 @@ pub(crate) struct Tree {
     pub(super) growth: Option<Growth>,
     /// A void tree whose root is expected to grow the next one until then.
     pub(super) orphaned: Option<(TreeName, Time)>,
-    /// The newest tree that was joined of each root and life; the latest last.
+    /// The newest tree that was joined of each run of each root; the latest last.
     pub(super) past: Vec<TreeName>,
     /// When to check whether a tree is to be grown from here.
     pub(super) grow_at: Option<Time>,

@@ -1,5 +1,5 @@
-//! The searches that stand for clients. Each begins with a search of the network; after it the
-//! super peers report what is registered at them, and the network is searched again each minute.
+//! The standing searches of clients. Each begins with a search of the network; after it the super
+//! peers report what is registered at them, and the network is searched again each minute.
 //!
 //! It owns what was reported to whom. It sends SUBSCRIBE and its CANCEL; the searches are tasks.
 

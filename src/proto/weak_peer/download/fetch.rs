@@ -70,7 +70,7 @@ impl Transfer {
             }
             let outstanding = source.outstanding();
             let depth = picker::depth(source.rate, self.picker.free(), outstanding, active);
-            if outstanding >= depth || self.writing.len() + self.in_hand() >= WRITES_PENDING_MAX {
+            if outstanding >= depth || self.writing.len() + self.being_hashed() >= WRITES_PENDING_MAX {
                 return;
             }
             let source = &self.sources[index];
@@ -93,9 +93,9 @@ impl Transfer {
         }
     }
 
-    /// Payloads that are received completely and whose digests have not come.
-    pub(super) fn in_hand(&self) -> usize {
-        let complete = |request: &&Request| request.is_in_hand();
+    /// The number of payloads that are received completely and whose digests have not come.
+    pub(super) fn being_hashed(&self) -> usize {
+        let complete = |request: &&Request| request.is_being_hashed();
         self.sources.iter().map(|source| source.requests.values().filter(complete).count()).sum()
     }
 

@@ -458,7 +458,7 @@ impl Request {
     }
 
     /// Whether all of its bytes have come and their digests have not.
-    pub(super) fn is_in_hand(&self) -> bool {
+    pub(super) fn is_being_hashed(&self) -> bool {
         self.md5.is_some() && self.received >= self.length
     }
 

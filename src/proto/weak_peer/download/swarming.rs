@@ -409,7 +409,7 @@ impl Transfer {
         let places = self.swarm.width.now();
         let unjudged: usize = self.sources.iter().map(Source::unjudged).sum();
         let free = places.saturating_sub(unjudged);
-        let has_room = self.writing.len() + self.in_hand() < WRITES_PENDING_MAX;
+        let has_room = self.writing.len() + self.being_hashed() < WRITES_PENDING_MAX;
         let orphans = self.picker.orphans() > 0;
         let starves = self.starves(SILENT_MIN, cx.now);
         for index in 0..self.sources.len() {
@@ -479,7 +479,7 @@ impl Transfer {
     /// The piece for a turn.
     fn choose(&mut self, cx: &mut Context, index: SourceIndex, advice: &[u32]) -> Option<u32> {
         let source = &self.sources[index];
-        let has_room = self.writing.len() + self.in_hand() < WRITES_PENDING_MAX;
+        let has_room = self.writing.len() + self.being_hashed() < WRITES_PENDING_MAX;
         let is_ready = matches!(self.phase, Phase::Fetching) && source.state == SourceState::Active;
         if !is_ready || !has_room || !source.may_take() {
             return None;

@@ -1,7 +1,7 @@
 //! Files of ours for which a super peer has no memory (PROTOCOL.md 4.4). Those that it has
 //! registered stay registered, so the list is sent again later in UPDATEs, which remove nothing.
 //!
-//! It only decides when; the session sends.
+//! It only decides when the list is sent again; the session sends it.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Files were refused. Returns the longest wait until the list is to be sent again, if none
+    /// Files were refused. Returns the longest wait until the list is to be sent again, if no wait
     /// runs.
     pub(super) fn on_refusal(&mut self) -> Option<Duration> {
         self.stops |= std::mem::take(&mut self.repeats);
@@ -42,12 +42,12 @@ impl Refused {
         (self.waits, self.repeats, self.stops) = (false, true, false);
     }
 
-    /// Whether the rest of the list is not to be sent; returned once.
+    /// Whether the rest of the list is not to be sent. Returns true only once.
     pub(super) fn take_stop(&mut self) -> bool {
         std::mem::take(&mut self.stops)
     }
 
-    /// A page of the list is sent, and `more` follow. Whether it is one that is sent again.
+    /// A page of the list is sent, and `more` follow. Returns whether the list is being sent again.
     pub(super) fn on_page(&mut self, more: bool) -> bool {
         let again = self.repeats;
         self.repeats &= more;

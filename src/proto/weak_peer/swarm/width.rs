@@ -1,6 +1,6 @@
 //! The width: how many pieces are fetched, or sent, at once. It is as small as possible while the
-//! line is full, because a piece that has the line for itself is complete soonest, and can be
-//! passed on. More than one are needed where one connection does not fill the line, because the
+//! line is full, because a piece that has the line for itself is complete soonest, and can then be
+//! passed on. More than one piece is needed if one connection does not fill the line, because the
 //! path is long or the other end is slow.
 //!
 //! It does not know the rate of the line. It tries a width of one more or one less for some pieces,
@@ -17,7 +17,7 @@ use crate::time::Time;
 struct Trial {
     /// The width before.
     before: usize,
-    /// A first trial of this width has paid already.
+    /// A first trial of this width has given a higher rate already.
     is_second: bool,
 }
 
@@ -36,9 +36,10 @@ pub(in crate::proto::weak_peer) struct Width {
     bytes: u64,
     /// The trial that runs.
     trial: Option<Trial>,
-    /// Whether the next trial is of one more.
+    /// Whether the next trial is of a greater width.
     up: bool,
-    /// Measurements before the next trial, and after a trial that brings nothing.
+    /// Measurements before the next trial; and before the trial after one that gives no higher
+    /// rate.
     wait: u32,
     patience: u32,
 }
@@ -123,8 +124,8 @@ impl Width {
         self.trial = Some(trial);
     }
 
-    /// The rate may rise for other reasons, so a greater width is kept only if it pays in two
-    /// trials, with the smaller width between them.
+    /// The rate may rise for other reasons, so a greater width is kept only if it gives a higher
+    /// rate in two trials, with the smaller width between them.
     fn judge(&mut self, trial: Trial, rate: u64) {
         let (seen, base, parts) = (u128::from(rate), u128::from(self.rate), 2 * trial.before as u128);
         // If the width was the limit, one more raises the rate by one part in `before`; half of

@@ -49,7 +49,7 @@ fn world(joined: bool, proves: u8) -> World {
 }
 
 /// The same message as the owner of this key would send it.
-fn dressed(message: Message, of: u8) -> Message {
+fn as_sent_by(message: Message, of: u8) -> Message {
     match message {
         Message::Hello(hello) => {
             Message::Hello(Hello { node: key(of).node(), features: vec![FEATURE_SWARM.into()], ..hello })
@@ -153,7 +153,7 @@ fn a_super_peer_is_taken_at_its_word_only_in_order_and_with_its_key() {
             let (mut world, conn) = session(stage);
             let (heard, before) = (world.heard(0).len(), trusts(&world));
             let proves = if matches!(stage, Stage::Doubted | Stage::DoubtedInvited) { OTHER } else { SUPER };
-            let message = dressed(message, proves);
+            let message = as_sent_by(message, proves);
             let what = format!("{} in {stage:?}", message.kind());
             let stays = stays_open(&message, stage);
             world.super_says(0, message);
@@ -177,11 +177,11 @@ fn only_a_session_that_is_up_revokes_a_credential() {
         let (mut world, _) = session(stage);
         let conn = world.accept_key("192.0.2.77:5000".parse().unwrap(), Some(key(SOURCE)));
         for message in [builders::hello(), builders::login()] {
-            world.input(Input::Message { conn, message: dressed(message, SOURCE) });
+            world.input(Input::Message { conn, message: as_sent_by(message, SOURCE) });
         }
         let is_ready = |output: &Output| matches!(output, Output::Send { message: Message::Ready(_), .. });
         assert!(world.outputs.last().is_some_and(is_ready), "{:?}", world.outputs);
-        world.super_says(0, dressed(Message::Revoked(Revoked { list: vec![] }), SUPER));
+        world.super_says(0, as_sent_by(Message::Revoked(Revoked { list: vec![] }), SUPER));
         world.run_for(Duration::from_millis(2));
         assert_eq!(world.outputs.contains(&Output::Close { conn }), stage == Stage::Up, "{stage:?}");
     }
@@ -201,7 +201,7 @@ fn a_rotated_key_is_followed_by_welcome_alone_and_only_then_a_login_goes_out() {
         let sent: &[_] = if joined { &["HELLO", "LOGIN", "REGISTER"] } else { &["HELLO", "ENROLL"] };
         assert_eq!(kinds(&world), sent);
         if !joined {
-            world.super_says(0, dressed(Message::Enrolled(Enrolled { credential: vec![] }), OTHER));
+            world.super_says(0, as_sent_by(Message::Enrolled(Enrolled { credential: vec![] }), OTHER));
         }
         world.super_says(0, Message::Ready(Ready::default()));
         world.run_for(Duration::from_millis(2));
@@ -235,9 +235,9 @@ fn a_chunk_connection_is_served_only_after_hello_and_login() {
             let mut world = world(true, SUPER);
             let conn = world.accept_key("192.0.2.77:5000".parse().unwrap(), Some(key(SOURCE)));
             for message in [builders::hello(), builders::login()].into_iter().take(stage) {
-                world.input(Input::Message { conn, message: dressed(message, SOURCE) });
+                world.input(Input::Message { conn, message: as_sent_by(message, SOURCE) });
             }
-            let message = dressed(message, SOURCE);
+            let message = as_sent_by(message, SOURCE);
             let what = format!("{} after {stage} messages", message.kind());
             let stays = match message {
                 Message::Error(_) | Message::Unknown(_) => true,
@@ -270,7 +270,7 @@ fn a_chunk_connection_is_served_only_after_hello_and_login() {
 fn a_login_of_the_open_mode_is_refused_as_such_on_a_chunk_connection() {
     let mut world = world(true, SUPER);
     let conn = world.accept_key("192.0.2.77:5000".parse().unwrap(), Some(key(SOURCE)));
-    world.input(Input::Message { conn, message: dressed(builders::hello(), SOURCE) });
+    world.input(Input::Message { conn, message: as_sent_by(builders::hello(), SOURCE) });
     world.input(Input::Message { conn, message: builders::login() });
     let [.., Output::Send { message: Message::Error(error), .. }, Output::Close { .. }] = &world.outputs[..] else {
         panic!("{:?}", world.outputs)
@@ -290,7 +290,7 @@ fn download(answers: usize) -> (World, ConnId) {
     world.run_for(Duration::from_millis(2));
     let answer = [Message::Welcome(world.welcome_of(&addr(100))), Message::Ready(Ready::default())];
     for message in answer.into_iter().take(answers) {
-        world.source_says(0, dressed(message, SOURCE));
+        world.source_says(0, as_sent_by(message, SOURCE));
     }
     world.run_for(Duration::from_millis(2));
     let conn = world.sources[0].1.conn.unwrap();
@@ -303,7 +303,7 @@ fn a_source_is_used_only_after_welcome_and_a_valid_credential() {
     for answers in 0..3 {
         for message in builders::one_of_each() {
             let (mut world, conn) = download(answers);
-            let message = dressed(message, SOURCE);
+            let message = as_sent_by(message, SOURCE);
             let what = format!("{} after {answers} answers", message.kind());
             let stays = match message {
                 Message::Error(_) | Message::Unknown(_) => true,
