@@ -20,6 +20,7 @@ use serde_json::Value;
 use sprat::config;
 use sprat::fold;
 use sprat::proto::super_peer::digest;
+use sprat::sim::builders;
 use sprat::trust::credential::Terms;
 use sprat::trust::{Credential, Invitation, Network, SecretKey, Token};
 use sprat::wire::collection::{CollectionError, Item, Reader, Writer};
@@ -433,6 +434,14 @@ fn every_kind_has_a_vector() {
         missing.extend(kinds.difference(&seen).map(|kind| format!("{how} {kind}")));
     }
     assert!(missing.is_empty(), "kinds without a vector in PROTOCOL.md: {missing:?}");
+}
+
+/// The tests of what each state allows go through these examples.
+#[test]
+fn every_kind_has_an_example() {
+    let examples: BTreeSet<String> = builders::one_of_each().iter().map(|message| message.kind().to_owned()).collect();
+    let missing: Vec<String> = kinds("message.rs", "Message").difference(&examples).cloned().collect();
+    assert!(missing.is_empty(), "kinds that one_of_each in src/sim/builders.rs lacks: {missing:?}");
 }
 
 fn ms(duration: Duration) -> u64 {
