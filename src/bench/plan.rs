@@ -60,7 +60,7 @@ impl Mode {
         }
     }
 
-    /// What its count counts.
+    /// What its figure counts.
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
@@ -117,7 +117,7 @@ pub struct Plan {
     pub rate: Option<u32>,
     /// How long it is measured.
     pub length: Duration,
-    /// Files: in all for register, query and flood, for each session else.
+    /// Files: in all, for register, query and flood; of each session, for the other loads.
     pub files: u64,
     /// Whether files are registered even if the index holds some.
     pub fill: bool,

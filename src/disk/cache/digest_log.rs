@@ -1,5 +1,5 @@
-//! The file of the digest cache: a log of entries that is only appended to. Each entry has its own
-//! check; a tail that is torn or foreign is cut off.
+//! The file of the digest cache: a log of entries. Entries are only appended, and each has its own
+//! check. Everything from the first invalid entry on is cut off.
 //!
 //! ```text
 //! header  16 bytes "sprat digests 1\n"

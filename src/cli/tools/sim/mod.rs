@@ -23,7 +23,7 @@ use crate::error::{Exit, Failure};
 use crate::sim::lab::Lab;
 use crate::sim::topology;
 
-/// Most threads; with more shards each has little work between two meetings.
+/// Most threads. With more, each shard has little work before all shards must wait for each other.
 const THREADS_MAX: usize = 64;
 /// Smaller networks run on one thread by default.
 const SUPERS_FOR_THREADS: usize = 1000;

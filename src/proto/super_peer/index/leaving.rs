@@ -1,39 +1,38 @@
-//! What leaves an index: holders that are gone, out of their entries, and entries without a holder,
-//! out of the postings. That is put off and done in steps, so that no turn is long.
+//! The tidying of an index: a holder that is gone is removed from its entries, and an entry without
+//! a holder from the postings. This is put off and done in steps, so that no turn is long.
 
 use super::entries::{DEAD, FREE, SHARED};
 use super::holder::{HolderId, Leaving};
 use super::registry::Index;
 use crate::config::LEFT_OVER_MAX;
 
-/// Steps of what is put off that an insert or a removal does on its way: as many as it can cause.
+/// Steps of tidying that an insert or a removal does: as many as it can make necessary.
 const STEPS_PER_CHANGE: usize = 1;
-/// The same while more than [`LEFT_OVER_MAX`] records are left over: twice as many records go as
-/// come.
+/// The same while more than [`LEFT_OVER_MAX`] records are left over: two of them are removed for
+/// each new record.
 const STEPS_PER_CHANGE_LATE: usize = 4;
 /// A name may have more than a hundred words. One more step is counted for this many keys.
 const KEYS_PER_STEP: usize = 8;
 
 impl Index {
-    /// Does about this many steps of what is put off: forgets an entry without a holder, which is
-    /// several steps if it has many words, or takes a holder that is gone out of one of its
-    /// entries. Returns whether more is left.
+    /// Does about this many steps of tidying. A step removes a holder that is gone from one of its
+    /// entries, or an entry without a holder from the postings; the latter counts as several steps
+    /// if the entry has many words. Returns whether more is left.
     pub fn tidy(&mut self, steps: usize) -> bool {
         self.changes += 1;
         let mut left = steps;
         while left > 0
-            && let Some(done) = self.let_one_go()
+            && let Some(done) = self.tidy_one()
         {
             left = left.saturating_sub(done);
         }
         self.is_untidy()
     }
 
-    /// Forgets one entry, or takes a holder out of one. Returns the steps of that, if there was
-    /// any.
-    fn let_one_go(&mut self) -> Option<usize> {
+    /// Does one step. Returns how many steps it counts as; none if there was nothing to do.
+    fn tidy_one(&mut self) -> Option<usize> {
         self.steps += 1;
-        let Some(id) = self.dead.pop_front() else { return self.let_go().then_some(1) };
+        let Some(id) = self.dead.pop_front() else { return self.tidy_holder().then_some(1) };
         // An entry that came back, or that was tidied before, has nothing to forget.
         let is_dead = self.entries.holders(id) == DEAD;
         let keys = if is_dead { self.forget(id) } else { 0 };
@@ -50,9 +49,9 @@ impl Index {
         self.changes += 1;
         self.steps += 1;
         let late = self.left_over > LEFT_OVER_MAX;
-        // However many words the entries have, more of them go than come.
+        // However many words the entries have, more records are removed than are added.
         for _ in 0..if late { STEPS_PER_CHANGE_LATE } else { STEPS_PER_CHANGE } {
-            self.let_one_go();
+            self.tidy_one();
         }
     }
 
@@ -76,7 +75,7 @@ impl Index {
     }
 
     /// Takes a holder that is gone out of the next of its entries. Returns whether there was any.
-    fn let_go(&mut self) -> bool {
+    fn tidy_holder(&mut self) -> bool {
         let Some(Leaving { holder, files, ids }) = self.leaving.front_mut() else { return false };
         let holder = *holder;
         if ids.is_empty() {

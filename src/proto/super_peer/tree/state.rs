@@ -35,7 +35,7 @@ impl Pace {
         Pace { at: now + wait, wait }
     }
 
-    /// Whether it is due. If so, it is due later the next time.
+    /// Whether it is due now. If so, sets the next time.
     pub(super) fn due(&mut self, now: Time) -> bool {
         let due = now >= self.at;
         if due {
@@ -176,9 +176,10 @@ impl Tree {
         links.up().any(|link| self.sides[link.index()].holds != Some(name) || lost(link))
     }
 
-    /// The edges of this tree here; none if the tree is not held. The flag says whether a ride may
-    /// leave out the edge if the digest at its other end allows: it leads to a leaf all of whose
-    /// neighbors came to hold the tree, so that the ride reaches each of them over another edge.
+    /// The edges of this tree here; none if the tree is not held. The flag is set if the edge leads
+    /// to a leaf, and all neighbors of the leaf held the tree at one moment. Then a ride may leave
+    /// out the edge if the digest of the leaf rules out a match, because the ride reaches the
+    /// neighbors of the leaf over other edges.
     pub(crate) fn edges(&self, name: TreeName) -> Option<impl Iterator<Item = (LinkId, bool)> + '_> {
         let held = self.held.as_ref().filter(|held| held.name == name)?;
         let whole = move |side: Side| side.whole && side.holds == Some(name);
@@ -192,8 +193,8 @@ impl Tree {
         self.held.as_ref().map_or(0, |held| held.n)
     }
 
-    /// Remembers that this tree was joined, so that neither it nor an earlier one of that life is
-    /// joined again.
+    /// Remembers that this tree was joined, so that neither it nor an earlier tree of the same run
+    /// of its root is joined again.
     pub(super) fn remember(&mut self, name: TreeName) {
         self.past.retain(|past| (past.root, past.boot) != (name.root, name.boot));
         if self.past.len() >= PAST_MAX {

@@ -401,13 +401,13 @@ impl Transfer {
         }
         // While the disk writes, fewer pieces are requested.
         if !self.writing.is_empty() {
-            (self.hope_at, self.good_at) = (cx.now, cx.now);
+            (self.had_source_at, self.good_at) = (cx.now, cx.now);
         }
-        if self.may_hope(cx.now) {
-            self.hope_at = cx.now;
+        if self.may_have_source(cx.now) {
+            self.had_source_at = cx.now;
         }
         self.report_progress(cx);
-        if cx.now.since(self.hope_at) >= NO_SOURCE_MAX {
+        if cx.now.since(self.had_source_at) >= NO_SOURCE_MAX {
             return self.fail_silent(cx);
         }
         if self.has_timed_out(cx.now) {
@@ -464,22 +464,22 @@ impl Transfer {
 
     /// Whether a source is connected, or an address is left that may send WELCOME. A source that
     /// refused as busy is one of these: the timeout ends its tries.
-    fn may_hope(&self, now: Time) -> bool {
+    fn may_have_source(&self, now: Time) -> bool {
         let may_welcome = |source: &Source| source.refused || !source.welcomed;
-        let hope = |source: &Source| match source.state {
+        let may_send = |source: &Source| match source.state {
             // A source without a piece for us will send nothing.
             SourceState::Active | SourceState::Stalled => source.is_of_use(),
             SourceState::Connecting => may_welcome(source),
             SourceState::Lost => may_welcome(source) && !source.is_over(now),
             SourceState::Idle | SourceState::Dropped => false,
         };
-        !self.order.pool.is_empty() || self.sources.iter().any(hope)
+        !self.order.pool.is_empty() || self.sources.iter().any(may_send)
     }
 
     /// The time until it fails for lack of sources; none while a source may send.
     pub(super) fn gives_up_in(&self, now: Time) -> Option<Duration> {
         let needs_none = self.is_complete() || !self.writing.is_empty();
-        (!needs_none && !self.may_hope(now)).then(|| NO_SOURCE_MAX.saturating_sub(now.since(self.hope_at)))
+        (!needs_none && !self.may_have_source(now)).then(|| NO_SOURCE_MAX.saturating_sub(now.since(self.had_source_at)))
     }
 
     fn fail_silent(&mut self, cx: &mut Context) {

@@ -71,8 +71,8 @@ pub(super) struct Transfer {
     /// Bytes verified in earlier runs.
     pub(super) resumed: u64,
     pub(super) started_at: Time,
-    /// When a source was last connected, or an address was left that may be one.
-    pub(super) hope_at: Time,
+    /// When there last was a source that may send, or an address that was not tried.
+    pub(super) had_source_at: Time,
     /// When a piece was last verified or being written, or the rate of all sources was high enough.
     pub(super) good_at: Time,
     /// Bytes that came from all sources, including those that were discarded; now, and at the last
@@ -118,7 +118,7 @@ impl Transfer {
             bytes: 0,
             resumed: 0,
             started_at: now,
-            hope_at: now,
+            had_source_at: now,
             good_at: now,
             received: 0,
             received_at: VecDeque::new(),
@@ -137,7 +137,7 @@ impl Transfer {
     pub(super) fn restart_clock(&mut self, now: Time) {
         self.readings.push_back((now, self.bytes));
         self.received_at.push_back((now, 0));
-        (self.started_at, self.hope_at, self.good_at) = (now, now, now);
+        (self.started_at, self.had_source_at, self.good_at) = (now, now, now);
     }
 
     /// Notes at a tick what has come so far.
