@@ -13,11 +13,12 @@ command! {
         example = "{command_name} show --origin -- peer --parallel 2"
     )]
     Config {
-        /// check: whether a daemon would start with a file; show: the values as a file
+        /// check: report whether a daemon would start with the file; show: print the values as a
+        /// file
         #[argh(positional, arg_name = "check|show")]
         pub(crate) action: String,
 
-        /// check: the file; show: super or peer, and after -- its options
+        /// check: the file; show: super or peer; options of that daemon may follow after --
         #[argh(positional, arg_name = "FILE|super|peer")]
         pub(crate) of: Vec<String>,
 
@@ -29,8 +30,8 @@ command! {
 
 command! {
     /// Make a running daemon read its options again. Neighbors, limits, shares, users and the level
-    /// of the log change without the loss of a session; the command names options that need a
-    /// restart. If an option is wrong, all old settings stay (exit 2).
+    /// of the log change without the loss of a session; the command names the other options that
+    /// have changed, which need a restart. If an option is wrong, all old settings stay (exit 2).
     #[argh(name = "reload", example = "{command_name}", example = "{command_name} --name super")]
     Reload {
         /// its control socket [default: the socket of the daemon called --name]
@@ -44,7 +45,7 @@ command! {
 }
 
 command! {
-    /// Print what a shell needs to complete commands, options and paths.
+    /// Print the script with which a shell completes commands, options and paths.
     #[argh(name = "completions", example = "{command_name} bash > /etc/bash_completion.d/sprat")]
     Completions {
         /// the shell

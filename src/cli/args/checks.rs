@@ -11,7 +11,7 @@ command! {
         example = "{command_name} --check roots"
     )]
     Hash {
-        /// files; - is standard input, which is also hashed if none is named
+        /// the files; - or no FILE: standard input
         #[argh(positional, arg_name = "FILE")]
         pub(crate) files: Vec<String>,
 

@@ -76,7 +76,7 @@ macro_rules! command {
             )]
             pub(crate) supers: Vec<crate::trust::Pin>,
 
-            /// ask in an open network, although one with a login was joined [default: off]
+            /// ask in an open network, even if one with a login was joined [default: off]
             #[argh(switch)]
             pub(crate) open: bool,
 
@@ -135,12 +135,12 @@ macro_rules! command {
             #[expect(dead_code, reason = "`layers` reads the file; it is here for the help text")]
             pub(crate) config: Option<std::path::PathBuf>,
 
-            /// write one JSON object to this file once the daemon serves; the file is removed at
-            /// the end [default: none]
+            /// write one JSON object to this file once the daemon is ready; the file is removed
+            /// when the daemon ends [default: none]
             #[argh(option, arg_name = "PATH")]
             pub(crate) ready_file: Option<std::path::PathBuf>,
 
-            /// form of the log on standard error: text; json (one object a line: time, level,
+            /// form of the log on standard error: text; json (one object per line: time, level,
             /// message, and fields of the event) [default: text]
             #[argh(option, arg_name = "FORMAT")]
             pub(crate) log_format: Option<crate::cli::logging::LogFormat>,

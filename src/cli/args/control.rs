@@ -17,8 +17,8 @@ command! {
         example = "{command_name} --name super"
     )]
     Events {
-        /// first print the events with a number above N; the last 256 are kept; if some of them are
-        /// not kept any more, their numbers are reported [default: only those to come]
+        /// first print the events with a number above N; the last 256 events are kept; a line
+        /// reports the numbers above N that are not kept any more [default: only those to come]
         #[argh(option, arg_name = "N")]
         pub(crate) since: Option<u64>,
 
@@ -30,7 +30,8 @@ command! {
 
 command! {
     /// Wait until a search by a running peer has enough hits, or until its downloads have ended.
-    /// Exit 0: this has happened; 4: not in time; 8: some downloads failed or need a decision.
+    /// Exit 0: this has happened; 4: it has not happened in time; 8: some downloads failed or need
+    /// a decision.
     #[argh(
         name = "wait",
         example = "{command_name} --exact image.iso --hits 3 --timeout 10m",
@@ -41,7 +42,7 @@ command! {
         #[argh(positional, arg_name = "PATTERN")]
         pub(crate) pattern: Vec<String>,
 
-        /// only a file whose name is exactly PATTERN counts [default: off]
+        /// count only hits whose name is exactly PATTERN [default: off]
         #[argh(switch)]
         pub(crate) exact: bool,
 
@@ -61,7 +62,7 @@ command! {
 }
 
 command! {
-    /// Download each new file that matches: at once if it is shared at the super peer of the
+    /// Download each new file that matches: at once if it is registered at the super peer of the
     /// running peer, else within about a minute. The command runs until it is interrupted; its
     /// downloads stay in the queue of the peer. So a file that is copied into one share reaches all
     /// peers that subscribe.

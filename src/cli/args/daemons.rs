@@ -66,8 +66,8 @@ command! {
         #[argh(option, arg_name = "SIZE")]
         pub(crate) memory: Option<Size>,
 
-        /// whether it dials each peer at the address where the peer serves, and marks those that it
-        /// does not reach as unreached: on or off [default: on]
+        /// whether it dials each peer at the address where the peer serves, and marks the peers
+        /// that it cannot reach: on or off [default: on]
         #[argh(option, arg_name = "ON|OFF")]
         pub(crate) dial_back: Option<OnOff>,
 
@@ -81,8 +81,8 @@ command! {
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(page_addr))]
         pub(crate) http: Option<HostPort>,
 
-        /// accept the credentials that this operator signs; may be repeated [default: those of this
-        /// super peer itself]
+        /// also accept the credentials that this operator signs; may be repeated [default: only
+        /// those that this super peer signs]
         #[argh(option, arg_name = "KEY", from_str_fn(key))]
         pub(crate) operator: Vec<PublicKey>,
 
@@ -122,13 +122,13 @@ command! {
         #[argh(option, long = "super", arg_name = "[KEY@]HOST[:PORT]", from_str_fn(pin))]
         pub(crate) supers: Vec<Pin>,
 
-        /// take part in an open network, although this peer has joined one with a login [default:
+        /// take part in an open network, even if this peer has joined one with a login [default:
         /// off]
         #[argh(switch)]
         pub(crate) open: bool,
 
         /// number of super peers with which it has a session, 1 or 2: it registers its files at
-        /// each and sends searches to each; one that is lost is replaced by the next of the list
+        /// each and sends searches to each; the next of the list replaces one that is lost
         /// [default: 1]
         #[argh(option, arg_name = "N", from_str_fn(sessions))]
         pub(crate) sessions: Option<usize>,
@@ -144,7 +144,7 @@ command! {
         #[argh(option, arg_name = "DIR")]
         pub(crate) downloads: Option<PathBuf>,
 
-        /// pause between two scans of the shares, which find changes that the system does not
+        /// time between two scans of the shares; a scan finds changes that the system does not
         /// report, such as those by another machine on a network mount; 0: no scans [default: 10m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) rescan: Option<Span>,
@@ -166,8 +166,8 @@ command! {
         #[argh(switch)]
         pub(crate) http_files: bool,
 
-        /// as --http-files; what this peer does not have, it fetches from the network and sends to
-        /// the client at the same time; /find?q= searches [default: off]
+        /// as --http-files, and for files that this peer does not have: it fetches them from the
+        /// network and sends each piece on; /find?q= searches [default: off]
         #[argh(switch)]
         pub(crate) http_gateway: bool,
 
@@ -185,7 +185,7 @@ command! {
         pub(crate) connect_timeout: Option<Span>,
 
         /// give up a download if within this time no piece arrives and all sources together send
-        /// less than 16 KiB/s; a `get` may name another time; 0: never [default: 5m]
+        /// less than 16 KiB/s; --timeout of `get` overrides it; 0: never [default: 5m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
 
@@ -193,8 +193,8 @@ command! {
         #[argh(option, arg_name = "N", from_str_fn(parallel))]
         pub(crate) parallel: Option<usize>,
 
-        /// pieces that it sends at the same time to peers that fetch one file from each other, 1 to
-        /// 16 [default: as few as fill its network line]
+        /// pieces that it sends at the same time to peers of a swarm (peers that fetch one file
+        /// from each other), 1 to 16 [default: as few as fill its network line]
         #[argh(option, arg_name = "N", from_str_fn(uploads))]
         pub(crate) uploads: Option<usize>,
 

@@ -58,9 +58,9 @@ command! {
     )]
     Get {
         /// a name or path; a root (64 hex digits); a pattern with `*?[`; a folder with a slash at
-        /// its end, to download all its files; or a URI as `sprat uri` prints it, without --super:
-        /// the running peer fetches it if it has a session with a super peer of the URI, else a
-        /// short-lived peer does
+        /// its end, to download all its files; or a URI that `sprat uri` has printed, without
+        /// --super. The running peer fetches a URI if it has a session with a super peer that the
+        /// URI names; else a short-lived peer fetches it
         #[argh(positional, arg_name = "NAME")]
         pub(crate) what: String,
 
@@ -127,8 +127,7 @@ command! {
         example = "{command_name} blue-train.flac --super 192.0.2.1:4777"
     )]
     Uri {
-        /// a file or folder that the running peer shares; or else a name or a root, which is
-        /// searched for
+        /// a file or folder that the running peer shares; else a name or a root to search for
         #[argh(positional, arg_name = "FILE|FOLDER|NAME|ROOT")]
         pub(crate) what: String,
     } with search, asked, json, log(" [default: warn]", Warn)
@@ -155,16 +154,16 @@ command! {
 }
 
 command! {
-    /// Print the state of a running peer: its address for others, its super peer, its share, and
-    /// what it downloads and sends. With --super, the state of that super peer.
+    /// Print the state of a running peer: the address under which others find it, its super peer,
+    /// its share, and what it downloads and sends. With --super, the state of that super peer.
     #[argh(name = "status", example = "{command_name} --super 192.0.2.1:4777")]
     Status {
         /// print all counters of the peer and of its super peer, each with its unit [default: off]
         #[argh(switch)]
         pub(crate) counters: bool,
 
-        /// show it for a running peer or super peer, updated each second, until q or Ctrl-C is
-        /// pressed [default: off]
+        /// show the state of a running peer or super peer, updated each second, until q or Ctrl-C
+        /// is pressed [default: off]
         #[argh(switch)]
         pub(crate) watch: bool,
     } with asked, json, log(" [default: warn]", Warn)

@@ -20,8 +20,8 @@ command! {
 }
 
 command! {
-    /// Remove a download from the queue of a running peer. Its part file keeps what was fetched,
-    /// and the same `get` continues from it.
+    /// Remove a download from the queue of a running peer. Its part file stays, and the same `get`
+    /// continues from it.
     #[argh(name = "cancel", example = "{command_name} 3")]
     Cancel {} with download, running, json, log(" [default: warn]", Warn)
 }

@@ -61,8 +61,8 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) sessions: Option<usize>,
 
-        /// requests in flight: in query for each session, in flood on the link; in get the number
-        /// of simultaneous downloads [default: query 1, flood 64, get 1]
+        /// query: requests in flight in each session; flood: requests in flight on the link; get:
+        /// simultaneous downloads [default: query 1, flood 64, get 1]
         #[argh(option, arg_name = "N")]
         pub(crate) depth: Option<usize>,
 
@@ -77,8 +77,8 @@ command! {
         pub(crate) seconds: Option<f64>,
 
         /// files to register: in all, or for each session in idle, connect and churn; query and
-        /// flood register only if the index is empty or this is given [default: idle 0, connect and
-        /// churn 1, register 200000, query and flood 10000]
+        /// flood register files only if the index is empty or this option is given [default: idle
+        /// 0, connect and churn 1, register 200000, query and flood 10000]
         #[argh(option, arg_name = "N")]
         pub(crate) files: Option<u64>,
 
@@ -118,8 +118,8 @@ command! {
 command! {
     /// Run searches in a simulated network of any size and shape: the real state machines and
     /// messages, in virtual time, with loss and churn. Prints what was found, in how many messages
-    /// and in what time. With --swarm, run a download by many peers at once instead, and print its
-    /// time over the least possible time. The same seed gives the same figures.
+    /// and in what time. With --swarm, simulate a download by many peers at once instead, and print
+    /// its time as a multiple of the least possible time. The same seed gives the same figures.
     #[argh(
         name = "sim",
         example = "{command_name} --supers 1000 --degree 6 --policy tree --ttl 20",
@@ -128,16 +128,17 @@ command! {
         note = "A file for --topology has one link per line: the numbers of two super peers, such as `0 1`, counted from 0. \
                 `#` begins a comment.",
         note = "Weak peers that send queries are complete state machines. The others are scripts that send the same \
-                messages. A message takes 0.1 to 0.6 ms from node to node. Recall is the share of the expected hits that the \
-                asker received: one hit is expected from each holder that was registered for as long as the query ran. \
-                Figures begin when sessions and links are up, after 12 s of virtual time.",
-        note = "In a swarm, all peers and the seed are complete state machines. A line is the connection of a peer, the seed \
-                or a zone to the others, with a rate in each direction. A line that carries n pieces gives each an n-th of \
-                its rate. A piece moves at the least of the rates that its lines give it, computed again whenever a piece \
-                starts or ends on one of them. This is not max-min fair. Messages are counted, and take nothing from the \
-                rate of a line. The least possible time is the greatest of: the time of the file on the seed's line, plus \
-                the time of one piece for each doubling of its holders; the time of the file on a peer's line; the time of \
-                all copies on all lines that send, together; and the time of the file on a zone's line."
+                messages. A message takes 0.1 to 0.6 ms from node to node. Recall is the fraction of the expected hits \
+                that the asker received. One hit is expected from each holder that was registered from the start of the \
+                query to its end. Figures begin when sessions and links are up, after 12 s of virtual time.",
+        note = "In a swarm, all peers and the seed are complete state machines. A line is the connection of a peer, \
+                the seed or a zone to the others, with a rate in each direction. A line that carries n pieces gives \
+                each an n-th of its rate. A piece moves at the lowest of the rates that its lines give it. These rates \
+                are computed again whenever a piece starts or ends on one of its lines. The result is not max-min \
+                fair. Messages are counted, but use nothing of the rate of a line. The least possible time is the \
+                greatest of four times: of the file on the seed's line, plus one piece for each doubling of the \
+                holders; of the file on a peer's line; of all copies on all sending lines together; and of the file on \
+                a zone's line."
     )]
     Sim {
         /// number of super peers [default: 100, or those that the file of --topology names]
@@ -167,8 +168,8 @@ command! {
         #[argh(option, arg_name = "K")]
         pub(crate) files_per_peer: Option<usize>,
 
-        /// exponent of the popularity of files: the file of rank r is held and requested in
-        /// proportion to r to the power of -S [default: 0.8]
+        /// exponent S of the popularity of files: the file of rank r is shared and requested in
+        /// proportion to r^-S [default: 0.8]
         #[argh(option, arg_name = "S")]
         pub(crate) zipf: Option<f64>,
 
@@ -188,13 +189,12 @@ command! {
         #[argh(option, arg_name = "POLICY")]
         pub(crate) policy: Option<Policy>,
 
-        /// share of datagrams that are lost, in percent [default: 0]
+        /// percentage of datagrams that are lost [default: 0]
         #[argh(option, arg_name = "PERCENT")]
         pub(crate) loss: Option<f64>,
 
-        /// share of nodes that fail in a minute, in percent: super peers with all their sessions,
-        /// and weak peers that send no queries; a failed node returns after 10 s on average
-        /// [default: 0]
+        /// percentage of nodes that fail in a minute: super peers with all their sessions, and weak
+        /// peers that send no queries; a failed node returns after 10 s on average [default: 0]
         #[argh(option, arg_name = "PERCENT")]
         pub(crate) churn: Option<f64>,
 
@@ -249,8 +249,8 @@ command! {
         #[argh(option, arg_name = "RATE")]
         pub(crate) cross: Option<Rate>,
 
-        /// swarm: time from the start of one peer to the next; the times of peers then count from
-        /// their own start [default: all start within 100 ms]
+        /// swarm: time between the starts of two peers; the time of each peer then counts from its
+        /// own start [default: all start within 100 ms]
         #[argh(option, arg_name = "TIME")]
         pub(crate) arrive: Option<Span>,
 
@@ -260,8 +260,8 @@ command! {
         #[argh(option, arg_name = "WHO")]
         pub(crate) leave: Option<String>,
 
-        /// draw the swept values as curves, or without --sweep the network or the times at which
-        /// the peers of the swarm finish, into this SVG file [default: none]
+        /// draw into this SVG file: with --sweep, curves of the results; else with --swarm, the
+        /// times at which the peers finish; else the network [default: none]
         #[argh(option, arg_name = "FILE")]
         pub(crate) svg: Option<PathBuf>,
     } with figures, log(" [default: warn]", Warn)

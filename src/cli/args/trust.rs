@@ -9,8 +9,8 @@ use crate::trust::Pin;
 use crate::wire::HostPort;
 
 command! {
-    /// Print the public key of a node of this host: the name by which others know it. The key is
-    /// made at the first start of the node, or by this command.
+    /// Print the public key of a node of this host. Other nodes identify the node by this key. The
+    /// key is made at the first start of the node, or by this command.
     #[argh(
         name = "id",
         example = "{command_name}",
@@ -18,13 +18,13 @@ command! {
         example = "{command_name} accept KEY@super.example"
     )]
     Id {
-        /// rotate: replace the key by a new one that the old one signs, so that nodes that expect
-        /// the old one accept the new one; restart the node afterwards. accept: from now on expect
-        /// this key of the super peer
+        /// rotate: replace the key by a new one, which the old key signs. Peers that expect the old
+        /// key accept the new one; neighbors must name the new one in --neighbor. Restart the node
+        /// afterwards. accept: from now on expect this key of the super peer
         #[argh(positional, arg_name = "rotate|accept KEY@HOST[:PORT]")]
         pub(crate) action: Vec<String>,
 
-        /// name of the daemon whose key it is [default: peer; super if only that one has a key]
+        /// name of the daemon that has the key [default: peer; super if only that one has a key]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
     } with state(" [default: as of `sprat peer`]"), json, log(" [default: warn]", Warn)
@@ -72,8 +72,8 @@ command! {
         example = "{command_name} set ann --class family"
     )]
     User {
-        /// add: invite a user, or another node of a user; list: all users; revoke: users by name,
-        /// or keys; set: the class of a user, or the limits of a class
+        /// add: invite a user, or another node of a user; list: list all users; revoke: revoke
+        /// users by name, or keys; set: set the class of a user, or the limits of a class
         #[argh(positional, arg_name = "add|list|revoke|set")]
         pub(crate) action: String,
 
@@ -81,7 +81,7 @@ command! {
         #[argh(positional, arg_name = "USER")]
         pub(crate) who: Vec<String>,
 
-        /// class of the user, or with set and no USER the class whose limits are set [default:
+        /// class of the user; for set without USER, the class whose limits are set [default:
         /// default]
         #[argh(option, arg_name = "CLASS")]
         pub(crate) class: Option<String>,
