@@ -141,6 +141,8 @@ def listed_pieces(folder, name, truth):
         elif log[at:at + 1] == b"P" and len(log) >= at + 13:
             end = at + 13
             listed.add(struct.unpack_from("<I", log, at + 1)[0])
+        elif log[at:at + 1] == b"E" and len(log) >= at + 5:
+            end = at + 5 + sum(struct.unpack_from("<HH", log, at + 1)) + 8
         else:
             break
         at = end

@@ -77,7 +77,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 /// # Errors The error of the system; then the old file is still there.
 pub(crate) fn write_soon(path: &Path, text: &str) -> io::Result<()> {
     let new = beside(path);
-    write_new(&new, text).and_then(|()| fs::rename(&new, path))
+    write_new(&new, text).and_then(|()| uninterrupted(|| fs::rename(&new, path)))
 }
 
 fn write_new(new: &Path, text: &str) -> io::Result<()> {
@@ -85,7 +85,7 @@ fn write_new(new: &Path, text: &str) -> io::Result<()> {
     if text.len() > PRIVATE_FILE_BYTES_MAX {
         return Err(io::Error::other(format!("it would have more than {PRIVATE_FILE_BYTES_MAX} bytes")));
     }
-    match fs::remove_file(new) {
+    match uninterrupted(|| fs::remove_file(new)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }

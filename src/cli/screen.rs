@@ -202,7 +202,7 @@ impl Lines {
         let sends = matches!(state, SourceState::Active | SourceState::Stalled);
         let rate = rate.filter(|_| sends).map(|rate| format!(", {}/s", Size(rate))).unwrap_or_default();
         let bad = if *bad > 0 { format!(", {}", count(u64::from(*bad), "wrong piece")) } else { String::new() };
-        let why = why.as_ref().map(|why| why.strip_prefix(&format!("cannot reach {source}: ")).unwrap_or(why));
+        let why = why.as_ref().map(|why| why.strip_prefix("cannot be reached: ").unwrap_or(why));
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         self.reason(&format!("{source} {}, {}{rate}{bad}{why}", source_words(report), Size(*bytes)));
     }

@@ -4,7 +4,8 @@
 //! A folder does not report that it was removed while a process uses it, that a folder above it was
 //! moved, or that something was mounted on it. So the folder above each share is watched for its
 //! name, the folders above that for their own moves, and the kernel signals each change of the
-//! mount table (proc_pid_mountinfo(5), poll). One thread waits for all of that, without a timer.
+//! mount table (proc_pid_mountinfo(5), poll). One thread waits for all of that. It has no timer but
+//! a pause after events about other names.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -15,8 +16,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
@@ -24,6 +26,9 @@ use rustix::io::Errno;
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// How often the watches are placed again because a folder came or went while they were placed.
 const ROUNDS_MAX: usize = 8;
+/// How long events wait after some that were about other names: the folder above a share may be a
+/// busy one, such as `/tmp`, and each file that comes or goes there would wake the thread.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of events that are read at once.
 const EVENT_BYTES: usize = 4096;
 
@@ -95,10 +100,13 @@ struct Watcher {
 
 impl Watcher {
     fn run(mut self, stopped: &impl AsFd, callback: &impl Fn(usize, AboveEvent)) {
+        let pause = Timespec::try_from(PAUSE).ok();
+        let mut pauses = false;
         loop {
-            let mut ready = vec![PollFd::new(stopped, PollFlags::IN), PollFd::new(&self.inotify, PollFlags::IN)];
+            let events = if pauses { PollFlags::empty() } else { PollFlags::IN };
+            let mut ready = vec![PollFd::new(stopped, PollFlags::IN), PollFd::new(&self.inotify, events)];
             ready.extend(self.mounts.as_ref().map(|mounts| PollFd::new(mounts, PollFlags::PRI)));
-            match poll(&mut ready, None) {
+            match poll(&mut ready, pause.as_ref().filter(|_| pauses)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
                     log::warn!("the way to the shares is not watched any more: {error}");
@@ -111,6 +119,7 @@ impl Watcher {
                 return;
             }
             let touched = if moved { self.touched() } else { BTreeSet::new() };
+            pauses = moved && touched.is_empty();
             let changes = if mounted { self.look_at_mounts() } else { Vec::new() };
             // Watched before the worker looks, so that what happens later is reported.
             let is_new = !touched.is_empty() || !changes.is_empty();

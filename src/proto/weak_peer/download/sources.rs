@@ -212,8 +212,14 @@ impl Transfer {
     }
 
     pub(super) fn on_dial_failed(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
-        self.sources[index].dial = None;
-        self.lose(cx, index, why);
+        let source = &mut self.sources[index];
+        source.dial = None;
+        // Where it is shown, the address stands before it.
+        let why = match why.strip_prefix(&format!("cannot reach {}: ", source.addr)) {
+            Some(why) => format!("cannot be reached: {why}"),
+            None => why.to_owned(),
+        };
+        self.lose(cx, index, &why);
     }
 
     pub(super) fn on_closed(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
