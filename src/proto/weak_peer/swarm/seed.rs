@@ -77,8 +77,11 @@ impl Seed {
         }
     }
 
-    /// A piece is requested that was not advised.
+    /// A piece is requested that was not advised. It is only a claim: the content may not have it.
     pub(super) fn note(&mut self, piece: u32) {
+        if piece >= self.pieces {
+            return;
+        }
         self.back.retain(|back| *back != piece);
         // If its place in the order has passed already, the note has no effect, and is removed when
         // the round ends.
@@ -119,5 +122,15 @@ mod tests {
         let rest: Vec<u32> = (0..7).map(|_| seed.advise()[0]).collect();
         assert!(!rest.contains(&other) && !rest.contains(&first), "{rest:?}");
         assert!(seed.is_out());
+    }
+
+    #[test]
+    fn pieces_that_the_content_does_not_have_are_not_remembered() {
+        let mut seed = Seed::new(10, 3);
+        (10..100_000).for_each(|piece| seed.note(piece));
+        seed.note(u32::MAX);
+        assert!(seed.early.is_empty());
+        let round: BTreeSet<u32> = (0..10).map(|_| seed.advise()[0]).collect();
+        assert_eq!(round, (0..10).collect());
     }
 }
