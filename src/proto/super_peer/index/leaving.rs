@@ -81,15 +81,14 @@ impl Index {
         if ids.is_empty() {
             *ids = files.take_shard();
         }
-        match ids.pop() {
-            Some(id) => {
-                self.left_over -= 1;
-                self.release(id, holder);
-            }
-            None => {
-                self.leaving.pop_front();
-                self.holders_free.push(holder.0);
-            }
+        let id = ids.pop();
+        if ids.is_empty() && files.len() == 0 {
+            self.leaving.pop_front();
+            self.holders_free.push(holder.0);
+        }
+        if let Some(id) = id {
+            self.left_over -= 1;
+            self.release(id, holder);
         }
         true
     }

@@ -152,7 +152,13 @@ impl Index {
         self.holders_used -= 1;
         self.records -= files.len();
         self.left_over += files.len();
-        self.leaving.push_back(Leaving { holder, files, ids: Vec::new() });
+        // No entry names a holder without files. Nothing of it is put off: a peer can send many
+        // empty lists.
+        if files.len() == 0 {
+            self.holders_free.push(holder.0);
+        } else {
+            self.leaving.push_back(Leaving { holder, files, ids: Vec::new() });
+        }
     }
 
     /// Removes all files of the holder. From now on it has the id that is returned, and serves

@@ -40,6 +40,23 @@ fn equal_files_of_two_holders_are_listed_once() {
 }
 
 #[test]
+fn lists_that_are_replaced_again_and_again_leave_nothing_behind() {
+    for files in [0, 1] {
+        let mut index = Index::new();
+        let mut holder = index.add_holder(addr(1), NodeId([1; 16]));
+        for n in 0..1000 {
+            holder = index.renew_holder(holder, addr(n % 7));
+            (0..files).for_each(|_| index.insert(holder, record("f", 1, 1)));
+        }
+        assert!(index.holders.len() <= 3 && index.leaving.len() <= 2, "{files}: {:?}", index.leaving.len());
+        index.check_invariants();
+        index.tidy(10);
+        assert!(!index.is_untidy());
+        index.check_invariants();
+    }
+}
+
+#[test]
 fn hits_that_differ_in_one_field_have_different_keys() {
     let index = Index::new();
     let hit = |path, size, root, n| {
