@@ -56,7 +56,8 @@ pub const DIGEST_FILLED_LIMIT: usize = 75;
 pub const DIGEST_REBUILD_GAP: Duration = Duration::from_secs(60);
 /// Longest wait before a step without an answer is repeated.
 pub const DIGEST_REPEAT_MAX: Duration = Duration::from_secs(1);
-/// ACKs that wait for neighbors' marks; a session that needs one more is closed.
+/// ACKs that wait for neighbors' marks. If one more must wait, the session with the most of them is
+/// closed.
 pub const ACKS_HELD_MAX: usize = 1 << 16;
 
 const _: () = assert!(DIGEST_LEASE.as_millis() < DIGEST_LEASE_WAIT.as_millis());

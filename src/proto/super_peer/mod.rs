@@ -266,8 +266,8 @@ impl SuperPeer {
     }
 
     fn acknowledge(&mut self, conn: ConnId, ack: Ack) {
-        if self.neighbors.acknowledge(conn, ack, &mut self.cx).is_err() {
-            self.sessions.on_acks_full(conn, &mut self.cx);
+        if let Some(greedy) = self.neighbors.acknowledge(conn, ack, &mut self.cx) {
+            self.sessions.on_acks_full(greedy, &mut self.cx);
         }
     }
 

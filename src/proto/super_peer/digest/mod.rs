@@ -26,7 +26,7 @@ mod remote;
 mod sample;
 mod sender;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 pub(super) use self::keys::Probe;
 use self::local::Local;
@@ -48,10 +48,6 @@ use crate::time::Time;
 use crate::wire::link::{LinkDigest, LinkDigested};
 use crate::wire::message::Ack;
 use crate::wire::{LinkMessage, Message};
-
-/// Too many ACKs wait.
-#[derive(Debug)]
-pub(super) struct Full;
 
 /// Changes of the index that are not in our digest yet.
 #[derive(Clone, Copy, Debug)]
@@ -251,16 +247,26 @@ impl Digests {
         self.arm_all(cx);
     }
 
-    /// An ACK is due. Returns it if it is to be sent now; `Err` if too many wait.
-    pub(super) fn hold(&mut self, now: Time, conn: ConnId, ack: Ack) -> Result<Option<Ack>, Full> {
-        if self.held.is_empty() && self.oldest_awaited(now).is_none() {
-            return Ok(Some(ack));
+    /// An ACK for this session is due. If too many wait, forgets those of the session for which the
+    /// most wait, and returns that one, which must be closed.
+    pub(super) fn make_room(&mut self, conn: ConnId) -> Option<ConnId> {
+        if self.held.len() < ACKS_HELD_MAX {
+            return None;
         }
-        if self.held.len() >= ACKS_HELD_MAX {
-            return Err(Full);
+        let mut waiting = BTreeMap::from([(conn, 1_usize)]);
+        self.held.iter().for_each(|(_, of, _)| *waiting.entry(*of).or_default() += 1);
+        let (most, _) = waiting.into_iter().max_by_key(|(_, count)| *count)?;
+        self.held.retain(|(_, of, _)| *of != most);
+        Some(most)
+    }
+
+    /// An ACK is due. Returns it if it is to be sent now.
+    pub(super) fn hold(&mut self, now: Time, conn: ConnId, ack: Ack) -> Option<Ack> {
+        if self.held.is_empty() && self.oldest_awaited(now).is_none() {
+            return Some(ack);
         }
         self.held.push_back((self.marks, conn, ack));
-        Ok(None)
+        None
     }
 
     /// Sends the ACKs that need not wait any more to those sessions that are open, as many as fit

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::config::{DIGEST_LEASE_WAIT, PUT_OFF_WORK_PER_TURN, SESSION_FILES_MAX};
+use crate::config::{ACKS_HELD_MAX, DIGEST_LEASE_WAIT, PUT_OFF_WORK_PER_TURN, SESSION_FILES_MAX};
 use crate::proto::Entropy;
 use crate::proto::super_peer::testnet::{Fate, Net, file, register, search, update};
 use crate::sim::Random;
-use crate::wire::message::{Cancel, Query, Register};
+use crate::wire::message::{Cancel, ErrorCode, Query, Register};
 use crate::wire::{Cut, Message, Policy, QueryKind, Search};
 
 const MS: Duration = Duration::from_millis(1);
@@ -340,6 +340,25 @@ fn a_copy_equals_the_digest_that_was_sent() {
     assert!(net.machine(1).neighbors.digests.senders[0].is_sure());
     assert_eq!(net.machine(0).neighbors.digests.remotes[0].bits(), Some(&sent[..]));
     assert!(sent.len() >= 8 * 1024, "{}", sent.len());
+}
+
+#[test]
+fn the_session_with_the_most_waiting_acks_makes_room_for_others() {
+    let mut net = settled(2, &[(0, 1)]);
+    net.rule(|_, _, _| Fate::Lose);
+    let (greedy, honest) = (net.login(0), net.login(0));
+    net.say(0, greedy, register(1, vec![file("a")]));
+    assert_eq!(acks(&net, 0, greedy), Vec::<u64>::new(), "it waits for the neighbor");
+    // As after many empty lists.
+    let held = &mut net.machine_mut(0).neighbors.digests.held;
+    let first = held[0];
+    held.resize(ACKS_HELD_MAX, first);
+    net.say(0, honest, register(1, vec![file("b")]));
+    let is_busy = |message: &Message| matches!(message, Message::Error(error) if error.code == ErrorCode::BUSY);
+    let refused = net.nodes[0].said.iter().filter(|(_, message)| is_busy(message));
+    assert_eq!(refused.map(|(to, _)| *to).collect::<Vec<_>>(), [greedy]);
+    net.run_for(2 * DIGEST_LEASE_WAIT);
+    assert_eq!(acks(&net, 0, honest), [1]);
 }
 
 /// What may be found, and what is acknowledged.

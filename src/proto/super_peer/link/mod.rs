@@ -21,7 +21,7 @@ pub(super) use self::table::Links;
 use super::config::SuperPeerConfig;
 use super::context::{Context, Reason};
 use super::counters::Count;
-use super::digest::{Digests, Full};
+use super::digest::Digests;
 use super::ids::LinkId;
 use super::tree::Tree;
 use crate::config::FOLD;
@@ -220,17 +220,17 @@ impl Neighbors {
     }
 
     /// Sends an ACK, or delays it until no neighbor uses a digest that lacks the files that it
-    /// acknowledges.
-    ///
-    /// # Errors
-    /// If too many ACKs wait.
-    pub(super) fn acknowledge(&mut self, conn: ConnId, ack: Ack, cx: &mut Context) -> Result<(), Full> {
+    /// acknowledges. Returns the session that must be closed because too many ACKs wait.
+    pub(super) fn acknowledge(&mut self, conn: ConnId, ack: Ack, cx: &mut Context) -> Option<ConnId> {
         self.note_changes(cx);
-        match self.digests.hold(cx.now, conn, ack)? {
-            Some(ack) => cx.send(conn, Message::Ack(ack)),
-            None => cx.count(Count::AcksHeld),
+        let greedy = self.digests.make_room(conn);
+        if greedy != Some(conn) {
+            match self.digests.hold(cx.now, conn, ack) {
+                Some(ack) => cx.send(conn, Message::Ack(ack)),
+                None => cx.count(Count::AcksHeld),
+            }
         }
-        Ok(())
+        greedy
     }
 
     /// Files may have been added to the index.
