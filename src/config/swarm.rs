@@ -55,6 +55,9 @@ pub const SWARM_ASK_HITS: u32 = 64;
 pub const SWARM_FOUND_MAX: usize = 16;
 /// Swarms that a search by name looks at; if there are more, that is a cut.
 pub const SWARMS_LOOKED_AT_MAX: usize = 1024;
+/// The same, by the work that it takes, in the unit of [`WORK_PER_TURN`](super::WORK_PER_TURN): a
+/// search looks at the swarms in one step.
+pub const SWARMS_WORK_MAX: usize = 32 * 1024;
 /// Swarms that are looked at for one page of a list.
 pub const SWARMS_LISTED: usize = 64;
 /// Members that follow too few get new ones this long after the first change, so that many

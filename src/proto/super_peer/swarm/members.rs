@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::graph::Slot;
 use super::{Swarm, Swarms};
-use crate::config::{SWARM_FOUND_MAX, SWARMS_LISTED, SWARMS_LOOKED_AT_MAX};
+use crate::config::{SWARM_FOUND_MAX, SWARMS_LISTED, SWARMS_LOOKED_AT_MAX, SWARMS_WORK_MAX};
 use crate::proto::super_peer::index::{Found, HolderId, Index};
 use crate::proto::super_peer::search::Sieve;
 use crate::proto::super_peer::session::Sessions;
@@ -58,6 +58,10 @@ impl Members<'_> {
             None => {
                 found.capped = by_root.len() > SWARMS_LOOKED_AT_MAX;
                 for number in by_root.values().take(SWARMS_LOOKED_AT_MAX) {
+                    if found.work + sieve.spent() >= SWARMS_WORK_MAX {
+                        found.capped = true;
+                        break;
+                    }
                     self.take(*number, &mut sieve, (at, random), index, &mut found);
                 }
             }

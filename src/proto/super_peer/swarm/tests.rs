@@ -4,8 +4,8 @@ use std::time::Duration;
 use super::graph::{Graph, Slot, Standing};
 use super::outside::{Asker, Outside};
 use crate::config::{
-    SESSION_JOINS_MAX, SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATES, SWARM_NEWER, SWARM_OUTSIDE,
-    SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED,
+    PATH_BYTES_MAX, SESSION_JOINS_MAX, SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATES, SWARM_NEWER,
+    SWARM_OUTSIDE, SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED,
 };
 use crate::proto::ConnId;
 use crate::proto::super_peer::counters::Count;
@@ -562,6 +562,23 @@ fn a_list_counts_partial_holders_if_it_is_asked_to() {
     };
     assert_eq!(list(false), [(1, 0), (1, 0)]);
     assert_eq!(list(true), [(0, 1), (1, 0), (1, 1)]);
+}
+
+#[test]
+fn a_search_spends_a_bounded_time_on_the_names_of_swarms() {
+    // Names that fold fast, and the longest of those that do not.
+    for (name, complete) in [("film".to_owned(), true), ("é".repeat(PATH_BYTES_MAX / 2), false)] {
+        let mut net = Net::new(1, &[]);
+        for session in 0..4_u32 {
+            let conn = net.login(0);
+            for req in 0..SESSION_JOINS_MAX as u32 {
+                let root = Root(*blake3::hash(&(session << 16 | req).to_be_bytes()).as_bytes());
+                net.say(0, conn, Message::Join(Join { root, path: SharePath::new(&name), ..joins(req) }));
+            }
+        }
+        let find = Search { partial: true, ..search("other*") };
+        assert_eq!(net.ask_by(Policy::Digest, 0, find, 5).1.complete, complete);
+    }
 }
 
 #[test]
