@@ -11,11 +11,22 @@ pub const MEMORY_NAMED_MIN: usize = 16 << 20;
 /// Share of the budget, in percent, that records may fill: what is registered stays, and queries
 /// and sessions need the rest.
 pub const MEMORY_RECORDS_PERCENT: usize = 70;
+/// Share of the budget, in percent, that JOINs may fill, so that those of sessions which do nothing
+/// else keep nobody out.
+pub const MEMORY_JOINS_PERCENT: usize = 4;
 /// Share of the budget, in percent, above which new sessions, queries and records are refused.
 pub const MEMORY_SHORT_PERCENT: usize = 80;
 /// Share of the budget, in percent, above which the connections with the longest send queues are
 /// closed.
 pub const MEMORY_CLOSE_PERCENT: usize = 95;
+/// Share of the budget, in percent, that frames which are not complete may take while memory is
+/// short. If they take more, connections that have begun one [`FRAME_SHORT_PATIENCE`] ago are
+/// closed.
+pub const MEMORY_UNFINISHED_PERCENT: usize = 5;
+/// See [`MEMORY_UNFINISHED_PERCENT`].
+pub const FRAME_SHORT_PATIENCE: Duration = Duration::from_secs(1);
+/// Shortest time between two looks at all connections for these.
+pub const FRAMES_LOOKED_AT_EVERY: Duration = Duration::from_millis(100);
 /// Freed memory is given back to the system once it is this much, in bytes.
 pub const GIVE_BACK_BYTES: usize = 4 << 20;
 /// Shortest time between two such returns, which take time for much memory.
@@ -26,4 +37,5 @@ pub const GIVE_BACK_STEP: usize = 16 << 20;
 
 const _: () = assert!(GIVE_BACK_BYTES < GIVE_BACK_STEP);
 const _: () = assert!(MEMORY_RECORDS_PERCENT < MEMORY_SHORT_PERCENT && MEMORY_SHORT_PERCENT < MEMORY_CLOSE_PERCENT);
+const _: () = assert!(MEMORY_RECORDS_PERCENT + MEMORY_UNFINISHED_PERCENT + MEMORY_JOINS_PERCENT < MEMORY_SHORT_PERCENT);
 const _: () = assert!(MEMORY_NAMED_MIN <= MEMORY_BUDGET_MIN && MEMORY_CLOSE_PERCENT < 100);

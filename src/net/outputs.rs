@@ -10,7 +10,9 @@ use super::connection::{Connection, Incoming, Phase};
 use super::context::Context;
 use super::reactor::Net;
 use super::table::Table;
-use crate::config::{CHUNK_BYTES_MAX, FRAME_BYTES_OPEN, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
+use crate::config::{
+    CHUNK_BYTES_MAX, FRAME_BYTES_OPEN, FRAME_SHORT_PATIENCE, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX,
+};
 use crate::http::Refusal;
 use crate::proto::command::RateLimits;
 use crate::proto::envelope::Taken;
@@ -143,6 +145,13 @@ impl Net {
     /// until this many bytes are free.
     pub fn close_unread(&mut self, bytes: usize) {
         self.conns.close_unread(bytes, &mut self.ctx);
+    }
+
+    /// Closes connections that have begun a frame some time ago and not completed it, those with
+    /// the most bytes first, until this many bytes are free.
+    pub fn close_unfinished(&mut self, bytes: usize) {
+        let since = self.ctx.now - FRAME_SHORT_PATIENCE;
+        self.conns.close_unfinished(bytes, since, &mut self.ctx);
     }
 
     /// Queues bytes of an answer of HTTP. For a connection that is gone it has no effect.

@@ -212,6 +212,12 @@ impl Net {
         self.conns.len()
     }
 
+    /// Bytes of frames that are not complete, of all connections.
+    #[must_use]
+    pub fn read_bytes(&self) -> usize {
+        self.conns.read_bytes
+    }
+
     /// Whether the machine may still send on the connection.
     #[must_use]
     pub fn is_open(&self, conn: ConnId) -> bool {

@@ -256,6 +256,10 @@ impl<'a, R: Role> Driver<'a, R> {
         if excess > 0 {
             self.net.close_unread(excess);
         }
+        let unfinished = self.memory.unfinished_excess(self.net.read_bytes(), self.now);
+        if unfinished > 0 {
+            self.net.close_unfinished(unfinished);
+        }
     }
 
     fn on_arrival(&mut self, arrival: Arrival) {

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use crate::config::{GIVE_BACK_BYTES, GIVE_BACK_GAP, GIVE_BACK_STEP, MEMORY_CLOSE_PERCENT, MEMORY_SHORT_PERCENT};
+use crate::config::{
+    FRAMES_LOOKED_AT_EVERY, GIVE_BACK_BYTES, GIVE_BACK_GAP, GIVE_BACK_STEP, MEMORY_CLOSE_PERCENT, MEMORY_SHORT_PERCENT,
+    MEMORY_UNFINISHED_PERCENT,
+};
 use crate::time::Time;
 
 /// Shortest time between two lines of the log that say that memory is short.
@@ -19,6 +22,10 @@ pub(super) struct Memory {
     /// The thresholds, in bytes.
     short_from: usize,
     close_from: usize,
+    /// What frames that are not complete may take while memory is short.
+    unfinished_max: usize,
+    /// When these were looked at last.
+    frames_looked: Option<Time>,
     /// Whether the machine knows that memory is short.
     short: bool,
     /// Send queues were looked at in this turn.
@@ -37,6 +44,8 @@ impl Memory {
             budget: None,
             short_from: usize::MAX,
             close_from: usize::MAX,
+            unfinished_max: usize::MAX,
+            frames_looked: None,
             short: false,
             looked: false,
             peak: 0,
@@ -53,6 +62,7 @@ impl Memory {
         self.budget = budget;
         self.short_from = percent(MEMORY_SHORT_PERCENT);
         self.close_from = percent(MEMORY_CLOSE_PERCENT);
+        self.unfinished_max = percent(MEMORY_UNFINISHED_PERCENT);
     }
 
     /// Whether memory is short now, if that has changed.
@@ -76,6 +86,19 @@ impl Memory {
         }
         let excess = held.saturating_sub(self.close_from);
         self.looked = excess > 0;
+        excess
+    }
+
+    /// Bytes of frames that are not complete that must be freed now, of `unfinished` in all: while
+    /// memory is short, so that those who never complete theirs keep nobody out. It returns more
+    /// than 0 rarely, because the caller then looks at all connections.
+    pub(super) fn unfinished_excess(&mut self, unfinished: usize, now: Time) -> usize {
+        let excess = unfinished.saturating_sub(self.unfinished_max);
+        let is_soon = self.frames_looked.is_some_and(|at| now.since(at) < FRAMES_LOOKED_AT_EVERY);
+        if !self.short || excess == 0 || is_soon {
+            return 0;
+        }
+        self.frames_looked = Some(now);
         excess
     }
 
@@ -129,6 +152,19 @@ mod tests {
     fn without_a_budget_memory_is_never_short() {
         let mut memory = Memory::new(None);
         assert_eq!((memory.change(usize::MAX - 1), memory.excess(usize::MAX)), (None, 0));
+    }
+
+    #[test]
+    fn frames_that_are_not_complete_go_while_memory_is_short() {
+        let mut memory = Memory::new(Some(100 * MIB));
+        let start = Time::ZERO + GIVE_BACK_GAP;
+        assert_eq!(memory.unfinished_excess(50 * MIB, start), 0, "there is enough memory");
+        memory.change(80 * MIB);
+        assert_eq!(memory.unfinished_excess(5 * MIB, start), 0);
+        assert_eq!(memory.unfinished_excess(50 * MIB, start), 45 * MIB);
+        assert_eq!(memory.unfinished_excess(50 * MIB, start), 0, "not again at once");
+        assert_eq!(memory.unfinished_excess(50 * MIB, start + FRAMES_LOOKED_AT_EVERY), 45 * MIB);
+        assert_eq!(Memory::new(None).unfinished_excess(usize::MAX, start), 0);
     }
 
     #[test]

@@ -10,9 +10,8 @@ use sprat::wire::{FileRecord, Message, QueryKind, Root, Search, SharePath};
 use super::common::session::{Speaker, hello};
 use super::common::{Daemon, World, eventually};
 
-/// A session whose next frame is never complete, so that the super peer holds 64 KiB of it; none if
-/// it is refused, with the code of the ERROR.
-fn holder_of_a_frame(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
+/// Connects and logs in; none if it is refused, with the code of the ERROR.
+fn newcomer(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
     let mut speaker = Speaker::over(TcpStream::connect(daemon.addr()).expect("the port answers"));
     speaker.send(&hello());
     speaker.send(&Message::Login(Login::open()));
@@ -21,8 +20,24 @@ fn holder_of_a_frame(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
             return Err(error.code);
         }
     }
+    Ok(speaker)
+}
+
+/// A session whose next frame is never complete, so that the super peer holds 64 KiB of it.
+fn holder_of_a_frame(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
+    let mut speaker = newcomer(daemon)?;
     let length = u32::try_from(FRAME_BYTES_OPEN).expect("64 KiB").to_be_bytes();
     speaker.send_raw(&[&length[..], &[0x81; FRAME_BYTES_OPEN - 8]].concat());
+    Ok(speaker)
+}
+
+/// A session that asks for everything and never reads.
+fn deaf(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
+    let mut speaker = newcomer(daemon)?;
+    for req in 0..64 {
+        let find = Search::new("*", QueryKind::Glob);
+        speaker.send(&Message::Query(Query { req, find, ttl: None, budget: Some(60_000), policy: None }));
+    }
     Ok(speaker)
 }
 
@@ -94,7 +109,7 @@ fn a_super_peer_whose_memory_is_used_up_refuses_newcomers_and_serves_again_after
     world.hits(&daemon, "song", 1);
 
     let mut strangers = Vec::new();
-    let refused = eventually("a newcomer is refused", || match holder_of_a_frame(&daemon) {
+    let refused = eventually("a newcomer is refused", || match deaf(&daemon) {
         Ok(stranger) => {
             strangers.push(stranger);
             None
@@ -115,8 +130,26 @@ fn a_super_peer_whose_memory_is_used_up_refuses_newcomers_and_serves_again_after
     drop(strangers);
     let ran = waiting.finish();
     assert_eq!(ran.done()["complete"], Value::Bool(true), "{:?}", ran.done());
-    eventually("their memory is free", || (figure(&mut old, "memory_read_buffers") == 0).then_some(()));
+    eventually("their memory is free", || (figure(&mut old, "memory_send_queues") == 0).then_some(()));
     assert!(matches!(query(&mut old, 2), Some(Message::Hit(_))), "what was registered is found");
+}
+
+#[test]
+fn frames_that_are_never_complete_keep_nobody_out() {
+    let world = World::new();
+    let daemon = world.super_peer_at("s", 0, &[], &["--memory", "16M"]);
+    let mut old = Speaker::session(daemon.addr());
+    // Twice the budget.
+    let mut strangers: Vec<_> = (0..512).map(|_| holder_of_a_frame(&daemon)).collect();
+    // They stay, and come again when they are closed.
+    eventually("room for another one", || {
+        strangers.push(holder_of_a_frame(&daemon));
+        newcomer(&daemon).ok()
+    });
+    eventually("the frames are given up", || (figure(&mut old, "net_slow_frames") > 0).then_some(()));
+    assert!(figure(&mut old, "memory_held") < 16 << 20);
+    old.send(&Message::Ping(Ping { n: 4 }));
+    assert_eq!(old.receive(), Some(Message::Pong(Ping { n: 4 })), "a session without such a frame stays");
 }
 
 #[test]

@@ -276,6 +276,12 @@ impl Connection {
         !self.writable && waits && !is_over
     }
 
+    /// Bytes of a frame that began at this time or before and is not complete; 0 if there is none.
+    pub(super) fn unfinished_bytes(&self, since: Time) -> u32 {
+        let is_unfinished = self.frame_since <= since && self.frame_deadline().is_some();
+        if is_unfinished { self.buffers().read } else { 0 }
+    }
+
     /// Bytes of its buffers.
     pub(super) fn buffers(&self) -> Held {
         let http = if let Phase::Http(http) = &self.phase { http.buffer_bytes() } else { 0 };

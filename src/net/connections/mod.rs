@@ -320,6 +320,22 @@ impl Connections {
         }
     }
 
+    /// Closes connections that have not completed a frame which began at this time or before, those
+    /// with the most bytes first, until this many bytes are free.
+    pub(super) fn close_unfinished(&mut self, bytes: usize, since: Time, ctx: &mut Context) {
+        let all = self.table.ids().map(|(id, conn)| (conn.unfinished_bytes(since), id));
+        let mut unfinished: Vec<(u32, ConnId)> = all.filter(|(held, _)| *held > 0).collect();
+        unfinished.sort_unstable_by_key(|(held, _)| Reverse(*held));
+        let mut freed = 0;
+        for (held, id) in unfinished {
+            if freed >= bytes {
+                return;
+            }
+            freed += held as usize;
+            self.finish(id, CloseReason::SlowFrame, ctx);
+        }
+    }
+
     /// Must be called after something that changes the buffers of a connection.
     fn count_buffers(&mut self, id: ConnId) {
         if let Some(conn) = self.table.get_mut(id) {

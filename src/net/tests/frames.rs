@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use super::*;
-use crate::config::{BACKLOG_BYTES, FRAME_BYTES_OPEN, READ_SCRATCH_BYTES, SEND_QUEUE_BYTES_MAX};
+use crate::config::{BACKLOG_BYTES, FRAME_BYTES_OPEN, FRAME_SHORT_PATIENCE, READ_SCRATCH_BYTES, SEND_QUEUE_BYTES_MAX};
 use crate::wire::WireError;
 use crate::wire::message::{Bye, Error, ErrorCode, Info};
 
@@ -125,6 +125,35 @@ fn the_cap_counts_from_the_next_frame_of_the_same_segment() {
         other => panic!("unexpected: {other:?}"),
     });
     assert_eq!(got, long);
+}
+
+#[test]
+fn frames_that_others_never_complete_can_be_given_up_but_not_young_ones() {
+    let mut rig = Rig::new();
+    let part_of_a_frame = |rig: &mut Rig, bytes: usize| {
+        let (mut client, conn) = rig.client();
+        rig.net.set_frame_cap(conn, FRAME_BYTES_OPEN);
+        let length = u32::try_from(FRAME_BYTES_OPEN - 4).unwrap().to_be_bytes();
+        write(&mut client, &[&length[..], &vec![0x81; bytes]].concat());
+        while (rig.net.conns.get(conn).unwrap().buffers().read as usize) < bytes {
+            rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+        }
+        (client, conn)
+    };
+    let (_idle, idle) = rig.client();
+    let (_small, small) = part_of_a_frame(&mut rig, 100);
+    let (_large, large) = part_of_a_frame(&mut rig, 60_000);
+    rig.now = rig.now + FRAME_SHORT_PATIENCE;
+    let (_young, young) = part_of_a_frame(&mut rig, 60_000);
+    rig.net.begin_turn(rig.now, 0);
+    let open = |rig: &Rig| [idle, small, large, young].map(|conn| rig.net.is_open(conn));
+
+    rig.net.close_unfinished(1000);
+    assert_eq!(open(&rig), [true, true, false, true], "the one with the most bytes goes first");
+    assert_eq!(rig.until_closed(large), CloseReason::SlowFrame);
+    rig.net.close_unfinished(usize::MAX);
+    assert_eq!(open(&rig), [true, false, false, true]);
+    assert_eq!((rig.until_closed(small), rig.net.counters().slow_frames), (CloseReason::SlowFrame, 2));
 }
 
 #[test]
