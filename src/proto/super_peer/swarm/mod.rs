@@ -21,7 +21,7 @@ use super::context::{Context, Reason};
 use super::counters::Count;
 use super::index::Found;
 use super::session::Sessions;
-use crate::config::{SESSION_JOINS_MAX, SWARM_ASK_INTERVAL_MAX, SWARM_PUSH_AFTER};
+use crate::config::{MEMORY_JOINS_PERCENT, SESSION_JOINS_MAX, SWARM_ASK_INTERVAL_MAX, SWARM_PUSH_AFTER};
 use crate::proto::{ConnId, Entropy};
 use crate::time::Time;
 use crate::wire::message::ErrorCode;
@@ -124,7 +124,7 @@ impl Swarms {
                 let why = "another JOIN of this session stands for this content";
                 return refuse(conn, join.req, ErrorCode::BAD_REQUEST, why, cx);
             }
-            None if cx.memory_short => {
+            None if cx.memory_short || self.bytes > cx.config.memory / 100 * MEMORY_JOINS_PERCENT => {
                 let why = "this super peer is short of memory; try again later or elsewhere";
                 return refuse(conn, join.req, ErrorCode::LIMIT, why, cx);
             }

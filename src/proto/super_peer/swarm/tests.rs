@@ -427,6 +427,28 @@ fn a_swarm_of_one_is_small_too() {
     assert!(bytes <= 768 * SESSION_JOINS_MAX as u64, "{bytes} bytes for {SESSION_JOINS_MAX} swarms");
 }
 
+#[test]
+fn joins_fill_a_small_part_of_the_memory_budget() {
+    const BUDGET: usize = 1 << 20;
+    let mut net = Net::cold_with(1, &[], |_, config| config.memory = BUDGET);
+    let path = SharePath::new(&"x".repeat(PATH_BYTES_MAX));
+    let mut refused = None;
+    for session in 0..4_u8 {
+        let conn = net.login(0);
+        for req in 0..SESSION_JOINS_MAX as u32 {
+            let root = Root([64 * session + req as u8; 32]);
+            net.say(0, conn, Message::Join(Join { root, path: path.clone(), ..joins(req) }));
+        }
+        refused = refused.or(refusal(&mut net));
+    }
+    assert_eq!(refused, Some(ErrorCode::LIMIT));
+    let bytes = net.machine(0).counts()["memory_swarms"];
+    assert!((BUDGET / 50..BUDGET / 10).contains(&(bytes as usize)), "{bytes} bytes");
+    let peer = net.login(0);
+    net.say(0, peer, register(1, vec![file("a")]));
+    assert_eq!(refusal(&mut net), None, "there is room for files");
+}
+
 // ---- other super peers --------------------------------------------------------------------------
 
 #[test]
@@ -536,6 +558,23 @@ fn partial_holders_are_found_only_by_searches_that_ask_for_them() {
 }
 
 #[test]
+fn a_search_spends_a_bounded_time_on_the_names_of_swarms() {
+    // Names that fold fast, and the longest of those that do not.
+    for (name, complete) in [("film".to_owned(), true), ("é".repeat(PATH_BYTES_MAX / 2), false)] {
+        let mut net = Net::new(1, &[]);
+        for session in 0..4_u32 {
+            let conn = net.login(0);
+            for req in 0..SESSION_JOINS_MAX as u32 {
+                let root = Root(*blake3::hash(&(session << 16 | req).to_be_bytes()).as_bytes());
+                net.say(0, conn, Message::Join(Join { root, path: SharePath::new(&name), ..joins(req) }));
+            }
+        }
+        let find = Search { partial: true, ..search("other*") };
+        assert_eq!(net.ask_by(Policy::Digest, 0, find, 5).1.complete, complete);
+    }
+}
+
+#[test]
 fn a_list_counts_partial_holders_if_it_is_asked_to() {
     let mut net = Net::new(1, &[]);
     net.peer(0, &["wanted", "other"]);
@@ -562,23 +601,6 @@ fn a_list_counts_partial_holders_if_it_is_asked_to() {
     };
     assert_eq!(list(false), [(1, 0), (1, 0)]);
     assert_eq!(list(true), [(0, 1), (1, 0), (1, 1)]);
-}
-
-#[test]
-fn a_search_spends_a_bounded_time_on_the_names_of_swarms() {
-    // Names that fold fast, and the longest of those that do not.
-    for (name, complete) in [("film".to_owned(), true), ("é".repeat(PATH_BYTES_MAX / 2), false)] {
-        let mut net = Net::new(1, &[]);
-        for session in 0..4_u32 {
-            let conn = net.login(0);
-            for req in 0..SESSION_JOINS_MAX as u32 {
-                let root = Root(*blake3::hash(&(session << 16 | req).to_be_bytes()).as_bytes());
-                net.say(0, conn, Message::Join(Join { root, path: SharePath::new(&name), ..joins(req) }));
-            }
-        }
-        let find = Search { partial: true, ..search("other*") };
-        assert_eq!(net.ask_by(Policy::Digest, 0, find, 5).1.complete, complete);
-    }
 }
 
 #[test]
