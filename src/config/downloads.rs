@@ -59,6 +59,9 @@ pub const DIALS_PER_ADDRESS: usize = 2;
 pub const DIALS_PERIOD: Duration = Duration::from_secs(600);
 /// After this time without a WELCOME, the next address is dialed in addition.
 pub const DIAL_HEDGE: Duration = Duration::from_secs(1);
+/// A download that would take at least this long uses several addresses that claim to be the same
+/// peer, because the claim may be a lie and the peer in use is slow.
+pub const TWIN_TRIED_FROM: Duration = Duration::from_secs(15);
 /// An address that never sent WELCOME is given up for now after this time if others wait.
 pub const DIAL_PATIENCE: Duration = Duration::from_secs(2);
 /// Dials of one download at once.

@@ -232,7 +232,7 @@ impl Transfer {
         source.uncount(cx, true);
         source.swarms = welcome.features.iter().any(|feature| feature == FEATURE_SWARM);
         (source.welcomed, source.refused, source.node) = (true, false, Some(welcome.node));
-        if let Some(twin) = self.twin_of(index) {
+        if let Some(twin) = self.twin_of(index, cx.now) {
             let why = format!("is the same peer as {twin}");
             return self.lose(cx, index, &why);
         }

@@ -13,7 +13,7 @@ use super::transfer::{Phase, Transfer};
 use crate::config::{
     ANSWER_DEADLINE, DIAL_HEDGE, DIAL_PATIENCE, DIALS_AT_ONCE, DIALS_PERIOD, LOGIN_DEADLINE, NO_SOURCE_MAX,
     PROGRESS_INTERVAL, REQUERY_INTERVAL, SOURCE_FRUITLESS_MAX, SOURCE_RATE_MIN, SOURCES_KNOWN_MAX, SOURCES_MAX,
-    SOURCES_SPENT_MAX,
+    SOURCES_SPENT_MAX, STALL_AFTER, TWIN_TRIED_FROM,
 };
 use crate::error::Exit;
 use crate::proto::ConnId;
@@ -27,6 +27,9 @@ use crate::wire::HostPort;
 
 /// Most peers that are remembered as holders of a collection.
 const HOLDERS_MAX: usize = 16;
+/// Sources that may be the same peer at once, as long as none of them has sent a right piece: a
+/// peer has an address in either family.
+const CONTACT_ADDRS_MAX: usize = 2;
 
 impl Transfer {
     // ---- dialing --------------------------------------------------------------------------------
@@ -78,7 +81,7 @@ impl Transfer {
     fn next_lost(&self, cx: &Context) -> Option<SourceIndex> {
         let allowed = |source: &Source| source.welcomed || cx.hosts.may_dial(cx.now, &source.addr);
         let due = self.sources.iter().enumerate().filter(|(_, source)| source.is_due(cx.now) && allowed(source));
-        let due = due.filter(|(index, _)| self.twin_of(*index).is_none());
+        let due = due.filter(|(index, _)| self.twin_of(*index, cx.now).is_none());
         due.min_by_key(|(_, source)| (!source.is_peer(), source.retry_at)).map(|(index, _)| index)
     }
 
@@ -96,24 +99,38 @@ impl Transfer {
     /// A candidate whose host may be dialed, and that is not another address of a source in use.
     fn take_fresh(&mut self, cx: &mut Context) -> Option<Candidate> {
         let now = cx.now;
-        let used = self.sources.iter().filter(|source| source.is_used(now));
+        let used = self.sources.iter().filter(|source| source.is_used(now) && self.keeps_twins_out(source, now));
         let peers: Vec<Peer> = used.filter_map(Source::peer).collect();
         let is_new = |one: &Candidate| one.at.peer().is_none_or(|peer| !peers.contains(&peer));
         self.order.pool.take(cx, |cx, one| cx.hosts.may_dial(now, &one.at.addr) && is_new(one))
     }
 
     /// Whether a candidate is another address of a connected source.
-    fn is_connected(&self, one: &Candidate) -> bool {
-        let is_same = |source: &Source| source.state == SourceState::Active && source.peer() == one.at.peer();
-        one.at.peer().is_some() && self.sources.iter().any(is_same)
+    fn is_connected(&self, one: &Candidate, now: Time) -> bool {
+        one.at.peer().is_some_and(|peer| self.sources.iter().any(|source| self.is_twin(source, peer, now)))
     }
 
     /// The address at which the peer of this source is connected already.
-    pub(super) fn twin_of(&self, index: SourceIndex) -> Option<&HostPort> {
+    pub(super) fn twin_of(&self, index: SourceIndex, now: Time) -> Option<&HostPort> {
         let peer = self.sources[index].peer()?;
-        let is_twin = |source: &Source| source.state == SourceState::Active && source.peer() == Some(peer);
         let mut others = self.sources.iter().enumerate().filter(|(other, _)| *other != index);
-        others.find(|(_, source)| is_twin(source)).map(|(_, source)| &source.addr)
+        others.find(|(_, source)| self.is_twin(source, peer, now)).map(|(_, source)| &source.addr)
+    }
+
+    fn is_twin(&self, source: &Source, peer: Peer, now: Time) -> bool {
+        source.state == SourceState::Active && source.peer() == Some(peer) && self.keeps_twins_out(source, now)
+    }
+
+    /// Whether other addresses of the same peer are not used because this source is. Which peer it
+    /// is, is only claimed: a liar that names the node of another peer keeps that one out for a
+    /// moment, many such liars do not keep it out one after the other, and a slow one does not if
+    /// the download would take long.
+    fn keeps_twins_out(&self, source: &Source, now: Time) -> bool {
+        if source.pieces > 0 {
+            return self.time_left(now) < TWIN_TRIED_FROM;
+        }
+        let same = self.sources.iter().filter(|other| other.peer() == source.peer());
+        now.since(source.since) < STALL_AFTER && same.count() <= CONTACT_ADDRS_MAX
     }
 
     /// The place for a new source in the list: at the end; or that of a source that is not dialed
@@ -370,10 +387,15 @@ impl Transfer {
     /// be dialed, and the rest of the download takes long enough.
     fn may_grow(&self, now: Time) -> bool {
         let connected = |source: &&Source| matches!(source.state, SourceState::Active | SourceState::Connecting);
-        let rest = self.size.saturating_sub(self.bytes);
-        self.order.pool.iter().all(|one| self.is_connected(one))
+        self.order.pool.iter().all(|one| self.is_connected(one, now))
             && self.sources.iter().filter(connected).count() < SOURCES_MAX
-            && u128::from(rest) >= u128::from(self.rate(now)) * REQUERY_INTERVAL.as_secs() as u128
+            && self.time_left(now) >= REQUERY_INTERVAL
+    }
+
+    /// How long the rest of the download takes at the present rate.
+    fn time_left(&self, now: Time) -> Duration {
+        let rest = self.size.saturating_sub(self.bytes);
+        rest.checked_div(self.rate(now)).map_or(Duration::MAX, Duration::from_secs)
     }
 
     fn fail_without_sources(&mut self, cx: &mut Context) {

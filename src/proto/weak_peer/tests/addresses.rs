@@ -1,7 +1,9 @@
 //! Sources with several addresses: which is dialed, and when.
 
+use std::time::Duration;
+
 use super::harness::{Manner, World, addr};
-use crate::config::{DIAL_HEDGE, PIECE_BYTES};
+use crate::config::{DIAL_HEDGE, PIECE_BYTES, SOURCE_RATE_MIN, STALL_AFTER};
 use crate::time::Time;
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, NodeId};
@@ -84,6 +86,47 @@ fn one_peer_at_two_addresses_is_used_once() {
     assert!(outcome.ok, "{outcome:?}");
     let used = world.sources.iter().filter(|(_, source)| !source.served.is_empty()).count();
     assert_eq!(used, 1, "{outcome:?}");
+}
+
+/// A world with one fast honest source and others that claim to be the same peer; each at a host of
+/// its own.
+fn claimed(claimants: &[(Manner, u64)], size: u64, seed: u64) -> World {
+    let mut world = World::seeded(1, size, seed);
+    world.source(Manner::Honest, FAST);
+    claimants.iter().for_each(|(manner, rate)| _ = world.source(*manner, *rate));
+    world.supers[0].1.hits.clear();
+    for (n, (at, _)) in world.sources.iter_mut().enumerate() {
+        *at = format!("192.0.2.{}:100", 20 + n).parse().unwrap();
+    }
+    let at: Vec<HostPort> = world.sources.iter().map(|(at, _)| at.clone()).collect();
+    for addr in at {
+        let hit = SourceRecord { addr, node: Some(NodeId([2; 16])), ..world.record("f", 100) };
+        world.hit(hit);
+    }
+    world
+}
+
+#[test]
+fn many_that_claim_to_be_an_honest_peer_keep_it_out_for_a_moment() {
+    for manner in [Manner::StallsAfter(0), Manner::Empty, Manner::Unheard] {
+        for seed in 0..10 {
+            let mut world = claimed(&[(manner, FAST); 12], 8 * MIB, seed);
+            let outcome = world.get().outcome();
+            assert!(outcome.ok, "{outcome:?}");
+            assert!(world.now < Time::ZERO + 5 * STALL_AFTER, "{manner:?}, seed {seed}: {:?}", world.now);
+        }
+    }
+}
+
+#[test]
+fn a_slow_one_that_claims_to_be_a_fast_peer_does_not_keep_it_out() {
+    for seed in 0..10 {
+        let mut world = claimed(&[(Manner::Honest, 4 * SOURCE_RATE_MIN)], 16 * MIB, seed);
+        let outcome = world.get().outcome();
+        assert!(outcome.ok, "{outcome:?}");
+        let alone = Duration::from_secs(16 * MIB / (4 * SOURCE_RATE_MIN));
+        assert!(world.now < Time::ZERO + alone / 4, "seed {seed}: {:?}", world.now);
+    }
 }
 
 #[test]
