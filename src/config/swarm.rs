@@ -106,8 +106,11 @@ pub const ZONE_PATIENCE: Duration = Duration::from_secs(1);
 pub const STEAL_GAIN_SWARM: Duration = Duration::from_millis(50);
 /// A followed source is dropped when this many announced pieces were not there.
 pub const ABSENT_MAX: u32 = 3;
-/// Followers of one content at one peer; one more gets ERROR 5, and follows others.
+/// Followers of one content at one peer. One more takes the place of one that takes less than a
+/// slow peer; if there is none, it gets ERROR 5, and follows others.
 pub const FOLLOWERS_MAX: usize = 24;
+/// A follower keeps its place for this long, whatever it takes.
+pub const FOLLOWER_KEPT_MIN: Duration = Duration::from_secs(2);
 /// Most chunks that are sent to followers at once, over all connections. They are sent one at a
 /// time, so that a follower soon has a complete piece and can pass it on, unless more at once bring
 /// more bytes in a second; `--uploads` sets another number.
@@ -123,6 +126,11 @@ pub const TURN_LEAD_BYTES: u64 = 64 * 1024;
 pub const TURN_WAIT_MIN: Duration = Duration::from_millis(5);
 /// A turn that is not used for this long is void.
 pub const TURN_UNUSED_MAX: Duration = Duration::from_secs(2);
+/// A host that has left a turn unused comes after the others for this long, and they do not wait
+/// for its turns.
+pub const TURN_DOUBT: Duration = Duration::from_secs(10);
+/// Such hosts that are remembered; with more, one of them is forgotten.
+pub const TURN_HOSTS_DOUBTED_MAX: usize = 256;
 /// A chunk that takes longer than this, and longer than four times the mean, is not counted when
 /// the next turn is given, so that others need not wait for it.
 pub const TURN_SLOW: Duration = Duration::from_millis(200);

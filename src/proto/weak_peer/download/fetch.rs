@@ -279,6 +279,11 @@ impl Transfer {
         }
         match error.code {
             ErrorCode::NOT_FOUND if self.on_absent(cx, index, request.wanted) => self.pump(cx),
+            // It has not said which pieces it has.
+            ErrorCode::NOT_FOUND if self.sources[index].refused && self.sources[index].followed.is_none() => {
+                self.rest(cx, index, "does not have that piece, and takes no more followers");
+                self.pump(cx);
+            }
             ErrorCode::NOT_FOUND => {
                 mark!(SourceHasNot);
                 self.drop_source(cx, index, "does not have it any more");

@@ -231,6 +231,13 @@ impl Transfer {
                 mark!(SourceHasNot);
                 self.drop_source(cx, index, "does not have it any more");
             }
+            // Its places may be taken by peers that fetch nothing, and nothing comes from others:
+            // it is asked as a source that is not followed.
+            ErrorCode::BUSY if cx.now.since(self.good_at) >= ANSWER_DEADLINE => {
+                self.unfollow(index);
+                self.sources[index].refused = true;
+                self.pump(cx);
+            }
             // It has as many followers as it takes; later there may be room.
             ErrorCode::BUSY => {
                 self.sources[index].refused = true;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::seed::Seed;
 use super::width::Width;
 use crate::config::{
-    PIECE_BYTES, SEEDS_MAX, TURN_LEAD_BYTES, TURN_SLOW, TURN_UNUSED_MAX, TURN_WAIT_MIN, TURNS_OF_ONE_MAX,
-    TURNS_OPEN_MAX, UNSENT_BYTES_MAX,
+    PIECE_BYTES, SEEDS_MAX, TURN_DOUBT, TURN_HOSTS_DOUBTED_MAX, TURN_LEAD_BYTES, TURN_SLOW, TURN_UNUSED_MAX,
+    TURN_WAIT_MIN, TURNS_OF_ONE_MAX, TURNS_OPEN_MAX, UNSENT_BYTES_MAX,
 };
 use crate::proto::ConnId;
+use crate::proto::crowd::Host;
 use crate::time::Time;
 use crate::wire::Root;
 
@@ -28,6 +29,8 @@ pub(in crate::proto::weak_peer) struct Follower {
     pub(in crate::proto::weak_peer) wants: u8,
     /// Whether it cannot get the pieces that it lacks from others.
     pub(in crate::proto::weak_peer) needs: bool,
+    /// When it began to follow.
+    pub(in crate::proto::weak_peer) begun: Time,
     /// Since when it waits.
     pub(in crate::proto::weak_peer) since: Time,
 }
@@ -40,6 +43,15 @@ struct Given {
     at: Time,
     /// The piece that was advised first.
     advised: Option<u32>,
+    /// Its host has left turns unused.
+    is_doubted: bool,
+}
+
+/// A turn that was used.
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    since: Time,
+    is_doubted: bool,
 }
 
 /// When a chunk has just gone to the send queue of the system: how much longer it is sent before
@@ -53,9 +65,8 @@ pub(in crate::proto::weak_peer) struct Turns {
     /// Chunks that are sent at once.
     width: Width,
     given: Vec<Given>,
-    /// The chunks of turns that were used and are not sent yet, each with the time at which its
-    /// turn was used.
-    used: BTreeMap<(ConnId, u32), Time>,
+    /// The chunks of turns that were used and are not sent yet.
+    used: BTreeMap<(ConnId, u32), Used>,
     /// The mean time that a chunk takes.
     mean: Option<Duration>,
     /// For each chunk that is in the send queue of the system: when so little of it is unsent that
@@ -63,6 +74,8 @@ pub(in crate::proto::weak_peer) struct Turns {
     ending: Vec<Time>,
     /// Contents of the share that are followed.
     seeds: BTreeMap<Root, Seed>,
+    /// Hosts that have left a turn unused, each with the time until which they are doubted.
+    doubted: BTreeMap<Host, Time>,
 }
 
 impl Default for Turns {
@@ -74,6 +87,7 @@ impl Default for Turns {
             mean: None,
             ending: Vec::new(),
             seeds: BTreeMap::new(),
+            doubted: BTreeMap::new(),
         }
     }
 }
@@ -84,13 +98,15 @@ impl Turns {
         self.width.set(chunks);
     }
 
-    /// Whether one more turn can be given.
+    /// Whether one more turn can be given. One that is not used soon takes no place, nor does one
+    /// of a connection that is doubted: others need not wait for it.
     pub(in crate::proto::weak_peer) fn has_room(&self, now: Time) -> bool {
         let slow = self.mean.map_or(TURN_SLOW, |mean| TURN_SLOW.max(mean * 4));
-        let fast = self.used.values().filter(|since| now.since(**since) <= slow).count();
-        let open = self.given.len() + self.used.len();
+        let stale = TURN_UNUSED_MAX.max(slow * 4);
+        let used = |most: Duration| self.used.values().filter(|used| now.since(used.since) <= most).count();
+        let given = self.given.iter().filter(|given| !given.is_doubted && now.since(given.at) <= slow).count();
         let ending = self.ending.iter().filter(|at| **at > now).count();
-        self.given.len() + fast + ending < self.width.now() && open < TURNS_OPEN_MAX
+        given + used(slow) + ending < self.width.now() && self.given.len() + used(stale) < TURNS_OPEN_MAX
     }
 
     /// When there may be room even if nothing happens until then: a turn may become void, a chunk
@@ -101,11 +117,16 @@ impl Turns {
         self.ending.iter().copied().filter(|at| *at > now).chain(slow).min()
     }
 
-    /// Whether one more turn can be given to a connection: one that takes none of its chunks must
-    /// not keep all turns.
-    pub(in crate::proto::weak_peer) fn has_room_for(&self, conn: ConnId) -> bool {
-        let used = self.used.range((conn, 0)..=(conn, u32::MAX)).count();
-        self.given_to(conn) + used < TURNS_OF_ONE_MAX
+    /// Whether one more turn can be given to a connection of this host: one that takes none of its
+    /// chunks must not keep all turns, nor must hosts that are doubted.
+    pub(in crate::proto::weak_peer) fn has_room_for(&self, now: Time, conn: ConnId, host: Host) -> bool {
+        let open = self.given_to(conn) + self.used.range((conn, 0)..=(conn, u32::MAX)).count();
+        if !self.is_doubted(now, host) {
+            return open < TURNS_OF_ONE_MAX;
+        }
+        let given = self.given.iter().filter(|given| given.is_doubted).count();
+        let used = self.used.values().filter(|used| used.is_doubted).count();
+        open == 0 && given + used < TURNS_OPEN_MAX / 2
     }
 
     /// Turns of a connection that are not used.
@@ -113,11 +134,37 @@ impl Turns {
         self.given.iter().filter(|given| given.conn == conn).count()
     }
 
-    /// Gives a turn. Returns the advice.
-    pub(in crate::proto::weak_peer) fn give(&mut self, now: Time, conn: ConnId, root: Root) -> Vec<u32> {
+    /// Gives a turn to a connection of this host. Returns the advice.
+    pub(in crate::proto::weak_peer) fn give(
+        &mut self,
+        now: Time,
+        (conn, host): (ConnId, Host),
+        root: Root,
+    ) -> Vec<u32> {
         let advice = self.seeds.get_mut(&root).map(Seed::advise).unwrap_or_default();
-        self.given.push(Given { conn, root, at: now, advised: advice.first().copied() });
+        let (advised, is_doubted) = (advice.first().copied(), self.is_doubted(now, host));
+        self.given.push(Given { conn, root, at: now, advised, is_doubted });
         advice
+    }
+
+    /// A host has left a turn unused: others come first for a while, and do not wait for it.
+    pub(in crate::proto::weak_peer) fn doubt(&mut self, now: Time, host: Host) {
+        if self.doubted.len() >= TURN_HOSTS_DOUBTED_MAX && !self.doubted.contains_key(&host) {
+            self.doubted.retain(|_, until| *until > now);
+            if self.doubted.len() >= TURN_HOSTS_DOUBTED_MAX {
+                self.doubted.pop_first();
+            }
+        }
+        self.doubted.insert(host, now + TURN_DOUBT);
+    }
+
+    /// A host has taken a chunk.
+    pub(in crate::proto::weak_peer) fn believe(&mut self, host: Host) {
+        self.doubted.remove(&host);
+    }
+
+    pub(in crate::proto::weak_peer) fn is_doubted(&self, now: Time, host: Host) -> bool {
+        self.doubted.get(&host).is_some_and(|until| *until > now)
     }
 
     /// A piece is requested. Returns whether a turn was used for it.
@@ -137,15 +184,15 @@ impl Turns {
                 piece.into_iter().for_each(|piece| seed.note(piece));
             }
         }
-        if given.is_some() {
-            self.used.insert((conn, req), now);
+        if let Some(given) = &given {
+            self.used.insert((conn, req), Used { since: now, is_doubted: given.is_doubted });
         }
         given.is_some()
     }
 
     /// The chunk is sent, or will not be sent. Returns whether it had a turn.
     pub(in crate::proto::weak_peer) fn end(&mut self, now: Time, chunk: (ConnId, u32), sent: bool) -> bool {
-        let Some(since) = self.used.remove(&chunk) else { return false };
+        let Some(Used { since, .. }) = self.used.remove(&chunk) else { return false };
         if sent {
             self.width.note(now, PIECE_BYTES);
             let took = now.since(since);
@@ -216,6 +263,7 @@ mod tests {
     use super::*;
 
     const ROOT: Root = Root([7; 32]);
+    const HOST: Host = Host::V4([192, 0, 2, 1]);
 
     fn conn(index: u32) -> ConnId {
         ConnId { index, generation: 1 }
@@ -231,7 +279,7 @@ mod tests {
         turns.set_width(Some(4));
         for n in 0..4 {
             assert!(turns.has_room(at(0)));
-            turns.give(at(0), conn(n), ROOT);
+            turns.give(at(0), (conn(n), HOST), ROOT);
         }
         assert!(!turns.has_room(at(0)));
         for n in 0..4 {
@@ -243,7 +291,7 @@ mod tests {
         assert!(!turns.has_room(at(101)), "the line is not free yet");
         assert_eq!(turns.next_room(at(101)), Some(at(126)));
         assert!(turns.has_room(at(126)));
-        turns.give(at(126), conn(0), ROOT);
+        turns.give(at(126), (conn(0), HOST), ROOT);
         assert!(!turns.has_room(at(300)), "the others are not slow yet");
         assert!(turns.has_room(at(500)), "they are");
     }
@@ -251,7 +299,7 @@ mod tests {
     #[test]
     fn one_chunk_is_sent_at_once_unless_more_are_set() {
         let mut turns = Turns::default();
-        turns.give(at(0), conn(1), ROOT);
+        turns.give(at(0), (conn(1), HOST), ROOT);
         assert!(!turns.has_room(at(0)));
         turns.set_width(Some(2));
         assert!(turns.has_room(at(0)));
@@ -261,11 +309,11 @@ mod tests {
     fn an_unused_turn_is_given_back_with_its_advice() {
         let mut turns = Turns::default();
         turns.begin_seed(ROOT, 100, 5);
-        let advice = turns.give(at(0), conn(1), ROOT);
+        let advice = turns.give(at(0), (conn(1), HOST), ROOT);
         assert_eq!(turns.late(at(1999)), []);
         assert_eq!(turns.late(at(2000)), [conn(1)]);
         turns.forget(conn(1));
-        assert_eq!(turns.give(at(0), conn(2), ROOT)[0], advice[0]);
+        assert_eq!(turns.give(at(0), (conn(2), HOST), ROOT)[0], advice[0]);
     }
 
     #[test]
@@ -274,10 +322,38 @@ mod tests {
         turns.begin_seed(ROOT, 3, 5);
         for n in 0..3 {
             assert!(!turns.is_thrifty(ROOT));
-            let advice = turns.give(at(0), conn(1), ROOT);
+            let advice = turns.give(at(0), (conn(1), HOST), ROOT);
             turns.take(at(0), (conn(1), n), ROOT, advice.first().copied());
             turns.end(at(1), (conn(1), n), true);
         }
         assert!(turns.is_thrifty(ROOT));
+    }
+
+    #[test]
+    fn a_turn_that_is_not_used_soon_or_is_doubted_keeps_nobody_waiting() {
+        let mut turns = Turns::default();
+        turns.give(at(0), (conn(1), HOST), ROOT);
+        assert!(!turns.has_room(at(200)));
+        assert!(turns.has_room(at(201)));
+        turns.give_back(conn(1));
+        turns.doubt(at(201), HOST);
+        turns.give(at(201), (conn(1), HOST), ROOT);
+        assert!(turns.has_room(at(201)) && turns.is_doubted(at(201), HOST));
+        turns.believe(HOST);
+        turns.give(at(201), (conn(2), HOST), ROOT);
+        assert!(!turns.has_room(at(201)));
+    }
+
+    #[test]
+    fn few_hosts_are_doubted_and_not_for_long() {
+        let mut turns = Turns::default();
+        for n in 0..2 * TURN_HOSTS_DOUBTED_MAX as u32 {
+            turns.doubt(at(0), Host::V4(n.to_be_bytes()));
+            assert!(turns.is_doubted(at(0), Host::V4(n.to_be_bytes())));
+        }
+        assert_eq!(turns.doubted.len(), TURN_HOSTS_DOUBTED_MAX);
+        let after = Time::ZERO + TURN_DOUBT;
+        turns.doubt(after, HOST);
+        assert_eq!(turns.doubted.len(), 1);
     }
 }

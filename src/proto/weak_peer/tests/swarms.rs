@@ -57,10 +57,23 @@ fn a_source_that_gives_no_turn_is_asked_without_one() {
 }
 
 #[test]
-fn a_source_with_too_many_followers_is_tried_again_and_not_dropped() {
+fn a_source_with_too_many_followers_is_asked_without_following_if_nothing_else_comes() {
     let mut world = World::new(1, 2 * MIB);
-    world.source(Manner::Crowded, MIB).get().run_for(90 * SEC);
+    world.source(Manner::Crowded, MIB).get().run_for(ANSWER_DEADLINE - SEC);
+    assert!(world.sources[0].1.gets.is_empty(), "later there may be room");
+    let outcome = world.outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert!(world.now.since(Time::ZERO) < ANSWER_DEADLINE + 10 * SEC, "{:?}", world.now);
+    assert_eq!(report(&outcome, 0).pieces, 2);
+    assert_right(&mut world);
+}
+
+#[test]
+fn a_source_with_too_many_followers_is_not_dropped_for_pieces_that_it_lacks() {
+    let mut world = World::new(1, 2 * MIB);
+    world.source(Manner::CrowdedEmpty, MIB).get().run_for(90 * SEC);
     assert_eq!(world.outcomes(), 0);
+    assert!(!world.sources[0].1.gets.is_empty());
     world.sources[0].1.manner = Manner::Honest;
     let outcome = world.outcome();
     assert!(outcome.ok, "{outcome:?}");

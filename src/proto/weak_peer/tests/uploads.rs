@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::harness::{Super, World};
 use crate::config::{
-    CHUNK_IDLE_MAX, LOGIN_DEADLINE, RATE_WINDOW, TURNS_OF_ONE_MAX, UPLOAD_AHEAD, UPLOAD_REQUESTS_MAX, UPLOADS_MAX,
+    CHUNK_IDLE_MAX, FOLLOWER_KEPT_MIN, FOLLOWERS_MAX, LOGIN_DEADLINE, RATE_WINDOW, TURNS_OF_ONE_MAX, UPLOAD_AHEAD,
+    UPLOAD_REQUESTS_MAX, UPLOADS_MAX,
 };
 use crate::proto::disk::{Page, ServeFailure};
 use crate::proto::{ClientEvent, Command, ConnId, DiskDone, DiskWork, Input, Output};
@@ -475,7 +476,11 @@ fn a_running_peer_reports_its_own_state_if_the_super_peer_does_not_answer() {
 
 /// A connection that follows [`ROOT`], of which the disk has so much.
 fn follow(world: &mut World, req: u32, partial: bool) -> ConnId {
-    let conn = world.accept();
+    follow_from(world, "192.0.2.77:5000", req, partial)
+}
+
+fn follow_from(world: &mut World, from: &str, req: u32, partial: bool) -> ConnId {
+    let conn = world.accept_from(from.parse().unwrap());
     let features = vec![FEATURE_SWARM.to_owned()];
     let hello = Hello { version: [1, 3], node: NodeId([8; 16]), boot: 1, features, agent: String::new() };
     world.input(Input::Message { conn, message: Message::Hello(hello) });
@@ -512,6 +517,95 @@ fn a_follower_that_takes_nothing_does_not_keep_all_turns() {
     let other = follow(&mut world, 900, false);
     want(&mut world, other, 900, 2);
     assert_eq!(turns(&world, other), 1);
+}
+
+/// Uses a turn: the chunk is sent at once.
+fn fetch(world: &mut World, conn: ConnId, req: u32) {
+    get(world, conn, req);
+    ready(world, conn, req, Ok(Md5([0; 16])));
+    world.input(Input::PayloadSent { conn, req });
+}
+
+#[test]
+fn a_follower_that_uses_no_turn_cannot_keep_it_by_asking_for_others() {
+    let mut world = World::new(1, 1);
+    let hog = follow_from(&mut world, "192.0.2.66:5000", 900, false);
+    want(&mut world, hog, 900, 1);
+    assert_eq!(turns(&world, hog), 1);
+    let honest = follow(&mut world, 901, false);
+    want(&mut world, honest, 901, 1);
+    for _ in 0..4 {
+        assert_eq!(turns(&world, honest), 0, "the line is that of the other one");
+        world.run_for(Duration::from_millis(50));
+        want(&mut world, hog, 900, 1);
+    }
+    world.run_for(Duration::from_millis(1));
+    want(&mut world, hog, 900, 1);
+    assert_eq!(turns(&world, honest), 1, "it has waited long enough");
+}
+
+#[test]
+fn hosts_that_leave_turns_unused_do_not_hold_up_the_others() {
+    let mut world = World::new(1, 1);
+    let hogs: Vec<ConnId> =
+        (0..20).map(|n| follow_from(&mut world, &format!("192.0.2.66:{}", 5000 + n), 900, false)).collect();
+    hogs.iter().for_each(|hog| want(&mut world, *hog, 900, 255));
+    let honest = follow(&mut world, 901, false);
+    world.run_for(Duration::from_secs(10));
+    let end = world.now + Duration::from_secs(10);
+    let mut pieces = 0;
+    while world.now < end {
+        hogs.iter().for_each(|hog| want(&mut world, *hog, 900, 255));
+        want(&mut world, honest, 901, 1);
+        if turns(&world, honest) > pieces {
+            pieces += 1;
+            fetch(&mut world, honest, pieces as u32);
+        }
+        world.run_for(Duration::from_millis(10));
+    }
+    assert!(pieces > 500, "{pieces} of 1000");
+}
+
+/// The code of the last ERROR to this connection about its FOLLOW.
+fn refused(world: &World, of: ConnId) -> Option<(ErrorCode, Option<u32>)> {
+    let is_error =
+        |output: &&Output| matches!(output, Output::Send { conn, message: Message::Error(_) } if *conn == of);
+    error_of(world.outputs.iter().rev().find(is_error))
+}
+
+#[test]
+fn followers_that_take_nothing_give_their_places_to_others() {
+    let mut world = World::new(1, 1);
+    let idle: Vec<ConnId> = (0..FOLLOWERS_MAX)
+        .map(|n| follow_from(&mut world, &format!("192.0.2.{}:5000", if n < 4 { 60 } else { 61 + n }), 900, false))
+        .collect();
+    let early = follow(&mut world, 901, false);
+    assert_eq!(refused(&world, early), Some((ErrorCode::BUSY, Some(901))), "all others have just come");
+    world.run_for(FOLLOWER_KEPT_MIN);
+    for (n, displaced) in idle[..3].iter().enumerate() {
+        world.outputs.clear();
+        want(&mut world, *displaced, 900, 1);
+        let late = follow_from(&mut world, &format!("192.0.2.{}:5000", 100 + n), 902, false);
+        assert_eq!(refused(&world, late), None);
+        assert_eq!(refused(&world, *displaced), Some((ErrorCode::BUSY, Some(900))));
+        want(&mut world, late, 902, 1);
+        assert!(!world.outputs.iter().any(|output| matches!(output, Output::Close { .. })));
+    }
+}
+
+#[test]
+fn followers_that_take_pieces_keep_their_places() {
+    let mut world = World::new(1, 1);
+    for n in 0..FOLLOWERS_MAX {
+        let conn = follow_from(&mut world, &format!("192.0.2.60:{}", 5000 + n), 900, false);
+        fetch(&mut world, conn, 1);
+    }
+    world.run_for(FOLLOWER_KEPT_MIN);
+    let late = follow(&mut world, 901, false);
+    assert_eq!(refused(&world, late), Some((ErrorCode::BUSY, Some(901))));
+    world.run_for(2 * RATE_WINDOW);
+    let late = follow(&mut world, 902, false);
+    assert_eq!(refused(&world, late), None);
 }
 
 #[test]

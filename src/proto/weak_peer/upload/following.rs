@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use super::Uploads;
 use super::connection::Upload;
 use super::request::Wanted;
-use crate::config::{FOLLOWERS_MAX, HAS_LIST_MAX, LINGER_QUIET, PIECE_BYTES};
+use crate::config::{
+    FOLLOWER_KEPT_MIN, FOLLOWERS_MAX, HAS_LIST_MAX, LINGER_QUIET, PIECE_BYTES, RATE_WINDOW, UPLOAD_RATE_MIN,
+};
 use crate::proto::ConnId;
+use crate::proto::crowd::{Host, Rank, Standing, leaving};
 use crate::proto::pieces_of;
 use crate::proto::weak_peer::context::{Context, Reason};
 use crate::proto::weak_peer::swarm::holdings::Holdings;
@@ -17,12 +20,14 @@ use crate::wire::message::ErrorCode;
 use crate::wire::swarm::{Follow, Has, Turn, Want};
 use crate::wire::{Message, NodeId, Root};
 
+const TOO_MANY: &str = "too many follow this content here";
+
 impl Uploads {
     // ---- FOLLOW and HAS -------------------------------------------------------------------------
 
     pub(super) fn on_follow(&mut self, cx: &mut Context, conn: ConnId, follow: Follow) {
         let Follow { req, root, zone } = follow;
-        let followers = self.followers(root).count();
+        let is_full = self.followers(root).filter(|(other, _)| *other != conn).count() >= FOLLOWERS_MAX;
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         if !upload.swarms {
             return self.fail(cx, conn, ErrorCode::ORDER, "FOLLOW needs the feature swarm in HELLO");
@@ -30,14 +35,36 @@ impl Uploads {
         if upload.follower.is_some() {
             return cx.error(conn, ErrorCode::LIMIT, "a connection follows one content", Some(req));
         }
-        if followers >= FOLLOWERS_MAX {
-            return cx.error(conn, ErrorCode::BUSY, "too many follow this content here", Some(req));
+        if is_full && !self.displace(cx, root) {
+            return cx.error(conn, ErrorCode::BUSY, TOO_MANY, Some(req));
         }
+        let Some(upload) = self.conns.get_mut(&conn) else { return };
         upload.active_at = cx.now;
         upload.root = Some(root);
         let (wants, needs) = (0, false);
-        upload.follower = Some(Follower { req, root, zone, is_answered: false, wants, needs, since: cx.now });
+        upload.follower =
+            Some(Follower { req, root, zone, is_answered: false, wants, needs, begun: cx.now, since: cx.now });
         self.unanswered.push(conn);
+    }
+
+    /// All places of a content are taken: ends the FOLLOW of one that takes less than a slow peer
+    /// does, the longest of the host that has most of these. Returns `false` if there is none.
+    fn displace(&mut self, cx: &mut Context, root: Root) -> bool {
+        let standing = |(conn, upload): (ConnId, &Upload)| {
+            let follower = upload.follower.as_ref()?;
+            let takes = upload.rate.recent(cx.now) >= UPLOAD_RATE_MIN * RATE_WINDOW.as_secs();
+            let is_new = cx.now.since(follower.begun) < FOLLOWER_KEPT_MIN;
+            let (host, rank, since) = (upload.from.ip().into(), Rank::Idle, follower.begun);
+            (!takes && !is_new).then_some(Standing { conn, host, rank, since })
+        };
+        let idle = self.followers(root).filter_map(standing).collect();
+        let Some(Standing { conn, .. }) = leaving(idle, 1).pop() else { return false };
+        if let Some(follower) = self.conns.get(&conn).and_then(|upload| upload.follower.as_ref()) {
+            cx.error(conn, ErrorCode::BUSY, TOO_MANY, Some(follower.req));
+        }
+        *self.closed.entry("followers_displaced").or_default() += 1;
+        self.end_follow(conn);
+        true
     }
 
     pub(super) fn followers(&self, root: Root) -> impl Iterator<Item = (ConnId, &Upload)> {
@@ -159,13 +186,16 @@ impl Uploads {
     /// Of a content of the share, the zone that has got least lately comes first. Within it, and
     /// for any other content, the follower that has got least comes first.
     pub(super) fn give_turns(&mut self, cx: &mut Context) {
+        self.void_turns(cx);
         while self.turns.has_room(cx.now) {
             let Some(conn) = self.next_follower(cx) else { break };
-            let Some(follower) = self.conns.get_mut(&conn).and_then(|upload| upload.follower.as_mut()) else { break };
+            let Some(upload) = self.conns.get_mut(&conn) else { break };
+            let host = Host::from(upload.from.ip());
+            let Some(follower) = &mut upload.follower else { break };
             follower.wants -= 1;
             follower.since = cx.now;
             let (req, root) = (follower.req, follower.root);
-            let next = self.turns.give(cx.now, conn, root);
+            let next = self.turns.give(cx.now, (conn, host), root);
             cx.send(conn, Message::Turn(Turn { req, next }));
         }
         match self.turns.next_room(cx.now) {
@@ -187,7 +217,8 @@ impl Uploads {
         }
         let waits = |conn: ConnId, upload: &Upload| {
             let follower = upload.follower.as_ref().filter(|follower| follower.is_answered && follower.wants > 0)?;
-            if !self.turns.has_room_for(conn) {
+            let host = Host::from(upload.from.ip());
+            if !self.turns.has_room_for(cx.now, conn, host) {
                 return None;
             }
             if self.turns.is_thrifty(follower.root) && !follower.needs {
@@ -196,7 +227,8 @@ impl Uploads {
             let zone = zones.get(&(follower.root, follower.zone.as_deref())).copied().unwrap_or(0);
             // Those that get nothing from here come first.
             let is_served = self.turns.given_to(conn) > 0 || upload.requests.iter().any(|request| request.bytes() > 0);
-            Some((is_served, zone, got(conn, upload), follower.since, conn))
+            let is_doubted = self.turns.is_doubted(cx.now, host);
+            Some((is_doubted, is_served, zone, got(conn, upload), follower.since, conn))
         };
         let waiting = self.conns.iter().filter_map(|(conn, upload)| waits(*conn, upload));
         waiting.min().map(|(.., conn)| conn)
@@ -208,18 +240,36 @@ impl Uploads {
     }
 
     pub(in crate::proto::weak_peer) fn on_turns_due(&mut self, cx: &mut Context) {
+        self.give_turns(cx);
+    }
+
+    /// A connection is gone. One that has taken no chunk and leaves a turn unused could come again
+    /// for the next one.
+    pub(super) fn leave_turns(&mut self, cx: &Context, conn: ConnId) {
+        let Some(upload) = self.conns.get(&conn) else { return };
+        if self.turns.given_to(conn) > 0 && upload.taken < PIECE_BYTES / 4 {
+            self.turns.doubt(cx.now, upload.from.ip().into());
+        }
+    }
+
+    /// Turns that were not used in time are void.
+    fn void_turns(&mut self, cx: &Context) {
         for conn in self.turns.late(cx.now) {
             self.turns.give_back(conn);
-            if let Some(follower) = self.conns.get_mut(&conn).and_then(|upload| upload.follower.as_mut()) {
+            let Some(upload) = self.conns.get_mut(&conn) else { continue };
+            self.turns.doubt(cx.now, upload.from.ip().into());
+            if let Some(follower) = &mut upload.follower {
                 follower.wants = 0;
             }
         }
-        self.give_turns(cx);
     }
 
     /// A chunk is sent, or will not be: its turn is over.
     pub(super) fn end_turn(&mut self, cx: &mut Context, conn: ConnId, req: u32, sent: bool) {
         if self.turns.end(cx.now, (conn, req), sent) {
+            if let Some(upload) = self.conns.get(&conn).filter(|_| sent) {
+                self.turns.believe(upload.from.ip().into());
+            }
             self.give_turns(cx);
         }
     }

@@ -387,6 +387,7 @@ impl Uploads {
     }
 
     pub(super) fn on_closed(&mut self, cx: &mut Context, conn: ConnId) {
+        self.leave_turns(cx, conn);
         self.end_follow(conn);
         if self.conns.remove(&conn).is_some() {
             self.turns.forget(conn);

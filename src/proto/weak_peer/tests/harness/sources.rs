@@ -68,13 +68,18 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     Part,
     /// Knows swarms, and has no piece.
     Empty,
-    /// Knows swarms, and refuses FOLLOW with BUSY.
+    /// Knows swarms, has all, and refuses FOLLOW with BUSY.
     Crowded,
+    /// The same, and has no piece but the manifest.
+    CrowdedEmpty,
 }
 
 impl Manner {
     fn knows_swarms(self) -> bool {
-        matches!(self, Manner::Unheard | Manner::NoTurns | Manner::Part | Manner::Empty | Manner::Crowded)
+        matches!(
+            self,
+            Manner::Unheard | Manner::NoTurns | Manner::Part | Manner::Empty | Manner::Crowded | Manner::CrowdedEmpty
+        )
     }
 }
 
@@ -189,7 +194,9 @@ impl World {
                     Manner::NoTurns => Message::Has(Has { req, full: true, manifest: true, ..Has::default() }),
                     Manner::Part => Message::Has(Has { req, bits: vec![0xff], ..Has::default() }),
                     Manner::Empty => Message::Has(Has { req, ..Has::default() }),
-                    Manner::Crowded => Message::Error(Error::new(ErrorCode::BUSY, "too many", Some(req))),
+                    Manner::Crowded | Manner::CrowdedEmpty => {
+                        Message::Error(Error::new(ErrorCode::BUSY, "too many", Some(req)))
+                    }
                     _ => return,
                 };
                 self.say(LATENCY, conn, answer);
@@ -254,7 +261,7 @@ impl World {
             source.queue.clear();
             return;
         }
-        if source.manner == Manner::NotFound {
+        if matches!(source.manner, Manner::NotFound | Manner::CrowdedEmpty) {
             let error = Error::new(ErrorCode::NOT_FOUND, "gone", Some(req));
             return self.say(LATENCY, conn, Message::Error(error));
         }
