@@ -117,7 +117,9 @@ def judge_text(result):
     """No panic, and a failure says why in a sentence of ours."""
     check("panicked at" not in result.text, f"it panicked: {result.text[-600:]}")
     if result.exit > 0:
-        check(re.search(r"^(<\d>)?(sprat|error): \S", result.text, re.M) or result.event("done"),
+        # Without the codes with which the prompt moves the cursor.
+        plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", result.text)
+        check(re.search(r"^(<\d>)?(sprat|error): \S", plain, re.M) or result.event("done"),
               f"exit {result.exit} without a sentence: {result.text[-300:]!r}")
 
 
