@@ -29,6 +29,7 @@ mod options;
 mod part;
 mod part_map;
 mod parts;
+mod placing;
 mod publish;
 mod queue;
 mod rules;

@@ -10,10 +10,10 @@ use crate::config::PUBLISH_BATCH_MAX;
 use crate::disk::held::Finished;
 use crate::disk::part::Part;
 use crate::disk::parts;
+use crate::disk::placing::{Batch, Placed};
 use crate::disk::publish::{self, Published, Publishing};
 use crate::disk::saving;
 use crate::disk::target::failed;
-use crate::disk::unpacking::{Batch, Placed};
 use crate::proto::disk::{CollectionDone, DiskDone};
 use crate::proto::{ClientId, DownloadId};
 

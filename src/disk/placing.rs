@@ -1,0 +1,191 @@
+//! The last step of small files that are unpacked: those that are written in a hidden folder beside
+//! their places are synced together, and each is renamed to its name. If another content has that
+//! name, it is kept: it is renamed to a name with digits of its root.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat, unlinkat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::durable::{self, At, rename_noreplace};
+use super::folder::{Found, Stamp};
+use super::hash::{ContentDigest, FileHash};
+use super::target::io_failure;
+use crate::config::PIECE_BYTES;
+use crate::proto::DownloadId;
+use crate::proto::disk::DiskFailure;
+use crate::wire::ids::Root;
+use crate::wire::name::apart;
+
+/// Where an item goes.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) parent: Arc<OwnedFd>,
+    /// Below the folder of the collection.
+    pub(super) path: PathBuf,
+    pub(super) name: OsString,
+}
+
+/// A file that is written and not published.
+#[derive(Debug)]
+pub(super) struct Placing {
+    pub(super) temporary: String,
+    pub(super) place: Place,
+    pub(super) size: u64,
+    pub(super) root: Root,
+}
+
+/// Files that are published together, on a thread of their own.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) download: DownloadId,
+    pub(super) folder: PathBuf,
+    pub(super) hidden: Arc<OwnedFd>,
+    pub(super) files: Vec<Placing>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) download: DownloadId,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) failed: Vec<(String, DiskFailure)>,
+    /// Files to offer: folder, name, state and content.
+    pub(super) offers: Vec<(PathBuf, OsString, Stamp, ContentDigest)>,
+}
+
+impl Batch {
+    /// Nothing is published, because no thread could be started.
+    pub(super) fn unpublished(&self, failure: &DiskFailure) -> Placed {
+        self.all_failed(|_| failure.clone())
+    }
+
+    fn nothing(&self) -> Placed {
+        Placed { download: self.download, files: 0, bytes: 0, failed: Vec::new(), offers: Vec::new() }
+    }
+
+    fn all_failed(&self, failure: impl Fn(&Placing) -> DiskFailure) -> Placed {
+        let failed = self.files.iter().map(|file| (file.place.path.display().to_string(), failure(file)));
+        Placed { failed: failed.collect(), ..self.nothing() }
+    }
+
+    /// Syncs and renames the files.
+    pub(super) fn publish(&self) -> Placed {
+        if let Err(error) = self.sync() {
+            return self.all_failed(|file| io_failure(&self.folder.join(&file.place.path), error.into()));
+        }
+        let mut placed = self.nothing();
+        let mut parents: Vec<&Arc<OwnedFd>> = Vec::new();
+        for file in &self.files {
+            match self.publish_one(file) {
+                Ok(()) => {
+                    placed.files += 1;
+                    placed.bytes += file.size;
+                    placed.offers.extend(self.offer(file));
+                }
+                Err(error) => {
+                    let path = self.folder.join(&file.place.path);
+                    placed.failed.push((file.place.path.display().to_string(), io_failure(&path, error)));
+                }
+            }
+            if parents.last().is_none_or(|last| !Arc::ptr_eq(last, &file.place.parent)) {
+                parents.push(&file.place.parent);
+            }
+        }
+        for parent in parents {
+            // Some file systems cannot sync a folder; then a power cut may lose the names.
+            let _ = durable::sync(&**parent);
+        }
+        placed
+    }
+
+    fn sync(&self) -> Result<(), Errno> {
+        if durable::sync_together(&*self.hidden, self.files.len()) {
+            return Ok(());
+        }
+        for file in &self.files {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let file = retry_on_intr(|| openat(&*self.hidden, file.temporary.as_str(), flags, Mode::empty()))?;
+            durable::sync(&file)?;
+        }
+        Ok(())
+    }
+
+    fn publish_one(&self, file: &Placing) -> io::Result<()> {
+        match self.rename(file) {
+            Err(Errno::EXIST) => {
+                if set_aside(&file.place, &file.root)? {
+                    self.rename(file)?;
+                } else {
+                    let _ = unlinkat(&*self.hidden, file.temporary.as_str(), AtFlags::empty());
+                }
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn rename(&self, file: &Placing) -> Result<(), Errno> {
+        let Placing { temporary, place, .. } = file;
+        rename_noreplace(At(&*self.hidden, temporary), At(&*place.parent, &place.name))
+    }
+
+    fn offer(&self, file: &Placing) -> Option<(PathBuf, OsString, Stamp, ContentDigest)> {
+        let stat = statat(&*file.place.parent, &file.place.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let Found::File(stamp) = Found::of(&stat) else { return None };
+        let known = file.size <= PIECE_BYTES && stamp.size == file.size;
+        let folder = self.folder.join(file.place.path.parent()?);
+        let digest = ContentDigest { root: file.root, cvs: Vec::new() };
+        known.then(|| (folder, file.place.name.clone(), stamp, digest))
+    }
+}
+
+/// If the place has a file of another content, renames it to a name with digits of its root.
+/// Returns false if the file at the place has this content, and true if the place is free now.
+fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
+    let file = match open(&place.parent, &place.name, OFlags::RDONLY) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(true),
+        Err(error) => return Err(error.into()),
+    };
+    let Found::File(stamp) = Found::of(&fstat(&file)?) else { return Err(Errno::EXIST.into()) };
+    let found = FileHash::complete(stamp.size, &file, &mut Vec::new())?.root;
+    if found == *root {
+        return Ok(false);
+    }
+    move_aside(place, &found)?;
+    Ok(true)
+}
+
+/// Renames the file at a place to a name with digits of its root, `found`. Does nothing if the file
+/// is gone.
+pub(super) fn move_aside(place: &Place, found: &Root) -> io::Result<()> {
+    let (parent, name) = (&*place.parent, &place.name);
+    let aside = OsString::from(apart(&name.to_string_lossy(), found));
+    match rename_noreplace(At(parent, name), At(parent, &aside)) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::EXIST) => {
+            // The new name is taken. If both files have this content, one of them is removed.
+            for name in [&aside, name] {
+                let file = open(parent, name, OFlags::RDONLY)?;
+                let size = file.metadata()?.len();
+                if FileHash::complete(size, &file, &mut Vec::new())?.root != *found {
+                    return Err(Errno::EXIST.into());
+                }
+            }
+            Ok(retry_on_intr(|| unlinkat(parent, name, AtFlags::empty()))?)
+        }
+        other => Ok(other?),
+    }
+}
+
+pub(super) fn open(folder: impl AsFd, name: &OsStr, flags: OFlags) -> Result<File, Errno> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(retry_on_intr(|| openat(&folder, name, flags, Mode::empty()))?))
+}
