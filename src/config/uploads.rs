@@ -15,8 +15,19 @@ pub const UPLOAD_REQUESTS_MAX: usize = 64;
 pub const UPLOAD_AHEAD: usize = 15;
 /// More are prepared once no more than this many are left, so that several are prepared together.
 pub const UPLOAD_AHEAD_LOW: usize = 4;
-/// Chunks of one connection that are in its send queue at once; later ones can still be canceled.
+/// Short chunks are prepared beyond these numbers, up to this many bytes together: the next ones
+/// are ready while others are sent.
+pub const UPLOAD_AHEAD_BYTES: u64 = 512 * 1024;
+/// Chunks of one connection that are in its send queue at once, or as many as have
+/// [`UPLOAD_SENDING_BYTES`] together; later ones can still be canceled.
 pub const UPLOAD_SENDING_MAX: usize = 3;
+/// See [`UPLOAD_SENDING_MAX`]: about what the kernel takes and has not sent.
+pub const UPLOAD_SENDING_BYTES: u64 = UNSENT_BYTES_MAX as u64;
+/// A chunk of at most this many bytes is read when it is prepared, so that several are sent by one
+/// system call; a longer one is sent from its file.
+pub const SHORT_CHUNK_BYTES: u32 = 32 * 1024;
+/// Such chunks in memory at once; of one more the file is sent.
+pub const SHORT_CHUNKS_MAX: usize = 512;
 /// Connections on which a peer serves chunks at once; one more takes the place of the longest idle
 /// one of the host that has most, or is refused if none is idle.
 pub const UPLOADS_MAX: usize = 512;

@@ -17,7 +17,7 @@ use super::durable::make_folders;
 use super::folder::{Stamp, is_starved};
 use super::hash::{ContentDigest, FileHash, piece_length, read_range};
 use super::md5_lanes::{Source, md5_each};
-use super::serve::{ChunkRequest, Prepared};
+use super::serve::{ChunkRequest, Prepared, Ready};
 use crate::config::{CHUNK_BYTES_MAX, COLLECTIONS_KEPT_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::{Page, ServeFailure};
 use crate::proto::weak_peer::download::manifest::edge_of;
@@ -188,11 +188,11 @@ impl Collections {
         }
         let file = opened.file.clone();
         if request.bare {
-            return Ok((None, file));
+            return Ok(Ready::new(None, file));
         }
         let source = Source::File { file: &file, offset: request.offset, length: request.length as usize };
         let md5 = md5_each(&[source], buffer).pop().and_then(Result::ok).ok_or(ServeFailure::Changed)?;
-        Ok((Some(md5), file))
+        Ok(Ready::new(Some(md5), file))
     }
 
     /// The size of a collection and a page of its chaining values.
@@ -352,13 +352,13 @@ mod tests {
             bare: false,
         };
         let md5 = super::super::md5_lanes::md5_of(b"two");
-        assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().0, Some(md5));
+        assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().md5, Some(md5));
         assert_eq!(again.manifest_page(two, 0, &mut Vec::new()), Ok(Page { size: 3, ..Page::default() }));
         assert_eq!(again.prepare(&request(two, 4), &mut Vec::new()).unwrap_err(), ServeFailure::OutOfRange);
         // What was moved away is not served, though its file is open.
         let moved = path.join("moved");
         fs::rename(path.join(three.to_string()), &moved).unwrap();
-        assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().0, Some(md5));
+        assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().md5, Some(md5));
         fs::rename(&moved, path.join(two.to_string())).unwrap();
         assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap_err(), ServeFailure::NotFound);
         fs::write(path.join(one.to_string()), "eno").unwrap();

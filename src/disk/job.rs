@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::http::{HttpDone, HttpWork};
+use super::lent::Lent;
 use crate::proto::disk::{DiskDone, DiskWork};
 use crate::proto::{ConnId, Digests, HashPlan, Verify};
 
@@ -47,6 +48,8 @@ pub enum Report {
         done: DiskDone,
         /// The open file of a successful [`DiskDone::ChunkReady`].
         file: Option<Arc<File>>,
+        /// The bytes of that chunk, if it is short.
+        lent: Option<Lent>,
         /// The buffer of a [`DiskDone::PieceWritten`], for reuse.
         spare: Option<Vec<u8>>,
     },

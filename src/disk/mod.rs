@@ -22,6 +22,7 @@ mod holes;
 mod http;
 mod job;
 mod left_out;
+mod lent;
 pub mod md5_lanes;
 mod names;
 mod opening;
@@ -59,6 +60,7 @@ use std::time::Duration;
 pub use self::http::{AtPath, HttpDone, HttpWork};
 pub use folder_root::{FolderContent, collection_of};
 pub use job::{Job, ReceivedChunk, Report};
+pub use lent::Lent;
 pub(crate) use names::is_share_name;
 pub use options::{DiskOptions, ShareFolder};
 use rustix::fs::{Access, access};
@@ -66,6 +68,9 @@ use worker::ToWorker;
 
 use crate::error::{Exit, Failure};
 use crate::wire::name::printable;
+
+/// Jobs after which the loop does not wait for more.
+const JOBS_AT_ONCE: usize = 16;
 
 /// The worker as the loop sees it. Dropping it waits until the worker has done its jobs and has
 /// ended.
@@ -125,6 +130,13 @@ impl Disk {
         let trees = tree::Trees::open(shares)?;
         let _ = self.inbox.send(ToWorker::Shares { trees, rescan, take_downloads });
         Ok(())
+    }
+
+    /// Hands over the jobs if there are many: each time, the worker may have to be woken.
+    pub fn hand_over_many(&mut self) {
+        if self.jobs.len() >= JOBS_AT_ONCE {
+            self.hand_over();
+        }
     }
 
     /// Adds a job. [`Disk::hand_over`] passes it to the worker.

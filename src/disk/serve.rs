@@ -5,6 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,10 @@ use rustix::io::Errno;
 use super::folder::Stamp;
 use super::hash::{piece_length, read_range};
 use super::held::Held;
+use super::lent::{Lender, Lent};
 use super::md5_lanes::{Source, md5_each};
 use super::share::Share;
-use crate::config::{CHUNK_BYTES_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES};
+use crate::config::{CHUNK_BYTES_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES, SHORT_CHUNK_BYTES};
 use crate::proto::disk::{Edge, Page, ServeFailure};
 use crate::proto::weak_peer::download::manifest::{edge_of, proves};
 use crate::proto::{ConnId, pieces_of};
@@ -41,6 +43,7 @@ pub(super) struct Serve {
     md5s: [HashMap<(Root, u64), Md5>; 2],
     /// Right edges that were computed, the oldest first.
     edges: VecDeque<(Root, Edge)>,
+    lender: Lender,
 }
 
 /// A file that is kept open between chunks.
@@ -72,8 +75,25 @@ pub(super) struct ChunkRequest {
     pub(super) bare: bool,
 }
 
-/// The MD5 (none if it is not needed) and a file that the chunk may be sent from now.
-pub(super) type Prepared = Result<(Option<Md5>, Arc<File>), ServeFailure>;
+/// A chunk that may be sent now.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// None if it is not needed.
+    pub(super) md5: Option<Md5>,
+    /// The file that has it.
+    pub(super) file: Arc<File>,
+    /// Its bytes, if it is short.
+    pub(super) lent: Option<Lent>,
+}
+
+impl Ready {
+    pub(super) fn new(md5: Option<Md5>, file: Arc<File>) -> Ready {
+        Ready { md5, file, lent: None }
+    }
+}
+
+/// A chunk, or why it cannot be sent.
+pub(super) type Prepared = Result<Ready, ServeFailure>;
 
 /// A chunk whose MD5 is to be computed, and its file.
 struct Unhashed {
@@ -82,6 +102,8 @@ struct Unhashed {
     path: Arc<str>,
     stamp: Stamp,
     file: Arc<File>,
+    /// Its bytes, if they were read.
+    lent: Option<Lent>,
 }
 
 impl Serve {
@@ -103,39 +125,59 @@ impl Serve {
             let mut read_ahead = ReadAhead::default();
             for (at, place) in prepared.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
                 match self.locate(share, &requests[at], &unusable[at]) {
-                    Ok((path, stamp, file)) => match self.known(&requests[at], stamp.size) {
-                        Some(md5) => {
-                            read_ahead.add(&file, &requests[at]);
-                            *place = Some(Ok((md5, file)));
+                    Ok((path, stamp, file)) => {
+                        let lent = self.lend(&file, &requests[at]);
+                        match self.known(&requests[at], stamp.size) {
+                            Some(md5) => {
+                                if lent.is_none() {
+                                    read_ahead.add(&file, &requests[at]);
+                                }
+                                *place = Some(Ok(Ready { md5, file, lent }));
+                            }
+                            None => unhashed.push(Unhashed { at, path, stamp, file, lent }),
                         }
-                        None => unhashed.push(Unhashed { at, path, stamp, file }),
-                    },
+                    }
                     Err(failure) => *place = Some(Err(failure)),
                 }
             }
             read_ahead.order();
-            let sources = unhashed.iter().map(|Unhashed { at, file, .. }| {
-                let ChunkRequest { offset, length, .. } = requests[*at];
-                Source::File { file, offset, length: length as usize }
+            let sources = unhashed.iter().map(|Unhashed { at, file, lent, .. }| match lent {
+                Some(lent) => Source::Bytes(lent.as_ref()),
+                None => {
+                    let ChunkRequest { offset, length, .. } = requests[*at];
+                    Source::File { file, offset, length: length as usize }
+                }
             });
             let sources: Vec<Source<'_>> = sources.collect();
-            for (Unhashed { at, path, stamp, file }, md5) in unhashed.iter().zip(md5_each(&sources, buffer)) {
+            let md5s = md5_each(&sources, buffer);
+            for (Unhashed { at, path, stamp, file, lent }, md5) in unhashed.into_iter().zip(md5s) {
                 match md5 {
-                    Ok(md5) if Stamp::of_file(file) == Ok(*stamp) => {
-                        self.remember(&requests[*at], stamp.size, md5);
-                        prepared[*at] = Some(Ok((Some(md5), file.clone())));
+                    Ok(md5) if Stamp::of_file(&file) == Ok(stamp) => {
+                        self.remember(&requests[at], stamp.size, md5);
+                        prepared[at] = Some(Ok(Ready { md5: Some(md5), file, lent }));
                     }
                     failed => {
                         if let Err(error) = failed {
-                            log::warn!("{} cannot be served: {error}", printable(path));
+                            log::warn!("{} cannot be served: {error}", printable(&path));
                         }
-                        self.changed(share, path);
-                        unusable[*at].push(path.clone());
+                        self.changed(share, &path);
+                        unusable[at].push(path);
                     }
                 }
             }
         }
         prepared.into_iter().flatten().collect()
+    }
+
+    /// Reads a short chunk, so that several are sent by one write; none if it is not short, if too
+    /// many are lent, or if it cannot be read: then the file is sent, or found to have changed.
+    fn lend(&self, file: &File, request: &ChunkRequest) -> Option<Lent> {
+        if request.length > SHORT_CHUNK_BYTES || !self.lender.may_lend() {
+            return None;
+        }
+        let mut bytes = vec![0; request.length as usize];
+        file.read_exact_at(&mut bytes, request.offset).ok()?;
+        Some(self.lender.lend(bytes))
     }
 
     /// A file that has the chunk: its path, its state, and the open file.
@@ -226,13 +268,13 @@ impl Serve {
     pub(super) fn prepare_held(&mut self, held: &Held<'_>, request: &ChunkRequest, buffer: &mut Vec<u8>) -> Prepared {
         let file = held.locate(request.offset, request.length)?;
         if let Some(md5) = self.known(request, held.size) {
-            return Ok((md5, file));
+            return Ok(Ready::new(md5, file));
         }
         let ChunkRequest { offset, length, .. } = *request;
         let mut md5 = md5_each(&[Source::File { file: &file, offset, length: length as usize }], buffer).into_iter();
         let md5 = md5.next().and_then(Result::ok).ok_or(ServeFailure::Changed)?;
         self.remember(request, held.size, md5);
-        Ok((Some(md5), file))
+        Ok(Ready::new(Some(md5), file))
     }
 
     /// Keeps the MD5 of a piece that was received.

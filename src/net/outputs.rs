@@ -56,6 +56,15 @@ impl Net {
         }
     }
 
+    /// Queues the bytes of a short chunk after everything that is queued. PayloadSent arrives.
+    pub fn send_bytes(&mut self, id: ConnId, req: u32, bytes: Box<dyn AsRef<[u8]> + Send>) {
+        if let Some(conn) = live(&mut self.conns.table, id, &mut self.ctx) {
+            conn.note_queued(self.ctx.now);
+            conn.send.push_bytes(req, bytes);
+            self.conns.mark_dirty(id);
+        }
+    }
+
     /// Looks up a name; Resolved arrives.
     pub fn resolve(&mut self, id: ResolveId, name: HostPort) {
         self.dialer.resolve(id, name, &mut self.ctx);

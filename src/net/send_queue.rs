@@ -1,11 +1,12 @@
-//! The send queue of one connection: bytes of frames, and extents of files between them, in order.
+//! The send queue of one connection: bytes of frames, and bodies of chunks between them, in order. A
+//! body is an extent of a file, or bytes in memory if it is short.
 //!
-//! The frames of a turn are in one buffer, so that one write sends them. An empty queue owns no
-//! memory.
+//! The frames of a turn are in one buffer, so that one write sends them, with the short bodies
+//! between them. An empty queue owns no memory.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::buffers::Buffers;
@@ -13,6 +14,9 @@ use super::transport::Transport;
 
 /// Written bytes are removed from the front of the buffer once there are this many of them.
 const COMPACT_BYTES: usize = 64 * 1024;
+/// Bodies that one write sends, with the frames between them: a quarter of what the kernel takes
+/// (UIO_MAXIOV).
+const BODIES_PER_WRITE: usize = 128;
 
 /// The queue of one connection.
 #[derive(Debug, Default)]
@@ -27,14 +31,41 @@ pub(super) struct SendQueue {
     files: Option<Box<VecDeque<Extent>>>,
 }
 
-/// Bytes of a file that follow after this many frame bytes of the connection.
+/// A body that follows after this many frame bytes of the connection.
 #[derive(Debug)]
 struct Extent {
     after: u64,
     req: u32,
-    file: Arc<File>,
+    body: Body,
     offset: u64,
     left: u32,
+}
+
+/// Where a body is.
+enum Body {
+    File(Arc<File>),
+    Memory(Bytes),
+}
+
+/// A body in memory.
+pub(super) type Bytes = Box<dyn AsRef<[u8]> + Send>;
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Body::File(file) => file.fmt(f),
+            Body::Memory(bytes) => write!(f, "{} bytes", (**bytes).as_ref().len()),
+        }
+    }
+}
+
+impl Extent {
+    /// What is left of it, if it is in memory.
+    fn in_memory(&self) -> Option<&[u8]> {
+        let Body::Memory(bytes) = &self.body else { return None };
+        let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        (**bytes).as_ref().get(offset..)
+    }
 }
 
 /// How a flush ended.
@@ -86,15 +117,24 @@ impl SendQueue {
 
     /// Queues bytes of a file after everything that is queued now.
     pub(super) fn push_file(&mut self, req: u32, file: Arc<File>, offset: u64, length: u32) {
-        let after = self.written + self.frame_bytes() as u64;
-        let extent = Extent { after, req, file, offset, left: length };
-        self.files.get_or_insert_default().push_back(extent);
+        self.push(req, Body::File(file), offset, length);
     }
 
-    /// Writes all frames, whose bytes the cap of the queue bounds, and up to `left` bytes of files,
+    /// Queues a short body after everything that is queued now.
+    pub(super) fn push_bytes(&mut self, req: u32, bytes: Bytes) {
+        let length = u32::try_from((*bytes).as_ref().len()).expect("a body is not longer than a chunk");
+        self.push(req, Body::Memory(bytes), 0, length);
+    }
+
+    fn push(&mut self, req: u32, body: Body, offset: u64, left: u32) {
+        let after = self.written + self.frame_bytes() as u64;
+        self.files.get_or_insert_default().push_back(Extent { after, req, body, offset, left });
+    }
+
+    /// Writes all frames, whose bytes the cap of the queue bounds, and up to `left` bytes of bodies,
     /// which it subtracts from `left`. A chunk that this bound would cut waits for the next turn,
-    /// unless it is the first one. Calls `sent` with each request whose file bytes are all written.
-    /// Returns how it ended, and how many bytes were written.
+    /// unless it is the first one. Calls `sent` with each request whose body is written. Returns how
+    /// it ended, and how many bytes were written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
@@ -115,9 +155,12 @@ impl SendQueue {
                 };
             }
             let due = self.frames_due();
-            let result = if due > 0 {
+            let spent = *left == 0 || *left < budget && self.extent_left() > *left;
+            let result = if !spent && self.is_gathered(transport) {
+                self.write_gathered(transport, *left, &mut sent)
+            } else if due > 0 {
                 self.write_frames(transport, due, buffers).map(|count| (count, 0))
-            } else if *left == 0 || *left < budget && self.extent_left() > *left {
+            } else if spent {
                 break Flushed::Budget;
             } else {
                 self.write_file(transport, *left, buffers, &mut sent).map(|count| (count, count))
@@ -159,6 +202,57 @@ impl SendQueue {
         Ok(count)
     }
 
+    /// Whether the next body is sent together with the frames around it.
+    fn is_gathered(&self, transport: &Transport) -> bool {
+        let first = self.files.as_ref().and_then(|files| files.front());
+        transport.tls().is_none() && first.is_some_and(|extent| extent.in_memory().is_some())
+    }
+
+    /// Writes the short bodies at the front, up to `most` bytes of them, and the frames before them.
+    /// Returns how many bytes were written, and how many of them are of bodies.
+    fn write_gathered(
+        &mut self,
+        transport: &mut Transport,
+        most: usize,
+        sent: &mut dyn FnMut(u32),
+    ) -> io::Result<(usize, usize)> {
+        let Some(files) = &mut self.files else { return Ok((0, 0)) };
+        let (mut slices, mut room, mut at) = (Vec::new(), most, self.head);
+        for extent in files.iter().take(BODIES_PER_WRITE) {
+            let Some(body) = extent.in_memory() else { break };
+            if body.len() > room && room < most {
+                break;
+            }
+            let frames_end = self.head + usize::try_from(extent.after - self.written).unwrap_or(usize::MAX);
+            slices.push(IoSlice::new(&self.bytes[at..frames_end]));
+            slices.push(IoSlice::new(&body[..body.len().min(room)]));
+            (at, room) = (frames_end, room.saturating_sub(body.len()));
+        }
+        let count = transport.write_gathered(&slices)?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let (mut left, mut of_bodies) = (count, 0);
+        while left > 0 {
+            let extent = files.front_mut().expect("no more is written than there is");
+            let frames = left.min(usize::try_from(extent.after - self.written).unwrap_or(usize::MAX));
+            self.head += frames;
+            self.written += frames as u64;
+            let body = (left - frames).min(extent.left as usize);
+            extent.offset += body as u64;
+            extent.left -= u32::try_from(body).expect("no more than is left");
+            (left, of_bodies) = (left - frames - body, of_bodies + body);
+            if extent.left == 0 {
+                sent(extent.req);
+                files.pop_front();
+            }
+        }
+        if files.is_empty() {
+            self.files = None;
+        }
+        Ok((count, of_bodies))
+    }
+
     fn write_file(
         &mut self,
         transport: &mut Transport,
@@ -170,7 +264,14 @@ impl SendQueue {
         let extent = files.front_mut().expect("an extent list is dropped with its last extent");
         let mut count = 0;
         if extent.left > 0 {
-            count = transport.send_file(&extent.file, extent.offset, most.min(extent.left as usize), buffers)?;
+            let most = most.min(extent.left as usize);
+            count = match &extent.body {
+                Body::File(file) => transport.send_file(file, extent.offset, most, buffers)?,
+                Body::Memory(_) => {
+                    let body = extent.in_memory().unwrap_or_default();
+                    transport.write(&body[..body.len().min(most)], false, buffers)?
+                }
+            };
             if count == 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"));
             }

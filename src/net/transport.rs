@@ -2,14 +2,14 @@
 //! it is only where a connection begins.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use mio::event::Source;
 use mio::net::TcpStream;
-use rustix::net::SendFlags;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use socket2::SockRef;
 
 use super::buffers::Buffers;
@@ -111,6 +111,13 @@ impl Transport {
         }
         self.push()?;
         self.write_sealed(bytes, flags, &mut buffers.sealed)
+    }
+
+    /// Sends several pieces of memory in order, of a connection without TLS.
+    pub(super) fn write_gathered(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        debug_assert!(self.tls.is_none(), "with TLS, bytes are sealed before they are sent");
+        let mut none = SendAncillaryBuffer::default();
+        Ok(rustix::net::sendmsg(self.stream.as_fd(), bytes, &mut none, SendFlags::NOSIGNAL)?)
     }
 
     /// Sends bytes of a file: without copying them into the process if the kernel can, and through

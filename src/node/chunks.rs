@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
+use crate::disk::Lent;
 use crate::proto::{CloseReason, ConnId, PayloadId};
 
 /// What the loop holds. The machine's own caps on outstanding requests bound each map.
@@ -15,8 +16,8 @@ pub(super) struct Chunks {
     pub(super) payloads: BTreeMap<PayloadId, Vec<u8>>,
     /// How many chunks of a connection are being hashed, and why the connection was closed since.
     hashing: BTreeMap<ConnId, (usize, Option<CloseReason>)>,
-    /// Files that the disk has opened.
-    pub(super) prepared: BTreeMap<(ConnId, u32), Arc<File>>,
+    /// Files that the disk has opened, and the chunks of them that it has read.
+    pub(super) prepared: BTreeMap<(ConnId, u32), (Arc<File>, Option<Lent>)>,
 }
 
 impl Chunks {

@@ -133,6 +133,7 @@ impl<'a, R: Role> Driver<'a, R> {
     /// Waits, feeds every input to the machine, then fires the timers, then writes.
     fn turn(&mut self) -> Result<(), Failure> {
         let patience = self.patience();
+        self.hand_over();
         self.net.poll(patience)?;
         self.now = self.clock.now();
         self.net.begin_turn(self.now, clock::unix());
@@ -149,8 +150,10 @@ impl<'a, R: Role> Driver<'a, R> {
                 self.net.rest();
             }
         }
+        self.hand_over();
         self.take_reports_and_requests();
         self.perform_orders();
+        self.hand_over();
         // After a pause of the process, what is queued in the sockets is read before any peer is
         // found to be silent.
         let overdue = |patience: Duration| self.now.since(self.rested) >= patience.saturating_add(TURN_GAP_LONG);
@@ -306,7 +309,7 @@ impl<'a, R: Role> Driver<'a, R> {
             Report::Done { done: DiskDone::ChunkReady { conn, req, result }, file, .. } if self.takes_chunk(conn) => {
                 self.on_http_chunk(conn, req, result, file);
             }
-            Report::Done { done, file, spare } => {
+            Report::Done { done, file, lent, spare } => {
                 if matches!(
                     done,
                     DiskDone::PieceWritten { .. } | DiskDone::Collection { done: CollectionDone::Written(_), .. }
@@ -316,7 +319,7 @@ impl<'a, R: Role> Driver<'a, R> {
                 if let (DiskDone::ChunkReady { conn, req, .. }, Some(file)) = (&done, file)
                     && self.net.is_open(*conn)
                 {
-                    self.chunks.prepared.insert((*conn, *req), file);
+                    self.chunks.prepared.insert((*conn, *req), (file, lent));
                 }
                 self.feed(Input::Disk(done));
             }

@@ -43,6 +43,13 @@ impl<R: Role> Driver<'_, R> {
             }
         }
         if let Some(disk) = &mut self.disk {
+            disk.hand_over_many();
+        }
+    }
+
+    /// Hands over the work for the disk that has come up.
+    pub(super) fn hand_over(&mut self) {
+        if let Some(disk) = &mut self.disk {
             disk.hand_over();
         }
     }
@@ -69,7 +76,8 @@ impl<R: Role> Driver<'_, R> {
 
     fn on_send_payload(&mut self, conn: ConnId, req: u32, offset: u64, length: u32) {
         match self.chunks.prepared.remove(&(conn, req)) {
-            Some(file) => self.net.send_file(conn, req, file, offset, length),
+            Some((_, Some(lent))) => self.net.send_bytes(conn, req, Box::new(lent)),
+            Some((file, None)) => self.net.send_file(conn, req, file, offset, length),
             // Its CHUNK is queued already, so closing is the only way to signal the failure.
             None => self.net.abort(conn),
         }

@@ -36,7 +36,7 @@ impl Quiet {
         let page = self.serve.manifest_page(&mut self.share, root, 0, &mut Vec::new());
         let chunk = prepared.pop().unwrap();
         assert_eq!(chunk.is_ok(), page.is_ok(), "chunks and manifests are served alike");
-        let (_, file) = chunk?;
+        let file = chunk?.file;
         let mut read = vec![0; bytes.len()];
         file.read_exact_at(&mut read, 0).unwrap();
         assert_eq!(read, bytes);

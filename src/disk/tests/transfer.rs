@@ -1,6 +1,7 @@
 //! Chunks and manifests out, pieces in, publishing.
 
 use super::*;
+use crate::config::{SHORT_CHUNK_BYTES, SHORT_CHUNKS_MAX};
 use crate::proto::weak_peer::download::manifest;
 
 #[test]
@@ -16,6 +17,30 @@ fn a_chunk_is_prepared_with_its_md5_and_file() {
         file.read_exact_at(&mut read, offset as u64).unwrap();
         assert!(read == range);
     }
+}
+
+#[test]
+fn short_chunks_are_lent_until_too_many_are_out() {
+    let (short, long) = (content(8, SHORT_CHUNK_BYTES as usize), content(9, SHORT_CHUNK_BYTES as usize + 1));
+    let mut rig = Rig::with(&[("short", &short), ("long", &long)]);
+    let lent = |rig: &mut Rig, bytes: &[u8]| {
+        let (root, length) = (root_of(bytes), bytes.len() as u32);
+        rig.work(DiskWork::PrepareChunk { conn: CONN, from: FROM, req: 7, root, offset: 0, length, bare: true });
+        match report(&rig.reports) {
+            Report::Done { done: DiskDone::ChunkReady { result: Ok(None), .. }, file: Some(_), lent, .. } => lent,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(lent(&mut rig, &long).is_none());
+    let mut out = Vec::new();
+    for _ in 0..SHORT_CHUNKS_MAX {
+        let lent = lent(&mut rig, &short).expect("few are out");
+        assert!(lent.as_ref() == short);
+        out.push(lent);
+    }
+    assert!(lent(&mut rig, &short).is_none());
+    out.pop();
+    assert!(lent(&mut rig, &short).is_some());
 }
 
 #[test]

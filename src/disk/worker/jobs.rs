@@ -13,7 +13,7 @@ use crate::disk::job::{ReceivedChunk, Report};
 use crate::disk::opening::{Here, Opening, Step};
 use crate::disk::part::{Part, remove_leftovers};
 use crate::disk::queue::Next;
-use crate::disk::serve::{ChunkRequest, Prepared};
+use crate::disk::serve::{ChunkRequest, Prepared, Ready};
 use crate::disk::space;
 use crate::disk::target::failed;
 use crate::proto::disk::{DiskDone, DiskFailure, DiskWork, Page, PartState, ServeFailure};
@@ -159,12 +159,12 @@ impl Worker {
     }
 
     fn prepared(&mut self, request: &ChunkRequest, prepared: Prepared) {
-        let (result, file) = match prepared {
-            Ok((md5, file)) => (Ok(md5), Some(file)),
-            Err(failure) => (Err(failure), None),
+        let (result, file, lent) = match prepared {
+            Ok(Ready { md5, file, lent }) => (Ok(md5), Some(file), lent),
+            Err(failure) => (Err(failure), None, None),
         };
         let done = DiskDone::ChunkReady { conn: request.conn, req: request.req, result };
-        self.report(Report::Done { done, file, spare: None });
+        self.report(Report::Done { done, file, lent, spare: None });
     }
 
     fn begin_to_describe(&mut self, client: ClientId, path: &Path) {
@@ -221,7 +221,7 @@ impl Worker {
             (None, _) => Err(failed("the download is over".to_owned())),
         };
         let done = DiskDone::PieceWritten { download, piece, result };
-        self.report(Report::Done { done, file: None, spare: bytes });
+        self.report(Report::Done { done, file: None, lent: None, spare: bytes });
     }
 
     pub(super) fn step_opening(&mut self, mut opening: Opening) {

@@ -48,6 +48,10 @@ const CHANGES_EVERY: Duration = Duration::from_millis(50);
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Largest number of records and removals in one report.
 const CHANGES_MAX: usize = 1000;
+/// While it has jobs, the worker wakes the loop for this many reports, or once this time has passed
+/// since it woke it last.
+const REPORTS_AT_ONCE: usize = 16;
+const REPORTS_WITHIN: Duration = Duration::from_micros(200);
 /// A worker without jobs frees its read buffer, and closes the files that it served and the folder
 /// that it wrote to, after this time.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
@@ -91,8 +95,9 @@ pub(super) struct Worker {
     to_self: mpsc::Sender<ToWorker>,
     reports: mpsc::Sender<Report>,
     wake: Box<dyn Fn() + Send>,
-    /// Something was reported and the loop has not been woken since.
-    reported: bool,
+    /// Reports of which the loop was not woken, and when it was woken last.
+    reported: usize,
+    woken_at: Instant,
     stopping: bool,
     queue: Queue,
     share: Option<Share>,
@@ -144,7 +149,8 @@ impl Worker {
             to_self,
             reports,
             wake,
-            reported: false,
+            reported: 0,
+            woken_at: now,
             stopping: false,
             queue: Queue::new(now),
             share,
@@ -193,8 +199,10 @@ impl Worker {
                 None if self.stopping => break,
                 None => {}
             }
-            self.wake_loop();
             let now = Instant::now();
+            if self.reported >= REPORTS_AT_ONCE || !had_job || now >= self.woken_at + REPORTS_WITHIN {
+                self.wake_loop();
+            }
             if had_job && now < self.background_at {
                 continue;
             }
@@ -310,18 +318,19 @@ impl Worker {
     fn report(&mut self, report: Report) {
         // If the loop is gone, `Stop` follows.
         let _ = self.reports.send(report);
-        self.reported = true;
+        self.reported += 1;
     }
 
     /// Wakes the loop once for everything that was reported together.
     fn wake_loop(&mut self) {
-        if mem::take(&mut self.reported) {
+        if mem::take(&mut self.reported) > 0 {
+            self.woken_at = Instant::now();
             (self.wake)();
         }
     }
 
     fn done(&mut self, done: DiskDone) {
-        self.report(Report::Done { done, file: None, spare: None });
+        self.report(Report::Done { done, file: None, lent: None, spare: None });
     }
 
     fn report_changes(&mut self, now: Instant) {

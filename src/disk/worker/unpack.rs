@@ -58,7 +58,7 @@ impl Worker {
                     (None, _) => Err(failed("the download is over".to_owned())),
                 };
                 let done = DiskDone::Collection { download, done: CollectionDone::Written(result) };
-                self.report(Report::Done { done, file: None, spare: bytes });
+                self.report(Report::Done { done, file: None, lent: None, spare: bytes });
             }
             (CollectionStep::Close { complete }, Some(at)) => {
                 if let Some(unpacking) = self.unpackings.remove(at) {

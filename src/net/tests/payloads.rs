@@ -65,6 +65,48 @@ fn file_extents_leave_in_order_between_frames() {
     assert_eq!((sent, why), (vec![1, 2, 3], CloseReason::Remote));
 }
 
+#[test]
+fn short_chunks_leave_in_order_between_frames_and_extents() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let content = noise(1 << 20);
+    let file = file_of(&content);
+    // More than the kernel takes at once, and more than one write sends.
+    let short = |n: u32| content[n as usize * 7..][..10_000 + n as usize].to_vec();
+    let is_file = |n: u32| n % 100 == 50;
+    for n in 1..=400 {
+        rig.net.send(conn, &ping(n));
+        if is_file(n) {
+            rig.net.send_file(conn, n, file.clone(), u64::from(n), 100_000);
+        } else {
+            rig.net.send_bytes(conn, n, Box::new(short(n)));
+        }
+    }
+    rig.net.send(conn, &ping(0));
+    let expected: Vec<Vec<u8>> =
+        (1..=400).map(|n| if is_file(n) { content[n as usize..][..100_000].to_vec() } else { short(n) }).collect();
+    let reader = std::thread::spawn(move || {
+        for (n, expected) in (1..).zip(expected) {
+            assert_eq!(read_message(&mut client), ping(n));
+            let mut bytes = vec![0; expected.len()];
+            client.read_exact(&mut bytes).unwrap();
+            assert!(bytes == expected, "chunk {n}");
+        }
+        assert_eq!(read_message(&mut client), ping(0));
+    });
+    let mut sent = Vec::new();
+    let why = rig.until(|_, arrival| match arrival {
+        Arrival::Input(Input::PayloadSent { req, .. }) => {
+            sent.push(req);
+            None
+        }
+        Arrival::Input(Input::Closed { why, .. }) => Some(why),
+        other => panic!("unexpected: {other:?}"),
+    });
+    reader.join().unwrap();
+    assert_eq!((sent, why), ((1..=400).collect(), CloseReason::Remote));
+}
+
 /// Bytes of files that each connection still has to write.
 fn waiting(net: &Net, conns: &[ConnId]) -> Vec<usize> {
     conns.iter().map(|conn| net.conns.get(*conn).unwrap().send.file_bytes()).collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::harness::{Super, World};
 use crate::config::{
     CHUNK_IDLE_MAX, FOLLOWER_KEPT_MIN, FOLLOWERS_MAX, LOGIN_DEADLINE, RATE_WINDOW, TURNS_OF_ONE_MAX, UPLOAD_AHEAD,
-    UPLOAD_REQUESTS_MAX, UPLOADS_MAX,
+    UPLOAD_AHEAD_BYTES, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_BYTES, UPLOADS_MAX,
 };
 use crate::proto::disk::{Page, ServeFailure};
 use crate::proto::{ClientEvent, Command, ConnId, DiskDone, DiskWork, Input, Output};
@@ -136,7 +136,25 @@ fn short_chunks_and_pages_are_prepared_ahead_at_once() {
         let message = Message::Get(Get { req, root: ROOT, offset: 0, length: 1000, bare: false });
         world.input(Input::Message { conn, message });
     }
-    assert_eq!(prepared(&world)[2..], [11, 12, 13, 14, 15]);
+    assert_eq!(prepared(&world)[2..], [11, 12, 13, 14, 15, 16]);
+}
+
+#[test]
+fn short_chunks_are_prepared_and_sent_as_far_as_their_bytes_allow() {
+    let mut world = World::new(1, 1);
+    let conn = open_reader(&mut world);
+    let length = u32::try_from(UPLOAD_AHEAD_BYTES / 40).unwrap();
+    for req in 1..=UPLOAD_REQUESTS_MAX as u32 {
+        let message = Message::Get(Get { req, root: ROOT, offset: 0, length, bare: false });
+        world.input(Input::Message { conn, message });
+    }
+    assert_eq!(prepared(&world), (1..=40).collect::<Vec<u32>>());
+    (1..=40).for_each(|req| ready(&mut world, conn, req, Ok(Md5([0; 16]))));
+    let sending = u32::try_from(UPLOAD_SENDING_BYTES.div_ceil(u64::from(length))).unwrap();
+    assert_eq!(sent(&world), (1..=sending).collect::<Vec<u32>>());
+    world.input(Input::PayloadSent { conn, req: 1 });
+    assert_eq!(sent(&world).last(), Some(&(sending + 1)));
+    assert_eq!(prepared(&world).last(), Some(&41), "one more has room");
 }
 
 #[test]

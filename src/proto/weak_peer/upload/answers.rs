@@ -3,7 +3,7 @@
 
 use super::connection::Upload;
 use super::request::{Answer, Stage, Wanted};
-use crate::config::{UPLOAD_RATE_MIN, UPLOAD_SENDING_MAX};
+use crate::config::{UPLOAD_RATE_MIN, UPLOAD_SENDING_BYTES, UPLOAD_SENDING_MAX};
 use crate::proto::disk::{Edge, Page, ServeFailure};
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::context::Context;
@@ -50,12 +50,14 @@ pub(super) fn send_ready(
     let mut chunks = 0;
     let mut paged = 0;
     let mut sending = 0;
+    let mut sending_bytes = 0;
     let mut at = 0;
     while let Some(request) = upload.requests.get_mut(at) {
         let req = request.req;
         match (&mut request.stage, &request.wanted) {
             (Stage::Sending, _) => {
                 sending += 1;
+                sending_bytes += request.bytes();
                 at += 1;
                 continue;
             }
@@ -63,13 +65,14 @@ pub(super) fn send_ready(
                 at += 1;
                 continue;
             }
-            (Stage::Ready(_), _) if sending >= UPLOAD_SENDING_MAX => break,
+            (Stage::Ready(_), _) if sending >= UPLOAD_SENDING_MAX && sending_bytes >= UPLOAD_SENDING_BYTES => break,
             (Stage::Queued | Stage::Preparing, _) => break,
             (Stage::Ready(Answer::Chunk(md5)), &Wanted::Chunk { offset, length, .. }) => {
                 cx.send(conn, Message::Chunk(Chunk { req, offset, length, md5: *md5 }));
                 cx.push(Output::SendPayload { conn, req, offset, length });
                 request.stage = Stage::Sending;
                 sending += 1;
+                sending_bytes += u64::from(length);
                 chunks += 1;
                 *bytes_sent += u64::from(length);
                 if let Some(root) = upload.root {

@@ -15,7 +15,7 @@ use super::membership::{code_of, is_node};
 use super::swarm::turns::Turns;
 use crate::config::{
     CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, FRAME_BYTES_LOGIN, LOGIN_DEADLINE, PIECE_BYTES, PROTOCOL_VERSION, RATE_WINDOW,
-    UPLOAD_AHEAD, UPLOAD_AHEAD_LOW, UPLOAD_REQUESTS_MAX, UPLOADS_MAX,
+    UPLOAD_AHEAD, UPLOAD_AHEAD_BYTES, UPLOAD_AHEAD_LOW, UPLOAD_REQUESTS_MAX, UPLOADS_MAX,
 };
 use crate::proto::crowd::Plan;
 use crate::proto::event::{UploadPeer, UploadReport};
@@ -290,18 +290,20 @@ impl Uploads {
         self.on_answered(cx, conn, answered);
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         // Several are requested at once, because the disk computes their MD5s together.
-        let begun = |request: &&Request| !matches!(request.stage, Stage::Queued);
-        if upload.requests.iter().filter(begun).count() > UPLOAD_AHEAD_LOW {
+        let begun = upload.requests.iter().filter(|request| !matches!(request.stage, Stage::Queued));
+        let (begun, mut ahead) = begun.fold((0, 0), |(n, sum), request| (n + 1, sum + request.weight()));
+        if begun > UPLOAD_AHEAD_LOW && ahead >= UPLOAD_AHEAD_BYTES {
             return;
         }
         let mut room = upload.room();
-        for request in upload.requests.iter_mut().take(1 + UPLOAD_AHEAD) {
+        for (place, request) in upload.requests.iter_mut().enumerate() {
             let bytes = request.bytes();
             if !matches!(request.stage, Stage::Queued) {
                 room = room.saturating_sub(bytes);
                 continue;
             }
-            if bytes > room {
+            ahead += request.weight();
+            if bytes > room || place > UPLOAD_AHEAD && ahead > UPLOAD_AHEAD_BYTES {
                 return;
             }
             room -= bytes;

@@ -1,5 +1,6 @@
 //! One request of a downloader: what it asks for, and how far its answer is.
 
+use crate::config::FRAME_BYTES_OPEN;
 use crate::proto::disk::{Page, ServeFailure};
 use crate::wire::ids::{Md5, Root};
 
@@ -65,6 +66,14 @@ impl Request {
         match self.wanted {
             Wanted::Chunk { length, .. } => u64::from(length),
             Wanted::Page { .. } | Wanted::Follow { .. } => 0,
+        }
+    }
+
+    /// What its answer may take in memory while it waits.
+    pub(super) fn weight(&self) -> u64 {
+        match self.wanted {
+            Wanted::Chunk { length, .. } => u64::from(length),
+            Wanted::Page { .. } | Wanted::Follow { .. } => FRAME_BYTES_OPEN as u64,
         }
     }
 }
