@@ -4,8 +4,9 @@ use std::time::Duration;
 
 /// Collections that a peer keeps; when it makes one more, the oldest is removed.
 pub const COLLECTIONS_KEPT_MAX: usize = 1024;
-/// Files of a collection that are listed at once.
-pub const COLLECTION_PAGE_FILES: usize = 256;
+/// Files of a collection, or small files of a command, that are listed at once: half of them are
+/// enough to do until a busy disk has listed the next ones.
+pub const COLLECTION_PAGE_FILES: usize = 1024;
 /// Small files of a collection that are published together, with one sync for all.
 pub const COLLECTION_BATCH_FILES: usize = 1024;
 /// A batch of more bytes than this is published at once.

@@ -1,6 +1,7 @@
 //! The last step of small files that are unpacked: those that are written in a hidden folder beside
 //! their places are synced together, and each is renamed to its name. If another content has that
-//! name, it is kept: it is renamed to a name with digits of its root.
+//! name, it is kept: a file of a collection renames it to a name with digits of its root, and a
+//! file of a command is not placed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,7 +19,7 @@ use super::hash::{ContentDigest, FileHash};
 use super::target::io_failure;
 use crate::config::PIECE_BYTES;
 use crate::proto::DownloadId;
-use crate::proto::disk::DiskFailure;
+use crate::proto::disk::{DiskFailure, Unplaced};
 use crate::wire::ids::Root;
 use crate::wire::name::apart;
 
@@ -26,7 +27,7 @@ use crate::wire::name::apart;
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) parent: Arc<OwnedFd>,
-    /// Below the folder of the collection.
+    /// Below the folder that all files go to.
     pub(super) path: PathBuf,
     pub(super) name: OsString,
 }
@@ -34,6 +35,8 @@ pub(super) struct Place {
 /// A file that is written and not published.
 #[derive(Debug)]
 pub(super) struct Placing {
+    /// Its number in the collection or in the command.
+    pub(super) number: u64,
     pub(super) temporary: String,
     pub(super) place: Place,
     pub(super) size: u64,
@@ -47,15 +50,22 @@ pub(super) struct Batch {
     pub(super) folder: PathBuf,
     pub(super) hidden: Arc<OwnedFd>,
     pub(super) files: Vec<Placing>,
+    /// Folders in which others were created for these files.
+    pub(super) grown: Vec<Arc<OwnedFd>>,
+    /// Whether a file of another content gives way to one of these.
+    pub(super) displaces: bool,
+    /// Whether they are to be offered.
+    pub(super) offers: bool,
 }
 
 /// What became of a batch.
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) download: DownloadId,
-    pub(super) files: u64,
+    /// The numbers of those that are in their places, and where each is.
+    pub(super) files: Vec<(u64, PathBuf)>,
     pub(super) bytes: u64,
-    pub(super) failed: Vec<(String, DiskFailure)>,
+    pub(super) failed: Vec<Unplaced>,
     /// Files to offer: folder, name, state and content.
     pub(super) offers: Vec<(PathBuf, OsString, Stamp, ContentDigest)>,
 }
@@ -67,11 +77,11 @@ impl Batch {
     }
 
     fn nothing(&self) -> Placed {
-        Placed { download: self.download, files: 0, bytes: 0, failed: Vec::new(), offers: Vec::new() }
+        Placed { download: self.download, files: Vec::new(), bytes: 0, failed: Vec::new(), offers: Vec::new() }
     }
 
     fn all_failed(&self, failure: impl Fn(&Placing) -> DiskFailure) -> Placed {
-        let failed = self.files.iter().map(|file| (file.place.path.display().to_string(), failure(file)));
+        let failed = self.files.iter().map(|file| file.unplaced(failure(file)));
         Placed { failed: failed.collect(), ..self.nothing() }
     }
 
@@ -81,26 +91,26 @@ impl Batch {
             return self.all_failed(|file| io_failure(&self.folder.join(&file.place.path), error.into()));
         }
         let mut placed = self.nothing();
-        let mut parents: Vec<&Arc<OwnedFd>> = Vec::new();
+        let mut changed: Vec<&Arc<OwnedFd>> = self.grown.iter().collect();
         for file in &self.files {
+            let path = self.folder.join(&file.place.path);
             match self.publish_one(file) {
                 Ok(()) => {
-                    placed.files += 1;
+                    placed.files.push((file.number, path));
                     placed.bytes += file.size;
-                    placed.offers.extend(self.offer(file));
+                    placed.offers.extend(self.offers.then(|| self.offer(file)).flatten());
                 }
-                Err(error) => {
-                    let path = self.folder.join(&file.place.path);
-                    placed.failed.push((file.place.path.display().to_string(), io_failure(&path, error)));
-                }
+                Err(error) => placed.failed.push(file.unplaced(io_failure(&path, error))),
             }
-            if parents.last().is_none_or(|last| !Arc::ptr_eq(last, &file.place.parent)) {
-                parents.push(&file.place.parent);
+            if changed.last().is_none_or(|last| !Arc::ptr_eq(last, &file.place.parent)) {
+                changed.push(&file.place.parent);
             }
         }
-        for parent in parents {
-            // Some file systems cannot sync a folder; then a power cut may lose the names.
-            let _ = durable::sync(&**parent);
+        if !durable::sync_together(&*self.hidden, changed.len()) {
+            for folder in changed {
+                // Some file systems cannot sync a folder; then a power cut may lose the names.
+                let _ = durable::sync(&**folder);
+            }
         }
         placed
     }
@@ -119,7 +129,7 @@ impl Batch {
 
     fn publish_one(&self, file: &Placing) -> io::Result<()> {
         match self.rename(file) {
-            Err(Errno::EXIST) => {
+            Err(Errno::EXIST) if self.displaces => {
                 if set_aside(&file.place, &file.root)? {
                     self.rename(file)?;
                 } else {
@@ -143,6 +153,12 @@ impl Batch {
         let folder = self.folder.join(file.place.path.parent()?);
         let digest = ContentDigest { root: file.root, cvs: Vec::new() };
         known.then(|| (folder, file.place.name.clone(), stamp, digest))
+    }
+}
+
+impl Placing {
+    fn unplaced(&self, failure: DiskFailure) -> Unplaced {
+        Unplaced { number: self.number, path: self.place.path.display().to_string(), failure }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether a download fits on its disk. It only reads figures; what does not fit is refused before
 //! a byte of it is written.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::fstatvfs;
@@ -66,6 +67,11 @@ pub(super) fn check<'p>(part: &Part, size: u64, parts: impl IntoIterator<Item = 
         mebibytes(free),
     );
     Err(DiskFailure { kind: DiskFailureKind::Full, message })
+}
+
+/// Whether this many bytes are free where a file or folder is, or its file system does not say.
+pub(super) fn has_room(at: impl AsFd, bytes: u64) -> bool {
+    fstatvfs(at).map_or(true, |disk| disk.f_blocks == 0 || bytes <= disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Exact below a MiB, so that both figures differ.

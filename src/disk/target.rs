@@ -24,6 +24,8 @@ use crate::wire::name::{apart, candidates, printable, sanitize};
 
 /// Name of a collection's content in its hidden folder.
 pub(super) const CONTENT: &str = "collection";
+/// Start of the names of hidden folders for the files of commands.
+pub(super) const HIDDEN_FILES: &str = ".sprat-files";
 /// Ends of the names of a part file and of its map. The second one is the longest.
 pub(super) const PART_SUFFIX: &str = ".part";
 pub(super) const MAP_SUFFIX: &str = ".part.map";

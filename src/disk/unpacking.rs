@@ -1,20 +1,21 @@
-//! Unpacks a collection into a folder. It finds out which files are there already, copies small
-//! ones that the share has under another path, and reports which are missing. It writes the small
-//! files that arrive, and publishes them in batches. It fetches nothing, and keeps only one page of
-//! the list in memory.
+//! Unpacks a collection into a folder, or puts the small files of a command there. It finds out
+//! which files are there already, copies small ones that the share has under another path, and
+//! reports which are missing. It writes the small files that arrive, and publishes them in batches.
+//! It fetches nothing, and keeps only one page of the list in memory.
 //!
 //! A batch is written into a hidden folder beside the files. No symbolic link below the folder is
 //! followed.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::mem;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, fchmod, flock, fstat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::durable::{self, At, rename_noreplace};
@@ -22,9 +23,12 @@ use super::folder::{Found, is_unsupported};
 use super::hash::{FileHash, read_range, root_of};
 use super::placing::{Batch, Place, Placing, move_aside, open};
 use super::share::Share;
-use super::target::{CONTENT, MAP_SUFFIX, PART_SUFFIX, collection_folder, failed, hidden, hidden_folder, io_failure};
+use super::space;
+use super::target::{
+    CONTENT, HIDDEN_FILES, MAP_SUFFIX, PART_SUFFIX, collection_folder, failed, hidden, hidden_folder, io_failure,
+};
 use crate::config::{COLLECTION_BATCH_BYTES, COLLECTION_BATCH_FILES, COLLECTION_PAGE_FILES, PIECE_BYTES};
-use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind, Listed, Missing};
+use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind, Listed, Missing, Unplaced};
 use crate::proto::{DownloadId, EMPTY_ROOT};
 use crate::wire::collection::{Item, Reader};
 use crate::wire::ids::Root;
@@ -33,29 +37,42 @@ use crate::wire::name::sanitize;
 /// Bytes of the list that are read at once.
 const READ_BYTES: usize = 64 * 1024;
 /// Files and time after which a slice ends.
-const FILES_PER_SLICE: usize = 256;
+const FILES_PER_SLICE: usize = 1024;
 const SLICE_TIME: Duration = Duration::from_millis(5);
 /// A batch that nothing was added to for this long is published.
 const BATCH_QUIET: Duration = Duration::from_millis(20);
 
-/// A collection that is being unpacked.
+/// Hidden folders for the files of commands that can be in use below one folder at once.
+const HIDDEN_MAX: usize = 8;
+
+/// Which files there are.
+#[derive(Debug)]
+enum List {
+    /// Those of a collection: its content, and what was read of it.
+    Collection { root: Root, content: File, reader: Box<Reader> },
+    /// Those of a command, as far as they are not looked for.
+    Command(VecDeque<Item>),
+}
+
+/// A collection that is being unpacked, or the small files of a command.
 #[derive(Debug)]
 pub(super) struct Unpacking {
     pub(super) download: DownloadId,
-    pub(super) root: Root,
     /// Where its files go.
     pub(super) folder: PathBuf,
     top: Arc<OwnedFd>,
     hidden: Arc<OwnedFd>,
     hidden_name: String,
-    content: File,
-    reader: Reader,
+    list: List,
     ended: bool,
+    /// Files that were listed; the number of the last one.
     files: u64,
     /// The item that is next, its place, and the file that is there, while that is hashed.
     comparing: Option<(Item, Place, File, FileHash)>,
     /// The folder of the last item.
     parent: Option<(String, Arc<OwnedFd>)>,
+    /// Folders in which others were created for the batch.
+    grown: Vec<Arc<OwnedFd>>,
     /// The page that was ordered, as far as it is filled.
     page: Option<Listed>,
     batch: Vec<Placing>,
@@ -77,49 +94,100 @@ impl Unpacking {
     ) -> Result<Unpacking, DiskFailure> {
         let folder = collection_folder(destination, root, downloads)?;
         let fail = |error: Errno| io_failure(&folder, error.into());
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let top = retry_on_intr(|| rustix::fs::open(&folder, flags | OFlags::NOFOLLOW, Mode::empty())).map_err(fail)?;
+        let top = open_folder(CWD, &folder, OFlags::NOFOLLOW).map_err(fail)?;
         let hidden_name = hidden_folder(root);
-        let open = |folder: &OwnedFd, name: &str, flags| {
-            retry_on_intr(|| openat(folder, name, flags | OFlags::NOFOLLOW, Mode::empty())).map_err(fail)
-        };
-        let hidden = open(&top, &hidden_name, flags)?;
-        match retry_on_intr(|| flock(&hidden, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => {}
-            // Nothing guards it on a file system without locks.
-            Err(error) if is_unsupported(error) || error == Errno::NOLCK => {}
-            Err(Errno::WOULDBLOCK) => {
-                let message = format!("{}: another process fetches the same collection there", folder.display());
-                return Err(DiskFailure { kind: DiskFailureKind::Locked, message });
-            }
-            Err(error) => return Err(fail(error)),
+        let hidden = open_folder(&top, &hidden_name, OFlags::NOFOLLOW).map_err(fail)?;
+        if !lock(&hidden).map_err(fail)? {
+            let message = format!("{}: another process fetches the same collection there", folder.display());
+            return Err(DiskFailure { kind: DiskFailureKind::Locked, message });
         }
-        let content = open(&hidden, CONTENT, OFlags::RDONLY | OFlags::CLOEXEC)?;
-        Ok(Unpacking {
+        let content = open(&hidden, CONTENT.as_ref(), OFlags::RDONLY).map_err(fail)?;
+        let list = List::Collection { root: *root, content, reader: Box::default() };
+        Ok(Unpacking::new(download, list, folder, top, (hidden_name, hidden)))
+    }
+
+    /// Opens the folder for the files of a command. What a run that was cut off has left goes.
+    pub(super) fn open_below(
+        download: DownloadId,
+        folder: Option<&Path>,
+        downloads: Option<&Path>,
+    ) -> Result<Unpacking, DiskFailure> {
+        let Some(folder) = folder.or(downloads) else {
+            return Err(failed("there is no folder for downloads; name a destination".to_owned()));
+        };
+        let fail = |error: io::Error| io_failure(folder, error);
+        durable::make_folders(folder, 0o777).map_err(fail)?;
+        let top = open_folder(CWD, folder, OFlags::empty()).map_err(|error| fail(error.into()))?;
+        for n in 0..HIDDEN_MAX {
+            let hidden_name = format!("{HIDDEN_FILES}-{n}");
+            durable::make_folder(&top, &hidden_name, 0o777).map_err(|error| fail(error.into()))?;
+            let hidden = open_folder(&top, &hidden_name, OFlags::NOFOLLOW).map_err(|error| fail(error.into()))?;
+            if lock(&hidden).map_err(|error| fail(error.into()))? {
+                let list = List::Command(VecDeque::new());
+                return Ok(Unpacking::new(download, list, folder.to_owned(), top, (hidden_name, hidden)));
+            }
+        }
+        Err(failed(format!("{HIDDEN_MAX} commands put files into {} already", folder.display())))
+    }
+
+    fn new(
+        download: DownloadId,
+        list: List,
+        folder: PathBuf,
+        top: OwnedFd,
+        (hidden_name, hidden): (String, OwnedFd),
+    ) -> Unpacking {
+        Unpacking {
             download,
-            root: *root,
-            content: content.into(),
             folder,
             top: Arc::new(top),
             hidden: Arc::new(hidden),
             hidden_name,
-            reader: Reader::default(),
+            list,
             ended: false,
             files: 0,
             comparing: None,
             parent: None,
+            grown: Vec::new(),
             page: None,
             batch: Vec::new(),
             batch_bytes: 0,
             added_at: Instant::now(),
             next: 0,
             executables: Vec::new(),
-        })
+        }
+    }
+
+    /// The collection; none if these are the files of a command.
+    pub(super) fn root(&self) -> Option<Root> {
+        match &self.list {
+            List::Collection { root, .. } => Some(*root),
+            List::Command(_) => None,
+        }
     }
 
     /// Orders the next page.
     pub(super) fn list(&mut self) {
         self.page.get_or_insert_with(Listed::default);
+    }
+
+    /// Adds files of a command, which are a page. Those that the disk has no room for are not even
+    /// looked for.
+    pub(super) fn look(&mut self, more: Vec<Item>) {
+        let bytes = more.iter().fold(0, |sum: u64, item| sum.saturating_add(item.size));
+        let fits = space::has_room(&*self.top, bytes);
+        self.list();
+        match &mut self.list {
+            List::Command(items) if fits => items.extend(more),
+            List::Command(_) => {
+                let why = DiskFailure { kind: DiskFailureKind::Full, message: "the disk is full".to_owned() };
+                for item in more {
+                    self.files += 1;
+                    self.fail(&item, why.clone());
+                }
+            }
+            List::Collection { .. } => {}
+        }
     }
 
     /// Whether [`Unpacking::slice`] has something to do.
@@ -147,6 +215,7 @@ impl Unpacking {
             } else {
                 match self.next_item() {
                     Ok(Some(item)) => self.judge(share.as_deref_mut(), item, buffer),
+                    Ok(None) if self.root().is_none() => return self.page.take().map(Ok),
                     Ok(None) => self.ended = true,
                     Err(failure) => {
                         self.page = None;
@@ -155,9 +224,8 @@ impl Unpacking {
                 }
             }
             let page = self.page.as_ref()?;
-            let full = page.missing.len() >= COLLECTION_PAGE_FILES
-                || page.failed.len() >= COLLECTION_PAGE_FILES
-                || self.batch.len() >= COLLECTION_BATCH_FILES;
+            // A page of a command ends with its files.
+            let full = self.root().is_some() && is_full(page, &self.batch);
             if self.comparing.is_none() && (self.ended || full) {
                 let last = self.ended;
                 return self.page.take().map(|page| Ok(Listed { last, ..page }));
@@ -174,15 +242,23 @@ impl Unpacking {
             let message = format!("a record names it as a collection, but it is not one: {why}");
             DiskFailure { kind: DiskFailureKind::Malformed, message }
         };
+        let (content, reader) = match &mut self.list {
+            List::Collection { content, reader, .. } => (content, reader),
+            List::Command(items) => {
+                let item = items.pop_front();
+                self.files += u64::from(item.is_some());
+                return Ok(item);
+            }
+        };
         loop {
-            if let Some(item) = self.reader.item().map_err(|why| wrong(&why))? {
+            if let Some(item) = reader.item().map_err(|why| wrong(&why))? {
                 self.files += 1;
                 return Ok(Some(item));
             }
             let mut part = [0; READ_BYTES];
-            match self.content.read(&mut part) {
-                Ok(0) => return self.reader.finish().map(|()| None).map_err(|why| wrong(&why)),
-                Ok(read) => self.reader.feed(&part[..read]),
+            match content.read(&mut part) {
+                Ok(0) => return reader.finish().map(|()| None).map_err(|why| wrong(&why)),
+                Ok(read) => reader.feed(&part[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(io_failure(&self.folder, error)),
             }
@@ -194,7 +270,8 @@ impl Unpacking {
     }
 
     fn fail(&mut self, item: &Item, failure: DiskFailure) {
-        self.page().failed.push((item.path.as_str().to_owned(), failure));
+        let (number, path) = (self.files, item.path.as_str().to_owned());
+        self.page().failed.push(Unplaced { number, path, failure });
     }
 
     /// What is to be done for an item.
@@ -217,13 +294,14 @@ impl Unpacking {
         let stamp = match found {
             Found::File(stamp) => stamp,
             Found::Folder | Found::Symlink | Found::Special | Found::Nothing | Found::Unknown => {
-                let what = "is in the way of a file, and is left untouched; move it";
-                let message = format!("{} {what}", self.folder.join(&place.path).display());
-                return self.fail(&item, DiskFailure { kind: DiskFailureKind::Taken, message });
+                return self.fail(&item, self.taken(&place));
             }
         };
         // A file in the place of a large item is hashed even if its size differs: it is renamed to
         // a name with digits of its root.
+        if stamp.size != item.size && self.root().is_none() {
+            return self.fail(&item, self.taken(&place));
+        }
         if stamp.size != item.size && item.size <= PIECE_BYTES {
             return self.obtain(share, item, place, None, buffer);
         }
@@ -239,6 +317,12 @@ impl Unpacking {
                 Err(error) => self.fail(&item, io_failure(&full, error.into())),
             },
         }
+    }
+
+    fn taken(&self, place: &Place) -> DiskFailure {
+        let what = "is in the way of a file, and is left untouched; move it";
+        let message = format!("{} {what}", self.folder.join(&place.path).display());
+        DiskFailure { kind: DiskFailureKind::Taken, message }
     }
 
     /// Hashes one piece of what is at the destination.
@@ -260,9 +344,13 @@ impl Unpacking {
             if item.size > PIECE_BYTES {
                 remove_map(&place);
             }
+            let there = self.root().is_none().then(|| (self.files, self.folder.join(&place.path)));
             let page = self.page();
             page.there_files += 1;
             page.there_bytes = page.there_bytes.saturating_add(item.size);
+            page.there.extend(there);
+        } else if self.root().is_none() {
+            self.fail(&item, self.taken(&place));
         } else {
             self.obtain(share, item, place, Some(root), buffer);
         }
@@ -313,11 +401,11 @@ impl Unpacking {
 
     /// Writes an item that has arrived.
     pub(super) fn write_item(&mut self, missing: Missing, bytes: &[u8]) -> Result<(), DiskFailure> {
-        let Missing { path, size, root, executable, full, number: _ } = missing;
+        let Missing { path, size, root, executable, full, number } = missing;
         let item = Item { path, size, root, executable };
         let place = self.place(&item)?;
         let temporary = self.write(&item, |file| file.write_all(bytes)).map_err(|error| io_failure(&full, error))?;
-        self.push(Placing { temporary, place, size, root });
+        self.push(Placing { number, temporary, place, size, root });
         Ok(())
     }
 
@@ -350,7 +438,7 @@ impl Unpacking {
         match written {
             Ok(temporary) => {
                 self.page().copied += 1;
-                self.push(Placing { temporary, place, size: item.size, root: item.root });
+                self.push(Placing { number: self.files, temporary, place, size: item.size, root: item.root });
             }
             Err(failure) => self.fail(&item, failure),
         }
@@ -363,14 +451,21 @@ impl Unpacking {
     }
 
     /// The batch, if it is full or nothing was added to it for a while.
-    pub(super) fn take_batch(&mut self, now: Instant) -> Option<Batch> {
+    pub(super) fn take_batch(&mut self, now: Instant, offers: bool) -> Option<Batch> {
         let full = self.batch.len() >= COLLECTION_BATCH_FILES || self.batch_bytes >= COLLECTION_BATCH_BYTES;
         if !full && self.deadline().is_none_or(|due| due > now) {
             return None;
         }
         self.batch_bytes = 0;
-        let files = mem::take(&mut self.batch);
-        Some(Batch { download: self.download, folder: self.folder.clone(), hidden: self.hidden.clone(), files })
+        Some(Batch {
+            download: self.download,
+            folder: self.folder.clone(),
+            hidden: self.hidden.clone(),
+            files: mem::take(&mut self.batch),
+            grown: mem::take(&mut self.grown),
+            displaces: self.root().is_some(),
+            offers,
+        })
     }
 
     /// Where an item goes; creates its folders.
@@ -385,7 +480,7 @@ impl Unpacking {
             Some(_) | None => {
                 let made =
                     self.make_folders(&below).map_err(|error| io_failure(&self.folder.join(&below), error.into()));
-                let made = Arc::new(made?);
+                let made = made?;
                 self.parent = Some((folders.to_owned(), made.clone()));
                 made
             }
@@ -393,19 +488,25 @@ impl Unpacking {
         Ok(Place { parent, path: below.join(&name), name: name.into() })
     }
 
-    fn make_folders(&self, below: &Path) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open =
-            |folder: &OwnedFd, name: &std::ffi::OsStr| retry_on_intr(|| openat(folder, name, flags, Mode::empty()));
-        let mut folder = open(&self.top, ".".as_ref())?;
+    /// Opens a folder below the top, with those above it. The names of those that it creates are on
+    /// the disk once the batch is.
+    fn make_folders(&mut self, below: &Path) -> Result<Arc<OwnedFd>, Errno> {
+        let mut folder = self.top.clone();
         for name in below {
-            folder = match open(&folder, name) {
+            let next = match open_folder(&folder, name, OFlags::NOFOLLOW) {
                 Err(Errno::NOENT) => {
-                    durable::make_folder(&folder, name, 0o777)?;
-                    open(&folder, name)?
+                    match retry_on_intr(|| mkdirat(&folder, name, Mode::from_raw_mode(0o777))) {
+                        Ok(()) if self.grown.last().is_none_or(|last| !Arc::ptr_eq(last, &folder)) => {
+                            self.grown.push(folder.clone());
+                        }
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(error) => return Err(error),
+                    }
+                    open_folder(&folder, name, OFlags::NOFOLLOW)?
                 }
                 other => other?,
             };
+            folder = Arc::new(next);
         }
         Ok(folder)
     }
@@ -414,7 +515,7 @@ impl Unpacking {
 
     /// Whether the content is no collection at all: a record can call any file one.
     pub(super) fn is_file(&self) -> bool {
-        self.files == 0 && !self.ended
+        self.root().is_some() && self.files == 0 && !self.ended
     }
 
     /// Publishes the content as a plain file, with the name of the folder that was made for it,
@@ -451,9 +552,32 @@ impl Unpacking {
                 let _ = fchmod(&file, Mode::from_raw_mode(stat.st_mode | (stat.st_mode & 0o444) >> 2));
             }
         }
-        if complete {
+        if complete || self.root().is_none() {
             let _ = fs::remove_dir_all(self.folder.join(&self.hidden_name));
         }
+    }
+}
+
+/// Whether a page, or the batch of what it copies, has enough files.
+fn is_full(page: &Listed, batch: &[Placing]) -> bool {
+    page.missing.len() >= COLLECTION_PAGE_FILES
+        || page.failed.len() >= COLLECTION_PAGE_FILES
+        || batch.len() >= COLLECTION_BATCH_FILES
+}
+
+fn open_folder(at: impl AsFd, name: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | flags;
+    retry_on_intr(|| openat(&at, name.as_ref(), flags, Mode::empty()))
+}
+
+/// Locks a hidden folder; false if another process has locked it.
+fn lock(hidden: &OwnedFd) -> Result<bool, Errno> {
+    match retry_on_intr(|| flock(hidden, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Ok(true),
+        // Nothing guards it on a file system without locks.
+        Err(error) if is_unsupported(error) || error == Errno::NOLCK => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

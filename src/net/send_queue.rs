@@ -1,5 +1,5 @@
-//! The send queue of one connection: bytes of frames, and bodies of chunks between them, in order. A
-//! body is an extent of a file, or bytes in memory if it is short.
+//! The send queue of one connection: bytes of frames, and bodies of chunks between them, in order.
+//! A body is an extent of a file, or bytes in memory if it is short.
 //!
 //! The frames of a turn are in one buffer, so that one write sends them, with the short bodies
 //! between them. An empty queue owns no memory.
@@ -131,10 +131,10 @@ impl SendQueue {
         self.files.get_or_insert_default().push_back(Extent { after, req, body, offset, left });
     }
 
-    /// Writes all frames, whose bytes the cap of the queue bounds, and up to `left` bytes of bodies,
-    /// which it subtracts from `left`. A chunk that this bound would cut waits for the next turn,
-    /// unless it is the first one. Calls `sent` with each request whose body is written. Returns how
-    /// it ended, and how many bytes were written.
+    /// Writes all frames, whose bytes the cap of the queue bounds, and up to `left` bytes of
+    /// bodies, which it subtracts from `left`. A chunk that this bound would cut waits for the next
+    /// turn, unless it is the first one. Calls `sent` with each request whose body is written.
+    /// Returns how it ended, and how many bytes were written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
@@ -208,8 +208,8 @@ impl SendQueue {
         transport.tls().is_none() && first.is_some_and(|extent| extent.in_memory().is_some())
     }
 
-    /// Writes the short bodies at the front, up to `most` bytes of them, and the frames before them.
-    /// Returns how many bytes were written, and how many of them are of bodies.
+    /// Writes the short bodies at the front, up to `most` bytes of them, and the frames before
+    /// them. Returns how many bytes were written, and how many of them are of bodies.
     fn write_gathered(
         &mut self,
         transport: &mut Transport,

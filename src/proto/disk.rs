@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::command::ClientId;
 use super::ids::{ConnId, PayloadId};
+use crate::wire::collection::Item;
 use crate::wire::ids::{Cv, Md5, Root};
 use crate::wire::{FileRecord, SharePath};
 
@@ -149,11 +150,11 @@ pub struct Described {
     pub left_out: u64,
 }
 
-/// A file of a collection that is not at the destination. If it is small, the share does not have
-/// it.
+/// A file of a collection, or of a command, that is not at the destination. If it is small, the
+/// share does not have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Its number in the collection, from 1.
+    /// Its number in the collection or in the command, from 1.
     pub number: u64,
     /// Its path below the folder, as the collection has it.
     pub path: SharePath,
@@ -167,7 +168,7 @@ pub struct Missing {
     pub executable: bool,
 }
 
-/// A page of a collection, compared with the destination.
+/// A page of a collection or of a command, compared with the destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
     /// Files in this page, and their bytes.
@@ -178,18 +179,31 @@ pub struct Listed {
     pub there_files: u64,
     /// Their bytes.
     pub there_bytes: u64,
+    /// Of a command: which these are, and where each is.
+    pub there: Vec<(u64, PathBuf)>,
     /// Small files that are empty or were copied from the share. They are reported once they are
     /// placed.
     pub copied: u64,
     /// Files to fetch.
     pub missing: Vec<Missing>,
     /// Files that cannot be placed.
-    pub failed: Vec<(String, DiskFailure)>,
-    /// No page follows.
+    pub failed: Vec<Unplaced>,
+    /// No page follows. Of a command, the machine knows that.
     pub last: bool,
 }
 
-/// What is to be done for a collection whose list was fetched.
+/// A file of a collection or of a command that cannot be placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplaced {
+    /// Its number.
+    pub number: u64,
+    /// Its path below the folder.
+    pub path: String,
+    /// Why.
+    pub failure: DiskFailure,
+}
+
+/// What is to be done for a collection whose list was fetched, or for the small files of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CollectionStep {
     /// Open its folder.
@@ -199,8 +213,20 @@ pub enum CollectionStep {
         /// The collection.
         root: Root,
     },
+    /// Open the folder below which the files of a command go. Unlike those of a collection, they
+    /// displace no file of another content.
+    OpenBelow {
+        /// The folder, which is created; none: that of [`Destination::Share`].
+        folder: Option<PathBuf>,
+    },
     /// List the next page.
     List,
+    /// Look for the next files of a command, each of at most one piece. Their numbers follow those
+    /// of the files before.
+    Look {
+        /// The files.
+        items: Vec<Item>,
+    },
     /// Write a file of at most one piece, and publish it soon.
     Place {
         /// The file.
@@ -220,22 +246,22 @@ pub enum CollectionStep {
 pub enum CollectionDone {
     /// Its folder is open.
     Opened(Result<PathBuf, DiskFailure>),
-    /// Answer to List.
+    /// Answer to List and Look.
     Listed(Result<Listed, DiskFailure>),
     /// The content is no collection, but a file: here it is, with its size.
     IsFile(Result<(PathBuf, u64), DiskFailure>),
     /// Answer to Close.
     Closed,
-    /// A file is written; it is not published.
-    Written(Result<(), DiskFailure>),
+    /// A file is written, or could not be; it is not published.
+    Written(Result<(), Box<Unplaced>>),
     /// Files were published.
     Placed {
-        /// How many.
-        files: u64,
+        /// Their numbers, and where each is.
+        files: Vec<(u64, PathBuf)>,
         /// Their bytes.
         bytes: u64,
         /// Files that could not be published.
-        failed: Vec<(String, DiskFailure)>,
+        failed: Vec<Unplaced>,
     },
 }
 
@@ -294,9 +320,9 @@ pub enum DiskWork {
         /// The path on the disk, absolute.
         path: PathBuf,
     },
-    /// A step of a collection.
+    /// A step of a collection, or of the small files of a command.
     Collection {
-        /// The download of the collection.
+        /// The download of the collection, or the number of the small files.
         download: DownloadId,
         /// The step.
         step: CollectionStep,
@@ -418,9 +444,9 @@ pub enum DiskDone {
         /// The file or the collection.
         result: Result<Described, DiskFailure>,
     },
-    /// Answer to a step of a collection.
+    /// Answer to a step of a collection, or of the small files of a command.
     Collection {
-        /// The download of the collection.
+        /// See [`DiskWork::Collection`].
         download: DownloadId,
         /// The answer.
         done: CollectionDone,

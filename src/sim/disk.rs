@@ -9,7 +9,7 @@ use super::random::Random;
 use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::{
     CollectionDone, CollectionStep, Described, Destination, DiskFailure, DiskFailureKind, Listed, Page, PartState,
-    Parts, ServeFailure,
+    Parts, ServeFailure, Unplaced,
 };
 use crate::proto::{ConnId, DiskDone, DiskWork, DownloadId, PayloadId, pieces_of};
 use crate::wire::ids::{Cv, Md5, Root};
@@ -265,11 +265,15 @@ impl Disk {
             DiskWork::Collection { download, step } => {
                 let refused = || Err(outside(Path::new(SHARE)));
                 let done = match step {
-                    CollectionStep::Open { .. } => CollectionDone::Opened(refused()),
-                    CollectionStep::List => CollectionDone::Listed(refused().map(|_: PathBuf| Listed::default())),
-                    CollectionStep::Place { payload, .. } => {
+                    CollectionStep::Open { .. } | CollectionStep::OpenBelow { .. } => CollectionDone::Opened(refused()),
+                    CollectionStep::List | CollectionStep::Look { .. } => {
+                        CollectionDone::Listed(refused().map(|_: PathBuf| Listed::default()))
+                    }
+                    CollectionStep::Place { file, payload } => {
                         self.drop_payload(payload);
-                        CollectionDone::Written(refused().map(|_: PathBuf| ()))
+                        let (number, path) = (file.number, file.path.as_str().to_owned());
+                        let failure = outside(Path::new(SHARE));
+                        CollectionDone::Written(Err(Box::new(Unplaced { number, path, failure })))
                     }
                     CollectionStep::Close { .. } => CollectionDone::Closed,
                 };

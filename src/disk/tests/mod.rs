@@ -25,6 +25,7 @@ mod describing;
 mod held;
 mod places;
 mod sharing;
+mod small;
 mod transfer;
 
 const MIB: usize = 1 << 20;

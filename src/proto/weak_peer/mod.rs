@@ -160,8 +160,8 @@ impl WeakPeer {
             ("bytes_sent", self.uploads.bytes_sent),
             ("downloads_running", count(self.downloads.running())),
             ("downloads_waiting", count(self.downloads.waiting())),
-            ("downloads_finished", self.downloads.finished),
-            ("bytes_received", self.downloads.bytes_received()),
+            ("downloads_finished", self.downloads.finished + self.collecting.finished),
+            ("bytes_received", self.downloads.bytes_received() + self.collecting.bytes_received()),
             ("sessions_up", count(self.sessions.up().count())),
             ("sessions_lost", self.sessions.lost()),
         ]
@@ -407,10 +407,17 @@ impl WeakPeer {
                 }
             } else if let Some(step) = self.cx.swarm_steps.pop_front() {
                 self.on_swarm_step(step);
+            } else if let Some((small, number, end)) = self.collecting.poll_file_end() {
+                self.batches.on_file_end(&mut self.cx, small, number, end);
             } else if let Some((download, outcome)) =
                 self.downloads.poll_part_done().or_else(|| self.collecting.poll_part_done())
             {
                 self.batches.on_download_done(&mut self.cx, download, &outcome);
+            } else if let Some(order) = self.batches.poll_small(&self.cx) {
+                self.collecting.begin_command(&mut self.cx, order);
+            } else if let Some(small) = self.collecting.poll_command() {
+                let items = self.batches.next_items(small);
+                self.collecting.look(&mut self.cx, small, items);
             } else if let Some(order) = self.batches.poll_order(&mut self.cx) {
                 self.downloads.start(&mut self.cx, order);
             } else if let Some((download, root)) = self.downloads.poll_search(&mut self.cx, self.sessions.is_up()) {

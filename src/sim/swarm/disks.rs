@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{FILE, Swarm};
 use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::{
-    CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, Page, PartState, Parts, ServeFailure,
+    CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, Page, PartState, Parts, ServeFailure, Unplaced,
 };
 use crate::proto::{DiskDone, DiskWork};
 use crate::wire::ids::Root;
@@ -72,11 +72,15 @@ impl Swarm {
             }
             DiskWork::Collection { download, step } => {
                 let done = match step {
-                    CollectionStep::Open { .. } => CollectionDone::Opened(Err(no_folders())),
-                    CollectionStep::List => CollectionDone::Listed(Err(no_folders())),
-                    CollectionStep::Place { payload, .. } => {
+                    CollectionStep::Open { .. } | CollectionStep::OpenBelow { .. } => {
+                        CollectionDone::Opened(Err(no_folders()))
+                    }
+                    CollectionStep::List | CollectionStep::Look { .. } => CollectionDone::Listed(Err(no_folders())),
+                    CollectionStep::Place { file, payload } => {
                         self.nodes[node as usize].payloads.remove(payload.0 as usize);
-                        CollectionDone::Written(Err(no_folders()))
+                        let (number, path) = (file.number, file.path.as_str().to_owned());
+                        let unplaced = Unplaced { number, path, failure: no_folders() };
+                        CollectionDone::Written(Err(Box::new(unplaced)))
                     }
                     CollectionStep::Close { .. } => CollectionDone::Closed,
                 };

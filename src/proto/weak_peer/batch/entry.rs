@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::config::PIECE_BYTES;
 use crate::error::Failure;
 use crate::proto::weak_peer::contact::Contact;
+use crate::proto::weak_peer::download::is_possible;
 use crate::proto::{ClientId, PieceOrder, Verify};
 use crate::time::Time;
+use crate::wire::collection::Item;
 use crate::wire::message::SourceRecord;
 use crate::wire::{Root, SharePath};
 
@@ -38,6 +40,17 @@ impl Entry {
     /// Whether it is a file of at most one piece, as hits claim.
     pub(super) fn is_small(&self) -> bool {
         !self.collection && self.size() <= PIECE_BYTES
+    }
+
+    /// What is fetched of it over a connection that small files share, and from whom; none if it is
+    /// a download of its own.
+    pub(super) fn as_item(&self) -> Option<(Item, Vec<Contact>)> {
+        let size = self.size();
+        let path = SharePath::new(&self.path).filter(|_| self.is_small() && is_possible(self.root, size))?;
+        let sources = self.sources.iter().filter(|(_, claim)| *claim == size).map(|(at, _)| at.clone());
+        let sources: Vec<Contact> = sources.collect();
+        let item = Item { path, size, root: self.root, executable: false };
+        (!sources.is_empty()).then_some((item, sources))
     }
 
     /// The hits that it was made from.

@@ -4,21 +4,35 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::entry::{Entry, Many};
-use crate::config::{BATCH_DOWNLOADS_MAX, BATCH_FAILURES_NAMED, PROGRESS_INTERVAL, SMALL_DOWNLOADS_MAX};
+use crate::config::{
+    BATCH_DOWNLOADS_MAX, BATCH_FAILURES_NAMED, COLLECTION_PAGE_FILES, PROGRESS_INTERVAL, SMALL_DOWNLOADS_MAX,
+};
 use crate::error::Exit;
 use crate::proto::disk::Destination;
 use crate::proto::event::{ClientEvent, ItemReport, Outcome};
+use crate::proto::weak_peer::collecting::FileEnd;
+use crate::proto::weak_peer::contact::Contact;
 use crate::proto::weak_peer::context::{BatchId, Context, Reason, millis};
 use crate::proto::weak_peer::download::{Order, Pool};
-use crate::proto::{ClientId, DownloadId};
+use crate::proto::{ClientId, DownloadId, EMPTY_ROOT};
 use crate::time::Time;
+use crate::wire::collection::Item;
 
 /// The files of one command, and how far each is.
 #[derive(Debug)]
 pub(super) struct Job {
     id: BatchId,
     many: Many,
-    /// Files that are not begun: those of at most one piece, and larger ones.
+    /// Small files that are not begun: they are handed over in this order.
+    items: VecDeque<Entry>,
+    /// Those that were handed over, by their numbers there.
+    given: BTreeMap<u64, Entry>,
+    /// How many were handed over.
+    numbers: u64,
+    /// The number under which they are fetched, until all are.
+    set: Option<DownloadId>,
+    /// Files for downloads of their own that are not begun: those of at most one piece, and larger
+    /// ones.
     small: VecDeque<Entry>,
     large: VecDeque<Entry>,
     /// Files that the downloads have.
@@ -51,12 +65,18 @@ impl Job {
         let size = waiting.iter().map(Entry::size).sum();
         cx.timers.set(Reason::Batch(id), cx.now + PROGRESS_INTERVAL);
         cx.report(many.client, ClientEvent::Files { files: waiting.len() as u64, size });
-        let (small, large): (VecDeque<Entry>, VecDeque<Entry>) = waiting.into_iter().partition(Entry::is_small);
+        let (items, others): (VecDeque<Entry>, VecDeque<Entry>) =
+            waiting.into_iter().partition(|entry| entry.as_item().is_some());
+        let (small, large) = others.into_iter().partition(Entry::is_small);
         let (before, handed_small) = ((cx.now, 0), 0);
         let (handed, done, bytes, resumed) = (BTreeMap::new(), 0, 0, 0);
         Job {
             id,
             many,
+            items,
+            given: BTreeMap::new(),
+            numbers: 0,
+            set: None,
             small,
             large,
             handed,
@@ -79,8 +99,62 @@ impl Job {
 
     /// Whether every file is there or has failed.
     pub(super) fn is_over(&self) -> bool {
-        self.small.is_empty() && self.large.is_empty() && self.handed.is_empty()
+        let small = self.items.is_empty() && self.given.is_empty() && self.set.is_none() && self.small.is_empty();
+        small && self.large.is_empty() && self.handed.is_empty()
     }
+
+    // ---- small files ----------------------------------------------------------------------------
+
+    /// The order for all small files, if there are some and it was not made.
+    pub(super) fn small_order(&mut self, cx: &Context, id: DownloadId) -> Option<Order> {
+        if self.items.is_empty() || self.set.is_some() || self.numbers > 0 {
+            return None;
+        }
+        self.set = Some(id);
+        Some(Order { is_small: true, ..self.order(cx, id, &Entry::new("", EMPTY_ROOT)) })
+    }
+
+    /// The next page of small files, each with its sources.
+    pub(super) fn next_items(&mut self) -> Vec<(Item, Vec<Contact>)> {
+        let mut items = Vec::new();
+        while items.len() < COLLECTION_PAGE_FILES
+            && let Some(entry) = self.items.pop_front()
+        {
+            let Some(item) = entry.as_item() else { continue };
+            self.numbers += 1;
+            self.given.insert(self.numbers, entry);
+            items.push(item);
+        }
+        items
+    }
+
+    /// What has become of a small file.
+    pub(super) fn on_file_end(&mut self, cx: &mut Context, number: u64, end: FileEnd) {
+        let Some(entry) = self.given.remove(&number) else { return };
+        let size = entry.size();
+        let path = match end {
+            FileEnd::Left => return self.small.push_back(entry),
+            FileEnd::There(path) => {
+                self.resumed += size;
+                path
+            }
+            FileEnd::Placed(path) => path,
+        };
+        self.done += 1;
+        self.bytes += size;
+        let Entry { path: name, root, .. } = entry;
+        let report = ItemReport { name, path: Some(path), size, root, exit: 0, error: None };
+        cx.report(self.many.client, ClientEvent::Item(report));
+    }
+
+    /// No more small files are fetched together: what is left are downloads of their own.
+    fn end_items(&mut self) {
+        self.set = None;
+        self.small.extend(std::mem::take(&mut self.given).into_values());
+        self.small.append(&mut self.items);
+    }
+
+    // ---- downloads of their own -----------------------------------------------------------------
 
     /// The next file for the downloads, if they have few of them.
     pub(super) fn next_order(&mut self, cx: &mut Context, id: DownloadId) -> Option<Order> {
@@ -89,12 +163,19 @@ impl Job {
         let has_room = self.handed.len() - self.handed_small < BATCH_DOWNLOADS_MAX;
         let entry = small.or_else(|| self.large.pop_front_if(|_| has_room))?;
         self.handed_small += usize::from(is_small);
-        let Many { client, verify, pieces, timeout, only, .. } = self.many;
         let mut pool = Pool::default();
         entry.sources.iter().for_each(|(at, size)| pool.offer(cx, at.clone(), Some(*size)));
+        let order = Order { pool, is_small, ..self.order(cx, id, &entry) };
+        self.handed.insert(id, entry);
+        Some(order)
+    }
+
+    /// An order for an entry, without sources.
+    fn order(&self, cx: &Context, id: DownloadId, entry: &Entry) -> Order {
+        let Many { client, verify, pieces, timeout, only, .. } = self.many;
         let destination = Destination::Below { folder: self.many.folder.clone(), path: entry.path.clone() };
         let destination = if entry.collection { Destination::Collection(Box::new(destination)) } else { destination };
-        let order = Order {
+        Order {
             id,
             client,
             asked_at: cx.now,
@@ -104,21 +185,22 @@ impl Job {
             pieces,
             destination,
             timeout,
-            pool,
+            pool: Pool::default(),
             only,
             widen: false,
             searching: false,
-            is_small,
+            is_small: false,
             is_part: true,
             parent: None,
             collection: entry.collection,
-        };
-        self.handed.insert(id, entry);
-        Some(order)
+        }
     }
 
     /// A download of one of its files has ended.
     pub(super) fn on_done(&mut self, cx: &mut Context, download: DownloadId, outcome: &Outcome) {
+        if self.set == Some(download) {
+            return self.end_items();
+        }
         let Some(entry) = self.handed.remove(&download) else { return };
         self.handed_small -= usize::from(entry.is_small());
         let bytes = outcome.bytes.unwrap_or(0);
@@ -155,7 +237,9 @@ impl Job {
 
     /// Gives up all files that are not there.
     pub(super) fn abandon(&mut self, why: &str) {
-        let left = self.small.len() + self.large.len() + self.handed.len();
+        let left = self.items.len() + self.given.len() + self.small.len() + self.large.len() + self.handed.len();
+        self.items.clear();
+        self.given.clear();
         self.small.clear();
         self.large.clear();
         self.handed.clear();

@@ -2,17 +2,21 @@
 //! there or have failed, and ends the command. It searches for nothing: what to fetch, and from
 //! whom, is known when it begins.
 //!
-//! It hands the files to the downloads, a few at a time, and takes back how each one ended.
+//! It hands the small files to the part that fetches the files of collections, and the others, and
+//! what that part leaves, to the downloads, a few at a time. It takes back how each one ended.
 
 mod entry;
 mod job;
 
 use std::collections::BTreeMap;
 
+use super::collecting::FileEnd;
+use super::contact::Contact;
 use super::context::{BatchId, Context};
 use super::download::Order;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, DownloadId};
+use crate::wire::collection::Item;
 use job::Job;
 
 pub(super) use entry::{Entry, Many};
@@ -36,6 +40,28 @@ impl Batches {
         self.next += 1;
         let job = Job::new(cx, id, many);
         self.jobs.insert(id, job);
+    }
+
+    /// The order for the small files of a command.
+    pub(super) fn poll_small(&mut self, cx: &Context) -> Option<Order> {
+        let download = DownloadId(FILES_FROM + self.next_file);
+        let (id, order) = self.jobs.iter_mut().find_map(|(id, job)| Some((*id, job.small_order(cx, download)?)))?;
+        self.next_file += 1;
+        self.handed.insert(download, id);
+        Some(order)
+    }
+
+    /// The next small files of a command, each with its sources; none: there are no more.
+    pub(super) fn next_items(&mut self, small: DownloadId) -> Vec<(Item, Vec<Contact>)> {
+        let job = self.handed.get(&small).and_then(|id| self.jobs.get_mut(id));
+        job.map_or_else(Vec::new, Job::next_items)
+    }
+
+    /// What has become of a small file.
+    pub(super) fn on_file_end(&mut self, cx: &mut Context, small: DownloadId, number: u64, end: FileEnd) {
+        if let Some(job) = self.handed.get(&small).and_then(|id| self.jobs.get_mut(id)) {
+            job.on_file_end(cx, number, end);
+        }
     }
 
     /// The next file that a download is to be started for.
@@ -84,6 +110,7 @@ impl Batches {
             cx.timers.stop(super::context::Reason::Batch(id));
             self.jobs.remove(&id);
         }
+        self.handed.retain(|_, id| self.jobs.contains_key(id));
         if self.jobs.is_empty() {
             close_idle(cx);
         }

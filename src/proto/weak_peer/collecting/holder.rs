@@ -69,6 +69,14 @@ impl Holder {
         }
     }
 
+    /// Adds what another hit with the same address says.
+    pub(super) fn merge(&mut self, hit: Contact) {
+        if self.node != hit.node {
+            self.node = None;
+        }
+        self.other = self.other.take().or(hit.other);
+    }
+
     /// How downloads reach it.
     pub(super) fn contact(&self) -> Contact {
         Contact { addr: self.addr.clone(), other: self.other.clone(), node: self.node, unreached: false }

@@ -1,8 +1,10 @@
-//! The files of collections, once the list of each was fetched. Small files come over a few
-//! connections to peers that hold the collection; large ones, and those that no holder serves, are
-//! downloads of their own. This part passes each input to the `Set` that it belongs to; it fetches
-//! nothing itself.
+//! The files of collections, once the list of each was fetched, and the small files of commands of
+//! many. Small files come over a few connections to peers that have them; large ones, and those
+//! that no holder serves, are downloads of their own. This part passes each input to the `Set` that
+//! it belongs to; it fetches nothing itself.
 
+mod asking;
+mod command;
 mod holder;
 mod set;
 
@@ -14,8 +16,11 @@ use super::download::Order;
 use crate::proto::disk::CollectionDone;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
+use crate::wire::collection::Item;
 use crate::wire::{Message, NodeId};
 use set::Set;
+
+pub(super) use command::FileEnd;
 
 /// A file's download has a number from here on, so that it differs from those of commands.
 const FIRST_FILE: u64 = 1 << 62;
@@ -28,6 +33,12 @@ pub(super) struct Collecting {
     next_file: u64,
     /// Ends of collections that are parts of commands.
     parts_done: VecDeque<(DownloadId, Outcome)>,
+    /// What has become of small files of commands.
+    file_ends: VecDeque<(DownloadId, u64, FileEnd)>,
+    /// How many of these are there.
+    pub(super) finished: u64,
+    /// Bytes that holders of ended sets have sent.
+    bytes_ended: u64,
 }
 
 impl Collecting {
@@ -36,6 +47,28 @@ impl Collecting {
         let id = order.id;
         let set = Set::begin(cx, order, holders);
         self.sets.insert(id, set);
+    }
+
+    /// The small files of a command, which will be handed over.
+    pub(super) fn begin_command(&mut self, cx: &mut Context, order: Order) {
+        let id = order.id;
+        let set = Set::begin_command(cx, order);
+        self.sets.insert(id, set);
+    }
+
+    /// A command that is to hand over files.
+    pub(super) fn poll_command(&self) -> Option<DownloadId> {
+        self.sets.iter().find(|(_, set)| set.wants_files()).map(|(id, _)| *id)
+    }
+
+    /// A command hands over its next files, each with its sources; none: there are no more.
+    pub(super) fn look(&mut self, cx: &mut Context, id: DownloadId, files: Vec<(Item, Vec<Contact>)>) {
+        self.with(cx, id, |set, cx| set.look(cx, files));
+    }
+
+    /// What has become of a file of a command, by its number there.
+    pub(super) fn poll_file_end(&mut self) -> Option<(DownloadId, u64, FileEnd)> {
+        self.file_ends.pop_front()
     }
 
     /// The next file that is a download of its own.
@@ -51,8 +84,13 @@ impl Collecting {
             self.next_file += 1;
             self.orders.push_back(order);
         }
+        while let Some((number, end)) = set.poll_file_end() {
+            self.finished += u64::from(end != FileEnd::Left);
+            self.file_ends.push_back((id, number, end));
+        }
         if let Some(outcome) = set.outcome.take() {
             let (client, is_part) = (set.client(), set.is_part());
+            self.bytes_ended += set.bytes_received();
             self.sets.remove(&id);
             if is_part {
                 self.parts_done.push_back((id, outcome));
@@ -65,6 +103,11 @@ impl Collecting {
     /// The end of a collection that is a part of a command.
     pub(super) fn poll_part_done(&mut self) -> Option<(DownloadId, Outcome)> {
         self.parts_done.pop_front()
+    }
+
+    /// Bytes of small files that were received and right.
+    pub(super) fn bytes_received(&self) -> u64 {
+        self.bytes_ended + self.sets.values().map(Set::bytes_received).sum::<u64>()
     }
 
     // ---- inputs ---------------------------------------------------------------------------------
@@ -141,6 +184,7 @@ impl Collecting {
         let ids: Vec<_> = self.sets.iter().filter(|(_, set)| set.client() == client).map(|(id, _)| *id).collect();
         for id in ids {
             if let Some(mut set) = self.sets.remove(&id) {
+                self.bytes_ended += set.bytes_received();
                 set.stop(cx);
             }
         }

@@ -1,44 +1,50 @@
-//! One collection whose files are being fetched: what is listed, asked for, placed and lost, and
-//! how it ends. The disk compares and publishes; the downloads fetch what is large.
+//! One collection whose files are being fetched, or the small files of one command: what is listed,
+//! asked for, placed and lost, and how it ends. The disk compares and publishes; the downloads
+//! fetch what is large. A file of a command that does not come from its holders, or that the disk
+//! does not place, is left to a download of its own, which reports the reason.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::holder::{Asked, Holder};
+use super::command::{Command, FileEnd};
+use super::holder::Holder;
 use crate::config::{
-    ANSWER_DEADLINE, COLLECTION_BATCH_FILES, COLLECTION_HOLDERS_MAX, COLLECTION_LARGE_MAX, COLLECTION_NAMED_MAX,
-    COLLECTION_PAGE_FILES, COLLECTION_PIPELINE_MAX, FRAME_BYTES_OPEN, PIECE_BYTES, PROGRESS_INTERVAL, PROTOCOL_VERSION,
+    ANSWER_DEADLINE, COLLECTION_BATCH_FILES, COLLECTION_LARGE_MAX, COLLECTION_NAMED_MAX, COLLECTION_PAGE_FILES,
+    PIECE_BYTES, PROGRESS_INTERVAL,
 };
 use crate::error::{Exit, Failure};
-use crate::proto::disk::{CollectionDone, CollectionStep, Destination, DiskFailure, DiskFailureKind, Listed, Missing};
+use crate::proto::disk::{
+    CollectionDone, CollectionStep, Destination, DiskFailure, DiskFailureKind, Listed, Missing, Unplaced,
+};
 use crate::proto::event::{Outcome, SourceReport, SourceState};
 use crate::proto::weak_peer::contact::Contact;
-use crate::proto::weak_peer::context::{Context, Owner, Reason, millis, quoted};
+use crate::proto::weak_peer::context::{Context, Reason, millis};
 use crate::proto::weak_peer::download::{Order, Pool, is_possible};
-use crate::proto::{ClientEvent, ClientId, ConnId, Digests, DiskWork, DownloadId, HashPlan, Output, PayloadId, Verify};
-use crate::wire::message::{Chunk, ErrorCode, Get, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
-use crate::wire::{Message, NodeId};
+use crate::proto::{ClientEvent, ClientId, DiskWork, DownloadId};
+use crate::wire::collection::Item;
 
-/// Losses after which a holder is not dialed again.
-const LOSSES_MAX: u32 = 3;
-
-/// The files of one collection.
+/// The files of one collection, or the small ones of one command.
 pub(super) struct Set {
-    order: Order,
+    /// What asked for them. That of a command has no content of its own.
+    pub(super) order: Order,
+    /// What is different if it is a command.
+    pub(super) command: Option<Command>,
+    /// A holder may be used no more, and some files may have no other.
+    pub(super) stranded: bool,
     folder: Option<PathBuf>,
-    holders: Vec<Holder>,
-    next_req: u32,
+    pub(super) holders: Vec<Holder>,
+    pub(super) next_req: u32,
     /// A page was ordered and has not come.
     listing: bool,
     /// The last page has come.
     listed: bool,
-    small: VecDeque<Missing>,
+    pub(super) small: VecDeque<Missing>,
     /// Files for downloads of their own, and whether holders of the collection may have them.
     large: VecDeque<(Missing, bool)>,
     running: BTreeMap<DownloadId, Missing>,
     /// Files that are written, or being written, and not published.
-    placing: u64,
+    pub(super) placing: u64,
     files: u64,
     bytes: u64,
     /// Bytes of files that were at the destination already.
@@ -66,12 +72,28 @@ impl Set {
             order.destination.clone()
         };
         cx.disk(DiskWork::Collection { download: id, step: CollectionStep::Open { destination, root } });
-        cx.timers.set(Reason::Collection(id), cx.now + PROGRESS_INTERVAL);
         let sources = holders.len();
         let name = order.name.clone();
         report_of(&order, cx, ClientEvent::Start { name, size: 0, root, sources, resumed: 0, path: None });
+        Set::new(cx, order, holders)
+    }
+
+    /// The small files of a command, which will be handed over page by page.
+    pub(super) fn begin_command(cx: &mut Context, order: Order) -> Set {
+        let folder = match &order.destination {
+            Destination::Below { folder, .. } => folder.clone(),
+            Destination::Share { .. } | Destination::Path { .. } | Destination::Collection(_) => None,
+        };
+        cx.disk(DiskWork::Collection { download: order.id, step: CollectionStep::OpenBelow { folder } });
+        Set { command: Some(Command::default()), ..Set::new(cx, order, Vec::new()) }
+    }
+
+    fn new(cx: &mut Context, order: Order, holders: Vec<Contact>) -> Set {
+        cx.timers.set(Reason::Collection(order.id), cx.now + PROGRESS_INTERVAL);
         Set {
             order,
+            command: None,
+            stranded: false,
             folder: None,
             holders: holders.into_iter().map(Holder::new).collect(),
             next_req: 1,
@@ -105,7 +127,39 @@ impl Set {
         self.order.is_part
     }
 
-    fn step(&self, cx: &mut Context, step: CollectionStep) {
+    /// Whether a command is to hand over more files.
+    pub(super) fn wants_files(&self) -> bool {
+        self.command.is_some() && self.has_room()
+    }
+
+    /// A command hands over its next files, each with its sources; none: there are no more.
+    pub(super) fn look(&mut self, cx: &mut Context, files: Vec<(Item, Vec<Contact>)>) {
+        let Set { command: Some(command), holders, .. } = self else { return };
+        (self.listing, self.listed) = (!files.is_empty(), files.is_empty());
+        let mut items = Vec::new();
+        for (item, sources) in files {
+            command.hand_over(sources, holders);
+            items.push(item);
+        }
+        if !items.is_empty() {
+            self.step(cx, CollectionStep::Look { items });
+        }
+    }
+
+    /// What has become of a file of a command, by its number: the first one handed over is 1.
+    pub(super) fn poll_file_end(&mut self) -> Option<(u64, FileEnd)> {
+        self.command.as_mut()?.ends.pop_front()
+    }
+
+    /// A file that does not come from a holder over a shared connection.
+    pub(super) fn part_with(&mut self, file: Missing, at_holders: bool) {
+        match &mut self.command {
+            Some(command) => command.end(file.number, FileEnd::Left),
+            None => self.large.push_back((file, at_holders)),
+        }
+    }
+
+    pub(super) fn step(&self, cx: &mut Context, step: CollectionStep) {
         cx.disk(DiskWork::Collection { download: self.order.id, step });
     }
 
@@ -115,10 +169,7 @@ impl Set {
         if self.over || self.folder.is_none() {
             return;
         }
-        let waiting = self.small.len().max(self.large.len());
-        let unplaced = usize::try_from(self.placing).unwrap_or(usize::MAX);
-        if !self.listing && !self.listed && waiting < COLLECTION_PAGE_FILES / 2 && unplaced < 2 * COLLECTION_BATCH_FILES
-        {
+        if self.command.is_none() && self.has_room() {
             self.listing = true;
             self.step(cx, CollectionStep::List);
         }
@@ -126,8 +177,15 @@ impl Set {
         for index in 0..self.holders.len() {
             self.ask_more(cx, index);
         }
-        if self.holders.iter().all(|holder| holder.over) {
-            self.large.extend(self.small.drain(..).map(|file| (file, false)));
+        if std::mem::take(&mut self.stranded) {
+            let served = |file: &Missing| match &self.command {
+                Some(command) => command.holders_of(file).iter().any(|index| !self.holders[*index].over),
+                None => self.holders.iter().any(|holder| !holder.over),
+            };
+            let files = std::mem::take(&mut self.small);
+            let (small, stranded): (VecDeque<_>, VecDeque<_>) = files.into_iter().partition(served);
+            self.small = small;
+            stranded.into_iter().for_each(|file| self.part_with(file, false));
         }
         let asked = self.holders.iter().any(|holder| !holder.asked.is_empty());
         let busy = asked || !self.small.is_empty() || !self.large.is_empty() || !self.running.is_empty();
@@ -136,45 +194,12 @@ impl Set {
         }
     }
 
-    fn dial_more(&mut self, cx: &mut Context) {
-        if self.small.is_empty() {
-            return;
-        }
-        let mut used = self.holders.iter().filter(|holder| holder.is_used()).count();
-        for index in 0..self.holders.len() {
-            let holder = &mut self.holders[index];
-            let due = !holder.over && !holder.is_used() && holder.retry_at <= cx.now;
-            if !due || used >= COLLECTION_HOLDERS_MAX || (!holder.is_peer && !cx.hosts.may_dial(cx.now, &holder.addr)) {
-                continue;
-            }
-            if !holder.is_peer {
-                cx.hosts.begin(cx.now, &holder.addr);
-                holder.counted = true;
-            }
-            holder.heard_at = cx.now;
-            holder.dial = Some(cx.dial(Owner::Holder(self.order.id, index), &holder.addr));
-            used += 1;
-        }
-    }
-
-    /// Keeps several requests unanswered, so that the next files are on their way while one
-    /// arrives.
-    fn ask_more(&mut self, cx: &mut Context, index: usize) {
-        let holder = &mut self.holders[index];
-        let (Some(conn), true) = (holder.conn, holder.welcomed) else { return };
-        while holder.asked.len() < COLLECTION_PIPELINE_MAX
-            && let Some(file) = self.small.pop_front()
-        {
-            let req = self.next_req;
-            self.next_req = self.next_req.wrapping_add(1);
-            if holder.asked.is_empty() {
-                (holder.heard_at, holder.served_at) = (cx.now, cx.now);
-            }
-            let length = u32::try_from(file.size).unwrap_or(u32::MAX);
-            let bare = self.order.verify == Verify::Blake3;
-            cx.send(conn, Message::Get(Get { req, root: file.root, offset: 0, length, bare }));
-            holder.asked.insert(req, Asked { file, begun: None });
-        }
+    /// Whether more files can be listed now.
+    fn has_room(&self) -> bool {
+        let waiting = self.small.len().max(self.large.len());
+        let unplaced = usize::try_from(self.placing).unwrap_or(usize::MAX);
+        let full = waiting >= COLLECTION_PAGE_FILES / 2 || unplaced >= 2 * COLLECTION_BATCH_FILES;
+        !self.over && self.folder.is_some() && !self.listing && !self.listed && !full
     }
 
     /// The order for the next file that is a download of its own, with this id.
@@ -182,6 +207,7 @@ impl Set {
         if self.over || self.running.len() >= COLLECTION_LARGE_MAX {
             return None;
         }
+        debug_assert!(self.command.is_none() || self.large.is_empty(), "a command has downloads of its own");
         let (file, at_holders) = self.large.pop_front()?;
         let mut pool = Pool::default();
         if at_holders {
@@ -203,6 +229,8 @@ impl Set {
     pub(super) fn on_disk(&mut self, cx: &mut Context, done: CollectionDone) {
         match done {
             CollectionDone::Opened(Ok(folder)) => self.folder = Some(folder),
+            // What was not handed over stays with the command.
+            CollectionDone::Opened(Err(_)) if self.command.is_some() => self.finish(cx),
             CollectionDone::Opened(Err(failure)) | CollectionDone::Listed(Err(failure)) => self.fail(cx, &failure),
             CollectionDone::Listed(Ok(listed)) => self.on_listed(cx, listed),
             // The record was wrong: anyone can register any content as a collection.
@@ -216,196 +244,47 @@ impl Set {
             CollectionDone::IsFile(Err(failure)) => self.fail(cx, &failure),
             CollectionDone::Closed => self.outcome = self.ending.take(),
             CollectionDone::Written(Ok(())) => {}
-            CollectionDone::Written(Err(failure)) => {
+            CollectionDone::Written(Err(unplaced)) => {
                 self.placing = self.placing.saturating_sub(1);
-                self.lose_file(cx, "a file", &failure);
+                self.lose_file(cx, &unplaced);
             }
             CollectionDone::Placed { files, bytes, failed } => {
-                self.placing = self.placing.saturating_sub(files + failed.len() as u64);
-                self.done_files += files;
+                self.placing = self.placing.saturating_sub((files.len() + failed.len()) as u64);
+                self.done_files += files.len() as u64;
                 self.done_bytes += bytes;
-                failed.iter().for_each(|(path, failure)| self.lose_file(cx, path, failure));
+                failed.iter().for_each(|unplaced| self.lose_file(cx, unplaced));
+                if let Some(command) = &mut self.command {
+                    files.into_iter().for_each(|(number, path)| command.end(number, FileEnd::Placed(path)));
+                }
             }
         }
     }
 
     fn on_listed(&mut self, cx: &mut Context, listed: Listed) {
-        let Listed { files, bytes, there_files, there_bytes, copied, missing, failed, last } = listed;
+        let Listed { files, bytes, there_files, there_bytes, there, copied, missing, failed, last } = listed;
         self.listing = false;
         self.listed = last;
+        self.stranded = true;
+        if let Some(command) = &mut self.command {
+            command.turns = true;
+            there.into_iter().for_each(|(number, path)| command.end(number, FileEnd::There(path)));
+        }
         self.files += files;
         self.bytes = self.bytes.saturating_add(bytes);
         self.there_bytes += there_bytes;
         self.done_files += there_files;
         self.done_bytes += there_bytes;
         self.placing += copied;
-        failed.iter().for_each(|(path, failure)| self.lose_file(cx, path, failure));
+        failed.iter().for_each(|unplaced| self.lose_file(cx, unplaced));
         for file in missing {
-            if !is_possible(file.root, file.size) {
+            if !is_possible(file.root, file.size) && self.command.is_none() {
                 self.lose(file.path.as_str(), "no content can have its size");
             } else if file.size > PIECE_BYTES {
-                self.large.push_back((file, true));
+                self.part_with(file, true);
             } else {
                 self.small.push_back(file);
             }
         }
-    }
-
-    /// Which node a holder is, as hits say.
-    pub(super) fn node_of(&self, index: usize) -> Option<NodeId> {
-        self.holders.get(index)?.node
-    }
-
-    /// Whether a holder has sent WELCOME on its present connection.
-    pub(super) fn is_welcomed(&self, index: usize) -> bool {
-        self.holders.get(index).is_some_and(|holder| holder.welcomed)
-    }
-
-    // ---- holders --------------------------------------------------------------------------------
-
-    pub(super) fn on_dialed(&mut self, cx: &mut Context, index: usize, conn: ConnId) {
-        let holder = &mut self.holders[index];
-        holder.dial = None;
-        holder.conn = Some(conn);
-        (holder.heard_at, holder.served_at) = (cx.now, cx.now);
-        cx.hello(conn);
-    }
-
-    /// The holder could not be dialed, or its connection is closed.
-    pub(super) fn on_lost(&mut self, cx: &mut Context, index: usize, why: &str) {
-        let holder = &mut self.holders[index];
-        (holder.dial, holder.conn) = (None, None);
-        self.put_away(cx, index, false, why);
-    }
-
-    /// The connection is closed, because of who the holder is.
-    pub(super) fn on_unwanted(&mut self, cx: &mut Context, index: usize, why: &str) {
-        self.holders[index].conn = None;
-        self.put_away(cx, index, true, why);
-    }
-
-    /// Ends the connection; what the holder was asked for is asked for again.
-    fn put_away(&mut self, cx: &mut Context, index: usize, for_good: bool, why: &str) {
-        let holder = &mut self.holders[index];
-        cx.give_up(holder.dial.take(), holder.conn.take());
-        let greeted = std::mem::take(&mut holder.welcomed);
-        if std::mem::take(&mut holder.counted) {
-            cx.hosts.end(&holder.addr, false);
-        }
-        holder.losses += 1;
-        // Its other address is dialed at once.
-        let turned = !greeted && !for_good && holder.turn();
-        let most = if holder.other.is_some() { 2 * LOSSES_MAX } else { LOSSES_MAX };
-        holder.over |= for_good || holder.losses >= most;
-        holder.retry_at = cx.now + if turned { Duration::ZERO } else { Duration::from_secs(1) * holder.losses };
-        for asked in std::mem::take(&mut holder.asked).into_values().rev() {
-            self.small.push_front(asked.file);
-        }
-        let report = report(&self.holders[index], Some(why.to_owned()));
-        report_of(&self.order, cx, ClientEvent::Source(report));
-    }
-
-    pub(super) fn on_progress(&mut self, cx: &Context, index: usize) {
-        self.holders[index].heard_at = cx.now;
-    }
-
-    pub(super) fn on_message(&mut self, cx: &mut Context, index: usize, message: Message) {
-        match message {
-            Message::Welcome(welcome) if !self.holders[index].welcomed => {
-                if welcome.version[0] != PROTOCOL_VERSION[0] {
-                    return self.put_away(cx, index, true, "speaks another version of the protocol");
-                }
-                if welcome.node == cx.node {
-                    return self.put_away(cx, index, true, "is this peer itself");
-                }
-                let holder = &mut self.holders[index];
-                (holder.welcomed, holder.is_peer) = (true, true);
-                if std::mem::take(&mut holder.counted) {
-                    cx.hosts.end(&holder.addr, true);
-                }
-                if let Some(conn) = holder.conn {
-                    cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
-                }
-                let report = report(&self.holders[index], None);
-                report_of(&self.order, cx, ClientEvent::Source(report));
-            }
-            Message::Chunk(chunk) => self.on_chunk(cx, index, chunk),
-            Message::Error(error) => match error.req.and_then(|req| self.holders[index].asked.remove(&req)) {
-                // Another peer may have it.
-                Some(asked) if matches!(error.code, ErrorCode::NOT_FOUND | ErrorCode::CHANGED) => {
-                    self.large.push_back((asked.file, false));
-                }
-                Some(asked) => {
-                    self.small.push_front(asked.file);
-                    self.put_away(cx, index, false, &quoted(&error.message));
-                }
-                None => self.put_away(cx, index, false, &quoted(&error.message)),
-            },
-            Message::Bye(bye) => self.put_away(cx, index, false, &format!("said goodbye: {}", quoted(&bye.why))),
-            Message::Unknown(kind) => {
-                if let Some(conn) = self.holders[index].conn {
-                    cx.unknown_kind(conn, &kind);
-                }
-            }
-            Message::Welcome(_)
-            | Message::Hello(_)
-            | Message::Login(_)
-            | Message::Ready(_)
-            | Message::Ping(_)
-            | Message::Cvs(_)
-            | Message::Has(_)
-            | Message::Turn(_)
-            | Message::Cancel(_)
-            | sent_to_super_peers!()
-            | sent_by_super_peers!()
-            | sent_to_sources!() => {
-                self.put_away(cx, index, true, &format!("sent {} unasked", message.kind()));
-            }
-        }
-    }
-
-    fn on_chunk(&mut self, cx: &mut Context, index: usize, chunk: Chunk) {
-        let holder = &mut self.holders[index];
-        holder.heard_at = cx.now;
-        let asked = holder.asked.get_mut(&chunk.req).filter(|asked| asked.begun.is_none());
-        let (Some(asked), Some(conn)) = (asked, holder.conn) else {
-            return self.put_away(cx, index, true, "answered a request that was not made");
-        };
-        if chunk.offset != 0 || u64::from(chunk.length) != asked.file.size {
-            return self.put_away(cx, index, true, "answered with another range than was asked for");
-        }
-        asked.begun = Some(chunk.md5);
-        // Without BLAKE3 it would not be known whether it is the file of the collection.
-        let verify = if chunk.md5.is_none() { Verify::Blake3 } else { Verify::Both };
-        let verify = if self.order.verify == Verify::Blake3 { Verify::Blake3 } else { verify };
-        let plan = HashPlan::Content;
-        cx.push(Output::ReceivePayload { conn, req: chunk.req, length: chunk.length, plan, verify });
-    }
-
-    pub(super) fn on_payload(
-        &mut self,
-        cx: &mut Context,
-        index: usize,
-        req: u32,
-        payload: PayloadId,
-        digests: Digests,
-    ) {
-        let holder = &mut self.holders[index];
-        holder.heard_at = cx.now;
-        let Some(Asked { file, .. }) = holder.asked.remove(&req) else { return cx.drop_payload(payload) };
-        if digests.blake3 != Some(file.root.0) {
-            cx.drop_payload(payload);
-            self.small.push_front(file);
-            let why = "sent wrong bytes";
-            cx.warn(format!("{} is dropped as a source of {:?}: it {why}", self.holders[index].addr, self.order.name));
-            return self.put_away(cx, index, true, why);
-        }
-        holder.served_at = cx.now;
-        holder.files += 1;
-        holder.bytes += file.size;
-        holder.losses = 0;
-        self.placing += 1;
-        self.step(cx, CollectionStep::Place { file, payload });
     }
 
     // ---- downloads of single files --------------------------------------------------------------
@@ -439,6 +318,9 @@ impl Set {
                 self.put_away(cx, index, false, "sends too little");
             }
         }
+        if let Some(command) = &mut self.command {
+            command.turns = true;
+        }
         self.running_bytes = self.running.keys().map(|id| bytes_of(*id)).sum();
         let bytes = self.done_bytes.saturating_add(self.running_bytes);
         if self.rates.len() > 8 {
@@ -457,16 +339,24 @@ impl Set {
         cx.timers.set(Reason::Collection(self.order.id), cx.now + PROGRESS_INTERVAL);
     }
 
+    /// Bytes that its holders have sent and that were right.
+    pub(super) fn bytes_received(&self) -> u64 {
+        self.holders.iter().map(|holder| holder.bytes).sum()
+    }
+
     fn reports(&self) -> Vec<SourceReport> {
         self.holders.iter().map(|holder| report(holder, None)).collect()
     }
 
     /// A file that the disk could not place.
-    fn lose_file(&mut self, cx: &mut Context, path: &str, failure: &DiskFailure) {
-        if failure.kind == DiskFailureKind::Full {
-            return self.fail(cx, failure);
+    fn lose_file(&mut self, cx: &mut Context, Unplaced { number, path, failure }: &Unplaced) {
+        if let Some(command) = &mut self.command {
+            command.end(*number, FileEnd::Left);
+        } else if failure.kind == DiskFailureKind::Full {
+            self.fail(cx, failure);
+        } else {
+            self.lose(path, &failure.message);
         }
-        self.lose(path, &failure.message);
     }
 
     fn lose(&mut self, what: &str, why: &str) {
@@ -541,13 +431,13 @@ impl Set {
 }
 
 /// Sends an event to the client, unless a command of many reports for all of its parts.
-fn report_of(order: &Order, cx: &mut Context, event: ClientEvent) {
+pub(super) fn report_of(order: &Order, cx: &mut Context, event: ClientEvent) {
     if !order.is_part {
         cx.report(order.client, event);
     }
 }
 
-fn report(holder: &Holder, why: Option<String>) -> SourceReport {
+pub(super) fn report(holder: &Holder, why: Option<String>) -> SourceReport {
     let state = match (holder.over, holder.conn, holder.dial) {
         (true, _, _) => SourceState::Dropped,
         (false, Some(_), _) if holder.welcomed => SourceState::Active,

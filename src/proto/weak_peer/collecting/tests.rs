@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::proto::disk::{CollectionStep, Destination, Listed, Missing};
+use crate::proto::disk::{CollectionStep, Destination, DiskFailure, DiskFailureKind, Listed, Missing, Unplaced};
 use crate::proto::weak_peer::download::Pool;
 use crate::proto::{DialId, DiskWork, Event, Output, PieceOrder, Verify};
 use crate::sim::Random;
 use crate::time::Time;
+use crate::wire::collection::Item;
 use crate::wire::message::{Chunk, Error, ErrorCode, Welcome};
 use crate::wire::{HostPort, Md5, NodeId, Root, SharePath};
 
@@ -32,9 +33,19 @@ fn file(number: u64, size: u64) -> Missing {
     Missing { number, path, full: format!("/out/x/d/{number}").into(), size, root, executable: false }
 }
 
+/// The holder with this number.
+fn contact(n: u16) -> Contact {
+    HostPort::new("192.0.2.1", n).unwrap().into()
+}
+
+/// These files are placed.
+fn placed(numbers: impl IntoIterator<Item = u64>, bytes: u64) -> CollectionDone {
+    let files = numbers.into_iter().map(|n| (n, format!("/out/x/d/{n}").into())).collect();
+    CollectionDone::Placed { files, bytes, failed: Vec::new() }
+}
+
 impl Rig {
-    /// A collection with these holders, whose folder is open and whose only page is this.
-    fn new(holders: u16, missing: Vec<Missing>) -> Rig {
+    fn idle() -> (Rig, Order) {
         let mut cx = Context::new(NodeId([1; 16]), 1, "test", Box::new(Random::new(1)));
         cx.now = Time::from_micros(1_000_000);
         let destination = Destination::Collection(Box::new(Destination::Share { name: "x".into() }));
@@ -57,13 +68,63 @@ impl Rig {
             is_part: false,
             is_small: false,
         };
-        let mut rig = Rig { cx, collecting: Collecting::default(), orders: Vec::new(), outputs: Vec::new() };
-        let holders = (1..=holders).map(|n| HostPort::new("192.0.2.1", n).unwrap().into()).collect();
-        rig.collecting.begin(&mut rig.cx, order, holders);
+        (Rig { cx, collecting: Collecting::default(), orders: Vec::new(), outputs: Vec::new() }, order)
+    }
+
+    /// A collection with these holders, whose folder is open and whose only page is this.
+    fn new(holders: u16, missing: Vec<Missing>) -> Rig {
+        let (mut rig, order) = Rig::idle();
+        rig.collecting.begin(&mut rig.cx, order, (1..=holders).map(contact).collect());
         rig.disk(CollectionDone::Opened(Ok("/out/x".into())));
         let files = missing.len() as u64;
         rig.disk(CollectionDone::Listed(Ok(Listed { files, bytes: 0, missing, last: true, ..Listed::default() })));
         rig
+    }
+
+    /// A command that has handed over these files of 10 bytes with the numbers of their holders,
+    /// and no more. None of them is there.
+    fn command(holders: &[&[u16]]) -> Rig {
+        let (mut rig, order) = Rig::idle();
+        let destination = Destination::Below { folder: Some("/out".into()), path: String::new() };
+        let order = Order { destination, collection: false, is_part: true, ..order };
+        rig.collecting.begin_command(&mut rig.cx, order);
+        assert_eq!(rig.collecting.poll_command(), None, "its folder is not open");
+        rig.disk(CollectionDone::Opened(Ok("/out".into())));
+        assert_eq!(rig.collecting.poll_command(), Some(ID));
+        let files: Vec<Missing> = (1..).zip(holders).map(|(n, _)| file(n, 10)).collect();
+        let items = files.iter().zip(holders).map(|(file, holders)| {
+            let Missing { path, size, root, executable, .. } = file.clone();
+            (Item { path, size, root, executable }, holders.iter().copied().map(contact).collect())
+        });
+        let items = items.collect();
+        rig.collecting.look(&mut rig.cx, ID, items);
+        let count = files.len() as u64;
+        rig.disk(CollectionDone::Listed(Ok(Listed { files: count, missing: files, ..Listed::default() })));
+        assert_eq!(rig.collecting.poll_command(), Some(ID));
+        rig.collecting.look(&mut rig.cx, ID, Vec::new());
+        assert_eq!(rig.collecting.poll_command(), None, "there are no more");
+        rig.drain();
+        rig
+    }
+
+    /// What has become of files of the command.
+    fn ends(&mut self) -> Vec<(u64, FileEnd)> {
+        std::iter::from_fn(|| self.collecting.poll_file_end()).map(|(_, number, end)| (number, end)).collect()
+    }
+
+    /// The files of the requests to a holder that are not answered, which are forgotten here.
+    fn numbers(asked: &[(u32, Root, u32)]) -> Vec<u64> {
+        let number = |root: Root| (1..100).find(|n| file(*n, 10).root == root).unwrap();
+        asked.iter().map(|(_, root, _)| number(*root)).collect()
+    }
+
+    /// The addresses that were dialed, as the numbers of their holders.
+    fn dialed(&self) -> Vec<u16> {
+        let dialed = self.outputs.iter().filter_map(|output| match output {
+            Output::Dial { to, .. } => Some(to.port()),
+            _ => None,
+        });
+        dialed.collect()
     }
 
     fn drain(&mut self) {
@@ -150,7 +211,7 @@ fn many_small_files_come_over_one_connection_and_are_pipelined() {
     }
     assert_eq!((served, rig.placed(), rig.dials().len(), rig.orders.len()), (100, 100, 1, 0));
     assert!(rig.done().is_none(), "nothing is published yet");
-    rig.disk(CollectionDone::Placed { files: 100, bytes: 100_000, failed: Vec::new() });
+    rig.disk(placed(1..=100, 100_000));
     assert!(rig.done().is_none(), "the disk has not closed it");
     rig.disk(CollectionDone::Closed);
     let done = rig.done().expect("all is there");
@@ -203,7 +264,7 @@ fn what_is_large_or_not_served_is_a_download_of_its_own() {
     rig.message(0, Message::Error(error));
     assert!(rig.orders.len() == 2 && rig.orders[1].root == file(1, 0).root && rig.orders[1].widen);
     rig.serve(0, asked[1], true);
-    rig.disk(CollectionDone::Placed { files: 1, bytes: 10, failed: Vec::new() });
+    rig.disk(placed([3], 10));
     let (large, gone) = (rig.orders[0].id, rig.orders[1].id);
     let ok = Outcome { ok: true, ..Outcome::default() };
     rig.collecting.on_file_ended(&mut rig.cx, ID, large, &ok);
@@ -233,4 +294,77 @@ fn without_a_holder_that_can_be_dialed_each_file_is_searched_for() {
         matches!(output, Output::Disk(DiskWork::Collection { step: CollectionStep::Close { complete: false }, .. }))
     };
     assert!(rig.outputs.iter().any(close) && rig.done().is_none());
+}
+
+#[test]
+fn each_small_file_of_a_command_comes_from_one_of_its_own_holders() {
+    let mut rig = Rig::command(&[&[1], &[2], &[1, 2], &[2]]);
+    assert_eq!(rig.dialed(), [1, 2]);
+    rig.welcome(1);
+    let of_two = rig.asked(1);
+    assert_eq!(Rig::numbers(&of_two), [2, 3, 4]);
+    rig.welcome(0);
+    let of_one = rig.asked(0);
+    assert_eq!(Rig::numbers(&of_one), [1]);
+    of_two.into_iter().for_each(|request| rig.serve(1, request, true));
+    of_one.into_iter().for_each(|request| rig.serve(0, request, true));
+    assert_eq!((rig.placed(), rig.ends().len()), (4, 0));
+    rig.disk(placed([1, 2, 3], 30));
+    let path = |n: u64| std::path::PathBuf::from(format!("/out/x/d/{n}"));
+    assert_eq!(rig.ends(), [1, 2, 3].map(|n| (n, FileEnd::Placed(path(n)))));
+    let failure = DiskFailure { kind: DiskFailureKind::Io, message: "exists".into() };
+    let unplaced = Unplaced { number: 4, path: "d/4".into(), failure };
+    rig.disk(CollectionDone::Placed { files: Vec::new(), bytes: 0, failed: vec![unplaced] });
+    assert_eq!(rig.ends(), [(4, FileEnd::Left)]);
+    rig.disk(CollectionDone::Closed);
+    let (id, outcome) = rig.collecting.poll_part_done().expect("it is over");
+    assert!(id == ID && outcome.ok && rig.orders.is_empty() && rig.done().is_none());
+}
+
+#[test]
+fn a_small_file_that_no_holder_of_its_own_serves_is_left() {
+    let mut rig = Rig::command(&[&[1], &[1, 2], &[2], &[1]]);
+    rig.welcome(0);
+    let asked = rig.asked(0);
+    assert_eq!(Rig::numbers(&asked), [1, 2, 4]);
+    rig.message(0, Message::Error(Error::new(ErrorCode::NOT_FOUND, "gone", Some(asked[0].0))));
+    assert_eq!(rig.ends(), [(1, FileEnd::Left)]);
+    // It lies: the file that another one has comes from there, and the last one has no other.
+    rig.serve(0, asked[1], false);
+    assert_eq!(rig.ends(), [(4, FileEnd::Left)]);
+    rig.welcome(1);
+    let asked = rig.asked(1);
+    assert_eq!(Rig::numbers(&asked), [2, 3]);
+    for request in asked {
+        rig.serve(1, request, true);
+    }
+    assert_eq!((rig.placed(), rig.ends()), (2, Vec::new()));
+}
+
+#[test]
+fn holders_with_one_small_file_each_are_used_in_turn() {
+    let most = crate::config::COLLECTION_HOLDERS_MAX as u16;
+    let holders: Vec<[u16; 1]> = (1..=most + 2).map(|n| [n]).collect();
+    let mut rig = Rig::command(&holders.iter().map(|of| &of[..]).collect::<Vec<_>>());
+    assert_eq!(rig.dialed(), (1..=most).collect::<Vec<_>>());
+    for holder in 0..usize::from(most) + 2 {
+        rig.welcome(holder);
+        let asked = rig.asked(holder);
+        assert_eq!(Rig::numbers(&asked), [holder as u64 + 1]);
+        rig.serve(holder, asked[0], true);
+        assert_eq!(rig.dialed().len(), (usize::from(most) + 1 + holder).min(holders.len()), "one has its file");
+    }
+    rig.disk(placed(1..=u64::from(most) + 2, 60));
+    assert_eq!(rig.ends().len(), holders.len());
+}
+
+#[test]
+fn without_a_folder_a_command_keeps_its_small_files() {
+    let (mut rig, order) = Rig::idle();
+    rig.collecting.begin_command(&mut rig.cx, Order { is_part: true, collection: false, ..order });
+    let failure = DiskFailure { kind: DiskFailureKind::Io, message: "read-only".into() };
+    rig.disk(CollectionDone::Opened(Err(failure)));
+    assert_eq!(rig.collecting.poll_command(), None);
+    rig.disk(CollectionDone::Closed);
+    assert!(rig.collecting.poll_part_done().is_some() && rig.ends().is_empty());
 }

@@ -11,5 +11,6 @@ mod hostile;
 mod order;
 mod queue;
 mod session;
+mod small;
 mod swarms;
 mod uploads;

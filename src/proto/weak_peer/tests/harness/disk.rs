@@ -1,11 +1,14 @@
-//! A disk that holds one part file.
+//! A disk that holds one part file, or small files of commands.
 
 use std::path::PathBuf;
 
 use super::{Happening, LATENCY, World};
 use crate::config::PIECE_BYTES;
-use crate::proto::disk::{DiskFailure, DiskFailureKind, PartState, Parts};
-use crate::proto::{DiskDone, DiskWork, Input};
+use crate::proto::disk::{
+    CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, Listed, Missing, PartState, Parts,
+};
+use crate::proto::{DiskDone, DiskWork, DownloadId, Input};
+use crate::wire::collection::Item;
 
 impl World {
     pub(super) fn disk(&mut self, work: DiskWork) {
@@ -64,12 +67,47 @@ impl World {
                 self.lines = lines;
                 DiskDone::QueueSaved { result: if self.full { full().map(drop) } else { Ok(()) } }
             }
+            DiskWork::Collection { download, step } => {
+                let Some(done) = self.small(download, step) else { return };
+                DiskDone::Collection { download, done }
+            }
             DiskWork::Describe { .. }
-            | DiskWork::Collection { .. }
             | DiskWork::PrepareChunk { .. }
             | DiskWork::ReadManifest { .. }
             | DiskWork::ForgetConn { .. } => return,
         };
         self.later(takes, Happening::Input(Input::Disk(done)));
+    }
+
+    /// A step for the small files of a command; of a collection there is nothing here.
+    fn small(&mut self, download: DownloadId, step: CollectionStep) -> Option<CollectionDone> {
+        Some(match step {
+            CollectionStep::Open { .. } | CollectionStep::List => return None,
+            CollectionStep::OpenBelow { folder } => {
+                CollectionDone::Opened(Ok(folder.unwrap_or_else(|| "/share".into())))
+            }
+            CollectionStep::Look { items } => {
+                let looked = self.looked.entry(download).or_default();
+                let mut listed = Listed { files: items.len() as u64, ..Listed::default() };
+                for Item { path, size, root, executable } in items {
+                    *looked += 1;
+                    let full = PathBuf::from("/share").join(path.as_str());
+                    if self.there {
+                        listed.there.push((*looked, full));
+                    } else {
+                        listed.missing.push(Missing { number: *looked, path, full, size, root, executable });
+                    }
+                }
+                CollectionDone::Listed(Ok(listed))
+            }
+            CollectionStep::Place { file, payload } => {
+                let bytes = self.payloads.remove(&payload).expect("a payload is used up once");
+                let written = DiskDone::Collection { download, done: CollectionDone::Written(Ok(())) };
+                self.later(self.write_time, Happening::Input(Input::Disk(written)));
+                self.published = Some(bytes);
+                CollectionDone::Placed { files: vec![(file.number, file.full)], bytes: file.size, failed: Vec::new() }
+            }
+            CollectionStep::Close { .. } => CollectionDone::Closed,
+        })
     }
 }

@@ -22,8 +22,8 @@ use crate::proto::command::Get;
 use crate::proto::event::{Outcome, SourceReport};
 use crate::proto::weak_peer::{Listens, Offer, PeerLogin, QueueConfig, Saved, WeakPeer, WeakPeerConfig};
 use crate::proto::{
-    ClientEvent, ClientId, CloseReason, Command, ConnId, DialCause, DialId, DiskDone, DiskWork, Event, Input, Output,
-    OwnAddrs, PayloadId, Role, Verify,
+    ClientEvent, ClientId, CloseReason, Command, ConnId, DialCause, DialId, DiskDone, DiskWork, DownloadId, Event,
+    Input, Output, OwnAddrs, PayloadId, Role, Verify,
 };
 use crate::sim::{Random, builders};
 use crate::time::Time;
@@ -74,6 +74,8 @@ pub(super) struct World {
     /// How long the disk takes to write a piece.
     pub(super) write_time: Duration,
     pub(super) written: BTreeMap<u32, Vec<u8>>,
+    /// Small files of commands that were looked for.
+    looked: BTreeMap<DownloadId, u64>,
     pub(super) abandoned: u32,
     pub(super) published: Option<Vec<u8>>,
     pub(super) stored: Option<Vec<Cv>>,
@@ -154,6 +156,7 @@ impl World {
             open_time: LATENCY,
             write_time: LATENCY,
             written: BTreeMap::new(),
+            looked: BTreeMap::new(),
             abandoned: 0,
             published: None,
             stored: None,

@@ -1,0 +1,139 @@
+//! The small files of a command: looked for, written, and published together.
+
+use super::*;
+use crate::proto::disk::{CollectionDone, CollectionStep, Listed, Missing, Unplaced};
+use crate::wire::SharePath;
+use crate::wire::collection::Item;
+
+fn item(path: &str, content: &[u8]) -> Item {
+    let path = SharePath::new(path).unwrap();
+    Item { path, size: content.len() as u64, root: root_of(content), executable: false }
+}
+
+impl Rig {
+    fn step(&mut self, download: DownloadId, step: CollectionStep, bytes: Option<&[u8]>) {
+        self.work_with(DiskWork::Collection { download, step }, bytes.map(<[u8]>::to_vec));
+    }
+
+    fn stepped(&mut self) -> CollectionDone {
+        match self.next().0 {
+            DiskDone::Collection { done, .. } => done,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn open_below(&mut self, download: DownloadId, folder: &Path) {
+        self.step(download, CollectionStep::OpenBelow { folder: Some(folder.to_owned()) }, None);
+        assert_eq!(self.stepped(), CollectionDone::Opened(Ok(folder.to_owned())));
+    }
+
+    fn look(&mut self, items: Vec<Item>) -> Listed {
+        self.step(GET, CollectionStep::Look { items }, None);
+        match self.stepped() {
+            CollectionDone::Listed(listed) => listed.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn place(&mut self, file: &Missing, content: &[u8]) {
+        self.step(GET, CollectionStep::Place { file: file.clone(), payload: PayloadId(0) }, Some(content));
+    }
+
+    /// What has become of this number of files: those that are placed, and those that are not.
+    fn placed(&mut self, count: usize) -> (BTreeMap<u64, PathBuf>, Vec<Unplaced>) {
+        let (mut placed, mut unplaced) = (BTreeMap::new(), Vec::new());
+        while placed.len() + unplaced.len() < count {
+            match self.stepped() {
+                CollectionDone::Written(written) => assert_eq!(written, Ok(())),
+                CollectionDone::Placed { files, failed, .. } => {
+                    placed.extend(files);
+                    unplaced.extend(failed);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        (placed, unplaced)
+    }
+
+    fn close_small(&mut self, download: DownloadId) {
+        self.step(download, CollectionStep::Close { complete: true }, None);
+        assert_eq!(self.stepped(), CollectionDone::Closed);
+    }
+}
+
+#[test]
+fn small_files_are_placed_and_displace_nothing() {
+    let mut rig = Rig::with(&[("shared", b"in the share")]);
+    let out = tempfile::tempdir().unwrap();
+    let path = |path: &str| out.path().join(path);
+    fs::create_dir_all(path("folder")).unwrap();
+    fs::write(path("there"), "there").unwrap();
+    fs::write(path("taken"), "other").unwrap();
+    rig.open_below(GET, out.path());
+    let items = [
+        ("a/new", &b"new"[..]),
+        ("a/b/late", b"late"),
+        ("there", b"there"),
+        ("taken", b"wants"),
+        ("folder", b"in the way"),
+        ("empty", b""),
+        ("copied", b"in the share"),
+    ];
+    let listed = rig.look(items.iter().map(|(path, content)| item(path, content)).collect());
+    let missing: Vec<_> = listed.missing.iter().map(|file| (file.number, file.full.clone())).collect();
+    assert_eq!(missing, [(1, path("a/new")), (2, path("a/b/late"))]);
+    assert_eq!((listed.there, listed.copied), (vec![(3, path("there"))], 2));
+    let failed: Vec<_> = listed.failed.iter().map(|unplaced| (unplaced.number, unplaced.failure.kind)).collect();
+    assert_eq!(failed, [(4, DiskFailureKind::Taken), (5, DiskFailureKind::Taken)]);
+
+    // Meanwhile another file takes the name.
+    fs::write(path("a/b/late"), "mine").unwrap();
+    rig.place(&listed.missing[0], b"new");
+    rig.place(&listed.missing[1], b"late");
+    let (placed, unplaced) = rig.placed(4);
+    assert_eq!(placed, BTreeMap::from([(1, path("a/new")), (6, path("empty")), (7, path("copied"))]));
+    assert!(unplaced.len() == 1 && unplaced[0].number == 2, "{unplaced:?}");
+    for (name, content) in
+        [("a/new", "new"), ("a/b/late", "mine"), ("taken", "other"), ("empty", ""), ("copied", "in the share")]
+    {
+        assert_eq!(fs::read_to_string(path(name)).unwrap(), content, "{name}");
+    }
+    // Numbers go on.
+    let listed = rig.look(vec![item("more", b"more")]);
+    assert_eq!(listed.missing[0].number, 8);
+    rig.close_small(GET);
+    assert_eq!(names(out.path()), ["a", "copied", "empty", "folder", "taken", "there"]);
+}
+
+#[test]
+fn commands_do_not_meet_and_what_a_crash_left_goes() {
+    let mut rig = Rig::empty();
+    let out = tempfile::tempdir().unwrap();
+    let left = out.path().join(".sprat-files-0/0");
+    fs::create_dir(left.parent().unwrap()).unwrap();
+    fs::write(&left, "of a run that ended").unwrap();
+    let other = DownloadId(2);
+    rig.open_below(GET, out.path());
+    rig.open_below(other, out.path());
+    assert_eq!(names(out.path()), [".sprat-files-0", ".sprat-files-1"]);
+    let listed = rig.look(vec![item("x", b"new")]);
+    rig.place(&listed.missing[0], b"new");
+    assert_eq!(rig.placed(1).0.len(), 1);
+    rig.close_small(other);
+    rig.close_small(GET);
+    assert_eq!(names(out.path()), ["x"]);
+    assert_eq!(fs::read(out.path().join("x")).unwrap(), b"new");
+}
+
+#[test]
+fn placed_files_of_a_share_are_offered() {
+    let mut rig = Rig::empty();
+    let share = fs::canonicalize(rig.share.path()).unwrap();
+    rig.open_below(GET, &share);
+    let listed = rig.look(vec![item("d/x", b"new")]);
+    rig.place(&listed.missing[0], b"new");
+    assert_eq!(rig.placed(1).0.len(), 1);
+    rig.close_small(GET);
+    rig.until(|offered| offered.contains_key("d/x"));
+    assert_eq!(rig.root("d/x"), Some(root_of(b"new")));
+}
