@@ -37,6 +37,12 @@ impl From<&SourceRecord> for Contact {
     }
 }
 
+/// The size that a hit claims; none of a member of a swarm, whose size is only what the first one
+/// that joined took it to be.
+pub(super) fn claim_of(record: &SourceRecord) -> Option<u64> {
+    record.member.is_none().then_some(record.size)
+}
+
 /// A member of a swarm, as a super peer names it that is reached from `here`; none if it has no
 /// address that may be dialed.
 pub(super) fn of_member(member: &Member, here: Option<IpAddr>) -> Option<Contact> {

@@ -146,6 +146,15 @@ impl WeakPeer {
         self.queue.check_invariants();
     }
 
+    /// Checks what must hold of its downloads between two calls. It looks at every piece, and so
+    /// takes a while.
+    ///
+    /// # Panics
+    /// If it does not hold.
+    pub fn check_downloads(&self) {
+        self.downloads.check_invariants();
+    }
+
     /// The counters of STATUS; a one-shot command has none.
     fn counts(&self) -> BTreeMap<String, u64> {
         if !self.serves || self.cx.one_shot {
@@ -420,8 +429,8 @@ impl WeakPeer {
                 self.collecting.look(&mut self.cx, small, items);
             } else if let Some(order) = self.batches.poll_order(&mut self.cx) {
                 self.downloads.start(&mut self.cx, order);
-            } else if let Some((download, root)) = self.downloads.poll_search(&mut self.cx, self.sessions.is_up()) {
-                self.commands.ask_sources(&mut self.cx, &mut self.sessions, download, root);
+            } else if let Some(ask) = self.downloads.poll_search(&mut self.cx, self.sessions.is_up()) {
+                self.commands.ask_sources(&mut self.cx, &mut self.sessions, ask);
             } else if let Some((run, event)) = self.cx.poll_queue_event() {
                 self.queue.on_event(&mut self.cx, run, event);
             } else if let Some(step) = self.queue.poll_step(&mut self.cx) {

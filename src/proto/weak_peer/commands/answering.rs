@@ -11,9 +11,9 @@ use super::{Commands, DownloadInput, exit_of, outcome};
 use crate::config::{REFUSALS_MAX, REFUSED_WAIT_FIRST};
 use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
-use crate::proto::weak_peer::contact::{Contact, may_dial};
+use crate::proto::weak_peer::contact::{Contact, claim_of, may_dial};
 use crate::proto::weak_peer::context::{Context, Reason, SessionId};
-use crate::proto::weak_peer::download::is_possible;
+use crate::proto::weak_peer::download::{Ask, is_possible};
 use crate::proto::weak_peer::session::SessionEvent;
 use crate::proto::weak_peer::sessions::Sessions;
 use crate::proto::{ClientId, Event};
@@ -91,11 +91,11 @@ impl Commands {
                 }
             }
             Job::Network { walk, .. } => walk.on_hits(hit.hits),
-            Job::Sources { download, root, .. } => {
-                let (download, root) = (*download, *root);
+            Job::Sources { ask, .. } => {
+                let Ask { download, root, .. } = *ask;
                 let fits = |record: &SourceRecord| record.root == root && !sessions.is_own_hit(record);
                 let found = hit.hits.into_iter().filter(fits);
-                let found: Vec<_> = found.map(|record| (Contact::from(&record), record.size)).collect();
+                let found: Vec<_> = found.map(|record| (Contact::from(&record), claim_of(&record))).collect();
                 if !found.is_empty() {
                     self.download_inputs.push_back(DownloadInput::Sources(download, found));
                 }
@@ -129,7 +129,10 @@ impl Commands {
             {
                 record.addr = other;
             }
-            let (dialable, possible) = (may_dial(&record.addr), is_possible(record.root, record.size));
+            // The first member of a swarm may not have known the size.
+            let unsized_member = record.member.is_some() && record.size == 0;
+            let possible = unsized_member || is_possible(record.root, record.size);
+            let dialable = may_dial(&record.addr);
             self.undialable_hits += u64::from(!dialable);
             self.impossible_hits += u64::from(dialable && !possible);
             dialable && possible

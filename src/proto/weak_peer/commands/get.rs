@@ -8,6 +8,7 @@ use super::want::Content;
 use crate::error::Failure;
 use crate::proto::disk::Destination;
 use crate::proto::weak_peer::batch::{Entry, Many};
+use crate::proto::weak_peer::contact::claim_of;
 use crate::proto::weak_peer::context::Context;
 use crate::proto::weak_peer::download::{Order, Pool, is_possible};
 use crate::proto::weak_peer::sessions::Sessions;
@@ -64,7 +65,7 @@ pub(super) fn order(
     }
     let collection = sources.iter().any(|source| source.collection);
     let mut pool = Pool::default();
-    sources.into_iter().for_each(|record| pool.offer(cx, record.into(), Some(record.size)));
+    sources.into_iter().for_each(|record| pool.offer(cx, record.into(), claim_of(record)));
     let destination = match &get.out {
         Some(path) => Destination::Path { path: path.clone(), name: name.clone() },
         None => Destination::Share { name: name.clone() },

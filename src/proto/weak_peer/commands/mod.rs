@@ -25,7 +25,7 @@ use std::time::Duration;
 use super::batch::{Entry, Many};
 use super::contact::Contact;
 use super::context::{Context, Reason, SessionId};
-use super::download::Order;
+use super::download::{Ask, Order};
 use super::sessions::Sessions;
 use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, GET_FILES_MAX, RATE_LIMIT_MIN, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
@@ -56,7 +56,7 @@ pub(super) enum DownloadInput {
     /// Many files of one command.
     Many(Many),
     /// More sources of its root, each with the size that it reports.
-    Sources(DownloadId, Vec<(Contact, u64)>),
+    Sources(DownloadId, Vec<(Contact, Option<u64>)>),
     /// The search for sources is over.
     SourcesDone(DownloadId),
     /// What to fetch of a content first.
@@ -208,8 +208,8 @@ impl Commands {
     }
 
     /// Searches for more sources of a content, for a download.
-    pub(super) fn ask_sources(&mut self, cx: &mut Context, sessions: &mut Sessions, download: DownloadId, root: Root) {
-        self.add(cx, sessions, None, Job::Sources { download, root, scope: Scope::default() }, false);
+    pub(super) fn ask_sources(&mut self, cx: &mut Context, sessions: &mut Sessions, ask: Ask) {
+        self.add(cx, sessions, None, Job::Sources { ask, scope: Scope::default() }, false);
     }
 
     fn add(&mut self, cx: &mut Context, sessions: &mut Sessions, client: Option<ClientId>, job: Job, only_uri: bool) {
@@ -347,7 +347,8 @@ impl Commands {
         let root = content.root;
         let download = self.start(cx, id, sessions, content, true);
         if let (Some(download), Some(task)) = (download, self.tasks.get_mut(&id)) {
-            (task.job, task.client) = (Job::Sources { download, root, scope }, None);
+            let ask = Ask { download, root, partial: false };
+            (task.job, task.client) = (Job::Sources { ask, scope }, None);
         }
     }
 
@@ -473,8 +474,8 @@ impl Commands {
 
     fn end(&mut self, cx: &mut Context, id: u64, outcome: Outcome) {
         match self.forget(cx, id) {
-            Some(Task { job: Job::Sources { download, .. }, .. }) => {
-                self.download_inputs.push_back(DownloadInput::SourcesDone(download));
+            Some(Task { job: Job::Sources { ask, .. }, .. }) => {
+                self.download_inputs.push_back(DownloadInput::SourcesDone(ask.download));
             }
             Some(Task { job: Job::Look { client, .. }, .. }) => self.subscriptions.on_looked(cx, client),
             Some(Task { client: Some(client), .. }) => cx.done(client, outcome),

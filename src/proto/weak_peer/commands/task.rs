@@ -9,10 +9,11 @@ use super::walk::Walk;
 use super::want::Want;
 use crate::config::{QUERY_BUDGET, QUERY_HITS_MAX};
 use crate::proto::weak_peer::context::{Context, SessionId};
-use crate::proto::{ClientEvent, ClientId, DownloadId, Scope, command};
+use crate::proto::weak_peer::download::Ask;
+use crate::proto::{ClientEvent, ClientId, Scope, command};
 use crate::time::Time;
 use crate::wire::message::{List, Query, Status};
-use crate::wire::{Message, QueryKind, Root, Search};
+use crate::wire::{Message, QueryKind, Search};
 
 /// One request: its session and its number there.
 pub(super) type Request = (SessionId, u32);
@@ -54,8 +55,7 @@ pub(super) enum Job {
     },
     /// More sources of a content, for a running download.
     Sources {
-        download: DownloadId,
-        root: Root,
+        ask: Ask,
         scope: Scope,
     },
 }
@@ -93,7 +93,9 @@ impl Job {
         let find = match self {
             Job::Query { search, .. } | Job::Look { search, .. } => search.clone(),
             Job::Get { want, .. } => want.search(),
-            Job::Sources { root, .. } => search(QueryKind::Root, root.to_string()),
+            Job::Sources { ask: Ask { root, partial, .. }, .. } => {
+                Search { partial: *partial, ..Search::new(root.to_string(), QueryKind::Root) }
+            }
             Job::Network { walk, .. } => walk.search(),
             Job::List { after, partial, .. } => {
                 return Message::List(List { req, after: *after, partial: *partial });
@@ -188,8 +190,4 @@ impl Task {
     pub(super) fn has_others(&self) -> bool {
         self.answered || self.requests.len() > 1
     }
-}
-
-fn search(kind: QueryKind, pattern: String) -> Search {
-    Search::new(pattern, kind)
 }

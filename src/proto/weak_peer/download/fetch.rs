@@ -286,11 +286,11 @@ impl Transfer {
             }
             ErrorCode::NOT_FOUND => {
                 mark!(SourceHasNot);
-                self.drop_source(cx, index, "does not have it any more");
+                self.drop_gone(cx, index, "does not have it any more");
             }
             ErrorCode::CHANGED => {
                 mark!(SourceChanged);
-                self.drop_source(cx, index, "has changed that file, or cannot read it");
+                self.drop_gone(cx, index, "has changed that file, or cannot read it");
             }
             ErrorCode::BAD_REQUEST => self.drop_source(cx, index, &format!("refused a request: {message}")),
             _ => self.lose(cx, index, &message),

@@ -11,6 +11,8 @@ use crate::wire::swarm::Gate;
 /// What a download knows of its swarm.
 #[derive(Debug, Default)]
 pub(super) struct Swarm {
+    /// It has asked to join.
+    pub(super) joined: bool,
     /// Others fetch the same content, so turns are requested.
     pub(super) on: bool,
     /// When it asked its super peers for members; none once one has answered.

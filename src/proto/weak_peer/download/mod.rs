@@ -2,6 +2,7 @@
 //! passes each input to the `Transfer` that it belongs to, and reports the end of a download. It
 //! fetches nothing itself.
 
+mod check;
 mod fetch;
 mod followed;
 pub mod manifest;
@@ -33,6 +34,7 @@ use transfer::Transfer;
 
 pub(super) use order::Order;
 pub(super) use pool::{Pool, is_possible};
+pub(super) use sources::Ask;
 
 /// A download that was part of a larger one.
 #[derive(Debug)]
@@ -59,6 +61,11 @@ pub(super) struct Downloads {
 impl Downloads {
     pub(super) fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// Checks what must hold of each running download between two inputs. It looks at every piece.
+    pub(super) fn check_invariants(&self) {
+        self.running.values().for_each(Transfer::check_invariants);
     }
 
     /// Bytes that all downloads have received, including those that were discarded.
@@ -184,11 +191,12 @@ impl Downloads {
 
     // ---- sources --------------------------------------------------------------------------------
 
-    pub(super) fn add_sources(&mut self, cx: &mut Context, id: DownloadId, sources: Vec<(Contact, u64)>) {
+    /// Sources that were found, each with the size that its hit claims; none of a member of a
+    /// swarm.
+    pub(super) fn add_sources(&mut self, cx: &mut Context, id: DownloadId, sources: Vec<(Contact, Option<u64>)>) {
         if let Some(order) = self.line.iter_mut().find(|order| order.id == id) {
-            sources.into_iter().for_each(|(at, size)| order.pool.offer(cx, at, Some(size)));
+            sources.into_iter().for_each(|(at, size)| order.pool.offer(cx, at, size));
         } else {
-            let sources = sources.into_iter().map(|(at, size)| (at, Some(size))).collect();
             self.with(cx, id, |transfer, cx| transfer.add_sources(cx, sources));
         }
     }
@@ -200,16 +208,14 @@ impl Downloads {
         self.with(cx, id, |transfer, _| transfer.searching = false);
     }
 
-    /// The next download that needs a search for more sources of its root. A download runs one
-    /// search at a time.
-    pub(super) fn poll_search(&mut self, cx: &mut Context, session_up: bool) -> Option<(DownloadId, Root)> {
+    /// The next search for more sources that a download needs. A download runs one search at a
+    /// time.
+    pub(super) fn poll_search(&mut self, cx: &mut Context, session_up: bool) -> Option<Ask> {
         let ids = self.running.iter().filter(|(_, transfer)| transfer.may_need_search());
         let ids: Vec<_> = ids.map(|(id, _)| *id).collect();
         for id in ids {
             let mut asks = None;
-            self.with(cx, id, |transfer, cx| {
-                asks = transfer.should_search(cx, session_up).then_some((id, transfer.order.root));
-            });
+            self.with(cx, id, |transfer, cx| asks = transfer.should_search(cx, session_up));
             if asks.is_some() {
                 return asks;
             }

@@ -14,7 +14,7 @@ use crate::config::{
 use crate::proto::pieces_of;
 
 /// How many sources may be asked for one piece at once: its holder and one thief.
-const CLAIMANTS_MAX: usize = 2;
+pub(super) const CLAIMANTS_MAX: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -250,6 +250,13 @@ impl<S: Copy + Eq> Picker<S> {
         if is_near && (step(near, more) == 0) != (*near == 0) && is_free && is_own {
             loose.away_changes.push((piece, *near == 0));
         }
+    }
+
+    /// How many sources with a part of the content have this piece, as far as they are counted;
+    /// none outside of a swarm.
+    #[must_use]
+    pub fn counted(&self, piece: u32) -> Option<usize> {
+        Some(usize::from(*self.loose.as_ref()?.counts.get(piece as usize)?))
     }
 
     /// Whether this piece is away: one of the own pieces that is free, and at none of those sources

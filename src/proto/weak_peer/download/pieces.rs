@@ -138,7 +138,7 @@ impl Transfer {
         (payload, md5): (PayloadId, Option<Md5>),
     ) {
         let download = self.order.id;
-        self.good_at = cx.now;
+        (self.good_at, self.asked_last) = (cx.now, false);
         let source = &mut self.sources[index];
         source.pieces += 1;
         source.forgive();

@@ -309,6 +309,7 @@ impl Transfer {
     pub(super) fn fix_size(&mut self, size: u64) {
         (self.size, self.is_proven) = (size, true);
         self.picker = Picker::new(size);
+        self.picker.set_own(self.own_pieces());
         if let Some(offset) = self.aimed {
             self.aim(offset);
         }

@@ -8,7 +8,7 @@ use super::followed::Followed;
 use super::proof::Proof;
 use crate::config::{
     ANSWER_DEADLINE, BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, PIECE_BYTES, PIECES_PER_FAULT,
-    PROGRESS_INTERVAL, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
+    PROGRESS_INTERVAL, SOURCE_FRUITLESS_MAX, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
 };
 use crate::proto::event::{SourceReport, SourceState};
 use crate::proto::weak_peer::contact::{Contact, Peer};
@@ -124,6 +124,10 @@ pub(super) struct Source {
     pub(super) md5_misses: u32,
     /// Dropped because its bytes or its manifest were wrong.
     pub(super) lied: bool,
+    /// How often it was dropped because it did not have the content, since its last right piece.
+    gone: u32,
+    /// Dropped for that reason only: it is tried again if it is named again.
+    returns: bool,
 }
 
 impl Source {
@@ -165,6 +169,8 @@ impl Source {
             bad: 0,
             md5_misses: 0,
             lied: false,
+            gone: 0,
+            returns: false,
         }
     }
 
@@ -219,6 +225,12 @@ impl Source {
     /// Whether bytes come from it, or a piece could be requested from it.
     pub(super) fn is_of_use(&self) -> bool {
         self.owes() || self.followed.as_ref().is_none_or(Followed::is_useful)
+    }
+
+    /// Whether it is followed, has no piece for us at present, and owes nothing: then the end of
+    /// its connection is no fault.
+    pub(super) fn has_nothing(&self) -> bool {
+        !self.owes() && self.followed.as_ref().is_some_and(|followed| followed.heard && !followed.is_useful())
     }
 
     /// Whether it is connected and has had no piece for us for a while.
@@ -442,7 +454,22 @@ impl Source {
     /// It sent a right piece: the next loss counts as the first.
     pub(super) fn forgive(&mut self) {
         self.retry_wait = SOURCE_REDIAL_FIRST;
-        self.fruitless = 0;
+        (self.fruitless, self.gone) = (0, 0);
+    }
+
+    /// It is dropped. `gone` says that it does not have the content, or cannot read it: it may have
+    /// it later.
+    pub(super) fn note_drop(&mut self, now: Time, gone: bool) {
+        if gone {
+            self.gone += 1;
+            self.back_off(now);
+        }
+        self.returns = gone && self.gone < SOURCE_FRUITLESS_MAX;
+    }
+
+    /// It is named again. Returns whether it is to be tried again.
+    pub(super) fn take_return(&mut self) -> bool {
+        std::mem::take(&mut self.returns)
     }
 }
 

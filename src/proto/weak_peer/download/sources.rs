@@ -16,20 +16,29 @@ use crate::config::{
     SOURCES_SPENT_MAX, STALL_AFTER, TWIN_TRIED_FROM,
 };
 use crate::error::Exit;
-use crate::proto::ConnId;
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::contact::{Contact, Peer};
 use crate::proto::weak_peer::context::{Context, Owner, Reason, SourceIndex};
 use crate::proto::weak_peer::hosts::Hosts;
+use crate::proto::{ConnId, DownloadId};
 use crate::time::Time;
-use crate::wire::HostPort;
+use crate::wire::{HostPort, Root};
 
 /// Most peers that are remembered as holders of a collection.
 const HOLDERS_MAX: usize = 16;
 /// Sources that may be the same peer at once, as long as none of them has sent a right piece: a
 /// peer has an address in either family.
 const CONTACT_ADDRS_MAX: usize = 2;
+
+/// A search for more sources of a download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto::weak_peer) struct Ask {
+    pub(in crate::proto::weak_peer) download: DownloadId,
+    pub(in crate::proto::weak_peer) root: Root,
+    /// Peers that have a part are looked for too, because no other source may send anything.
+    pub(in crate::proto::weak_peer) partial: bool,
+}
 
 impl Transfer {
     // ---- dialing --------------------------------------------------------------------------------
@@ -263,7 +272,7 @@ impl Transfer {
 
     pub(super) fn put_aside(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
         let source = &mut self.sources[index];
-        if matches!(source.state, SourceState::Active | SourceState::Stalled) {
+        if matches!(source.state, SourceState::Active | SourceState::Stalled) && !source.has_nothing() {
             source.fruitless += 1;
             if source.fruitless >= SOURCE_FRUITLESS_MAX {
                 let why = format!("sent no right piece over {SOURCE_FRUITLESS_MAX} connections; last, it {why}");
@@ -290,6 +299,14 @@ impl Transfer {
         self.pump(cx);
     }
 
+    /// Drops a source that does not have the content, or cannot read it. If it is named again it is
+    /// tried again.
+    pub(super) fn drop_gone(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
+        self.put_away(cx, index, SourceState::Dropped, why);
+        self.sources[index].note_drop(cx.now, true);
+        self.pump(cx);
+    }
+
     /// Drops a source whose bytes or messages are wrong.
     pub(super) fn drop_liar(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
         let source = &mut self.sources[index];
@@ -303,6 +320,7 @@ impl Transfer {
         self.forget_proof(cx, index);
         self.unfollow(index);
         let source = &mut self.sources[index];
+        source.note_drop(cx.now, false);
         source.uncount(cx, false);
         cx.give_up(source.dial.take(), source.conn.take());
         for request in std::mem::take(&mut source.requests).into_values() {
@@ -318,9 +336,16 @@ impl Transfer {
 
     /// A source that a hit names, with the size that the hit claims; or a member of the swarm.
     fn offer(&mut self, cx: &mut Context, at: Contact, size: Option<u64>) {
-        if let Some(known) = self.sources.iter_mut().find(|source| source.is_at(&at)) {
+        if let Some(index) = self.sources.iter().position(|source| source.is_at(&at)) {
+            let known = &mut self.sources[index];
             known.claim = known.claim.filter(|claim| size == Some(*claim));
-            return known.learn(at);
+            known.learn(at);
+            if known.take_return() {
+                mark!(SourceReturned);
+                let why = known.why.clone();
+                self.set_state(cx, index, SourceState::Lost, why);
+            }
+            return;
         }
         let spent = self.spent.get(&at.addr).is_some_and(|until| *until > cx.now);
         let refuted = self.is_proven && size.is_some_and(|size| size != self.size);
@@ -351,36 +376,50 @@ impl Transfer {
         self.sources.iter().any(|source| source.state == SourceState::Active && source.is_of_use())
     }
 
-    /// Whether to search for more sources now. Fails the download if no source is left and no
-    /// search can help.
-    pub(super) fn should_search(&mut self, cx: &mut Context, session_up: bool) -> bool {
+    /// The search for more sources that is to be made now. Fails the download if no source is left
+    /// and no search can help: before that, it makes one more.
+    pub(super) fn should_search(&mut self, cx: &mut Context, session_up: bool) -> Option<Ask> {
         if self.searching || !matches!(self.phase, Phase::Proving | Phase::Fetching) {
-            return false;
+            return None;
         }
         let waited = self.searched_at.is_none_or(|at| at + REQUERY_INTERVAL <= cx.now);
-        let may_search = session_up && !self.order.only && waited;
-        let dropped = |source: &Source| source.state == SourceState::Dropped;
-        let hopeless = self.order.pool.is_empty() && self.sources.iter().all(dropped);
+        let hopeless = self.is_hopeless();
         // Verified pieces need no source, even if they are not written yet.
         let missing = !self.is_complete();
         if hopeless && missing && !self.swarm.reserve.is_empty() {
             self.use_reserve(cx);
-            return false;
+            return None;
         }
+        let is_last = hopeless && !self.asked_last;
+        let may_search = session_up && !self.order.only && (waited || is_last);
         if hopeless && missing && !may_search {
-            self.fail_without_sources(cx);
-            return false;
+            // Without a session it waits for one, as long as for a source.
+            if session_up || self.order.only || self.asked_last {
+                self.fail_without_sources(cx);
+            }
+            return None;
         }
         let lost = self.sources.iter().any(|source| source.state == SourceState::Lost);
         if may_search && missing && (lost || self.short_of_sources || !self.is_served() || self.may_grow(cx.now)) {
             mark!(SourcesAskedAgain);
             self.searching = true;
             self.short_of_sources = false;
+            if hopeless {
+                mark!(AskedLast);
+                self.asked_last = true;
+            }
             self.order.pool.recount();
             self.searched_at = Some(cx.now);
-            return true;
+            let partial = self.may_swarm() && !self.may_have_source(cx.now);
+            return Some(Ask { download: self.order.id, root: self.order.root, partial });
         }
-        false
+        None
+    }
+
+    /// Whether no source is left, nor an address that may be one.
+    fn is_hopeless(&self) -> bool {
+        let dropped = |source: &Source| source.state == SourceState::Dropped;
+        self.order.pool.is_empty() && self.sources.iter().all(dropped)
     }
 
     /// Whether one more source would shorten a download that goes well: no known address is left to
@@ -436,7 +475,7 @@ impl Transfer {
         }
         self.report_progress(cx);
         if cx.now.since(self.had_source_at) >= NO_SOURCE_MAX {
-            return self.fail_silent(cx);
+            return if self.is_hopeless() { self.fail_without_sources(cx) } else { self.fail_silent(cx) };
         }
         if self.has_timed_out(cx.now) {
             return self.fail_slow(cx);

@@ -61,6 +61,11 @@ impl Source {
         self.followed.as_ref().is_none_or(|followed| !followed.heard || followed.manifest)
     }
 
+    /// Whether it has only a part of the content, and has announced this piece.
+    pub(super) fn has_in_part(&self, piece: u32) -> bool {
+        self.partial().is_some_and(|followed| followed.pieces.has(piece))
+    }
+
     fn partial(&self) -> Option<&Followed> {
         self.followed.as_ref().filter(|followed| followed.heard && !followed.pieces.is_full())
     }
@@ -70,7 +75,7 @@ impl Transfer {
     // ---- members --------------------------------------------------------------------------------
 
     /// Whether it may have more than one piece.
-    fn may_swarm(&self) -> bool {
+    pub(super) fn may_swarm(&self) -> bool {
         !self.order.is_small && (self.size == 0 || self.size > PIECE_BYTES)
     }
 
@@ -81,6 +86,7 @@ impl Transfer {
         if !self.may_swarm() || self.order.only || self.order.verify == Verify::Md5 {
             return;
         }
+        self.swarm.joined = true;
         cx.holdings.begin(self.order.root, self.order.id);
         let Transfer { order, size, .. } = self;
         let (download, root, name) = (order.id, order.root, order.name.clone());
@@ -111,7 +117,7 @@ impl Transfer {
 
     /// The download ends. If it is complete, others are served for a while.
     pub(super) fn end_swarm(&mut self, cx: &mut Context, is_published: bool) {
-        if self.size > 0 && self.size <= PIECE_BYTES && !cx.holdings.is_of(self.order.root, self.order.id) {
+        if self.size > 0 && self.size <= PIECE_BYTES && !self.swarm.joined {
             return;
         }
         let (download, root) = (self.order.id, self.order.root);
@@ -229,7 +235,7 @@ impl Transfer {
         match code {
             ErrorCode::NOT_FOUND => {
                 mark!(SourceHasNot);
-                self.drop_source(cx, index, "does not have it any more");
+                self.drop_gone(cx, index, "does not have it any more");
             }
             // Its places may be taken by peers that fetch nothing, and nothing comes from others:
             // it is asked as a source that is not followed.
@@ -368,9 +374,15 @@ impl Transfer {
     /// A super peer says which gateway of its zone this peer is.
     fn set_gate(&mut self, gate: Option<Gate>) {
         if std::mem::replace(&mut self.swarm.gate, gate) != gate {
-            self.picker.set_own(gate.map_or((0, 1), |gate| (gate.number.into(), gate.of.into())));
+            self.picker.set_own(self.own_pieces());
             self.look();
         }
+    }
+
+    /// The pieces that this peer fetches from other zones as a gateway: the remainder of their
+    /// numbers, and the divisor.
+    pub(super) fn own_pieces(&self) -> (u32, u32) {
+        self.swarm.gate.map_or((0, 1), |gate| (gate.number.into(), gate.of.into()))
     }
 
     /// Counts the useful pieces of each source.

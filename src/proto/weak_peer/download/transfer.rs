@@ -85,6 +85,8 @@ pub(super) struct Transfer {
     pub(super) short_of_sources: bool,
     /// Whether a search for sources runs.
     pub(super) searching: bool,
+    /// The last search before it gives up was made, and no right piece has come since.
+    pub(super) asked_last: bool,
     /// When the last search began; none if that was a search by name, which may not have found all
     /// sources.
     pub(super) searched_at: Option<Time>,
@@ -125,6 +127,7 @@ impl Transfer {
             reached: false,
             short_of_sources: order.widen,
             searching: order.searching,
+            asked_last: false,
             searched_at: (!order.widen).then_some(now),
             readings: VecDeque::new(),
             path: None,

@@ -1,13 +1,18 @@
 //! Sources that are followed and give nothing: a download goes on without them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::harness::{Manner, World, addr, report};
-use crate::config::{ANSWER_DEADLINE, PIECE_BYTES, SOURCES_MAX};
-use crate::proto::{DiskWork, Verify};
+use crate::config::{ANSWER_DEADLINE, NO_SOURCE_MAX, PIECE_BYTES, SOURCES_MAX};
+use crate::proto::command::Get;
+use crate::proto::event::SourceState;
+use crate::proto::weak_peer::SwarmConfig;
+use crate::proto::{Command, DiskWork, Input, Output, Verify};
 use crate::time::Time;
-use crate::wire::Message;
-use crate::wire::swarm::Member;
+use crate::wire::message::Hello;
+use crate::wire::swarm::{FEATURE_SWARM, Follow, Gate, Member, Membership};
+use crate::wire::{Message, NodeId};
 
 const MIB: u64 = PIECE_BYTES;
 const SEC: Duration = Duration::from_secs(1);
@@ -147,4 +152,175 @@ fn what_only_its_md5_was_compared_of_is_not_passed_on() {
         let joined = world.heard(0).iter().any(|message| matches!(message, Message::Join(_)));
         assert_eq!(joined, passed_on, "{verify:?}");
     }
+}
+
+// ---- what others announce and prove -------------------------------------------------------------
+
+/// Many seeds, because the order of the pieces is drawn.
+#[test]
+fn what_a_member_announces_before_it_has_sent_a_piece_makes_no_piece_less_rare() {
+    let mut taken = BTreeSet::new();
+    for seed in 0..6 {
+        let mut world = World::seeded(1, 8 * MIB, seed);
+        world.source(Manner::Boasts, MIB).source(Manner::Part, 10 * MIB);
+        assert!(world.get().outcome().ok);
+        // The last piece is the proof, and the next one is chosen before anything is announced.
+        taken.extend(world.sources[1].1.gets[2..4].iter().map(|offset| offset / MIB));
+    }
+    assert!(taken.iter().any(|piece| *piece < 4), "{taken:?}");
+}
+
+#[test]
+fn a_right_edge_that_proves_another_size_costs_only_its_source() {
+    let mut asked = 0;
+    for seed in 0..6 {
+        let mut world = World::seeded(1, 3 * MIB - 500, seed);
+        world.source(Manner::FalseEdge, MIB).source(Manner::Honest, MIB);
+        let outcome = world.get().outcome();
+        assert!(outcome.ok, "{outcome:?}");
+        asked += world.sources[0].1.manifests;
+        let is_dropped = report(&outcome, 0).state == SourceState::Dropped;
+        assert_eq!(is_dropped, world.sources[0].1.manifests > 0, "{outcome:?}");
+        assert_right(&mut world);
+    }
+    assert!(asked > 0);
+}
+
+// ---- what is announced to others ----------------------------------------------------------------
+
+#[test]
+fn a_piece_is_announced_once_it_is_written() {
+    let mut world = World::new(1, 3 * MIB);
+    world.write_time = 2 * SEC;
+    world.source(Manner::Honest, 50 * MIB).get().run_for(SEC / 100);
+    let conn = world.accept();
+    let features = vec![FEATURE_SWARM.to_owned()];
+    let hello = Hello { version: [1, 3], node: NodeId([77; 16]), boot: 1, features, agent: String::new() };
+    world.input(Input::Message { conn, message: Message::Hello(hello) });
+    let follow = Follow { req: 1, root: world.content.root, zone: None };
+    world.input(Input::Message { conn, message: Message::Follow(follow) });
+    let announced = |world: &World| -> usize {
+        let pieces = |output: &Output| match output {
+            Output::Send { message: Message::Has(has), .. } => has.add.len() + has.bits.len() + usize::from(has.full),
+            _ => 0,
+        };
+        world.outputs.iter().map(pieces).sum()
+    };
+    let writes = |world: &World| world.disk.iter().filter(|work| matches!(work, DiskWork::WritePiece { .. })).count();
+    world.run_until(|world| writes(world) == 3);
+    assert_eq!(announced(&world), 0, "{:?}", world.outputs);
+    assert!(world.outcome().ok);
+    assert!(announced(&world) >= 3, "{:?}", world.outputs);
+}
+
+// ---- the last source is lost --------------------------------------------------------------------
+
+/// The last source of the world is a member of a swarm with a part of the content.
+fn make_member(world: &mut World) {
+    let last = world.supers[0].1.hits.last_mut().unwrap();
+    last.member = Some(Box::new(Membership { partial: true, zone: None }));
+}
+
+#[test]
+fn a_download_without_a_source_asks_once_more_and_takes_those_that_have_a_part() {
+    let mut world = World::new(1, 8 * MIB);
+    world.source(Manner::Honest, MIB).get().run_until(|world| world.written.len() == 1);
+    world.source(Manner::Part, MIB);
+    make_member(&mut world);
+    world.sources[0].1.manner = Manner::NotFound;
+    let outcome = world.outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert!(report(&outcome, 1).pieces > 0);
+    assert_right(&mut world);
+}
+
+#[test]
+fn a_source_that_did_not_have_it_is_tried_again_if_it_is_named_again() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::NotFound, MIB).get();
+    world.run_until(|world| world.sources[0].1.dials == 2);
+    world.sources[0].1.manner = Manner::Honest;
+    let outcome = world.outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_right(&mut world);
+}
+
+#[test]
+fn a_source_that_never_has_it_ends_in_exit_3_before_long() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::NotFound, MIB);
+    let outcome = world.get().outcome();
+    assert_eq!(outcome.exit, 3, "{outcome:?}");
+    assert!(world.now.since(Time::ZERO) < 5 * SEC, "{:?}", world.now);
+}
+
+#[test]
+fn a_download_without_a_source_and_a_session_waits_for_a_session() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, MIB).get().run_until(|world| world.written.len() == 1);
+    world.source(Manner::Honest, MIB);
+    world.kill_super(0);
+    world.sources[0].1.manner = Manner::NotFound;
+    world.run_for(10 * SEC);
+    assert_eq!(world.outcomes(), 0);
+    world.supers[0].1.alive = true;
+    let outcome = world.outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_right(&mut world);
+}
+
+#[test]
+fn a_download_without_a_source_does_not_wait_for_a_session_for_ever() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, MIB).get().run_until(|world| world.written.len() == 1);
+    world.kill_super(0);
+    world.sources[0].1.manner = Manner::NotFound;
+    let start = world.now;
+    let outcome = world.outcome();
+    assert_eq!(outcome.exit, 3, "{outcome:?}");
+    assert!(world.now.since(start) < NO_SOURCE_MAX + 10 * SEC, "{:?}", world.now);
+}
+
+#[test]
+fn a_get_by_root_takes_members_of_its_swarm_if_nobody_has_all() {
+    let mut world = World::new(1, 8 * MIB);
+    world.source(Manner::Part, MIB);
+    make_member(&mut world);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_right(&mut world);
+}
+
+#[test]
+fn a_gateway_that_was_named_before_the_proof_fetches_its_own_pieces_first() {
+    let mut world = World::new(1, 8 * MIB);
+    world.peer = world.peer.with_swarms(SwarmConfig { uploads: None, zone: Some("here".to_owned()), linger: SEC });
+    let (node, other) = (None, None);
+    let member = Member { node, addr: addr(100), other, full: false, out: true, unreached: false };
+    world.supers[0].1.members.push(member);
+    world.supers[0].1.gate = Some(Gate { number: 1, of: 2 });
+    world.source(Manner::Part, 10 * MIB);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    let taken: Vec<u64> = world.sources[0].1.gets.iter().map(|offset| offset / MIB).collect();
+    assert!(taken[..4].iter().all(|piece| piece % 2 == 1), "{taken:?}");
+}
+
+#[test]
+fn the_join_of_a_second_download_of_one_content_ends_with_it() {
+    let mut world = World::new(1, 1000);
+    let (node, other) = (None, None);
+    let member = Member { node, addr: addr(100), other, full: true, out: false, unreached: false };
+    world.supers[0].1.members.push(member);
+    world.source(Manner::Honest, MIB);
+    // Its size is not known before it is proven.
+    make_member(&mut world);
+    world.lenient = true;
+    for out in ["/out/a", "/out/b"] {
+        let get = Get { out: Some(out.into()), ..Get::of(world.content.root.to_string()) };
+        world.command(Command::Get(get));
+    }
+    world.run_until(|world| world.outcomes() == 2).run_for(30 * SEC);
+    let leaves = world.heard(0).iter().filter(|message| matches!(message, Message::Leave(_))).count();
+    assert_eq!(leaves, 2, "{:?}", world.heard(0));
 }

@@ -28,6 +28,8 @@ const NEAR_MAX: usize = 20;
 enum Stage {
     /// The content with that root.
     Root,
+    /// Members of its swarm, which may have a part of it, if nobody has all.
+    Members,
     /// Files of that name or path.
     Path,
     /// Files that fit the pattern, page by page.
@@ -122,7 +124,8 @@ impl Want {
         let Some(what) = self.also.pop_front() else { return false };
         let stages: &[Stage] = match QueryKind::of(&what) {
             _ if is_folder(&what) => &[Stage::Below, Stage::Near],
-            QueryKind::Root => &[Stage::Root, Stage::Near],
+            QueryKind::Root if self.many => &[Stage::Root, Stage::Near],
+            QueryKind::Root => &[Stage::Root, Stage::Members, Stage::Near],
             // Only a bracket keeps a pattern from fitting the name that is equal to it.
             QueryKind::Glob if what.contains('[') => &[Stage::Path, Stage::Glob, Stage::Near],
             QueryKind::Glob => &[Stage::Glob, Stage::Near],
@@ -151,7 +154,7 @@ impl Want {
     /// Whether the search is for a root and nothing else, so that a first hit leaves nothing to
     /// choose.
     pub(super) fn is_root(&self) -> bool {
-        self.stage == Stage::Root && !self.many
+        matches!(self.stage, Stage::Root | Stage::Members) && !self.many
     }
 
     /// The content that a `get` by root names, once one of its sources, which `is_other`, is found.
@@ -167,7 +170,7 @@ impl Want {
     pub(super) fn search(&self) -> Search {
         let what = self.what.as_str();
         let (kind, pattern) = match self.stage {
-            Stage::Root => (QueryKind::Root, what),
+            Stage::Root | Stage::Members => (QueryKind::Root, what),
             Stage::Path => (QueryKind::Path, end_of(what)),
             Stage::Glob => (QueryKind::Glob, what),
             Stage::Below => (QueryKind::Below, start_of(folder_of(what))),
@@ -181,7 +184,7 @@ impl Want {
             max: None,
             limit: None,
             within,
-            partial: false,
+            partial: self.stage == Stage::Members,
             user: None,
         }
     }
@@ -275,7 +278,7 @@ impl Want {
     /// What the hits of the current search mean.
     fn settle(&mut self) -> Settled {
         match self.stage {
-            Stage::Root | Stage::Path => self.settle_named(),
+            Stage::Root | Stage::Members | Stage::Path => self.settle_named(),
             Stage::Glob => self.settle_glob(),
             Stage::Below => self.settle_folder(),
             Stage::Near => self.settle_near(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::content::{cv, md5_of};
 use super::{End, Happening, LATENCY, World, addr};
-use crate::config::MANIFEST_PAGE_CVS;
+use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
+use crate::proto::disk::Edge;
+use crate::proto::weak_peer::download::manifest::edge_of;
 use crate::proto::{ConnId, Digests, HashPlan, Input, PayloadId, Verify};
 use crate::wire::Message;
 use crate::wire::ids::Cv;
@@ -72,14 +74,17 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     Crowded,
     /// The same, and has no piece but the manifest.
     CrowdedEmpty,
+    /// Knows swarms, announces the first four pieces after a while, and sends nothing.
+    Boasts,
+    /// Knows swarms, states one byte more than there is, and proves it with a right edge that has
+    /// that byte.
+    FalseEdge,
 }
 
 impl Manner {
     fn knows_swarms(self) -> bool {
-        matches!(
-            self,
-            Manner::Unheard | Manner::NoTurns | Manner::Part | Manner::Empty | Manner::Crowded | Manner::CrowdedEmpty
-        )
+        let plain = matches!(self, Manner::Unheard | Manner::NoTurns | Manner::Part | Manner::Empty | Manner::Crowded);
+        plain || matches!(self, Manner::CrowdedEmpty | Manner::Boasts | Manner::FalseEdge)
     }
 }
 
@@ -190,10 +195,17 @@ impl World {
             }
             Message::Follow(follow) => {
                 let req = follow.req;
-                let answer = match source.manner {
-                    Manner::NoTurns => Message::Has(Has { req, full: true, manifest: true, ..Has::default() }),
+                let manner = source.manner;
+                if manner == Manner::Boasts {
+                    let boast = Has { req, add: vec![0, 1, 2, 3], ..Has::default() };
+                    self.say(Duration::from_millis(150), conn, Message::Has(boast));
+                }
+                let answer = match manner {
+                    Manner::NoTurns | Manner::FalseEdge => {
+                        Message::Has(Has { req, full: true, manifest: true, ..Has::default() })
+                    }
                     Manner::Part => Message::Has(Has { req, bits: vec![0xff], ..Has::default() }),
-                    Manner::Empty => Message::Has(Has { req, ..Has::default() }),
+                    Manner::Empty | Manner::Boasts => Message::Has(Has { req, ..Has::default() }),
                     Manner::Crowded | Manner::CrowdedEmpty => {
                         Message::Error(Error::new(ErrorCode::BUSY, "too many", Some(req)))
                     }
@@ -206,7 +218,8 @@ impl World {
                     self.say(LATENCY, conn, Message::Turn(Turn { req: want.req, next: vec![] }));
                 }
             }
-            Message::Manifest(page) if source.manner == Manner::Empty => {
+            Message::Get(get) if source.manner == Manner::Boasts => source.gets.push(get.offset),
+            Message::Manifest(page) if matches!(source.manner, Manner::Empty | Manner::Boasts) => {
                 let error = Error::new(ErrorCode::NOT_FOUND, "not here", Some(page.req));
                 self.say(LATENCY, conn, Message::Error(error));
             }
@@ -234,14 +247,22 @@ impl World {
                 let last = self.content.cvs.len().min(first + MANIFEST_PAGE_CVS);
                 let mut cvs: Vec<u8> = self.content.cvs[first..last].iter().flat_map(|cv| cv.0).collect();
                 let mut size = self.content.size();
+                let mut edge = Edge::default();
                 match source.manner {
+                    Manner::FalseEdge => {
+                        let last = (size - 1) / PIECE_BYTES * PIECE_BYTES;
+                        edge = edge_of(&self.content.bytes[last as usize..], size).expect("several pieces");
+                        edge.tail.push(0);
+                        size += 1;
+                    }
                     Manner::WrongManifest if !cvs.is_empty() => cvs[0] ^= 1,
                     Manner::Shorter => (size, cvs) = self.content.shorter(),
                     Manner::Longer => size += 1,
                     _ => {}
                 }
                 if !matches!(source.manner, Manner::StallsAfter(0) | Manner::NoManifest) {
-                    let answer = Cvs { req: page.req, size, first: page.first, cvs, ..Cvs::default() };
+                    let Edge { tail, left } = edge;
+                    let answer = Cvs { req: page.req, size, first: page.first, cvs, tail, left };
                     self.say(LATENCY, conn, Message::Cvs(answer));
                 }
             }

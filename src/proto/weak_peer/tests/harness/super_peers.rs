@@ -3,7 +3,7 @@
 use super::{LATENCY, World};
 use crate::proto::ConnId;
 use crate::wire::message::{Ack, Done, Error, ErrorCode, Hit, Info, Ping, Ready, Register, SourceRecord, Update};
-use crate::wire::swarm::{FEATURE_SWARM, Join, Member, Peers};
+use crate::wire::swarm::{FEATURE_SWARM, Gate, Join, Member, Peers};
 use crate::wire::{Cut, Message};
 
 /// How a super peer answers.
@@ -28,14 +28,16 @@ pub(in crate::proto::weak_peer::tests) struct SuperPeer {
     pub(in crate::proto::weak_peer::tests) acks: bool,
     /// Members that it names; if there are some, it knows swarms.
     pub(in crate::proto::weak_peer::tests) members: Vec<Member>,
+    /// Which gateway of its zone the peer is.
+    pub(in crate::proto::weak_peer::tests) gate: Option<Gate>,
 }
 
 impl World {
     pub(super) fn super_hears(&mut self, index: usize, conn: ConnId, message: Message) {
         let mut welcome = self.welcome_of(&self.supers[index].0);
-        let SuperPeer { manner, hits, acks, heard, members, .. } = &mut self.supers[index].1;
+        let SuperPeer { manner, hits, acks, heard, members, gate, .. } = &mut self.supers[index].1;
         heard.push(message.clone());
-        let (manner, hits, acks, members) = (manner.clone(), hits.clone(), *acks, members.clone());
+        let (manner, hits, acks, members, gate) = (manner.clone(), hits.clone(), *acks, members.clone(), *gate);
         let answers = match (manner, message) {
             (Super::Silent, _) => vec![],
             (Super::Refuses(code), Message::Hello(_)) => {
@@ -58,13 +60,14 @@ impl World {
             (Super::NoAnswers | Super::NoRoom, _) => vec![],
             (Super::Serves, Message::Query(query)) => {
                 let req = query.req;
+                let hits: Vec<_> = hits.into_iter().filter(|hit| hit.member.is_none() || query.find.partial).collect();
                 let done = Done { req, hits: 1, reached: 3, pruned: 0, complete: true, cut: Cut::NONE, ms: 1 };
                 let hit = (!hits.is_empty()).then_some(Message::Hit(Hit { req, hits }));
                 hit.into_iter().chain([Message::Done(done)]).collect()
             }
             (Super::Serves, Message::Join(Join { req, .. })) => {
                 let n = 1 + u32::try_from(members.len()).unwrap();
-                vec![Message::Peers(Peers { req, peers: members, n, full: 0, gate: None })]
+                vec![Message::Peers(Peers { req, peers: members, n, full: 0, gate })]
             }
             (Super::Serves, Message::Ping(Ping { n })) => vec![Message::Pong(Ping { n })],
             (Super::Serves, Message::Status(status)) => {
