@@ -327,6 +327,13 @@ class GetCollection(Get):
         check(not [path for path in case.out.rglob(".sprat-*")], "the hidden folder is left")
 
 
+class GetFolder(GetCollection):
+    """`sprat get` of a folder by its path: small files in a batch, and a file of several pieces."""
+
+    def argv(self, case):
+        return [SPRAT, "get", f"{self.file}/", "-o", case.out, "--super", case.world.super_addr, "--json"]
+
+
 def half(writer, case):
     """An earlier run was killed at its second rename."""
     from . import trace
@@ -866,6 +873,8 @@ WRITERS = [
     Get("get without RENAME_NOREPLACE", "small.bin", always="renameat2:error=EINVAL", only=("linkat", "unlinkat")),
     GetCollection("get of a collection"),
     GetCollection("get of a collection that resumes", before=half),
+    GetFolder("get of a folder"),
+    GetFolder("get of a folder that resumes", before=half),
     Daemon("peer, first start"),
     Daemon("peer, later start", before=settled),
     Daemon("peer, get into the share", before=settled, gets="big.bin"),
