@@ -156,6 +156,19 @@ impl Disk {
         shared.collect()
     }
 
+    /// The pieces that can be served: all of a file, or what is written of part files that are
+    /// open.
+    pub(super) fn pieces_of(&self, root: Root, contents: &Contents) -> BTreeSet<u32> {
+        if let Some(content) = self.files.values().find(|content| contents.root(**content) == root) {
+            return (0..u32::try_from(pieces_of(contents.size(*content))).unwrap_or(u32::MAX)).collect();
+        }
+        let written = |part: &Part| -> Vec<u32> {
+            part.pieces.iter().filter(|(_, extent)| extent.is_some()).map(|(piece, _)| *piece).collect()
+        };
+        let parts = self.open.values().filter_map(|path| self.parts.get(path));
+        parts.filter(|part| part.root == root).flat_map(written).collect()
+    }
+
     /// Keeps a received payload until it is written or dropped.
     pub(super) fn receive(&mut self, extent: Extent) -> PayloadId {
         self.next_payload += 1;
@@ -363,6 +376,7 @@ impl Disk {
         contents: &mut Contents,
     ) -> Result<Md5, ServeFailure> {
         if let Some(content) = self.held_part(root, offset, length) {
+            assert_eq!(contents.root(content), root, "nothing is served from a part that was not verified");
             self.prepared.insert((conn, req), content);
             return Ok(contents.md5(Extent { content, offset, length }));
         }

@@ -8,6 +8,7 @@
 //!
 //! - sources, which register files and serve them badly: [`source`] and the [`source::Way`]s beside
 //!   it;
+//! - a member of a swarm, which is a source too: [`boasting`];
 //! - records that are false: [`records`];
 //! - clients of a super peer: [`client`], [`idler`], [`intruder`];
 //! - a neighbor of a super peer, and a sender of datagrams that is none: [`neighbor`],
@@ -15,6 +16,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "an adversary ignores all but a few inputs")]
 
+mod boasting;
 mod caller;
 mod client;
 mod dripping;
@@ -33,6 +35,7 @@ mod spoofer;
 mod stalling;
 mod truncating;
 
+pub(super) use boasting::Boasting;
 pub(super) use client::{Client, Session};
 pub(super) use dripping::Dripping;
 pub(super) use equivocating::Equivocating;
@@ -69,4 +72,5 @@ pub const KINDS: &[&str] = &[
     "churner",
     "garbler",
     "intruder",
+    "lying_member",
 ];

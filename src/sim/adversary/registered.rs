@@ -10,6 +10,7 @@ use crate::sim::adversary::hands::Hands;
 use crate::sim::random::Random;
 use crate::time::Time;
 use crate::wire::message::{Hello, Login, Ping, Register};
+use crate::wire::swarm::{FEATURE_SWARM, Join};
 use crate::wire::{FileRecord, HostPort, Message, NodeId};
 
 /// Often enough to be no silent session.
@@ -27,6 +28,8 @@ pub(in crate::sim) struct Registered {
     port: u16,
     host: Option<String>,
     records: Vec<FileRecord>,
+    /// What it joins after that.
+    joins: Vec<Join>,
     node: NodeId,
     heard_at: Time,
     ping_at: Time,
@@ -41,7 +44,13 @@ impl Registered {
         random: &mut Random,
     ) -> Registered {
         let caller = Caller::new(supers, AGAIN_AFTER, (1, 0));
-        Registered { caller, port, host, records, node: node_id(random), heard_at: Time::ZERO, ping_at: Time::ZERO }
+        let (joins, node) = (Vec::new(), node_id(random));
+        Registered { caller, port, host, records, joins, node, heard_at: Time::ZERO, ping_at: Time::ZERO }
+    }
+
+    /// The same that is a member of these swarms.
+    pub(in crate::sim) fn joining(self, joins: Vec<Join>) -> Registered {
+        Registered { joins, ..self }
     }
 
     /// The name under which it serves as well.
@@ -54,11 +63,15 @@ impl Registered {
         match (self.caller.on_input(input, hands), input) {
             (Call::Open(conn), _) => {
                 (self.heard_at, self.ping_at) = (hands.now, hands.now + PING_EVERY);
-                greet(conn, self.node, hands);
+                let swarms = (!self.joins.is_empty()).then(|| FEATURE_SWARM.to_owned());
+                greet_with(conn, self.node, swarms.into_iter().collect(), hands);
                 hands.act(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
                 hands.send(conn, Message::Login(Login::open()));
                 for page in pages(&self.records, self.port, self.host.as_ref()) {
                     hands.send(conn, page);
+                }
+                for join in self.joins.clone() {
+                    hands.send(conn, Message::Join(join));
                 }
                 true
             }
@@ -97,7 +110,11 @@ pub(super) fn node_id(random: &mut Random) -> NodeId {
 }
 
 pub(super) fn greet(conn: ConnId, node: NodeId, hands: &mut Hands<'_>) {
-    let hello = Hello { version: PROTOCOL_VERSION, node, boot: 7, features: vec![], agent: String::new() };
+    greet_with(conn, node, Vec::new(), hands);
+}
+
+fn greet_with(conn: ConnId, node: NodeId, features: Vec<String>, hands: &mut Hands<'_>) {
+    let hello = Hello { version: PROTOCOL_VERSION, node, boot: 7, features, agent: String::new() };
     hands.send(conn, Message::Hello(hello));
 }
 

@@ -10,6 +10,7 @@ use crate::proto::{ConnId, Input, Output};
 use crate::sim::content::ContentId;
 use crate::time::Time;
 use crate::wire::message::{Get, Manifest, Mode, Ready, Welcome};
+use crate::wire::swarm::{FEATURE_SWARM, Follow, Want};
 use crate::wire::{HostPort, Message, Root};
 
 /// A content that it claims to have, and what a liar has in its place.
@@ -34,6 +35,14 @@ pub(in crate::sim) trait Way: Debug {
     }
     /// A GET came.
     fn on_get(&mut self, conn: ConnId, get: &Get, goods: Goods, hands: &mut Hands<'_>);
+    /// Whether it knows swarms.
+    fn swarms(&self) -> bool {
+        false
+    }
+    /// A FOLLOW came.
+    fn on_follow(&mut self, _: ConnId, _: &Follow, _: Goods, _: &mut Hands<'_>) {}
+    /// A WANT came.
+    fn on_want(&mut self, _: ConnId, _: &Want, _: &mut Hands<'_>) {}
     /// A connection is gone.
     fn on_closed(&mut self, _: ConnId) {}
     /// Its time has come.
@@ -85,6 +94,11 @@ impl Source {
                 Some(goods) => self.way.on_get(conn, get, *goods, hands),
                 None => hands.refuse(conn, get.req),
             },
+            Message::Follow(follow) => match self.goods.get(&follow.root) {
+                Some(goods) => self.way.on_follow(conn, follow, *goods, hands),
+                None => hands.refuse(conn, follow.req),
+            },
+            Message::Want(want) => self.way.on_want(conn, want, hands),
             _ => {}
         }
     }
@@ -94,7 +108,7 @@ impl Source {
             version: PROTOCOL_VERSION,
             node: self.session.node(),
             boot: 7,
-            features: vec![],
+            features: self.way.swarms().then(|| FEATURE_SWARM.to_owned()).into_iter().collect(),
             ping: u32::try_from(CHUNK_IDLE_MAX.as_millis()).unwrap_or(u32::MAX),
             frame: u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX),
             addr: HostPort::new("10.0.0.1", 1).expect("an address"),

@@ -8,15 +8,17 @@ use std::ops::Range;
 use super::plan::{self, Plan, library};
 use crate::config::{CHUNK_PORT, SUPER_PORT};
 use crate::sim::adversary::{
-    Client, Dripping, Equivocating, Forging, Goods, Holder, Idler, Intruder, KINDS, Loot, Lying, Neighbor, Registered,
-    Serving, Session, Source, Spoofer, Stalling, Truncating, Way, false_size, poisoned_path,
+    Boasting, Client, Dripping, Equivocating, Forging, Goods, Holder, Idler, Intruder, KINDS, Loot, Lying, Neighbor,
+    Registered, Serving, Session, Source, Spoofer, Stalling, Truncating, Way, false_size, poisoned_path,
 };
+use crate::sim::content::ContentId;
 use crate::sim::matches::Match;
 use crate::sim::node::Machine;
 use crate::sim::random::Random;
 use crate::sim::world::World;
 use crate::trust::credential::Terms;
 use crate::trust::{Credential, Pin};
+use crate::wire::swarm::Join;
 use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
 /// Hosts of this network exist nowhere.
@@ -30,6 +32,8 @@ pub(super) struct Foes {
     /// Those that leave when the faults end: a super peer under their load keeps no time that could
     /// be stated.
     pub(super) clients: Vec<usize>,
+    /// JOINs of those that stay in the swarm of a crowd.
+    pub(super) joins: u64,
 }
 
 /// A neighbor that lies, before its world is there.
@@ -65,19 +69,29 @@ pub(super) fn links(plan: &Plan, liars: &[Liar]) -> Vec<(usize, SocketAddr)> {
 /// Draws all other adversaries of a seed, and adds all to its world, not started.
 pub(super) fn add(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Liar>, root: &Random) -> Foes {
     let (first, mut clients) = (world.nodes(), Vec::new());
-    let mut intruders = Vec::new();
+    let (mut intruders, mut joins) = (Vec::new(), 0);
     add_liars(world, plan, weak, liars);
     for kind in KINDS {
         // A stream for each kind: a new kind changes no other.
         let mut random = root.child(kind, 0);
-        // Every other network with a login has somebody who tries to get in.
-        let probability = if *kind == "intruder" { 500 } else { each(root) };
+        // Every other network with a login has somebody who tries to get in, and every other crowd
+        // somebody who lies to it.
+        let probability = match *kind {
+            "intruder" => 500,
+            "lying_member" if plan.crowds.is_empty() => 0,
+            "lying_member" => 500,
+            _ => each(root),
+        };
         if !random.chance(probability) {
             continue;
         }
         match *kind {
             "lying_neighbor" => {}
             "spoofer" => add_spoofer(world, plan, &mut random),
+            "lying_member" => {
+                add_member(world, plan, &mut random);
+                joins += plan.crowds.len() as u64;
+            }
             // An open network lets everybody in.
             "intruder" if world.uses_login() => {
                 intruders.push(add_intruder(world, plan, weak, &mut random));
@@ -97,7 +111,7 @@ pub(super) fn add(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Ve
     // All others have an account, as members of a network may mean harm.
     let all = first..world.nodes();
     all.clone().filter(|node| !intruders.contains(node)).for_each(|node| world.admit(node));
-    Foes { nodes: all, clients }
+    Foes { nodes: all, clients, joins }
 }
 
 fn add_liars(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Liar>) {
@@ -212,6 +226,29 @@ fn add_source(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
     });
 }
 
+/// It is a member of the swarm of each crowd, from the beginning on.
+fn add_member(world: &mut World, plan: &Plan, random: &mut Random) {
+    let supers: Vec<HostPort> = (0..plan.supers).map(|node| HostPort::from(world.addr(node))).collect();
+    let supers = vec![random.pick(&supers).clone(), random.pick(&supers).clone()];
+    let (mut goods, mut joins) = (BTreeMap::new(), Vec::new());
+    for (req, crowd) in (1..).zip(&plan.crowds) {
+        let wrong = twin_of(crowd.content);
+        let (root, size) = (world.contents().root(crowd.content), world.contents().size(crowd.content));
+        goods.insert(root, Goods { right: crowd.content, wrong });
+        joins.push(Join { req, root, size, path: None, full: false, zone: None, short: false });
+    }
+    let dice = random.child("lying_member", world.nodes() as u64);
+    world.add(CHUNK_PORT, move |life| {
+        let mut dice = dice.child("life", life);
+        let session = Registered::new(supers.clone(), (None, CHUNK_PORT), Vec::new(), &mut dice).joining(joins.clone());
+        Machine::adversary(Box::new(Source::new(session, goods.clone(), None, Box::new(Boasting::new(&mut dice)))))
+    });
+}
+
+fn twin_of(content: ContentId) -> ContentId {
+    library().1.iter().find(|(right, _)| *right == content).expect("of the library").1
+}
+
 fn way(kind: &str, silent: bool, random: &mut Random) -> Box<dyn Way> {
     match kind {
         _ if silent => Box::new(Stalling::silent()),
@@ -228,7 +265,7 @@ fn way(kind: &str, silent: bool, random: &mut Random) -> Box<dyn Way> {
 /// A record that it registers, the root that it is asked for, and what it has for it.
 fn record(world: &World, kind: &str, n: usize, random: &mut Random) -> (FileRecord, Root, Option<Goods>) {
     let content = plan::content(random);
-    let wrong = library().1.iter().find(|(right, _)| *right == content).expect("of the library").1;
+    let wrong = twin_of(content);
     let (right, size) = (world.contents().root(content), world.contents().size(content));
     let mut path = format!("{n}/{}", plan::path(random));
     let mut goods = Some(Goods { right: content, wrong });

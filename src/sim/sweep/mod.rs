@@ -4,6 +4,7 @@
 //! - `plan`: what the seed draws, from one stream of numbers per consumer: the network, the shares,
 //!   the faults and their strength, which may be none;
 //! - `foes`: its adversaries (`sim::adversary`), in both phases;
+//! - `gathering`: a crowd on its way, one in each phase;
 //! - `act`: the first phase: queries, downloads and changes of shares, under faults. The shadow
 //!   (`sim::shadow`), the oracle ([`super::oracle`]) and the invariants of the machines check it;
 //! - `settle`: the second phase: all faults end, and within a bounded virtual time the network is
@@ -13,6 +14,7 @@
 
 mod act;
 mod foes;
+mod gathering;
 mod plan;
 mod settle;
 mod tally;

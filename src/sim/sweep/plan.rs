@@ -39,6 +39,69 @@ const WORDS: [&str; 16] = [
 const SIZES: [usize; 16] =
     [0, 1, 17, 700, 701, 4096, 5000, 5001, 60_000, 65_537, 100_000, MIB - 1, MIB, MIB + 1, 2 * MIB + 5, 4 * MIB + 4321];
 
+/// Sizes of the contents of crowds, which nobody has before.
+const CROWD_SIZES: [usize; 2] = [3 * MIB + 9, 6 * MIB + 77];
+/// Of a thousand networks, how many have crowds.
+const CROWDS_OF_1000: u32 = 250;
+
+/// What becomes of the only complete source of a crowd once the others have each piece together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Stays,
+    /// Its file leaves the share.
+    Leaves,
+    Dies,
+}
+
+/// Peers that fetch one content at the same time, or one after another.
+#[derive(Clone, Debug)]
+pub(super) struct Crowd {
+    pub(super) content: ContentId,
+    /// Weak peers by their place: the one that has the content first, and those that fetch it.
+    pub(super) seed: usize,
+    pub(super) members: Vec<usize>,
+    pub(super) fate: Fate,
+    /// When the content comes, after the beginning of its phase.
+    pub(super) begins: Duration,
+    /// The time between two that come.
+    pub(super) apart: Duration,
+    /// The first member leaves in the middle of its download.
+    pub(super) one_leaves: bool,
+    /// The members share what they have fetched.
+    pub(super) shared: bool,
+}
+
+impl Crowd {
+    /// The crowds of a seed: under the faults, and after them.
+    pub(super) fn draw(peers: usize, random: &mut Random) -> Vec<Crowd> {
+        if !random.chance(CROWDS_OF_1000) {
+            return Vec::new();
+        }
+        (0..CROWD_SIZES.len()).map(|n| Crowd::one(SIZES.len() + n, peers, random)).collect()
+    }
+
+    fn one(content: usize, peers: usize, random: &mut Random) -> Crowd {
+        let first = random.index(peers);
+        let many = 3 + random.index(4);
+        // Distinct peers: the step has no divisor in common with any number of them below 31.
+        let at = |n: usize| (first + n * 31) % peers;
+        let together = random.chance(500);
+        let apart = random.time(MS, 6000 * MS);
+        let fate = *random.pick(&[Fate::Stays, Fate::Leaves, Fate::Leaves, Fate::Dies]);
+        Crowd {
+            content: library().1[content].0,
+            seed: at(0),
+            members: (1..=many).map(at).collect(),
+            fate,
+            begins: random.time(5000 * MS, 200_000 * MS),
+            apart: if together { Duration::ZERO } else { apart },
+            one_leaves: random.chance(400),
+            // Otherwise all that have a piece may be gone after a while.
+            shared: fate != Fate::Stays || random.chance(500),
+        }
+    }
+}
+
 /// A kind of fault that strikes nodes or paths at random times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blow {
@@ -107,6 +170,8 @@ pub(super) struct Plan {
     pub(super) double: u32,
     pub(super) hold_back: (u32, Duration),
     pub(super) damage: u32,
+    /// Peers that fetch the same at the same time: none or two, one for each phase.
+    pub(super) crowds: Vec<Crowd>,
 }
 
 impl Plan {
@@ -142,6 +207,7 @@ impl Plan {
             }
         };
         let peers = 10 + net.index(21);
+        let crowds = Crowd::draw(peers, &mut root.child("crowd", 0));
         let peers = (0..peers).map(|n| Peer::draw(n, supers, &mut net, &mut share)).collect();
         let latency = match net.below(4) {
             0 => (5 * MS, 80 * MS),
@@ -149,7 +215,7 @@ impl Plan {
             _ => (Duration::from_micros(50), Duration::from_micros(600)),
         };
         let bandwidth = *net.pick(&[200 << 10, 1 << 20, 8 << 20, 100 << 20]);
-        Plan { supers, edges, peers, latency, bandwidth, ..Plan::faults(&mut swarm) }.with_liars(&mut swarm)
+        Plan { supers, edges, peers, latency, bandwidth, crowds, ..Plan::faults(&mut swarm) }.with_liars(&mut swarm)
     }
 
     /// Which faults there are, and how strong.
@@ -181,6 +247,7 @@ impl Plan {
             double,
             hold_back: (held, longest),
             damage,
+            crowds: Vec::new(),
         }
     }
 
@@ -290,7 +357,7 @@ pub(super) fn library() -> &'static (Contents, Vec<(ContentId, ContentId)>) {
             let twin = if wrong.is_empty() { content } else { contents.falsify(content, &wrong) };
             (content, twin)
         };
-        let list = SIZES.iter().map(&mut make).collect();
+        let list = SIZES.iter().chain(&CROWD_SIZES).map(&mut make).collect();
         contents.warm();
         (contents, list)
     })

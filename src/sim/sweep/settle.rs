@@ -52,6 +52,7 @@ impl Run {
         self.find_under_loss();
         self.find_beside_a_deaf_link();
         self.fetch_everything();
+        self.gather();
         self.rest();
     }
 
@@ -297,6 +298,39 @@ impl Run {
         }
     }
 
+    /// Whatever becomes of the only complete source of a crowd: as long as honest peers have each
+    /// piece together, all that stay get all.
+    fn gather(&mut self) {
+        let Some(crowd) = self.plan.crowds.get(1).cloned() else { return };
+        let (many, apart) = (u32::try_from(crowd.members.len()).unwrap_or(u32::MAX), crowd.apart);
+        let mut gathering = self.begin_crowd(crowd);
+        self.until_calm("the content of a crowd is registered");
+        let (begun, mut asked) = (self.world.now(), Vec::new());
+        let end = begun + apart * many + FETCHED_WITHIN;
+        loop {
+            let here = u32::try_from(asked.len()).unwrap_or(u32::MAX);
+            if here < many && self.world.now() >= begun + apart * here {
+                asked.push(self.fetch_in_crowd(&gathering, asked.len(), None).expect("everybody runs"));
+                continue;
+            }
+            if here == many && !self.is_waiting() {
+                break;
+            }
+            assert!(self.world.now() < end, "the crowd is not served in time: {gathering:?}");
+            self.run_for(SEC / 4);
+            self.look_at_crowd(&mut gathering);
+        }
+        for client in asked.into_iter().filter(|client| gathering.stays(*client)) {
+            let outcome = self.world.asked(client).outcome().expect("it is over");
+            assert!(outcome.ok, "each piece is there, and yet {outcome:?} in {gathering:?}");
+        }
+        let seed = self.weak.start + gathering.crowd.seed;
+        if !self.world.is_running(seed) {
+            self.world.start(seed);
+        }
+        self.until_calm("the crowd is over");
+    }
+
     /// When nothing is asked any more, nothing is held any more.
     fn rest(&mut self) {
         let least = self.world.now() + CHUNK_IDLE_MAX + 20 * SEC;
@@ -317,7 +351,11 @@ impl Run {
         for node in 0..self.plan.supers {
             let counts = self.world.super_peer(node).expect("it runs").counts();
             let sessions = u64::try_from(self.world.connections(node)).unwrap_or(u64::MAX);
-            assert_eq!((counts["queries_running"], counts["sessions"]), (0, sessions), "queries, sessions of {node}");
+            assert_eq!(counts["sessions"], sessions, "sessions of {node}");
+            let (joins, lies) = (counts["swarm_members"], self.foes.joins);
+            assert!(joins <= lies, "{node} knows {joins} members of swarms, and {lies} stay");
+            // For a member that stays, super peers ask each other again and again.
+            assert!(counts["queries_running"] == 0 || lies > 0, "queries of {node}");
         }
     }
 }

@@ -45,6 +45,10 @@ pub const FAULTS: &[&str] = &[
     "short_file",
     "liar",
     "stray",
+    "crowd",
+    "crowd_left",
+    "crowd_seed_left",
+    "crowd_seed_died",
     "slow_frame",
     "slow_consumer",
 ];

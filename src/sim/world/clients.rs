@@ -20,6 +20,11 @@ impl World {
         client
     }
 
+    /// A client goes away, and its command ends.
+    pub(in crate::sim) fn leave(&mut self, client: ClientId) {
+        self.turn(self.clients[&client].node, Input::ClientGone { client });
+    }
+
     /// The clients whose commands ended since the last call.
     pub fn take_finished(&mut self) -> Vec<ClientId> {
         std::mem::take(&mut self.finished)

@@ -259,6 +259,7 @@ impl World {
         // answers on the closed connection. They reach no one, so the shadow does not count them.
         let Some((link, end)) = self.find(node, conn) else { return };
         self.watch_login(link, end, Some(message));
+        self.watch_has(node, conn, message);
         if let Some(shadow) = &mut self.shadow {
             shadow.on_message_out(node, conn, message);
         }
@@ -423,6 +424,7 @@ impl World {
                 None => return self.watch_frame(link, end),
                 Some(Arrived::Message(message)) => {
                     self.counts.messages += 1;
+                    self.watch_follow(node, conn, &message);
                     if let (Message::Welcome(_), Some(link)) = (&message, &self.links[link]) {
                         self.dials.on_welcome(node, self.nodes[link.ends[1 - end].node].addr.into());
                     }

@@ -18,6 +18,7 @@ mod logins;
 mod look;
 mod seals;
 mod stall;
+mod swarms;
 mod trace;
 
 pub use asked::Asked;
@@ -36,10 +37,10 @@ use super::random::Random;
 use super::roads::Roads;
 use super::shadow::Shadow;
 use super::tcp::{Link, Segment};
-use crate::proto::{ClientEvent, ClientId, DialCause, DiskDone, Event, Input, Output};
+use crate::proto::{ClientEvent, ClientId, ConnId, DialCause, DiskDone, Event, Input, Output};
 use crate::time::Time;
 use crate::wire::link::Packer;
-use crate::wire::{FileRecord, HostPort, SharePath};
+use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
 /// Shortest time from a machine's request for more work to its next turn.
 const TURN: Duration = Duration::from_micros(5);
@@ -96,6 +97,8 @@ pub struct World {
     acknowledged: Vec<(usize, usize)>,
     /// Nodes whose next opened chunk is reported.
     awaited: BTreeSet<usize>,
+    /// With a shadow: the content that each connection to a node follows.
+    follows: BTreeMap<(usize, ConnId), Root>,
     /// The reported chunks: node and file.
     opened: Vec<(usize, SharePath)>,
     roads: Roads,
@@ -153,6 +156,7 @@ impl World {
             finished: Vec::new(),
             acknowledged: Vec::new(),
             awaited: BTreeSet::new(),
+            follows: BTreeMap::new(),
             opened: Vec::new(),
             roads: Roads::default(),
             dials: Dials::default(),
@@ -405,6 +409,7 @@ impl World {
         {
             machine.check_invariants();
         }
+        self.check_downloads(node);
         for (to, mut packer) in packers {
             if let Some(bytes) = packer.finish() {
                 self.post(node, to, bytes);

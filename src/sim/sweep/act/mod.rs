@@ -1,6 +1,7 @@
 //! The first phase: an agenda of work and of blows, and the judgement of whatever comes to an end.
 
 mod blows;
+mod crowds;
 mod fresh;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::foes::{self, Foes};
+use super::gathering::{Gathering, Step};
 use super::plan::{self, Plan, library};
 use super::tally::{FAULTS_UNTIL, Tally};
 use crate::config::{NO_SOURCE_MAX, TTL_MAX};
@@ -59,6 +61,7 @@ enum Act {
     /// What did not end well is asked again.
     Again(usize, Get),
     Change,
+    Crowd(Step),
     Check,
     Revive,
     Blow,
@@ -95,6 +98,8 @@ pub(super) struct Run {
     /// New files that are not acknowledged yet: whose, and their word.
     pub(super) fresh: Vec<(usize, String)>,
     pub(super) downloads: BTreeMap<ClientId, Download>,
+    /// The crowd of the first phase.
+    gathering: Option<Gathering>,
     /// Sources that may send what is not theirs without a lie: somebody changes their files.
     meddled: BTreeSet<usize>,
     begun: Time,
@@ -158,12 +163,16 @@ impl Run {
             queries: BTreeMap::new(),
             fresh: Vec::new(),
             downloads: BTreeMap::new(),
+            gathering: None,
             meddled: BTreeSet::new(),
             begun,
             counters: BTreeSet::new(),
         };
         for act in [Act::Query, Act::Get, Act::Change, Act::Check, Act::Revive] {
             run.later(SEC, act);
+        }
+        if let Some(crowd) = run.plan.crowds.first() {
+            run.later(crowd.begins, Act::Crowd(Step::Begin));
         }
         if !run.plan.blows.is_empty() {
             run.later(2 * SEC, Act::Blow);
@@ -252,6 +261,7 @@ impl Run {
                 self.change();
                 self.again(CHANGE_EVERY, Act::Change);
             }
+            Act::Crowd(step) => self.crowd(step),
             Act::Check => {
                 self.world.check();
                 self.later(CHECK_EVERY, Act::Check);
@@ -400,7 +410,7 @@ impl Run {
         }
         if !outcome.ok {
             self.tally.downloads_failed += 1;
-            if outcome.exit != Exit::NotFound.code() {
+            if outcome.exit != Exit::NotFound.code() || self.is_gathered(*root) {
                 self.later(AGAIN_AFTER, Act::Again(*node, get.clone()));
             }
             return;
