@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::PIECE_BYTES;
+
 /// Collections that a peer keeps; when it makes one more, the oldest is removed.
 pub const COLLECTIONS_KEPT_MAX: usize = 1024;
 /// Files of a collection, or small files of a command, that are listed at once: half of them are
@@ -15,6 +17,11 @@ pub const COLLECTION_BATCH_BYTES: u64 = 32 << 20;
 pub const COLLECTION_HOLDERS_MAX: usize = 4;
 /// Small files that are requested from a holder before the first has come.
 pub const COLLECTION_PIPELINE_MAX: usize = 32;
+/// No more files are requested from a holder while this many bytes are: what a slow one keeps from
+/// the others is bounded.
+pub const COLLECTION_PIPELINE_BYTES: u64 = 2 * PIECE_BYTES;
+/// Folders in which others were created that are open at once.
+pub const COLLECTION_GROWN_MAX: usize = 64;
 /// Large files of one collection, and those that no holder serves, that are downloaded at once.
 pub const COLLECTION_LARGE_MAX: usize = 4;
 /// Missing files that the error at the end of a collection names; the others are counted.

@@ -50,8 +50,6 @@ pub(super) struct Batch {
     pub(super) folder: PathBuf,
     pub(super) hidden: Arc<OwnedFd>,
     pub(super) files: Vec<Placing>,
-    /// Folders in which others were created for these files.
-    pub(super) grown: Vec<Arc<OwnedFd>>,
     /// Whether a file of another content gives way to one of these.
     pub(super) displaces: bool,
     /// Whether they are to be offered.
@@ -91,7 +89,7 @@ impl Batch {
             return self.all_failed(|file| io_failure(&self.folder.join(&file.place.path), error.into()));
         }
         let mut placed = self.nothing();
-        let mut changed: Vec<&Arc<OwnedFd>> = self.grown.iter().collect();
+        let mut changed: Vec<&Arc<OwnedFd>> = Vec::new();
         for file in &self.files {
             let path = self.folder.join(&file.place.path);
             match self.publish_one(file) {

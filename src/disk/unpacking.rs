@@ -27,7 +27,9 @@ use super::space;
 use super::target::{
     CONTENT, HIDDEN_FILES, MAP_SUFFIX, PART_SUFFIX, collection_folder, failed, hidden, hidden_folder, io_failure,
 };
-use crate::config::{COLLECTION_BATCH_BYTES, COLLECTION_BATCH_FILES, COLLECTION_PAGE_FILES, PIECE_BYTES};
+use crate::config::{
+    COLLECTION_BATCH_BYTES, COLLECTION_BATCH_FILES, COLLECTION_GROWN_MAX, COLLECTION_PAGE_FILES, PIECE_BYTES,
+};
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind, Listed, Missing, Unplaced};
 use crate::proto::{DownloadId, EMPTY_ROOT};
 use crate::wire::collection::{Item, Reader};
@@ -71,7 +73,7 @@ pub(super) struct Unpacking {
     comparing: Option<(Item, Place, File, FileHash)>,
     /// The folder of the last item.
     parent: Option<(String, Arc<OwnedFd>)>,
-    /// Folders in which others were created for the batch.
+    /// Folders in which others were created, and that are not synced.
     grown: Vec<Arc<OwnedFd>>,
     /// The page that was ordered, as far as it is filled.
     page: Option<Listed>,
@@ -456,13 +458,13 @@ impl Unpacking {
         if !full && self.deadline().is_none_or(|due| due > now) {
             return None;
         }
+        self.sync_grown();
         self.batch_bytes = 0;
         Some(Batch {
             download: self.download,
             folder: self.folder.clone(),
             hidden: self.hidden.clone(),
             files: mem::take(&mut self.batch),
-            grown: mem::take(&mut self.grown),
             displaces: self.root().is_some(),
             offers,
         })
@@ -489,7 +491,7 @@ impl Unpacking {
     }
 
     /// Opens a folder below the top, with those above it. The names of those that it creates are on
-    /// the disk once the batch is.
+    /// the disk before a file of the page is reported, or one of the batch published.
     fn make_folders(&mut self, below: &Path) -> Result<Arc<OwnedFd>, Errno> {
         let mut folder = self.top.clone();
         for name in below {
@@ -498,6 +500,9 @@ impl Unpacking {
                     match retry_on_intr(|| mkdirat(&folder, name, Mode::from_raw_mode(0o777))) {
                         Ok(()) if self.grown.last().is_none_or(|last| !Arc::ptr_eq(last, &folder)) => {
                             self.grown.push(folder.clone());
+                            if self.grown.len() >= COLLECTION_GROWN_MAX {
+                                self.sync_grown();
+                            }
                         }
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(error) => return Err(error),
@@ -509,6 +514,17 @@ impl Unpacking {
             folder = Arc::new(next);
         }
         Ok(folder)
+    }
+
+    /// Syncs the folders in which others were created.
+    pub(super) fn sync_grown(&mut self) {
+        let grown = mem::take(&mut self.grown);
+        if !durable::sync_together(&*self.hidden, grown.len()) {
+            for folder in grown {
+                // Some file systems cannot sync a folder; then a power cut may lose the names.
+                let _ = durable::sync(&*folder);
+            }
+        }
     }
 
     // ---- the end --------------------------------------------------------------------------------

@@ -95,6 +95,9 @@ impl Worker {
             if unpacking.has_work() {
                 worked = true;
                 let listed = unpacking.slice(self.share.as_mut(), &mut self.buffer);
+                if listed.is_some() {
+                    unpacking.sync_grown();
+                }
                 let malformed = |failure: &DiskFailure| failure.kind == DiskFailureKind::Malformed;
                 match listed {
                     Some(Err(failure)) if malformed(&failure) && unpacking.is_file() => {

@@ -99,7 +99,12 @@ impl Swarms {
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.heads.capacity() * size_of::<Head>() + self.list.capacity() * size_of::<Option<Swarm>>()
+        self.bytes_of_swarms() + self.heads.capacity() * size_of::<Head>()
+    }
+
+    /// The same without what sessions hold.
+    fn bytes_of_swarms(&self) -> usize {
+        self.bytes + self.list.capacity() * size_of::<Option<Swarm>>()
     }
 
     /// A session downloads or has a content, or what its JOIN said before has changed.
@@ -124,7 +129,7 @@ impl Swarms {
                 let why = "another JOIN of this session stands for this content";
                 return refuse(conn, join.req, ErrorCode::BAD_REQUEST, why, cx);
             }
-            None if cx.memory_short || self.bytes > cx.config.memory / 100 * MEMORY_JOINS_PERCENT => {
+            None if cx.memory_short || self.bytes_of_swarms() > cx.config.memory / 100 * MEMORY_JOINS_PERCENT => {
                 let why = "this super peer is short of memory; try again later or elsewhere";
                 return refuse(conn, join.req, ErrorCode::LIMIT, why, cx);
             }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::holder::{Asked, Holder};
 use super::set::{Set, report, report_of};
-use crate::config::{COLLECTION_HOLDERS_MAX, COLLECTION_PIPELINE_MAX, FRAME_BYTES_OPEN, PROTOCOL_VERSION};
+use crate::config::{
+    COLLECTION_HOLDERS_MAX, COLLECTION_PIPELINE_BYTES, COLLECTION_PIPELINE_MAX, FRAME_BYTES_OPEN, PROTOCOL_VERSION,
+};
 use crate::proto::disk::CollectionStep;
 use crate::proto::weak_peer::context::{Context, Owner, quoted};
 use crate::proto::{ClientEvent, ConnId, Digests, HashPlan, Output, PayloadId, Verify};
@@ -79,9 +81,12 @@ impl Set {
             }
             None => small.pop_front(),
         };
+        let mut asked_bytes: u64 = holder.asked.values().map(|asked| asked.file.size).sum();
         while holder.asked.len() < COLLECTION_PIPELINE_MAX
+            && asked_bytes < COLLECTION_PIPELINE_BYTES
             && let Some(file) = next()
         {
+            asked_bytes += file.size;
             let req = *next_req;
             *next_req = next_req.wrapping_add(1);
             if holder.asked.is_empty() {
@@ -179,7 +184,11 @@ impl Set {
             Message::Chunk(chunk) => self.on_chunk(cx, index, chunk),
             Message::Error(error) => match error.req.and_then(|req| self.holders[index].asked.remove(&req)) {
                 // Another peer may have it.
-                Some(asked) if matches!(error.code, ErrorCode::NOT_FOUND | ErrorCode::CHANGED) => {
+                Some(asked)
+                    if matches!(error.code, ErrorCode::NOT_FOUND | ErrorCode::CHANGED)
+                        // A hit may state a false size.
+                        || self.command.is_some() && error.code == ErrorCode::BAD_REQUEST =>
+                {
                     self.part_with(asked.file, false);
                 }
                 Some(asked) => {

@@ -44,7 +44,9 @@ pub(super) struct Set {
     large: VecDeque<(Missing, bool)>,
     running: BTreeMap<DownloadId, Missing>,
     /// Files that are written, or being written, and not published.
-    pub(super) placing: u64,
+    ///
+    /// Below 0 while a page is read of which files were published already.
+    pub(super) placing: i64,
     files: u64,
     bytes: u64,
     /// Bytes of files that were at the destination already.
@@ -197,7 +199,7 @@ impl Set {
     /// Whether more files can be listed now.
     fn has_room(&self) -> bool {
         let waiting = self.small.len().max(self.large.len());
-        let unplaced = usize::try_from(self.placing).unwrap_or(usize::MAX);
+        let unplaced = usize::try_from(self.placing).unwrap_or(0);
         let full = waiting >= COLLECTION_PAGE_FILES / 2 || unplaced >= 2 * COLLECTION_BATCH_FILES;
         !self.over && self.folder.is_some() && !self.listing && !self.listed && !full
     }
@@ -245,11 +247,11 @@ impl Set {
             CollectionDone::Closed => self.outcome = self.ending.take(),
             CollectionDone::Written(Ok(())) => {}
             CollectionDone::Written(Err(unplaced)) => {
-                self.placing = self.placing.saturating_sub(1);
+                self.placing -= 1;
                 self.lose_file(cx, &unplaced);
             }
             CollectionDone::Placed { files, bytes, failed } => {
-                self.placing = self.placing.saturating_sub((files.len() + failed.len()) as u64);
+                self.placing -= (files.len() + failed.len()) as i64;
                 self.done_files += files.len() as u64;
                 self.done_bytes += bytes;
                 failed.iter().for_each(|unplaced| self.lose_file(cx, unplaced));
@@ -274,7 +276,7 @@ impl Set {
         self.there_bytes += there_bytes;
         self.done_files += there_files;
         self.done_bytes += there_bytes;
-        self.placing += copied;
+        self.placing += copied as i64;
         failed.iter().for_each(|unplaced| self.lose_file(cx, unplaced));
         for file in missing {
             if !is_possible(file.root, file.size) && self.command.is_none() {

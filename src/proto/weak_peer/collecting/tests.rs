@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::PIECE_BYTES;
 use crate::proto::disk::{CollectionStep, Destination, DiskFailure, DiskFailureKind, Listed, Missing, Unplaced};
 use crate::proto::weak_peer::download::Pool;
 use crate::proto::{DialId, DiskWork, Event, Output, PieceOrder, Verify};
@@ -216,6 +217,27 @@ fn many_small_files_come_over_one_connection_and_are_pipelined() {
     rig.disk(CollectionDone::Closed);
     let done = rig.done().expect("all is there");
     assert!(done.ok && done.files == Some(100) && done.bytes == Some(100_000), "{done:?}");
+}
+
+#[test]
+fn a_batch_may_be_published_before_its_page_is_reported() {
+    let (mut rig, order) = Rig::idle();
+    rig.collecting.begin(&mut rig.cx, order, Vec::new());
+    rig.disk(CollectionDone::Opened(Ok("/out/x".into())));
+    rig.disk(placed(1..=5, 50));
+    rig.disk(CollectionDone::Listed(Ok(Listed { files: 5, bytes: 50, copied: 5, last: true, ..Listed::default() })));
+    rig.disk(CollectionDone::Closed);
+    let done = rig.done().expect("nothing is left to be placed");
+    assert!(done.ok && done.files == Some(5), "{done:?}");
+}
+
+#[test]
+fn a_holder_is_asked_for_few_large_files_at_once() {
+    let mut rig = Rig::new(2, (1..=40).map(|n| file(n, PIECE_BYTES)).collect());
+    rig.welcome(0);
+    assert_eq!(rig.asked(0).len(), 2);
+    rig.welcome(1);
+    assert_eq!(rig.asked(1).len(), 2);
 }
 
 #[test]

@@ -627,6 +627,19 @@ fn followers_that_take_pieces_keep_their_places() {
 }
 
 #[test]
+fn a_follower_keeps_its_place_while_it_takes_its_first_piece() {
+    let mut world = World::new(1, 1);
+    for n in 0..FOLLOWERS_MAX {
+        let conn = follow_from(&mut world, &format!("192.0.2.60:{}", 5000 + n), 900, false);
+        get(&mut world, conn, 1);
+    }
+    // A piece takes a peer at 30 KiB/s this long.
+    world.run_for(Duration::from_secs(30));
+    let late = follow(&mut world, 901, false);
+    assert_eq!(refused(&world, late), Some((ErrorCode::BUSY, Some(901))));
+}
+
+#[test]
 fn a_part_that_is_not_served_is_not_announced_as_all() {
     let mut world = World::new(1, 1);
     let conn = follow(&mut world, 900, true);

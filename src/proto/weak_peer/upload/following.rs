@@ -2,6 +2,7 @@
 //! them gets the next turn.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Uploads;
 use super::connection::Upload;
@@ -54,8 +55,11 @@ impl Uploads {
             let follower = upload.follower.as_ref()?;
             let takes = upload.rate.recent(cx.now) >= UPLOAD_RATE_MIN * RATE_WINDOW.as_secs();
             let is_new = cx.now.since(follower.begun) < FOLLOWER_KEPT_MIN;
+            // What it takes counts once a chunk is sent completely.
+            let is_served = upload.requests.iter().any(|request| request.bytes() > 0)
+                && cx.now.since(upload.active_at) < Duration::from_secs(PIECE_BYTES / UPLOAD_RATE_MIN);
             let (host, rank, since) = (upload.from.ip().into(), Rank::Idle, follower.begun);
-            (!takes && !is_new).then_some(Standing { conn, host, rank, since })
+            (!takes && !is_new && !is_served).then_some(Standing { conn, host, rank, since })
         };
         let idle = self.followers(root).filter_map(standing).collect();
         let Some(Standing { conn, .. }) = leaving(idle, 1).pop() else { return false };
