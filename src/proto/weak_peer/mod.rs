@@ -167,6 +167,7 @@ impl WeakPeer {
             ("uploads", count(self.uploads.len())),
             ("chunks_sent", self.uploads.chunks_sent),
             ("bytes_sent", self.uploads.bytes_sent),
+            ("followers_displaced", self.uploads.followers_displaced),
             ("downloads_running", count(self.downloads.running())),
             ("downloads_waiting", count(self.downloads.waiting())),
             ("downloads_finished", self.downloads.finished + self.collecting.finished),

@@ -66,7 +66,7 @@ impl Uploads {
         if let Some(follower) = self.conns.get(&conn).and_then(|upload| upload.follower.as_ref()) {
             cx.error(conn, ErrorCode::BUSY, TOO_MANY, Some(follower.req));
         }
-        *self.closed.entry("followers_displaced").or_default() += 1;
+        self.followers_displaced += 1;
         self.end_follow(conn);
         true
     }

@@ -39,6 +39,8 @@ pub(super) struct Uploads {
     conns: BTreeMap<ConnId, Upload>,
     pub(super) chunks_sent: u64,
     pub(super) bytes_sent: u64,
+    /// Followers whose place another one got.
+    pub(super) followers_displaced: u64,
     /// Connections that we closed, by reason.
     closed: BTreeMap<&'static str, u64>,
     /// Which connections are closed next while all places are taken.
