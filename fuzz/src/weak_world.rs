@@ -15,8 +15,7 @@ use std::time::Duration;
 use sprat::config::{CHUNK_BYTES_MAX, FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, PIECE_BYTES};
 use sprat::proto::command::{Get, Scope};
 use sprat::proto::disk::{
-    Page,
-    CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, PartState, Parts, ServeFailure,
+    CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, Page, PartState, Parts, ServeFailure, Unplaced,
 };
 use sprat::proto::weak_peer::download::manifest::root_of;
 use sprat::proto::weak_peer::{Listens, Offer, WeakPeer, WeakPeerConfig};
@@ -498,9 +497,15 @@ impl WeakWorld {
             DiskWork::Describe { client, .. } => DiskDone::Described { client, result: Err(failed()) },
             DiskWork::Collection { download, step } => {
                 let done = match step {
-                    CollectionStep::Open { .. } => CollectionDone::Opened(Err(failed())),
-                    CollectionStep::List => CollectionDone::Listed(Err(failed())),
-                    CollectionStep::Place { .. } => CollectionDone::Written(Err(failed())),
+                    CollectionStep::Open { .. } | CollectionStep::OpenBelow { .. } => {
+                        CollectionDone::Opened(Err(failed()))
+                    }
+                    CollectionStep::List | CollectionStep::Look { .. } => CollectionDone::Listed(Err(failed())),
+                    CollectionStep::Place { file, .. } => CollectionDone::Written(Err(Box::new(Unplaced {
+                        number: file.number,
+                        path: file.path.as_str().to_owned(),
+                        failure: failed(),
+                    }))),
                     CollectionStep::Close { .. } => CollectionDone::Closed,
                 };
                 DiskDone::Collection { download, done }
