@@ -1,5 +1,5 @@
 //! The small files of one command, apart from what they have in common with those of a collection:
-//! each has holders of its own, and its end is told. It decides nothing.
+//! each has holders of its own, and its end is reported. It decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
