@@ -30,8 +30,9 @@ command! {
 
 command! {
     /// Make a running daemon read its options again. Neighbors, limits, shares, users and the level
-    /// of the log change without the loss of a session; the command names the other options that
-    /// have changed, which need a restart. If an option is wrong, all old settings stay (exit 2).
+    /// of the log change without the loss of a session; all other options need a restart, and the
+    /// command lists those that have changed. If an option is wrong, all old settings stay (exit
+    /// 2).
     #[argh(name = "reload", example = "{command_name}", example = "{command_name} --name super")]
     Reload {
         /// its control socket [default: the socket of the daemon called --name]

@@ -42,9 +42,9 @@ command! {
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) listen: Option<HostPort>,
 
-        /// a neighboring super peer, with its key unless this one is open; it must name this one as
-        /// well; may be repeated; a host name means all of its addresses, and is resolved again
-        /// while the link is down [default: none]
+        /// a neighboring super peer, which must name this one as well; with its key, unless this
+        /// one is open; may be repeated; a host name means all of its addresses, and is resolved
+        /// again while the link is down [default: none]
         #[argh(option, arg_name = "[KEY@]HOST[:PORT]", from_str_fn(pin))]
         pub(crate) neighbor: Vec<Pin>,
 
@@ -77,7 +77,7 @@ command! {
         pub(crate) announce: bool,
 
         /// address of a page about this node, with its metrics at /metrics; port 0 takes any free
-        /// port [default: no page; port 4779]
+        /// port [default: no page; if only a host is given, port 4779]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(page_addr))]
         pub(crate) http: Option<HostPort>,
 
@@ -149,9 +149,9 @@ command! {
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) rescan: Option<Span>,
 
-        /// address on which it serves pieces; a single address is also the only one that it offers
-        /// to others; port 0 takes any free port, 0.0.0.0 takes IPv4 only, [::] takes both
-        /// [default: [::]:4778]
+        /// address on which it serves pieces; if it is a single address, others connect to this one
+        /// only; port 0 takes any free port, 0.0.0.0 takes IPv4 only, [::] takes both [default:
+        /// [::]:4778]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(chunk_addr))]
         pub(crate) listen: Option<HostPort>,
 
@@ -166,13 +166,13 @@ command! {
         #[argh(switch)]
         pub(crate) http_files: bool,
 
-        /// as --http-files, and for files that this peer does not have: it fetches them from the
-        /// network and sends each piece on; /find?q= searches [default: off]
+        /// as --http-files, but also serve files that this peer does not have: it fetches them from
+        /// the network and forwards each piece as it arrives; /find?q= searches [default: off]
         #[argh(switch)]
         pub(crate) http_gateway: bool,
 
         /// address of a page about this peer, with its metrics at /metrics; port 0 takes any free
-        /// port [default: no page; port 4779]
+        /// port [default: no page; if only a host is given, port 4779]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(page_addr))]
         pub(crate) http: Option<HostPort>,
 
@@ -184,8 +184,8 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) connect_timeout: Option<Span>,
 
-        /// give up a download if within this time no piece arrives and all sources together send
-        /// less than 16 KiB/s; --timeout of `get` overrides it; 0: never [default: 5m]
+        /// give up a download if no piece arrives within this time and the sources together send
+        /// less than 16 KiB/s; --timeout of `get` overrides it; 0: never give up [default: 5m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
 
@@ -194,7 +194,7 @@ command! {
         pub(crate) parallel: Option<usize>,
 
         /// pieces that it sends at the same time to peers of a swarm (peers that fetch one file
-        /// from each other), 1 to 16 [default: as few as fill its network line]
+        /// from each other), 1 to 16 [default: as few as are needed to use all of its bandwidth]
         #[argh(option, arg_name = "N", from_str_fn(uploads))]
         pub(crate) uploads: Option<usize>,
 
@@ -203,13 +203,14 @@ command! {
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
 
-        /// send at most this many bytes of files a second, to all others together, such as 10M, or
-        /// bits as 100Mbit; 0: no limit; `sprat limit` changes it [default: 0]
+        /// highest rate at which it sends file data, to all peers together: bytes per second such
+        /// as 10M, or bits per second such as 100Mbit; 0: no limit; `sprat limit` changes it
+        /// [default: 0]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) upload_limit: Option<Rate>,
 
-        /// receive at most this many bytes of files a second, from all sources together; 0: no
-        /// limit; `sprat limit` changes it [default: 0]
+        /// highest rate at which it receives file data, from all sources together; 0: no limit;
+        /// `sprat limit` changes it [default: 0]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) download_limit: Option<Rate>,
 

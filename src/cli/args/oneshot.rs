@@ -89,15 +89,15 @@ command! {
         #[argh(option, arg_name = "ORDER", from_str_fn(order))]
         pub(crate) order: Option<PieceOrder>,
 
-        /// fail with exit 4 if within this time no piece arrives and all sources together send less
-        /// than 16 KiB/s; complete pieces are kept, and the same command resumes; 0: never
-        /// [default: 5m, or the setting of the running peer]
+        /// fail with exit 4 if no piece arrives within this time and the sources together send less
+        /// than 16 KiB/s; complete pieces are kept, and the same command resumes the download; 0:
+        /// never fail [default: 5m, or the setting of the running peer]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
 
-        /// without a running peer: how long the command continues to serve peers that fetch the
-        /// same file after it has printed the result, while they send requests; 0: it never serves
-        /// others, and does not listen [default: 10s]
+        /// without a running peer: after it has printed the result, the command serves other peers
+        /// for up to this time, as long as they send requests; 0: it never serves others, and does
+        /// not listen [default: 10s]
         #[argh(option, arg_name = "TIME", from_str_fn(linger))]
         pub(crate) linger: Option<Span>,
 
@@ -106,13 +106,13 @@ command! {
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
 
-        /// without a running peer: receive at most this many bytes of files a second, such as 10M,
-        /// or bits as 100Mbit; 0: no limit [default: 0]
+        /// without a running peer: highest rate at which it receives file data: bytes per second
+        /// such as 10M, or bits per second such as 100Mbit; 0: no limit [default: 0]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) download_limit: Option<Rate>,
 
-        /// without a running peer: send at most this many bytes of files a second, to all others
-        /// together; 0: no limit [default: 0]
+        /// without a running peer: highest rate at which it sends file data, to all peers together;
+        /// 0: no limit [default: 0]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) upload_limit: Option<Rate>,
     } with search, asked, json, log(" [default: warn]", Warn)

@@ -47,13 +47,13 @@ command! {
         example = "{command_name} --upload 1M --download 0"
     )]
     Limit {
-        /// send at most this many bytes of files a second, to all others together, such as 10M, or
-        /// bits as 100Mbit; 0: no limit [default: unchanged]
+        /// highest rate at which it sends file data, to all peers together: bytes per second such
+        /// as 10M, or bits per second such as 100Mbit; 0: no limit [default: unchanged]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) upload: Option<Rate>,
 
-        /// receive at most this many bytes of files a second, from all sources together; 0: no
-        /// limit [default: unchanged]
+        /// highest rate at which it receives file data, from all sources together; 0: no limit
+        /// [default: unchanged]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) download: Option<Rate>,
     } with running, json, log(" [default: warn]", Warn)

@@ -136,9 +136,8 @@ command! {
                 each an n-th of its rate. A piece moves at the lowest of the rates that its lines give it. These rates \
                 are computed again whenever a piece starts or ends on one of its lines. The result is not max-min \
                 fair. Messages are counted, but use nothing of the rate of a line. The least possible time is the \
-                greatest of four times: of the file on the seed's line, plus one piece for each doubling of the \
-                holders; of the file on a peer's line; of all copies on all sending lines together; and of the file on \
-                a zone's line."
+                longest of four times: the file over the seed's line, plus one piece for each doubling of the holders; \
+                the file over a peer's line; all copies over all sending lines together; and the file over a zone's line."
     )]
     Sim {
         /// number of super peers [default: 100, or those that the file of --topology names]
