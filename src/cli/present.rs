@@ -177,7 +177,7 @@ impl Presenter {
         let error = match self.queued {
             Some(id) => {
                 let ends = format!("`sprat cancel {id}` ends it");
-                format!("interrupted; the peer goes on with the download: the same command joins it, {ends}")
+                format!("interrupted; the peer continues the download: the same command follows it, {ends}")
             }
             None if matches!(self.kind, Kind::Get { .. }) && self.sink.is_none() => {
                 "interrupted; the same command resumes the download".to_owned()
@@ -327,8 +327,8 @@ impl Presenter {
     }
 }
 
-/// How many files a download has, if it is not one content: those of a pattern, which are counted
-/// before they are fetched, or those of a collection, which has ended.
+/// The number of files of a download of several files. For a pattern it is known before they are
+/// fetched; for a collection, when the download has ended.
 fn several(event: &ClientEvent) -> Option<u64> {
     if let ClientEvent::Files { files, .. } = event {
         Some(*files)

@@ -1,5 +1,5 @@
 //! The map beside a part file: a log of the manifest and of the pieces that were written. It is a
-//! hint and never believed.
+//! hint: nothing in it is used before it is verified.
 //!
 //! ```text
 //! header    16 bytes "sprat part map 1", 32 root, 8 size, 8 check
@@ -34,8 +34,8 @@ const TAG_EDGE: u8 = b'E';
 pub(super) struct PartMap {
     file: File,
     root: Root,
-    /// Length of what is read or written and right. A failed write leaves nothing in the way of the
-    /// next one.
+    /// Length of the valid part of the file. The next record is written there, so that it replaces
+    /// what a failed write has left.
     good: u64,
 }
 

@@ -10,8 +10,8 @@
 //!   have to fit a pattern.
 //! - `table`: what the crates with the Unicode tables lack.
 //!
-//! Text of ASCII, which most names are, takes a path of its own that reads no table of Unicode and,
-//! without capitals, copies nothing.
+//! Most names are ASCII. Such text is folded by code of its own, which reads no table of Unicode.
+//! If it has no capitals, nothing is copied.
 
 mod table;
 
@@ -49,9 +49,9 @@ struct Look {
 /// Looks at eight bytes at a time.
 fn look_at(bytes: &[u8]) -> Look {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    // All bytes, and the bytes with the high bit where there is a capital. The sums do not overflow
-    // into the next byte if the text is ASCII: the high bit of a byte of the first one is set from
-    // `A` on; of the second one, from the character after `Z` on.
+    // Two accumulators: the OR of all bytes, and bytes whose high bit is set where there is a
+    // capital. Of the two sums, the first sets the high bit of a byte from `A` on, and the second
+    // from the character after `Z` on. In ASCII text they do not overflow into the next byte.
     let add = |(all, upper): (u64, u64), eight: u64| {
         let is_upper = eight.wrapping_add(EACH * 0x3f) & !eight.wrapping_add(EACH * 0x25);
         (all | eight, upper | is_upper)

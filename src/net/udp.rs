@@ -1,11 +1,12 @@
-//! The UDP socket: datagrams in, bounded per turn; messages out, packed per destination until the
-//! end of the turn. Between the messages and the socket are the envelopes of
-//! [`crate::proto::envelope`]: a datagram that does not pass their checks is dropped.
+//! The UDP socket. It reads a bounded number of datagrams per turn. It packs the messages for each
+//! destination until the end of the turn, and then sends them. Between the messages and the socket
+//! are the envelopes of [`crate::proto::envelope`]: a datagram that does not pass their checks is
+//! dropped.
 //!
-//! A socket that is bound to all addresses reports to which of them each datagram came, and sends
-//! from the address that the caller gives: a neighbor knows us by the address that it was
-//! configured with. It also reports the errors of the system about datagrams that were not
-//! delivered.
+//! A socket that is bound to all addresses reports to which of them each datagram came. It sends
+//! from the address that the caller gives, because a neighbor accepts datagrams only from the
+//! address that is configured there. It also reports the errors of the system about datagrams that
+//! were not delivered.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -83,7 +84,8 @@ pub(super) struct Datagrams {
     common_first: bool,
     /// The last error of a send, until it is reported.
     refused: Option<(SocketAddr, String)>,
-    /// One packer per path of this turn: at most as many as the machine has addresses of neighbors.
+    /// One packer for each destination of this turn: at most as many as the machine has addresses
+    /// of neighbors.
     packers: BTreeMap<(Destination, Option<PublicKey>), Packer>,
 }
 
@@ -105,7 +107,7 @@ impl Datagrams {
             log::debug!("errors of datagrams are not reported: {error}");
         }
         socket.bind(&addr.into())?;
-        // Only now, so that another program at this port is found.
+        // Set after the bind, so that the bind fails if another program uses this port.
         if let Err(error) = socket.set_reuse_port(true) {
             log::debug!("neighbors have no sockets of their own: {error}");
         }
@@ -179,7 +181,7 @@ impl Datagrams {
         self.lanes_budget = DATAGRAMS_PER_TURN;
     }
 
-    /// What came next.
+    /// Receives the next datagram or error.
     pub(super) fn receive(&mut self, now: Time, counters: &mut Counters) -> Option<Received> {
         if let Some(undelivered) = self.next_error() {
             return Some(undelivered);
@@ -193,7 +195,7 @@ impl Datagrams {
         }
     }
 
-    /// What came next from a neighbor with a socket of its own.
+    /// Receives the next datagram from a neighbor with a socket of its own.
     fn receive_lane(&mut self, now: Time, counters: &mut Counters) -> Option<Received> {
         while self.lanes_budget > 0
             && let Some(received) = self.lanes.receive(&mut self.buffer)
@@ -212,7 +214,7 @@ impl Datagrams {
         None
     }
 
-    /// What came next to the common socket.
+    /// Receives the next datagram or error from the common socket.
     fn receive_common(&mut self, now: Time, counters: &mut Counters) -> Option<Received> {
         while self.ready && self.budget > 0 {
             self.budget -= 1;
@@ -324,7 +326,7 @@ impl Datagrams {
     /// Sends what the envelopes have ready.
     fn transmit(&mut self, ctx: &mut Context) {
         while let Some(Transmit { from, to, bytes }) = self.envelopes.poll_transmit() {
-            // Only a neighbor is sent anything.
+            // Datagrams are sent to neighbors only.
             if let Some(here) = from.or(Some(self.bound.ip()).filter(|_| !self.is_wildcard)) {
                 self.lanes.note_sent((here, to), self.bound.port(), ctx);
             }

@@ -1,7 +1,7 @@
 //! The accounts of one super peer, as a value: users, their nodes and open invitations, classes
 //! with limits, and the keys that are denied. Reading and writing the file belongs to the host.
 //!
-//! Of an invitation only the hash of its token is here.
+//! The token of an invitation is not kept, only its hash.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -145,7 +145,7 @@ impl fmt::Display for AccountsError {
             }
             AccountsError::Full(what, most) => write!(
                 f,
-                "there are {most} {what}, which is the most; stop the super peer and remove some from the file accounts in its state folder"
+                "the limit of {most} {what} is reached; stop the super peer and remove some from the file accounts in its state folder"
             ),
         }
     }
@@ -160,7 +160,7 @@ pub struct NotInvited;
 
 impl fmt::Display for NotInvited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the invitation is not good: it was used, has expired or was replaced; ask for another one")
+        f.write_str("the invitation is not valid: it was used, has expired or was replaced; ask for another one")
     }
 }
 

@@ -2,8 +2,8 @@
 //! that cuts pages.
 //!
 //! The position of a hit is 40 bytes: its root, and 8 bytes that distinguish the sources of one
-//! content. A *range* of positions is a kind of search; it says nothing about what the index of a
-//! super peer is ordered by.
+//! content. A *range* of positions is a kind of search. It does not require that the index of a
+//! super peer is kept in this order.
 
 use std::fmt;
 
@@ -74,8 +74,8 @@ impl Position {
         distance
     }
 
-    /// A distance `times / by` as long, rounded down but not to nothing; none if that is more than
-    /// there is.
+    /// This distance times `times / by`, rounded down, but at least 1; none if it does not fit in a
+    /// position.
     #[must_use]
     pub fn scaled(self, times: u64, by: u64) -> Option<Position> {
         let mut scaled = self;
@@ -139,8 +139,8 @@ pub struct Range {
 }
 
 impl Range {
-    /// Reads `LOW-HIGH`: up to 80 hex digits each, filled up with zeros; without digits from the
-    /// first, or to the end.
+    /// Reads `LOW-HIGH`: up to 80 hex digits each, padded with zeros. An empty LOW is the first
+    /// position; an empty HIGH means to the end.
     #[must_use]
     pub fn parse(text: &str) -> Option<Range> {
         let (low, high) = text.split_once('-')?;

@@ -94,7 +94,7 @@ fn an_interrupted_get_says_that_the_running_peer_goes_on() {
     pane.press("C-c");
     eventually("what goes on", || {
         let text = pane.history();
-        text.contains("the peer goes on with the download: the same command joins it, `sprat cancel 1` ends it")
+        text.contains("the peer continues the download: the same command follows it, `sprat cancel 1` ends it")
             .then_some(())
     });
 }

@@ -84,7 +84,8 @@ pub(super) enum Exchange {
     Looking { request: Box<Request>, target: FileTarget, from: IpAddr },
     /// A file whose answer waits until its sources are known.
     Sources { request: Box<Request>, found: Box<Found>, until: Time },
-    /// A Metalink that waits for MD5s, and until `until` for sources; none: not for sources.
+    /// A Metalink that waits for MD5s, and for sources until the time `until`. If that is none, it
+    /// does not wait for sources.
     Meta { request: Box<Request>, found: Box<Found>, digests: Option<Option<Arc<Digests>>>, until: Option<Time> },
     /// Its bytes are sent.
     Sending(Box<Sending>),
@@ -194,14 +195,14 @@ impl Http {
         client
     }
 
-    /// A command is of no more use: the machine forgets it.
+    /// Gives up a command whose answer is not needed any more: the machine forgets it.
     pub(super) fn give_up(&mut self, client: ClientId) {
         self.commands.remove(&client);
         self.orders.push_back(Order::Gone(client));
     }
 
-    /// The next order for the machine. Their order counts: a place that one command gives up may be
-    /// for the next one.
+    /// The next order for the machine. Orders are performed in sequence, because one may need the
+    /// place that an earlier one frees.
     pub(super) fn next_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
@@ -219,7 +220,7 @@ pub(super) fn has_body(request: &Request) -> bool {
     request.method != Method::Head
 }
 
-/// What the disk found, as the rest here needs it.
+/// Converts the answer of the disk to the form that this module uses.
 pub(super) fn found_of(what: AtPath, from: IpAddr) -> Result<Found, AtPath> {
     match what {
         AtPath::File { content, name, md5, file } => Ok(Found { content, name, md5, file: Some(file), from }),

@@ -11,7 +11,8 @@ use crate::time::Time;
 use crate::wire::message::SourceRecord;
 use crate::wire::{QueryKind, Search};
 
-/// Members with which those at other super peers are compared: a peer may have a session at both.
+/// A source at another super peer may also be a member here, because a peer may have a session with
+/// both. It is compared with at most this many members.
 const COMPARED_MAX: usize = 256;
 /// One unit of work does this many of these comparisons.
 const COMPARED_PER_WORK: usize = 8;

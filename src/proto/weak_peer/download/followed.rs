@@ -52,8 +52,8 @@ pub(super) struct Followed {
     pub(super) manifest: bool,
     /// It is in another zone than this peer, which has one.
     pub(super) is_out: bool,
-    /// How many of its pieces are missing here and requested from no source; of one in another
-    /// zone, those that no source in the zone of this peer has.
+    /// How many of its pieces are missing here and are requested from no source. If the source is
+    /// in another zone, only pieces count that no source in the zone of this peer has.
     pub(super) useful: usize,
     /// Turns that were requested from it and that it has not given.
     pub(super) wanted: u8,
@@ -71,12 +71,13 @@ impl Followed {
         self.req == req
     }
 
-    /// Counts its pieces as those of a believed source that does not have all, or no longer.
+    /// With `more`, counts its pieces for rarity: the source has sent a right piece and does not
+    /// have all. Without it, no longer counts them.
     pub(super) fn count(&self, picker: &mut Picker<SourceIndex>, more: bool) {
         self.pieces.iter().for_each(|piece| picker.count(piece, more, !self.is_out));
     }
 
-    /// Whether a piece is useful if it has it.
+    /// Whether this piece would be useful if the source had it.
     pub(super) fn is_wanted(&self, piece: u32, picker: &Picker<SourceIndex>) -> bool {
         if self.is_out { picker.is_away(piece) } else { picker.is_free(piece) }
     }

@@ -1,4 +1,4 @@
-//! What befalls nodes and ways now and then, and when it ends.
+//! The faults that hit nodes and lines from time to time, and when each ends.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::sim::disk::Trouble;
 use crate::sim::sweep::tally::FAULTS_UNTIL;
 use crate::wire::Root;
 
-/// After its links are cut, a super peer comes by a new file within this.
+/// A super peer whose links were cut gets a new file within this time.
 const ADD_AFTER: Duration = Duration::from_secs(5);
 
 impl Run {
@@ -20,7 +20,7 @@ impl Run {
         let any = self.blows.index(nodes);
         let weak = self.busy_weak();
         let one_super = self.blows.index(supers);
-        // Super peers are few, and what befalls them matters more.
+        // There are few super peers, and their faults matter more.
         let node = match self.blows.below(4) {
             0 | 1 => one_super,
             2 => weak,
@@ -175,7 +175,8 @@ impl Run {
         let path = shared[busy.unwrap_or(self.blows.index(shared.len()))].path.clone();
         let new = self.blows.chance(700).then(|| plan::content(&mut self.blows));
         self.change_file(node, path.as_str(), new);
-        // And once while it is being sent: what was announced cannot be kept.
+        // And sometimes once more while it is being sent, so that the announced bytes cannot be
+        // sent.
         if self.blows.chance(500) {
             self.world.await_opened(node);
         }
