@@ -35,7 +35,7 @@ pub enum Mode {
     Query,
     /// Sessions that come, share, ask, download and leave.
     Churn,
-    /// Downloads; no load of this machine, `cli` starts them.
+    /// Downloads. This machine does not make this load; `cli` starts the downloads.
     Get,
     /// Queries of a neighboring super peer.
     Flood,

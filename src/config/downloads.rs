@@ -6,8 +6,8 @@ use super::PIECE_BYTES;
 
 /// Collections that a peer keeps; when it makes one more, the oldest is removed.
 pub const COLLECTIONS_KEPT_MAX: usize = 1024;
-/// Files of a collection, or small files of a command, that are listed at once: half of them are
-/// enough to do until a busy disk has listed the next ones.
+/// Files of a collection, or small files of a command, that are listed at once. The next ones are
+/// listed when half of them are left; this is enough work until a busy disk has done so.
 pub const COLLECTION_PAGE_FILES: usize = 1024;
 /// Small files of a collection that are published together, with one sync for all.
 pub const COLLECTION_BATCH_FILES: usize = 1024;
@@ -17,10 +17,10 @@ pub const COLLECTION_BATCH_BYTES: u64 = 32 << 20;
 pub const COLLECTION_HOLDERS_MAX: usize = 4;
 /// Small files that are requested from a holder before the first has come.
 pub const COLLECTION_PIPELINE_MAX: usize = 32;
-/// No more files are requested from a holder while this many bytes are: what a slow one keeps from
-/// the others is bounded.
+/// While this many bytes are requested from a holder, no more files are. So a slow holder delays
+/// only a bounded number of files.
 pub const COLLECTION_PIPELINE_BYTES: u64 = 2 * PIECE_BYTES;
-/// Folders in which others were created that are open at once.
+/// Open folders in which new folders were created; at most this many are kept open at once.
 pub const COLLECTION_GROWN_MAX: usize = 64;
 /// Large files of one collection, and those that no holder serves, that are downloaded at once.
 pub const COLLECTION_LARGE_MAX: usize = 4;

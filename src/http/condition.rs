@@ -16,7 +16,8 @@ pub struct Content {
     pub size: u64,
     /// When the file was changed last, in seconds since 1970; none for a content without a file.
     pub modified_s: Option<u64>,
-    /// Whether that date identifies this state of the file: no program has set it, as `cp -p` does.
+    /// Whether that date identifies this state of the file. It does not if a program has set the
+    /// date, as `cp -p` does.
     pub dated: bool,
 }
 

@@ -89,9 +89,10 @@ impl Memory {
         excess
     }
 
-    /// Bytes of frames that are not complete that must be freed now, of `unfinished` in all: while
-    /// memory is short, so that those who never complete theirs keep nobody out. It returns more
-    /// than 0 rarely, because the caller then looks at all connections.
+    /// How many of the `unfinished` bytes, which belong to incomplete frames, must be freed now. It
+    /// is more than 0 only while memory is short, so that peers that never complete a frame cannot
+    /// lock out others. It is more than 0 only from time to time, because the caller then looks at
+    /// all connections.
     pub(super) fn unfinished_excess(&mut self, unfinished: usize, now: Time) -> usize {
         let excess = unfinished.saturating_sub(self.unfinished_max);
         let is_soon = self.frames_looked.is_some_and(|at| now.since(at) < FRAMES_LOOKED_AT_EVERY);

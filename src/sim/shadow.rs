@@ -2,8 +2,8 @@
 //! checked against those that it received. The shadow never looks into a machine, except at its
 //! counters and its index.
 //!
-//! - every query id is handled once by a super peer, and sent once over a link and ttl, each time
-//!   with a higher one;
+//! - a super peer searches once for each query id; if it sends an id over a link again, the ttl is
+//!   higher than before;
 //! - a query loses a hop wherever it is forwarded, and starts at one node only;
 //! - no node answers a neighbor or a session that did not ask;
 //! - the index of a super peer is what its live sessions registered.
@@ -23,7 +23,7 @@ use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root, Sea
 
 /// How long the trail of a query is kept: longer than the longest budget and the longest pause.
 const TRAIL_KEPT: Duration = Duration::from_secs(4 * QUERY_BUDGET_MAX.as_secs());
-/// How the messages begin that matter; a datagram without them is not decoded again.
+/// The first bytes of a QUERY. A datagram that does not contain them is not decoded again.
 const QUERY_BEGINS: &[u8] = b"\x81\xa5QUERY";
 const HIT_BEGINS: &[u8] = b"\x81\xa3HIT";
 
@@ -40,8 +40,8 @@ struct Trail {
     rode: bool,
     /// A liar was asked, or has sent a copy of its own.
     liar: bool,
-    /// Honest nodes to which a liar's copy may have come, from it or over others; and those of them
-    /// whose first copy it was.
+    /// Honest nodes that may have received a copy from a liar, directly or through others. The
+    /// second set has those for which it was the first copy.
     reached_by_liar: BTreeSet<usize>,
     searched_for_liar: BTreeSet<usize>,
     /// Every copy that was sent.
@@ -95,9 +95,9 @@ pub(super) struct Excuse {
     /// A liar had the query.
     pub(super) liar: bool,
     searched_for_liar: BTreeSet<usize>,
-    /// A liar's copy, or a tree with a liar in it, may have kept a query from some node: who
-    /// searched for each of these queries. Clients may ask the same at the same time, so there may
-    /// be several.
+    /// Queries that a liar's copy, or a tree with a liar in it, may have kept from some nodes: for
+    /// each, the nodes that searched for it. There may be several, because clients may ask the same
+    /// at the same time.
     kept_away: Vec<BTreeSet<usize>>,
     /// The hits that liars sent, for any query.
     pub(super) forged: BTreeSet<Match>,

@@ -20,7 +20,7 @@ const ROOTS_SHOWN: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     results: Results,
-    /// Roots that were listed, by the digits of which people may get them, and a name of each.
+    /// The roots that were listed, each with a name. `GET` accepts their first digits.
     listed: Vec<(Root, String)>,
     /// The names of both, for completion.
     names: Arc<Vec<String>>,

@@ -1,5 +1,6 @@
 //! The share: its folders, their watchers, the catalog, and the background work that keeps the
-//! catalog equal to the folders. `place` follows what lies at the path of each folder.
+//! catalog equal to the folders. `place` notices when another folder appears at the path of a
+//! share.
 
 mod place;
 
@@ -60,7 +61,7 @@ pub(super) struct Share {
     found: VecDeque<(String, Stamp, Touch)>,
     scans: VecDeque<Scan>,
     slow: Slow,
-    /// None if the ways to the shares cannot be watched.
+    /// None if the folders above the shares cannot be watched.
     above: Option<Above>,
     pub(super) hasher: Hasher,
 }
@@ -73,7 +74,7 @@ struct Touch {
     written: bool,
     /// Whether the file is open for writing; none if no report says.
     open: Option<bool>,
-    /// That the file is open is known only from the report that it was created.
+    /// Only the report of its creation says that the file is open.
     created: bool,
 }
 
@@ -180,7 +181,7 @@ impl Share {
                 self.gather_until.get_or_insert(Instant::now() + GATHER);
             }
             WatchEvent::Rules { folder, what, at } => {
-                // While its writer is not done, the file may allow what it will exclude.
+                // A rules file that is still being written may not have all its rules yet.
                 let quiet = match what {
                     What::Created | What::Written => SHARE_OPEN_QUIET,
                     What::Closed | What::Other => SHARE_QUIET,

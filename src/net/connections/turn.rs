@@ -1,5 +1,5 @@
-//! The turn of the connections: events set latches and fill the run queue; those that are due are
-//! read, written within the budgets, and closed after their deadlines.
+//! One turn of the connections. Events set latches, and fill the run queue. The connections that
+//! are due are read and written within the budgets. Those whose deadline has passed are closed.
 
 use std::net::Ipv4Addr;
 

@@ -48,7 +48,8 @@ impl Postings {
                     return true;
                 }
                 if ids.len() == ids.capacity() {
-                    // Of a million short vectors that double, a third of the memory would be empty.
+                    // There can be a million short vectors. If each doubled its capacity, a third
+                    // of their memory would be unused.
                     ids.reserve_exact((ids.len() / 8).max(2));
                 }
                 ids.insert(at, id);

@@ -26,11 +26,11 @@ use crate::wire::collection::Item;
 
 /// The files of one collection, or the small ones of one command.
 pub(super) struct Set {
-    /// What asked for them. That of a command has no content of its own.
+    /// The order that asked for them. The order of a command has no content of its own.
     pub(super) order: Order,
     /// What is different if it is a command.
     pub(super) command: Option<Command>,
-    /// A holder may be used no more, and some files may have no other.
+    /// A holder may no longer be used, and may have been the only one for some files.
     pub(super) stranded: bool,
     folder: Option<PathBuf>,
     pub(super) holders: Vec<Holder>,
@@ -45,7 +45,7 @@ pub(super) struct Set {
     running: BTreeMap<DownloadId, Missing>,
     /// Files that are written, or being written, and not published.
     ///
-    /// Below 0 while a page is read of which files were published already.
+    /// Below 0 if files of a page are published before the page has been read.
     pub(super) placing: i64,
     files: u64,
     bytes: u64,
@@ -124,7 +124,7 @@ impl Set {
         self.order.client
     }
 
-    /// Whether a command of many asked for it: that reports it.
+    /// Whether it is a part of a command for several files. Then that command reports its end.
     pub(super) fn is_part(&self) -> bool {
         self.order.is_part
     }
@@ -432,7 +432,8 @@ impl Set {
     }
 }
 
-/// Sends an event to the client, unless a command of many reports for all of its parts.
+/// Sends an event to the client, unless the order is a part of a command for several files, which
+/// reports for all its parts.
 pub(super) fn report_of(order: &Order, cx: &mut Context, event: ClientEvent) {
     if !order.is_part {
         cx.report(order.client, event);
