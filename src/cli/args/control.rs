@@ -30,8 +30,8 @@ command! {
 
 command! {
     /// Wait until a search by a running peer has enough hits, or until its downloads have ended.
-    /// Exit 0: this has happened; 4: it has not happened in time; 8: some downloads failed or need
-    /// a decision.
+    /// Exits with 0 when this has happened, with 4 if it has not happened in time, and with 8 if
+    /// some downloads failed or need a decision.
     #[argh(
         name = "wait",
         example = "{command_name} --exact image.iso --hits 3 --timeout 10m",
