@@ -8,7 +8,7 @@ use sprat::wire::message::{
     Ack, Bye, Cancel, Chunk, Cvs, Done, Error, ErrorCode, Files, Get, Hello, Hit, Info, List, ListedFile, Login,
     Manifest, Ping, Query, Reach, Ready, Register, SourceRecord, Status, Subscribe, Update, Welcome,
 };
-use sprat::wire::swarm::{FEATURE_SWARM, Follow, Gate, Has, Join, Leave, Member, Peers, Turn, Want};
+use sprat::wire::swarm::{FEATURE_SWARM, Follow, Gateway, Has, Join, Leave, Member, Peers, Turn, Want};
 use sprat::wire::{
     KeyBytes,
     Cut, FileRecord, HostPort, LinkMessage, Md5, Message, NodeId, Policy, QueryId, QueryKind, Root, Search, SharePath,
@@ -224,8 +224,8 @@ fn swarm_message(dice: &mut Dice<'_>, req: u32) -> Message {
                 unreached: dice.one_in(3),
             };
             let peers = (0..dice.below(4)).map(|_| member(dice)).collect();
-            let gate = dice.one_in(3).then_some(Gate { number: 1, of: 4 });
-            Message::Peers(Peers { req, peers, n: edge(dice), full: edge(dice), gate })
+            let gateway = dice.one_in(3).then_some(Gateway { number: 1, of: 4 });
+            Message::Peers(Peers { req, peers, n: edge(dice), full: edge(dice), gateway })
         }
         3 => Message::Follow(Follow { req, root, zone }),
         4 => {

@@ -724,7 +724,7 @@ fn honest_answers(message: &Message, features: Vec<String>, answers: &mut VecDeq
             answers.push_back(Message::Welcome(Welcome { features, ..builders::welcome(addr(50_000)) }));
         }
         Message::Join(Join { req, .. }) => {
-            answers.push_back(Message::Peers(Peers { req: *req, peers: Vec::new(), n: 1, full: 0, gate: None }));
+            answers.push_back(Message::Peers(Peers { req: *req, peers: Vec::new(), n: 1, full: 0, gateway: None }));
         }
         Message::Follow(Follow { req, .. }) => {
             answers.push_back(Message::Has(Has { req: *req, full: true, manifest: true, ..Has::default() }));

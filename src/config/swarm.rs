@@ -21,12 +21,12 @@ pub const SWARM_NEWER: usize = 3;
 /// Most members to which one member is named. It is exceeded for a member that would otherwise
 /// follow almost none.
 pub const SWARM_FOLLOWERS_MAX: usize = 24;
-/// How many members of a zone are gates: they also follow members of other zones.
-pub const SWARM_GATES: usize = 4;
-/// How many members of other zones are named to a gate.
+/// How many members of a zone are gateways: they also follow members of other zones.
+pub const SWARM_GATEWAYS: usize = 4;
+/// How many members of other zones are named to a gateway.
 pub const SWARM_OUTSIDE: usize = 3;
 /// In a zone with fewer members than this, all may follow members of other zones.
-pub const SWARM_GATES_BELOW: usize = 8;
+pub const SWARM_GATEWAYS_BELOW: usize = 8;
 /// Most complete holders that a super peer names beside the members: peers that have registered the
 /// content and have not joined.
 pub const SWARM_SEEDS_MAX: usize = 16;

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::catalog::Standing;
+use super::catalog::Readiness;
 use super::collections::{Changes, Collections, Kept, MADE};
 use super::share::{Place, Share};
 use super::target::failed;
@@ -141,17 +141,17 @@ impl Describing {
         let files = share.catalog.listed_below(&self.path, making.after.as_deref(), FILES_PER_SLICE);
         let last = files.len() < FILES_PER_SLICE;
         let mut record = Vec::new();
-        for (path, stamp, standing) in files {
+        for (path, stamp, readiness) in files {
             making.after = Some(path.to_string());
             let tree = &share.trees.0[self.place.0];
             let Some(in_tree) = tree.names.below(&path) else { continue };
-            let root = match standing {
-                Standing::Offered(root) => root,
-                Standing::Unreadable => {
+            let root = match readiness {
+                Readiness::Offered(root) => root,
+                Readiness::Unreadable => {
                     making.described.left_out += 1;
                     continue;
                 }
-                Standing::Unhashed => return self.restart(share, (self.place.0, in_tree.to_owned()), now),
+                Readiness::Unhashed => return self.restart(share, (self.place.0, in_tree.to_owned()), now),
             };
             // What the catalog says is right only while the file is in that state.
             let executable = match tree.folder.examine(in_tree) {

@@ -52,7 +52,7 @@ pub(crate) enum Rank {
 
 /// A connection that may be closed to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Occupant {
     pub(crate) conn: ConnId,
     pub(crate) host: Host,
     pub(crate) rank: Rank,
@@ -60,7 +60,7 @@ pub(crate) struct Standing {
     pub(crate) since: Time,
 }
 
-impl Standing {
+impl Occupant {
     /// The lowest goes first.
     fn order(&self, protected: Protected) -> (Rank, Time, ConnId) {
         let rank = match self.rank {
@@ -81,25 +81,25 @@ struct Protected {
 }
 
 impl Protected {
-    fn among(standings: &[Standing]) -> Protected {
+    fn among(occupants: &[Occupant]) -> Protected {
         let protects = |rank: Rank| {
-            let those = standings.iter().filter(|standing| standing.rank >= rank).count();
-            those * 100 <= standings.len() * CROWD_PROTECTED_MAX
+            let those = occupants.iter().filter(|occupant| occupant.rank >= rank).count();
+            those * 100 <= occupants.len() * CROWD_PROTECTED_MAX
         };
         Protected { busy: protects(Rank::Busy), useful: protects(Rank::Useful) }
     }
 }
 
 /// Those that go, at most `count`, in order: each time from the host that then has most.
-pub(crate) fn leaving(standings: Vec<Standing>, count: usize) -> Vec<Standing> {
-    let protected = Protected::among(&standings);
-    let mut hosts: BTreeMap<Host, Vec<Standing>> = BTreeMap::new();
-    for standing in standings {
-        hosts.entry(standing.host).or_default().push(standing);
+pub(crate) fn leaving(occupants: Vec<Occupant>, count: usize) -> Vec<Occupant> {
+    let protected = Protected::among(&occupants);
+    let mut hosts: BTreeMap<Host, Vec<Occupant>> = BTreeMap::new();
+    for occupant in occupants {
+        hosts.entry(occupant.host).or_default().push(occupant);
     }
     let mut fullest = BinaryHeap::new();
     for (host, group) in &mut hosts {
-        group.sort_unstable_by_key(|standing| Reverse(standing.order(protected)));
+        group.sort_unstable_by_key(|occupant| Reverse(occupant.order(protected)));
         fullest.extend(group.last().map(|first| (group.len(), Reverse(first.order(protected)), *host)));
     }
     let mut going = Vec::new();
@@ -117,18 +117,18 @@ pub(crate) fn leaving(standings: Vec<Standing>, count: usize) -> Vec<Standing> {
 /// for each of them.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    next: VecDeque<Standing>,
+    next: VecDeque<Occupant>,
     made: Time,
 }
 
 impl Plan {
-    /// The connection that goes now, if there is one. `of` returns the standing of one connection,
-    /// `all` those of all of them; a connection that may not be closed has none.
+    /// The connection that goes now, if there is one. `of` finds one connection,
+    /// `all` lists them all; neither returns a connection that may not be closed.
     pub(crate) fn next(
         &mut self,
         now: Time,
-        of: impl Fn(ConnId) -> Option<Standing>,
-        all: impl FnOnce() -> Vec<Standing>,
+        of: impl Fn(ConnId) -> Option<Occupant>,
+        all: impl FnOnce() -> Vec<Occupant>,
     ) -> Option<ConnId> {
         if now.since(self.made) < PLAN_AGE_MAX {
             while let Some(planned) = self.next.pop_front() {
@@ -139,7 +139,7 @@ impl Plan {
         }
         self.next = leaving(all(), CROWD_PLAN_MAX).into();
         self.made = now;
-        self.next.pop_front().map(|standing| standing.conn)
+        self.next.pop_front().map(|occupant| occupant.conn)
     }
 }
 
@@ -147,22 +147,22 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn standing(index: u32, host: u8, rank: Rank, since: u64) -> Standing {
+    fn occupant(index: u32, host: u8, rank: Rank, since: u64) -> Occupant {
         let conn = ConnId { index, generation: 0 };
-        Standing { conn, host: Host::V4([host; 4]), rank, since: Time::from_micros(since) }
+        Occupant { conn, host: Host::V4([host; 4]), rank, since: Time::from_micros(since) }
     }
 
-    fn order(standings: Vec<Standing>, count: usize) -> Vec<u32> {
-        leaving(standings, count).iter().map(|standing| standing.conn.index).collect()
+    fn order(occupants: Vec<Occupant>, count: usize) -> Vec<u32> {
+        leaving(occupants, count).iter().map(|occupant| occupant.conn.index).collect()
     }
 
     #[test]
     fn the_longest_idle_of_the_host_that_holds_most_goes() {
         let all = vec![
-            standing(0, 1, Rank::Idle, 1),
-            standing(1, 2, Rank::Idle, 9),
-            standing(2, 2, Rank::Busy, 2),
-            standing(3, 2, Rank::Idle, 5),
+            occupant(0, 1, Rank::Idle, 1),
+            occupant(1, 2, Rank::Idle, 9),
+            occupant(2, 2, Rank::Busy, 2),
+            occupant(3, 2, Rank::Idle, 5),
         ];
         // Once both hosts have one, the one that has been idle longest.
         assert_eq!(order(all, 9), [3, 1, 0, 2]);
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_crowd_that_asks_does_not_protect_itself() {
         let ranks = [Rank::Useful, Rank::Busy, Rank::Idle, Rank::Idle];
-        let all = |ranks: &[Rank]| (0..).zip(ranks).map(|(n, rank)| standing(n, 1, *rank, n.into())).collect();
+        let all = |ranks: &[Rank]| (0..).zip(ranks).map(|(n, rank)| occupant(n, 1, *rank, n.into())).collect();
         assert_eq!(order(all(&ranks), 4), [2, 3, 1, 0]);
         assert_eq!(order(all(&[Rank::Useful, Rank::Busy, Rank::Busy, Rank::Idle]), 4), [1, 2, 3, 0]);
         assert_eq!(order(all(&[Rank::Busy, Rank::Busy, Rank::Idle]), 1), [0], "a newcomer is the youngest");
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn many_hosts_with_one_each_go_by_time() {
-        let all = (0..4).map(|n| standing(n, n as u8, Rank::Idle, 10 - u64::from(n))).collect();
+        let all = (0..4).map(|n| occupant(n, n as u8, Rank::Idle, 10 - u64::from(n))).collect();
         assert_eq!(order(all, 2), [3, 2]);
     }
 
@@ -194,11 +194,11 @@ mod tests {
     #[test]
     fn a_plan_spares_who_made_progress() {
         let now = Time::from_micros(50);
-        let all = vec![standing(0, 1, Rank::Idle, 1), standing(1, 1, Rank::Idle, 2), standing(2, 1, Rank::Idle, 3)];
+        let all = vec![occupant(0, 1, Rank::Idle, 1), occupant(1, 1, Rank::Idle, 2), occupant(2, 1, Rank::Idle, 3)];
         let mut plan = Plan::default();
-        let unchanged = |conn: ConnId| all.iter().copied().find(|standing| standing.conn == conn);
+        let unchanged = |conn: ConnId| all.iter().copied().find(|occupant| occupant.conn == conn);
         assert_eq!(plan.next(now, unchanged, || all.clone()).map(|conn| conn.index), Some(0));
-        let moved = |conn: ConnId| unchanged(conn).filter(|standing| standing.conn.index != 1);
+        let moved = |conn: ConnId| unchanged(conn).filter(|occupant| occupant.conn.index != 1);
         assert_eq!(plan.next(now, moved, Vec::new).map(|conn| conn.index), Some(2));
         assert_eq!(plan.next(now, moved, Vec::new), None);
     }

@@ -83,7 +83,7 @@ pub fn one_of_each() -> Vec<Message> {
         Message::Cvs(Cvs { req, size: 1, ..Cvs::default() }),
         Message::Cancel(Cancel { req }),
         Message::Join(Join { req, root, size: 1, path: None, full: false, zone: None, short: false }),
-        Message::Peers(Peers { req, peers: Vec::new(), n: 1, full: 0, gate: None }),
+        Message::Peers(Peers { req, peers: Vec::new(), n: 1, full: 0, gateway: None }),
         Message::Leave(Leave { req }),
         Message::Follow(Follow { req, root, zone: None }),
         Message::Has(Has { req, ..Has::default() }),

@@ -59,31 +59,31 @@ pub struct Peers {
     pub full: u32,
     /// The receiver is this gateway of its zone: it fetches pieces from outside for all of them.
     #[serde(rename = "gateway", default, skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Gate>,
+    pub gateway: Option<Gateway>,
 }
 
 /// A gateway of a zone: `[number, of]`. It fetches the pieces whose number leaves this remainder
 /// when it is divided by the number of gateways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "(u8, u8)", into = "(u8, u8)")]
-pub struct Gate {
+pub struct Gateway {
     /// Its number, from 0 on.
     pub number: u8,
     /// How many there are.
     pub of: u8,
 }
 
-impl From<Gate> for (u8, u8) {
-    fn from(gate: Gate) -> (u8, u8) {
-        (gate.number, gate.of)
+impl From<Gateway> for (u8, u8) {
+    fn from(gateway: Gateway) -> (u8, u8) {
+        (gateway.number, gateway.of)
     }
 }
 
-impl TryFrom<(u8, u8)> for Gate {
+impl TryFrom<(u8, u8)> for Gateway {
     type Error = &'static str;
 
-    fn try_from((number, of): (u8, u8)) -> Result<Gate, &'static str> {
-        if number < of { Ok(Gate { number, of }) } else { Err("a gateway has a number below that of the gateways") }
+    fn try_from((number, of): (u8, u8)) -> Result<Gateway, &'static str> {
+        if number < of { Ok(Gateway { number, of }) } else { Err("a gateway has a number below that of the gateways") }
     }
 }
 

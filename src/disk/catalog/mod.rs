@@ -64,11 +64,11 @@ struct Entry {
 }
 
 impl Entry {
-    fn standing(&self) -> Standing {
+    fn readiness(&self) -> Readiness {
         match self.state {
-            State::Offered(root) => Standing::Offered(root),
-            State::Settling { .. } | State::Ready => Standing::Unhashed,
-            State::Unreadable => Standing::Unreadable,
+            State::Offered(root) => Readiness::Offered(root),
+            State::Settling { .. } | State::Ready => Readiness::Unhashed,
+            State::Unreadable => Readiness::Unreadable,
         }
     }
 }
@@ -94,7 +94,7 @@ impl Entry {
 
 /// How far a file is from being offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Readiness {
     Offered(Root),
     /// It is being written, or waits to be hashed.
     Unhashed,
@@ -157,7 +157,7 @@ impl Catalog {
     /// Files at a path or below it that are being written, or wait to be hashed.
     pub(super) fn unhashed_at(&self, path: &str) -> usize {
         let files = self.files.get(path).into_iter().chain(self.below(path).map(|(_, entry)| entry));
-        files.filter(|entry| entry.standing() == Standing::Unhashed).count()
+        files.filter(|entry| entry.readiness() == Readiness::Unhashed).count()
     }
 
     /// The next files below a folder, after this path.
@@ -166,14 +166,14 @@ impl Catalog {
         folder: &str,
         after: Option<&str>,
         most: usize,
-    ) -> Vec<(Arc<str>, Stamp, Standing)> {
+    ) -> Vec<(Arc<str>, Stamp, Readiness)> {
         let prefix = below(folder);
         let from = after.map_or(Bound::Included(prefix.as_str()), Bound::Excluded);
         self.files
             .range::<str, _>((from, Bound::Unbounded))
             .take_while(|(path, _)| path.starts_with(&prefix))
             .take(most)
-            .map(|(path, entry)| (path.clone(), entry.stamp, entry.standing()))
+            .map(|(path, entry)| (path.clone(), entry.stamp, entry.readiness()))
             .collect()
     }
 
@@ -205,10 +205,10 @@ impl Catalog {
                     from = Bound::Included(past(name));
                 }
                 None => {
-                    let file = match entry.standing() {
-                        Standing::Offered(root) => Some(Some(root)),
-                        Standing::Unhashed => Some(None),
-                        Standing::Unreadable => None,
+                    let file = match entry.readiness() {
+                        Readiness::Offered(root) => Some(Some(root)),
+                        Readiness::Unhashed => Some(None),
+                        Readiness::Unreadable => None,
                     };
                     if let Some(root) = file {
                         entries.push(Listed { name: rest.to_owned(), file: Some((entry.stamp.size, root)) });
@@ -257,7 +257,7 @@ impl Catalog {
         let Some(entry) = self.files.get_mut(path) else { return false };
         if entry.stamp != *stamp {
             let is_same = Stamp { ino: stamp.ino, ..entry.stamp } == *stamp;
-            let Standing::Offered(root) = entry.standing() else { return false };
+            let Readiness::Offered(root) = entry.readiness() else { return false };
             if !is_same {
                 return false;
             }
@@ -443,7 +443,7 @@ impl Catalog {
     fn withdraw(&mut self, path: &str) -> Arc<str> {
         let Some((path, entry)) = self.files.get_key_value(path) else { return path.into() };
         let path = path.clone();
-        if entry.standing() == Standing::Unhashed {
+        if entry.readiness() == Readiness::Unhashed {
             self.unhashed.0 -= 1;
             self.unhashed.1 -= entry.stamp.size;
         }

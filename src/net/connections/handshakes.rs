@@ -13,7 +13,7 @@ use crate::net::connection::http::Http;
 use crate::net::connection::{Accepted, Connection, Handshake, Phase};
 use crate::net::context::Context;
 use crate::net::tls::{Tls, TlsIdentity};
-use crate::proto::crowd::{Host, Rank, Standing};
+use crate::proto::crowd::{Host, Occupant, Rank};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
 use crate::wire::frame;
@@ -34,7 +34,7 @@ impl Connections {
         conn.known = false;
         conn.set_early_max(EARLY_BYTES_MAX);
         let Accepted { from, since, .. } = accepted;
-        self.half_open.insert(id, Standing { conn: id, host: Host::from(from.ip()), rank: Rank::Idle, since });
+        self.half_open.insert(id, Occupant { conn: id, host: Host::from(from.ip()), rank: Rank::Idle, since });
         self.evict_half_open(ctx);
         Ok(())
     }
@@ -45,8 +45,8 @@ impl Connections {
         let most = UNAUTHENTICATED_MAX.min(self.conns_max / 2).max(1);
         while self.half_open.len() > most {
             let Connections { half_open, plan, .. } = self;
-            let standing = |id: ConnId| half_open.get(&id).copied();
-            let Some(id) = plan.next(ctx.now, standing, || half_open.values().copied().collect()) else { return };
+            let occupant = |id: ConnId| half_open.get(&id).copied();
+            let Some(id) = plan.next(ctx.now, occupant, || half_open.values().copied().collect()) else { return };
             ctx.counters.half_open_evicted += 1;
             self.finish(id, CloseReason::Crowded, ctx);
         }

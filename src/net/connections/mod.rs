@@ -29,7 +29,7 @@ use super::transport::Transport;
 use crate::config::{
     CHUNK_BUFFERS_MAX, RATE_BURST_READ, RATE_BURST_SENT, TURN_BYTES_PER_CONNECTION, TURN_BYTES_WRITTEN,
 };
-use crate::proto::crowd::{Plan, Standing};
+use crate::proto::crowd::{Occupant, Plan};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
 
@@ -53,7 +53,7 @@ pub(super) struct Connections {
     /// Connections whose handshake may go on; each at most once.
     handshakes: VecDeque<ConnId>,
     /// Connections that were accepted in login mode and have not logged in.
-    half_open: BTreeMap<ConnId, Standing>,
+    half_open: BTreeMap<ConnId, Occupant>,
     /// Which of these are closed next while there are too many.
     plan: Plan,
     pub(super) admission: Admission,

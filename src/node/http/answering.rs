@@ -5,7 +5,7 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::state::{Exchange, HttpOptions, Order, Purpose};
+use super::state::{Exchange, HttpOptions, Purpose, ToMachine};
 use crate::config::{HTTP_TEXT_BYTES_MAX, HTTP_TICK};
 use crate::disk::{HttpDone, Job};
 use crate::http::{Answer, Refusal, Request, Surface, hosts};
@@ -107,8 +107,8 @@ impl<R: Role> Driver<'_, R> {
     pub(in crate::node) fn perform_orders(&mut self) {
         while let Some(order) = self.http.next_order() {
             match order {
-                Order::Command(client, command) => self.feed(Input::Command { client, command }),
-                Order::Gone(client) => self.feed(Input::ClientGone { client }),
+                ToMachine::Command(client, command) => self.feed(Input::Command { client, command }),
+                ToMachine::Gone(client) => self.feed(Input::ClientGone { client }),
             }
         }
     }

@@ -64,7 +64,7 @@ pub(in crate::node) struct Http {
     pub(super) sources: Sources,
     pub(super) gateway: Gateway,
     /// Commands for the machine, oldest first. It gets them once its outputs are performed.
-    orders: VecDeque<Order>,
+    orders: VecDeque<ToMachine>,
     pub(super) searches: Searches,
     /// When the viewers get the next snapshot; none while there are none.
     pub(super) tick: Option<Time>,
@@ -72,7 +72,7 @@ pub(in crate::node) struct Http {
 
 /// For the machine.
 #[derive(Debug, PartialEq)]
-pub(super) enum Order {
+pub(super) enum ToMachine {
     Command(ClientId, Command),
     Gone(ClientId),
 }
@@ -191,19 +191,19 @@ impl Http {
         self.minted += 1;
         let client = ClientId(HTTP_BITS | self.minted);
         self.commands.insert(client, purpose);
-        self.orders.push_back(Order::Command(client, command));
+        self.orders.push_back(ToMachine::Command(client, command));
         client
     }
 
     /// Gives up a command whose answer is not needed any more: the machine forgets it.
     pub(super) fn give_up(&mut self, client: ClientId) {
         self.commands.remove(&client);
-        self.orders.push_back(Order::Gone(client));
+        self.orders.push_back(ToMachine::Gone(client));
     }
 
     /// The next order for the machine. Orders are performed in sequence, because one may need the
     /// place that an earlier one frees.
-    pub(super) fn next_order(&mut self) -> Option<Order> {
+    pub(super) fn next_order(&mut self) -> Option<ToMachine> {
         self.orders.pop_front()
     }
 
@@ -254,12 +254,12 @@ mod tests {
     fn the_machine_gets_orders_in_the_order_in_which_they_were_given() {
         let mut http = Http::new(HttpOptions::default());
         let first = http.order(Purpose::Aim, Command::Downloads);
-        assert_eq!(http.next_order(), Some(Order::Command(first, Command::Downloads)));
+        assert_eq!(http.next_order(), Some(ToMachine::Command(first, Command::Downloads)));
         // A fetch makes room for another one.
         http.give_up(first);
         let second = http.order(Purpose::Aim, Command::Status);
-        let orders: Vec<Order> = std::iter::from_fn(|| http.next_order()).collect();
-        assert_eq!(orders, [Order::Gone(first), Order::Command(second, Command::Status)]);
+        let orders: Vec<ToMachine> = std::iter::from_fn(|| http.next_order()).collect();
+        assert_eq!(orders, [ToMachine::Gone(first), ToMachine::Command(second, Command::Status)]);
         assert!(!http.commands.contains_key(&first));
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form
     thread::scope(|scope| {
         for n in 0..limits.depth {
             let (downloads, out) = (downloads.clone(), rig.path().join(format!("out{n}")));
-            let order = Order { what: &what, super_peer: &super_peer, verify, size };
+            let order = Repeated { what: &what, super_peer: &super_peer, verify, size };
             let children = &rig.children;
             scope.spawn(move || {
                 while begun.elapsed() < limits.length {
@@ -86,14 +86,14 @@ pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form
 }
 
 /// The download that is repeated.
-struct Order<'a> {
+struct Repeated<'a> {
     what: &'a str,
     super_peer: &'a str,
     verify: &'a str,
     size: u64,
 }
 
-impl Order<'_> {
+impl Repeated<'_> {
     /// One download: its duration, or the class of its error. Removes the file, so that the next
     /// download fetches all of it.
     fn download(&self, children: &Children, out: &Path) -> Result<Result<Duration, String>, Failure> {

@@ -18,25 +18,25 @@ pub(super) struct Parked {
     /// Whether [`Parked::begin_leftover`] was called at that time.
     ran: bool,
     reading: Reading,
-    unread: BTreeMap<ConnId, Account>,
+    unread: BTreeMap<ConnId, SessionQueries>,
     /// Some query of a session that reads waits for the next turn.
     waits: bool,
 }
 
 /// One session.
 #[derive(Debug, Default)]
-struct Account {
+struct SessionQueries {
     /// Bytes of hits that it was sent: in this turn, or since it does not read.
     sent: usize,
     /// Its queries that have work left.
     queries: BTreeSet<WaveKey>,
 }
 
-/// Accounts by session, ascending. They are of one turn, which serves few sessions, and the memory
+/// Queries by session, ascending. They are of one turn, which serves few sessions, and the memory
 /// is used again.
 #[derive(Debug, Default)]
 struct Reading {
-    list: Vec<(ConnId, Account)>,
+    list: Vec<(ConnId, SessionQueries)>,
     /// Where the last one was: the queries of a session come one after the other.
     last: usize,
 }
@@ -49,29 +49,29 @@ impl Reading {
         }
     }
 
-    fn find(&self, conn: ConnId) -> Option<&Account> {
+    fn find(&self, conn: ConnId) -> Option<&SessionQueries> {
         self.place(conn).ok().map(|at| &self.list[at].1)
     }
 
-    fn find_mut(&mut self, conn: ConnId) -> Option<&mut Account> {
+    fn find_mut(&mut self, conn: ConnId) -> Option<&mut SessionQueries> {
         self.place(conn).ok().map(|at| &mut self.list[at].1)
     }
 
-    /// The account of a session, which is added if it is missing.
-    fn account(&mut self, conn: ConnId) -> &mut Account {
+    /// The queries of a session: an entry that is added if it is missing.
+    fn queries_of(&mut self, conn: ConnId) -> &mut SessionQueries {
         self.last = self.place(conn).unwrap_or_else(|at| {
-            self.list.insert(at, (conn, Account::default()));
+            self.list.insert(at, (conn, SessionQueries::default()));
             at
         });
         &mut self.list[self.last].1
     }
 
-    fn remove(&mut self, conn: ConnId) -> Account {
+    fn remove(&mut self, conn: ConnId) -> SessionQueries {
         self.place(conn).map(|at| self.list.remove(at).1).unwrap_or_default()
     }
 }
 
-impl Account {
+impl SessionQueries {
     fn is_full(&self) -> bool {
         self.sent >= SESSION_BYTES_PER_TURN
     }
@@ -80,7 +80,7 @@ impl Account {
 impl Parked {
     /// The session does not read.
     pub(super) fn begin(&mut self, conn: ConnId) {
-        let Account { queries, .. } = self.reading.remove(conn);
+        let SessionQueries { queries, .. } = self.reading.remove(conn);
         self.unread.entry(conn).or_default().queries.extend(queries);
     }
 
@@ -99,7 +99,7 @@ impl Parked {
         if !new {
             return Vec::new();
         }
-        self.reading.list.drain(..).flat_map(|(_, account)| account.queries).collect()
+        self.reading.list.drain(..).flat_map(|(_, session)| session.queries).collect()
     }
 
     /// Whether queries wait for the next turn.
@@ -111,8 +111,8 @@ impl Parked {
     pub(super) fn note_sent(&mut self, now: Time, conn: ConnId, bytes: usize) {
         self.renew(now);
         match self.unread.get_mut(&conn) {
-            Some(account) => account.sent += bytes,
-            None if bytes > 0 => self.reading.account(conn).sent += bytes,
+            Some(session) => session.sent += bytes,
+            None if bytes > 0 => self.reading.queries_of(conn).sent += bytes,
             None => {}
         }
     }
@@ -120,20 +120,20 @@ impl Parked {
     /// Whether nothing more is searched for the session now.
     pub(super) fn must_wait(&mut self, now: Time, conn: ConnId) -> bool {
         self.renew(now);
-        self.unread.contains_key(&conn) || self.reading.find(conn).is_some_and(Account::is_full)
+        self.unread.contains_key(&conn) || self.reading.find(conn).is_some_and(SessionQueries::is_full)
     }
 
     /// Whether a neighbor's hit is accepted for the session. A turn reads few datagrams, so only
     /// sessions that do not read have a limit here.
     pub(super) fn has_room(&self, conn: ConnId) -> bool {
-        self.unread.get(&conn).is_none_or(|account| !account.is_full())
+        self.unread.get(&conn).is_none_or(|session| !session.is_full())
     }
 
     /// Takes a query with work left, if its session must wait. Returns whether it must.
     pub(super) fn park(&mut self, now: Time, session: Option<(ConnId, u32)>, key: WaveKey) -> bool {
         let Some((conn, _)) = session.filter(|(conn, _)| self.must_wait(now, *conn)) else { return false };
-        if let Some(account) = self.account(conn) {
-            account.queries.insert(key);
+        if let Some(session) = self.queries_of(conn) {
+            session.queries.insert(key);
         }
         self.waits |= self.reading.find(conn).is_some();
         true
@@ -141,8 +141,8 @@ impl Parked {
 
     /// Removes the query, if it waits here.
     pub(super) fn forget(&mut self, session: Option<(ConnId, u32)>, key: WaveKey) {
-        if let Some(account) = session.and_then(|(conn, _)| self.account(conn)) {
-            account.queries.remove(&key);
+        if let Some(session) = session.and_then(|(conn, _)| self.queries_of(conn)) {
+            session.queries.remove(&key);
         }
     }
 
@@ -150,11 +150,11 @@ impl Parked {
     pub(super) fn check_invariants(&self, session_of: impl Fn(WaveKey) -> Option<(ConnId, u32)>) {
         let is_of = |key: &WaveKey, conn: &ConnId| session_of(*key).is_some_and(|(owner, _)| owner == *conn);
         assert!(self.reading.list.is_sorted_by(|(one, _), (next, _)| one < next));
-        let reading = self.reading.list.iter().map(|(conn, account)| (conn, account));
-        for (conn, account) in reading.chain(&self.unread) {
-            assert!(account.queries.iter().all(|key| is_of(key, conn)));
+        let reading = self.reading.list.iter().map(|(conn, session)| (conn, session));
+        for (conn, session) in reading.chain(&self.unread) {
+            assert!(session.queries.iter().all(|key| is_of(key, conn)));
         }
-        assert!(self.waits || self.reading.list.iter().all(|(_, account)| account.queries.is_empty()));
+        assert!(self.waits || self.reading.list.iter().all(|(_, session)| session.queries.is_empty()));
         assert!(self.unread.keys().all(|conn| self.reading.find(*conn).is_none()));
     }
 
@@ -167,7 +167,7 @@ impl Parked {
         }
     }
 
-    fn account(&mut self, conn: ConnId) -> Option<&mut Account> {
+    fn queries_of(&mut self, conn: ConnId) -> Option<&mut SessionQueries> {
         self.unread.get_mut(&conn).or_else(|| self.reading.find_mut(conn))
     }
 }

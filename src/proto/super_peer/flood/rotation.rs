@@ -27,7 +27,7 @@ impl Ticket {
 pub(super) type Member = Option<ConnId>;
 
 #[derive(Debug)]
-struct Account {
+struct MemberQueue {
     /// In the order in which they came, so that one in the middle is removed without a walk: a
     /// thousand queries may run out of time at once.
     waiting: BTreeMap<Ticket, WaveKey>,
@@ -40,13 +40,13 @@ struct Account {
 /// The queries of one flow that wait.
 #[derive(Debug, Default)]
 pub(super) struct Rotation {
-    accounts: BTreeMap<Member, Account>,
+    queues: BTreeMap<Member, MemberQueue>,
     /// The members with queries that wait, in the order in which they are served.
     order: BTreeSet<(u64, Ticket, Member)>,
     /// Virtual time of the member that was served last. A member that was idle starts there: it has
     /// no claim on the work that the others did in that time.
     level: u64,
-    /// The member whose query was taken out last; its account stays until the next one is taken
+    /// The member whose query was taken out last; its queue stays until the next one is taken
     /// out, even if no query of it waits.
     last: Member,
     places: Ticket,
@@ -63,31 +63,31 @@ impl Rotation {
     }
 
     pub(super) fn push(&mut self, member: Member, ticket: Ticket, key: WaveKey) {
-        let Rotation { accounts, order, level, places, .. } = self;
-        let account = accounts.entry(member).or_insert_with(|| Account {
+        let Rotation { queues, order, level, places, .. } = self;
+        let queue = queues.entry(member).or_insert_with(|| MemberQueue {
             waiting: BTreeMap::new(),
             served: *level,
             place: Ticket::default(),
         });
-        if account.waiting.is_empty() {
-            account.served = account.served.max(*level);
-            account.place = places.draw();
-            order.insert((account.served, account.place, member));
+        if queue.waiting.is_empty() {
+            queue.served = queue.served.max(*level);
+            queue.place = places.draw();
+            order.insert((queue.served, queue.place, member));
         }
-        account.waiting.insert(ticket, key);
+        queue.waiting.insert(ticket, key);
         self.len += 1;
     }
 
     /// Takes out the next query.
     pub(super) fn pop(&mut self) -> Option<WaveKey> {
         let (level, place, member) = *self.order.first()?;
-        if self.last != member && self.accounts.get(&self.last).is_some_and(|account| account.waiting.is_empty()) {
-            self.accounts.remove(&self.last);
+        if self.last != member && self.queues.get(&self.last).is_some_and(|queue| queue.waiting.is_empty()) {
+            self.queues.remove(&self.last);
         }
         (self.last, self.level) = (member, level);
-        let account = self.accounts.get_mut(&member)?;
-        let (_, key) = account.waiting.pop_first()?;
-        if account.waiting.is_empty() {
+        let queue = self.queues.get_mut(&member)?;
+        let (_, key) = queue.waiting.pop_first()?;
+        if queue.waiting.is_empty() {
             self.order.remove(&(level, place, member));
         }
         self.len -= 1;
@@ -96,24 +96,24 @@ impl Rotation {
 
     /// Work was done for this member.
     pub(super) fn charge(&mut self, member: Member, work: usize) {
-        let Some(account) = self.accounts.get_mut(&member).filter(|_| work > 0) else { return };
-        let before = (account.served, account.place, member);
-        account.served += work as u64;
+        let Some(queue) = self.queues.get_mut(&member).filter(|_| work > 0) else { return };
+        let before = (queue.served, queue.place, member);
+        queue.served += work as u64;
         if self.order.remove(&before) {
-            account.place = self.places.draw();
-            self.order.insert((account.served, account.place, member));
+            queue.place = self.places.draw();
+            self.order.insert((queue.served, queue.place, member));
         }
     }
 
     /// Removes a query that waits. Returns whether it did.
     pub(super) fn remove(&mut self, member: Member, ticket: Ticket) -> bool {
-        let Some(account) = self.accounts.get_mut(&member) else { return false };
-        let was_there = account.waiting.remove(&ticket).is_some();
+        let Some(queue) = self.queues.get_mut(&member) else { return false };
+        let was_there = queue.waiting.remove(&ticket).is_some();
         self.len -= usize::from(was_there);
-        if account.waiting.is_empty() {
-            self.order.remove(&(account.served, account.place, member));
+        if queue.waiting.is_empty() {
+            self.order.remove(&(queue.served, queue.place, member));
             if member != self.last {
-                self.accounts.remove(&member);
+                self.queues.remove(&member);
             }
         }
         was_there
@@ -121,11 +121,11 @@ impl Rotation {
 
     /// What must hold between any two inputs.
     pub(super) fn check_invariants(&self) {
-        assert_eq!(self.accounts.values().map(|account| account.waiting.len()).sum::<usize>(), self.len);
-        let waits = self.accounts.iter().filter(|(_, account)| !account.waiting.is_empty());
-        let order: BTreeSet<_> = waits.map(|(member, account)| (account.served, account.place, *member)).collect();
+        assert_eq!(self.queues.values().map(|queue| queue.waiting.len()).sum::<usize>(), self.len);
+        let waits = self.queues.iter().filter(|(_, queue)| !queue.waiting.is_empty());
+        let order: BTreeSet<_> = waits.map(|(member, queue)| (queue.served, queue.place, *member)).collect();
         assert_eq!(order, self.order);
-        assert!(self.accounts.len() <= self.order.len() + 1, "sessions without queries are forgotten");
+        assert!(self.queues.len() <= self.order.len() + 1, "sessions without queries are forgotten");
     }
 }
 

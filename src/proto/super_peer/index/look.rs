@@ -3,7 +3,7 @@
 use super::arrivals::Additions;
 use super::entries::{Class, DEAD, FREE, Key, SHARED};
 use super::holder::{HolderId, Serves};
-use super::order::Order;
+use super::order::RootOrder;
 use super::registry::Index;
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, NodeId, Root};
@@ -90,7 +90,7 @@ impl Index {
 
     /// Whether every live entry is in the bucket of its root.
     pub(in crate::proto) fn is_ordered(&self) -> bool {
-        self.order.as_ref().is_some_and(Order::is_whole)
+        self.order.as_ref().is_some_and(RootOrder::is_whole)
     }
 
     /// The first live entry of a bucket that is not below `cursor`; only once everything is in

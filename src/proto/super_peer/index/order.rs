@@ -16,7 +16,7 @@ pub(in crate::proto) const BUCKETS: u16 = 1 << BITS;
 
 /// Buckets of entries, one for each value of the first bits of a root.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct RootOrder {
     buckets: Vec<Postings>,
     /// Live entries below it are in their buckets; none: all are.
     built: Option<u32>,
@@ -27,9 +27,9 @@ pub(in crate::proto) fn bucket_of(root: &Root) -> u16 {
     u16::from_be_bytes([root.0[0], root.0[1]]) >> (u16::BITS - BITS)
 }
 
-impl Order {
-    pub(super) fn new() -> Order {
-        Order { buckets: (0..BUCKETS).map(|_| Postings::new()).collect(), built: Some(0) }
+impl RootOrder {
+    pub(super) fn new() -> RootOrder {
+        RootOrder { buckets: (0..BUCKETS).map(|_| Postings::new()).collect(), built: Some(0) }
     }
 
     pub(super) fn is_whole(&self) -> bool {

@@ -24,7 +24,7 @@ use crate::wire::{FileRecord, HostPort, NodeId, SharePath};
 use super::arrivals::{Additions, Arrivals};
 use super::entries::{DEAD, Entries, FREE, Key, NAME, ROOT, SHARED};
 use super::holder::{Holder, HolderId, Leaving, Serves};
-use super::order::Order;
+use super::order::RootOrder;
 use super::postings::Postings;
 use super::slots::Slots;
 use super::table::{FileSet, KeyTable};
@@ -37,7 +37,7 @@ pub struct Index {
     /// Entries that have a holder.
     pub(super) live: Postings,
     /// The live entries sorted by root; none while nobody lists the network.
-    pub(super) order: Option<Order>,
+    pub(super) order: Option<RootOrder>,
     /// The holders of entries that have more than one, ascending.
     pub(super) shared: Slots<Vec<u32>>,
     /// None: the slot is free, or its holder is gone.
@@ -221,7 +221,7 @@ impl Index {
     pub fn order(&mut self, entries: usize) -> bool {
         self.changes += 1;
         let Index { entries: all, live, order, .. } = self;
-        let order = order.get_or_insert_with(Order::new);
+        let order = order.get_or_insert_with(RootOrder::new);
         let Some(mut cursor) = order.built() else { return false };
         for _ in 0..entries {
             let Some(id) = live.next(cursor) else {

@@ -25,7 +25,7 @@ pub use matching::BadPattern;
 use matching::Equal;
 use plan::{List, Place, Plan};
 pub(super) use sieve::Sieve;
-pub use standing::Standing;
+pub use standing::StandingSearch;
 
 /// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;

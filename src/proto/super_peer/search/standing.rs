@@ -15,26 +15,26 @@ const PARSED_BYTES: usize = 4096;
 
 /// Compares files that come with one search.
 #[derive(Debug)]
-pub struct Standing {
+pub struct StandingSearch {
     judge: Judge,
     /// The pattern as the end of a path, for the kinds of search that find it.
     own: Option<Own>,
     folded: String,
 }
 
-impl Standing {
+impl StandingSearch {
     /// A standing search.
     ///
     /// # Errors
     /// As for a scan.
-    pub fn new(find: Search) -> Result<Standing, BadPattern> {
+    pub fn new(find: Search) -> Result<StandingSearch, BadPattern> {
         let (test, within) = Judge::read(&find)?;
         let own = match test {
             Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) => Own::new(&find.pattern),
             Test::Exact | Test::Range(_) | Test::Below(_) => None,
         };
         let judge = Judge::new(find, (test, within), None);
-        Ok(Standing { judge, own, folded: String::new() })
+        Ok(StandingSearch { judge, own, folded: String::new() })
     }
 
     /// What it looks for.
@@ -46,7 +46,7 @@ impl Standing {
     /// Bytes of memory, rounded up.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of::<Standing>() + self.judge.find.pattern.len() * 4 + PARSED_BYTES
+        size_of::<StandingSearch>() + self.judge.find.pattern.len() * 4 + PARSED_BYTES
     }
 
     /// Whether an entry, which has come to this holder, fits. Neither need be there any more.

@@ -11,7 +11,7 @@ use crate::config::{
     CROWD_FRESH, CROWD_LOOKS_MAX, FRAME_BYTES_HELLO, HTTP_SESSIONS_MAX, SESSION_FILES_MAX, SESSION_QUERIES_MAX,
     UNAUTHENTICATED_MAX,
 };
-use crate::proto::crowd::{Plan, Rank, Standing, leaving};
+use crate::proto::crowd::{Occupant, Plan, Rank, leaving};
 use crate::proto::glance::SessionRow;
 use crate::proto::super_peer::accounts::Refused;
 use crate::proto::super_peer::context::{Context, Reason};
@@ -305,21 +305,21 @@ impl Sessions {
     pub(super) fn idlest_half_open(&mut self, now: Time) -> Option<ConnId> {
         let Sessions { slots, half_open, plan, .. } = self;
         let slots = &*slots;
-        let standing = |conn: ConnId| {
+        let occupant = |conn: ConnId| {
             let session = lookup(slots, conn).filter(|session| session.state.is_half_open())?;
             // Nothing that it has sent counts before it has logged in.
-            Some(Standing { rank: Rank::Idle, ..session.standing(conn.index as usize, now)? })
+            Some(Occupant { rank: Rank::Idle, ..session.occupant(conn.index as usize, now)? })
         };
-        plan.next(now, standing, || half_open.iter().filter_map(|(conn, _)| standing(*conn)).collect())
+        plan.next(now, occupant, || half_open.iter().filter_map(|(conn, _)| occupant(*conn)).collect())
     }
 
     /// The sessions that are closed while descriptors are short. It looks at a bounded part of the
     /// table, and continues where the last call ended.
-    pub(super) fn idlest(&mut self, count: usize, now: Time) -> Vec<Standing> {
+    pub(super) fn idlest(&mut self, count: usize, now: Time) -> Vec<Occupant> {
         let mut seen = Vec::new();
         for _ in 0..self.slots.len().min(CROWD_LOOKS_MAX) {
             self.hand = (self.hand + 1) % self.slots.len();
-            seen.extend(self.slots[self.hand].as_ref().and_then(|session| session.standing(self.hand, now)));
+            seen.extend(self.slots[self.hand].as_ref().and_then(|session| session.occupant(self.hand, now)));
         }
         leaving(seen, count)
     }
@@ -357,7 +357,7 @@ impl Session {
     }
 
     /// Its place among those that may be closed to make room; none if it is being closed.
-    fn standing(&self, index: usize, now: Time) -> Option<Standing> {
+    fn occupant(&self, index: usize, now: Time) -> Option<Occupant> {
         if self.state == State::Closing {
             return None;
         }
@@ -371,7 +371,7 @@ impl Session {
             None if self.state.is_open() && now.since(since) < CROWD_FRESH => Rank::Busy,
             None => Rank::Idle,
         };
-        Some(Standing { conn, host: self.ip.into(), rank, since })
+        Some(Occupant { conn, host: self.ip.into(), rank, since })
     }
 
     /// Whether its complete list of files is registered, and not empty.

@@ -12,7 +12,7 @@ use std::ops::Bound;
 
 use super::context::Context;
 use super::counters::Count;
-use super::search::Standing;
+use super::search::StandingSearch;
 use super::session::Sessions;
 use super::work::OUTPUT_WORK;
 use crate::config::{
@@ -33,7 +33,7 @@ type Key = (ConnId, u32);
 /// One search, and the subscribers that get its hits.
 #[derive(Debug)]
 struct Search {
-    standing: Standing,
+    standing: StandingSearch,
     subscribers: BTreeMap<Key, Sent>,
 }
 
@@ -126,7 +126,7 @@ impl Subscriptions {
         if free.is_none() && self.searches.len() >= STANDING_SEARCHES_MAX {
             return Err(None);
         }
-        let standing = Standing::new(find).map_err(|why| Some(why.to_string()))?;
+        let standing = StandingSearch::new(find).map_err(|why| Some(why.to_string()))?;
         let search = Some(Search { standing, subscribers: BTreeMap::new() });
         match free {
             Some(place) => {
@@ -241,7 +241,7 @@ impl Search {
 
 /// Reports a file that fits to a subscriber, unless that one has got enough in this second.
 fn report(
-    standing: &Standing,
+    standing: &StandingSearch,
     arrival: (u32, u32),
     ((conn, req), sent): (Key, &mut Sent),
     sessions: &Sessions,

@@ -12,10 +12,10 @@
 use std::collections::VecDeque;
 
 use crate::config::{
-    SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATES, SWARM_GATES_BELOW, SWARM_MEMBERS_MAX,
+    SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATEWAYS, SWARM_GATEWAYS_BELOW, SWARM_MEMBERS_MAX,
     SWARM_NEWER, SWARM_OUTSIDE, SWARM_SMALL, SWARM_ZONES_MAX,
 };
-use crate::wire::swarm::Gate;
+use crate::wire::swarm::Gateway;
 
 /// The place of a member in its swarm. It is used again for a later member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,8 +51,8 @@ const SERVES: u8 = 4;
 const QUEUED: u8 = 8;
 /// Members of other zones may be named to it, because it has asked for others.
 const ASKED: u8 = 16;
-/// Which gate it is, and of how many, has changed since the last PEERS.
-const GATE_NEWS: u8 = 32;
+/// Which gateway it is, and of how many, has changed since the last PEERS.
+const GATEWAY_NEWS: u8 = 32;
 
 /// A member: one JOIN. There may be very many.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +111,7 @@ impl Member {
 
 /// What a JOIN says of its member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct JoinFlags {
     pub(super) is_full: bool,
     pub(super) serves: bool,
 }
@@ -129,11 +129,11 @@ struct Zone {
 impl Zone {
     /// Those that also follow members of other zones: of those with a part, the ones that joined
     /// first.
-    fn gates(&self) -> &[Slot] {
-        &self.slots[..self.partial.min(SWARM_GATES)]
+    fn gateways(&self) -> &[Slot] {
+        &self.slots[..self.partial.min(SWARM_GATEWAYS)]
     }
 
-    /// Adds a member. Returns whether it is a gate.
+    /// Adds a member. Returns whether it is a gateway.
     fn add(&mut self, slot: Slot, is_full: bool) -> bool {
         grow(&mut self.slots);
         let last = self.slots.len();
@@ -142,10 +142,10 @@ impl Zone {
             self.slots.swap(self.partial, last);
             self.partial += 1;
         }
-        !is_full && self.partial <= SWARM_GATES
+        !is_full && self.partial <= SWARM_GATEWAYS
     }
 
-    /// Removes a member. Returns whether it was a gate.
+    /// Removes a member. Returns whether it was a gateway.
     fn remove(&mut self, slot: Slot, is_full: bool) -> bool {
         let of_kind = if is_full { self.partial..self.slots.len() } else { 0..self.partial };
         // One that changes often is near the end, so each change costs little.
@@ -158,7 +158,7 @@ impl Zone {
         self.slots[at..of_kind.end].rotate_left(1);
         self.partial -= 1;
         self.slots.swap_remove(self.partial);
-        at < SWARM_GATES
+        at < SWARM_GATEWAYS
     }
 }
 
@@ -182,10 +182,10 @@ pub(super) struct Graph {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
-/// - getters: `len`, `full`, `member`, `gate`, `is_outside`, `imports`, `zone_of`, `lacks`,
+/// - getters: `len`, `full`, `member`, `gateway`, `is_outside`, `imports`, `zone_of`, `lacks`,
 ///   `serves`, `from`, `around`, `places`, `all`;
 /// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `forget_seeds`, `set_foreign`, `name`,
-///   `introduce`, `report_gate`, `next_lacking`, `still_lacks`, `next_newcomer`.
+///   `introduce`, `report_gateway`, `next_lacking`, `still_lacks`, `next_newcomer`.
 impl Graph {
     pub(super) fn len(&self) -> usize {
         self.live
@@ -208,28 +208,28 @@ impl Graph {
         self.member(slot).has(FULL)
     }
 
-    /// Whether it is a gate: one of the few of its zone that fetch from other zones.
+    /// Whether it is a gateway: one of the few of its zone that fetch from other zones.
     #[cfg(test)]
-    pub(super) fn is_gate(&self, slot: Slot) -> bool {
-        self.gate(slot).is_some()
+    pub(super) fn is_gateway(&self, slot: Slot) -> bool {
+        self.gateway(slot).is_some()
     }
 
-    /// Which gate of its zone it is, and how many there are.
-    pub(super) fn gate(&self, slot: Slot) -> Option<Gate> {
+    /// Which gateway of its zone it is, and how many there are.
+    pub(super) fn gateway(&self, slot: Slot) -> Option<Gateway> {
         let zone = &self.zones[usize::from(self.member(slot).zone)];
         // Holders that have not joined may be in another zone, which only their followers see.
         let is_divided = self.is_divided() || zone.name.is_some();
-        let number = zone.gates().iter().position(|gate| *gate == slot).filter(|_| is_divided)?;
-        Some(Gate { number: number as u8, of: zone.gates().len() as u8 })
+        let number = zone.gateways().iter().position(|gateway| *gateway == slot).filter(|_| is_divided)?;
+        Some(Gateway { number: number as u8, of: zone.gateways().len() as u8 })
     }
 
     /// The same, for PEERS, and whether it may differ from the last time.
-    pub(super) fn report_gate(&mut self, slot: Slot) -> (Option<Gate>, bool) {
+    pub(super) fn report_gateway(&mut self, slot: Slot) -> (Option<Gateway>, bool) {
         let member = &mut self.members[slot.at()];
-        let is_news = member.has(GATE_NEWS);
-        member.flags &= !GATE_NEWS;
-        let gate = self.gate(slot);
-        (gate, is_news && gate.is_some())
+        let is_news = member.has(GATEWAY_NEWS);
+        member.flags &= !GATEWAY_NEWS;
+        let gateway = self.gateway(slot);
+        (gateway, is_news && gateway.is_some())
     }
 
     fn is_divided(&self) -> bool {
@@ -280,8 +280,8 @@ impl Graph {
     pub(super) fn imports(&self, slot: Slot) -> bool {
         let zone = &self.zones[usize::from(self.member(slot).zone)];
         !self.is_divided()
-            || zone.slots.len() < SWARM_GATES_BELOW
-            || zone.gates().contains(&slot)
+            || zone.slots.len() < SWARM_GATEWAYS_BELOW
+            || zone.gateways().contains(&slot)
             || self.member(slot).has(ASKED)
     }
 
@@ -350,7 +350,7 @@ impl Graph {
         &mut self,
         (session, req): (u32, u32),
         zone: Option<&str>,
-        standing: Standing,
+        flags: JoinFlags,
     ) -> Result<Slot, NoRoom> {
         if self.live >= SWARM_MEMBERS_MAX {
             return Err(NoRoom);
@@ -358,8 +358,8 @@ impl Graph {
         let zones = self.zones.len();
         let zone = self.zone(zone);
         if zones == 1 && self.zones.len() == 2 {
-            // Now the gates of the first zone can follow members of another one.
-            self.queue_gates(0);
+            // Now the gateways of the first zone can follow members of another one.
+            self.queue_gateways(0);
         }
         let member = Member {
             session,
@@ -385,9 +385,9 @@ impl Graph {
         };
         self.live += 1;
         if self.zones[zone].add(slot, false) {
-            self.queue_gates(zone);
+            self.queue_gateways(zone);
         }
-        self.change(slot, standing);
+        self.change(slot, flags);
         self.newcomers.push_back(slot);
         if self.live == SWARM_SMALL {
             // From this size on each member follows more.
@@ -415,21 +415,21 @@ impl Graph {
     }
 
     /// The JOIN of a member was replaced.
-    pub(super) fn change(&mut self, slot: Slot, standing: Standing) {
+    pub(super) fn change(&mut self, slot: Slot, flags: JoinFlags) {
         let member = &mut self.members[slot.at()];
         let was_full = member.has(FULL);
-        for (flag, on) in [(FULL, standing.is_full), (SERVES, standing.serves)] {
+        for (flag, on) in [(FULL, flags.is_full), (SERVES, flags.serves)] {
             member.flags = if on { member.flags | flag } else { member.flags & !flag };
         }
-        self.full = self.full + usize::from(standing.is_full) - usize::from(was_full);
-        if standing.is_full && !was_full {
+        self.full = self.full + usize::from(flags.is_full) - usize::from(was_full);
+        if flags.is_full && !was_full {
             self.forget_named(slot, SWARM_DEGREE);
         }
-        if standing.is_full != was_full {
+        if flags.is_full != was_full {
             let at = usize::from(self.members[slot.at()].zone);
             let zone = &mut self.zones[at];
-            if zone.remove(slot, was_full) | zone.add(slot, standing.is_full) {
-                self.queue_gates(at);
+            if zone.remove(slot, was_full) | zone.add(slot, flags.is_full) {
+                self.queue_gateways(at);
             }
         }
         self.queue(slot);
@@ -464,7 +464,7 @@ impl Graph {
         member.flags = 0;
         self.live -= 1;
         self.full -= usize::from(was_full);
-        let was_gate = self.zones[zone].remove(slot, was_full);
+        let was_gateway = self.zones[zone].remove(slot, was_full);
         self.lacking.retain(|other| *other != slot);
         self.newcomers.retain(|other| *other != slot);
         // A member that has the complete content follows none.
@@ -482,21 +482,21 @@ impl Graph {
         debug_assert_eq!(followers, 0, "as many follow a member as it was named to");
         // Others may be named to these now.
         left.into_iter().for_each(|other| self.queue(other));
-        if was_gate {
-            self.queue_gates(zone);
+        if was_gateway {
+            self.queue_gateways(zone);
         }
         self.free.push(slot);
     }
 
-    /// The gates of a zone are others now: each fetches other pieces, and members of other zones
+    /// The gateways of a zone are others now: each fetches other pieces, and members of other zones
     /// may be named to a new one.
-    fn queue_gates(&mut self, zone: usize) {
-        let gates = self.zones[zone].gates();
-        let (mut all, many) = ([Slot::NONE; SWARM_GATES], gates.len());
-        all[..many].copy_from_slice(gates);
-        for gate in &all[..many] {
-            self.members[gate.at()].flags |= GATE_NEWS;
-            self.queue(*gate);
+    fn queue_gateways(&mut self, zone: usize) {
+        let gateways = self.zones[zone].gateways();
+        let (mut all, many) = ([Slot::NONE; SWARM_GATEWAYS], gateways.len());
+        all[..many].copy_from_slice(gateways);
+        for gateway in &all[..many] {
+            self.members[gateway.at()].flags |= GATEWAY_NEWS;
+            self.queue(*gateway);
         }
     }
 
@@ -607,7 +607,7 @@ impl Graph {
             return named;
         }
         let zone = usize::from(self.member(slot).zone);
-        let few = self.zones[zone].slots.len() < SWARM_GATES_BELOW;
+        let few = self.zones[zone].slots.len() < SWARM_GATEWAYS_BELOW;
         let enough = self.enough();
         while self.member(slot).named_len() + self.kept(slot) < enough
             && let Some(other) = self.least_named(slot, Some(zone), &mut draw)

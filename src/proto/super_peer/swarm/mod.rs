@@ -15,7 +15,7 @@ mod outside;
 use std::collections::BTreeMap;
 
 use self::asking::{Across, Asking};
-use self::graph::{Graph, Slot, Standing};
+use self::graph::{Graph, JoinFlags, Slot};
 use self::outside::{Asker, Outside};
 use super::context::{Context, Reason};
 use super::counters::Count;
@@ -110,7 +110,7 @@ impl Swarms {
     /// A session downloads or has a content, or what its JOIN said before has changed.
     pub(super) fn on_join(&mut self, conn: ConnId, join: &Join, sessions: &Sessions, cx: &mut Context) {
         cx.count(Count::Joins);
-        let standing = Standing { is_full: join.full, serves: sessions.peer(conn).is_some() };
+        let flags = JoinFlags { is_full: join.full, serves: sessions.peer(conn).is_some() };
         let head = match self.find(conn, join.req) {
             Some(head) if self.swarm(head.swarm).root != join.root => {
                 let why = "a JOIN of this number stands for another content";
@@ -118,7 +118,7 @@ impl Swarms {
             }
             Some(head) => {
                 let graph = &mut self.swarm_mut(head.swarm).graph;
-                graph.change(head.slot, standing);
+                graph.change(head.slot, flags);
                 if join.short {
                     graph.ask(head.slot);
                 }
@@ -136,7 +136,7 @@ impl Swarms {
             None if self.joins_of(conn).count() >= SESSION_JOINS_MAX => {
                 return refuse(conn, join.req, ErrorCode::LIMIT, "too many JOINs of this session stand", cx);
             }
-            None => match self.join(conn, join, standing, sessions, cx) {
+            None => match self.join(conn, join, flags, sessions, cx) {
                 Some(head) => head,
                 None => return refuse(conn, join.req, ErrorCode::LIMIT, "this swarm has no room", cx),
             },
@@ -246,7 +246,7 @@ impl Swarms {
         &mut self,
         conn: ConnId,
         join: &Join,
-        standing: Standing,
+        flags: JoinFlags,
         sessions: &Sessions,
         cx: &mut Context,
     ) -> Option<Head> {
@@ -260,7 +260,7 @@ impl Swarms {
             cx.count(Count::AccountQueries);
             swarm.asking = Asking::Rests(cx.now + SWARM_ASK_INTERVAL_MAX, SWARM_ASK_INTERVAL_MAX);
         }
-        let slot = match swarm.graph.join((conn.index, join.req), join.zone.as_deref(), standing) {
+        let slot = match swarm.graph.join((conn.index, join.req), join.zone.as_deref(), flags) {
             Ok(slot) => slot,
             Err(graph::NoRoom) => return None,
         };
@@ -405,14 +405,14 @@ impl Swarms {
                 swarm.graph.still_lacks(head.slot);
             }
         }
-        let (gate, is_news) = swarm.graph.report_gate(head.slot);
+        let (gateway, is_news) = swarm.graph.report_gateway(head.slot);
         if peers.is_empty() && !answer && !is_news {
             return;
         }
         cx.counters.add_many(Count::MembersNamed, peers.len() as u64);
         let (n, full) = swarm.known();
         let req = swarm.graph.member(head.slot).req;
-        cx.send(conn, Message::Peers(Peers { req, peers, n: n as u32, full: full as u32, gate }));
+        cx.send(conn, Message::Peers(Peers { req, peers, n: n as u32, full: full as u32, gateway }));
     }
 
     /// What must hold between any two inputs.

@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::graph::{Graph, Slot, Standing};
+use super::graph::{Graph, JoinFlags, Slot};
 use super::outside::{Asker, Outside};
 use crate::config::{
-    PATH_BYTES_MAX, SESSION_JOINS_MAX, SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATES, SWARM_NEWER,
-    SWARM_OUTSIDE, SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED,
+    PATH_BYTES_MAX, SESSION_JOINS_MAX, SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATEWAYS,
+    SWARM_NEWER, SWARM_OUTSIDE, SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED,
 };
 use crate::proto::ConnId;
 use crate::proto::super_peer::counters::Count;
@@ -16,8 +16,8 @@ use crate::wire::message::{ErrorCode, Hello, List, Register, SourceRecord};
 use crate::wire::swarm::{Join, Leave, Peers};
 use crate::wire::{FileRecord, Message, NodeId, Policy, QueryKind, Root, Search, SharePath};
 
-const SERVES: Standing = Standing { is_full: false, serves: true };
-const FULL: Standing = Standing { is_full: true, serves: true };
+const SERVES: JoinFlags = JoinFlags { is_full: false, serves: true };
+const FULL: JoinFlags = JoinFlags { is_full: true, serves: true };
 
 /// Introduces newcomers, and names others to all members that lack some.
 fn settle(graph: &mut Graph, random: &mut Random) -> Vec<(Slot, Slot)> {
@@ -33,8 +33,8 @@ fn settle(graph: &mut Graph, random: &mut Random) -> Vec<(Slot, Slot)> {
     edges
 }
 
-fn join(graph: &mut Graph, session: u32, zone: Option<&str>, standing: Standing, random: &mut Random) -> Slot {
-    let slot = graph.join((session, 1), zone, standing).unwrap();
+fn join(graph: &mut Graph, session: u32, zone: Option<&str>, flags: JoinFlags, random: &mut Random) -> Slot {
+    let slot = graph.join((session, 1), zone, flags).unwrap();
     graph.name(slot, |n| random.index(n));
     graph.still_lacks(slot);
     slot
@@ -98,10 +98,10 @@ fn members_come_and_go_and_the_graph_heals() {
         for session in 0..400 {
             match random.below(10) {
                 0..=5 => {
-                    let standing = Standing { is_full: random.chance(200), serves: random.chance(900) };
-                    let slot = graph.join((session, 1), *random.pick(zones), standing).unwrap();
+                    let flags = JoinFlags { is_full: random.chance(200), serves: random.chance(900) };
+                    let slot = graph.join((session, 1), *random.pick(zones), flags).unwrap();
                     members.push(slot);
-                    partial.extend((!standing.is_full).then_some(slot));
+                    partial.extend((!flags.is_full).then_some(slot));
                 }
                 6 | 7 if !members.is_empty() => {
                     let gone = members.swap_remove(random.index(members.len()));
@@ -134,8 +134,8 @@ fn members_come_and_go_and_the_graph_heals() {
             graph.check_invariants();
             for slot in members.iter().filter(|_| zones.len() > 1 && session > 20) {
                 let of_zone = partial.iter().filter(|other| !graph.is_outside(*slot, **other));
-                let is_first = of_zone.take(SWARM_GATES).any(|other| other == slot);
-                assert_eq!(graph.is_gate(*slot), is_first, "the first with a part are gates");
+                let is_first = of_zone.take(SWARM_GATEWAYS).any(|other| other == slot);
+                assert_eq!(graph.is_gateway(*slot), is_first, "the first with a part are gateways");
             }
             if random.chance(300) {
                 for (slot, other) in settle(&mut graph, &mut random) {
@@ -162,12 +162,12 @@ fn few_members_of_a_zone_follow_members_of_others() {
     }
     let all: Vec<Slot> = graph.all().map(|(slot, _)| slot).collect();
     let outside = |slot: &Slot| graph.named(*slot).iter().filter(|other| graph.is_outside(*slot, **other)).count();
-    let gates: Vec<&Slot> = all.iter().filter(|slot| graph.is_gate(**slot)).collect();
-    assert_eq!(gates.len(), 2 * SWARM_GATES);
-    for slot in all.iter().filter(|slot| !graph.is_gate(**slot)) {
+    let gateways: Vec<&Slot> = all.iter().filter(|slot| graph.is_gateway(**slot)).collect();
+    assert_eq!(gateways.len(), 2 * SWARM_GATEWAYS);
+    for slot in all.iter().filter(|slot| !graph.is_gateway(**slot)) {
         assert!(outside(slot) <= SWARM_DEGREE_SMALL, "those that came when the zone was small");
     }
-    assert!(gates.iter().all(|slot| outside(slot) >= SWARM_OUTSIDE));
+    assert!(gateways.iter().all(|slot| outside(slot) >= SWARM_OUTSIDE));
     let late = join(&mut graph, 1000, Some("a"), SERVES, &mut random);
     assert_eq!(outside_of(&graph, late), 0, "one that comes to a large zone follows members inside");
 }
@@ -264,7 +264,7 @@ fn a_join_is_answered_at_once_and_again_when_others_come() {
     let first = member(&mut net);
     net.say(0, first, Message::Join(joins(4)));
     let answer = peers(&mut net, first);
-    assert_eq!(answer, [Peers { req: 4, peers: Vec::new(), n: 1, full: 0, gate: None }]);
+    assert_eq!(answer, [Peers { req: 4, peers: Vec::new(), n: 1, full: 0, gateway: None }]);
     for n in 2..5 {
         let conn = member(&mut net);
         net.say(0, conn, Message::Join(joins(1)));
@@ -528,11 +528,11 @@ fn members_of_a_zone_follow_those_of_other_zones_elsewhere_only_as_gateways() {
     for (conn, message) in std::mem::take(&mut net.nodes[0].said) {
         let Message::Peers(peers) = message else { continue };
         if peers.peers.iter().any(|peer| peer.out) {
-            assert!(peers.gate.is_some());
+            assert!(peers.gateway.is_some());
             outside.insert(conn);
         }
     }
-    assert_eq!(outside.len(), SWARM_GATES);
+    assert_eq!(outside.len(), SWARM_GATEWAYS);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::proto::weak_peer::context::SourceIndex;
 use crate::proto::weak_peer::swarm::pieces::Pieces;
 use crate::proto::weak_peer::swarm::width::Width;
 use crate::time::Time;
-use crate::wire::swarm::Gate;
+use crate::wire::swarm::Gateway;
 
 /// What a download knows of its swarm.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Swarm {
     pub(super) members: u32,
     pub(super) full: u32,
     /// This peer is a gateway: it fetches from other zones for its own.
-    pub(super) gate: Option<Gate>,
+    pub(super) gateway: Option<Gateway>,
     /// Hits of a search: dialed only if members send nothing.
     pub(super) reserve: Pool,
     /// When it last asked for further members.

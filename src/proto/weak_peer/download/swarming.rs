@@ -25,7 +25,7 @@ use crate::proto::{PieceOrder, Verify};
 use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::ErrorCode;
-use crate::wire::swarm::{Follow, Gate, Has, Peers, Turn, Want};
+use crate::wire::swarm::{Follow, Gateway, Has, Peers, Turn, Want};
 
 /// What may be fetched from a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,10 +144,10 @@ impl Transfer {
     /// A super peer names some members, and reports how many there are, and how many of these have
     /// the complete content.
     pub(super) fn on_members(&mut self, cx: &mut Context, peers: &Peers, named: Vec<Contact>) {
-        let Peers { n: members, full, gate, .. } = *peers;
+        let Peers { n: members, full, gateway, .. } = *peers;
         self.swarm.asked_at = None;
         (self.swarm.members, self.swarm.full) = (members, full);
-        self.set_gate(gate);
+        self.set_gateway(gateway);
         let is_first = self.swarm.named_at.is_none() && !named.is_empty();
         if is_first && !self.sources.iter().any(|source| source.state == SourceState::Active) {
             // The members pass pieces on to each other. Without this, each of them would dial the
@@ -372,8 +372,8 @@ impl Transfer {
     // ---- zones ----------------------------------------------------------------------------------
 
     /// A super peer says which gateway of its zone this peer is.
-    fn set_gate(&mut self, gate: Option<Gate>) {
-        if std::mem::replace(&mut self.swarm.gate, gate) != gate {
+    fn set_gateway(&mut self, gateway: Option<Gateway>) {
+        if std::mem::replace(&mut self.swarm.gateway, gateway) != gateway {
             self.picker.set_own(self.own_pieces());
             self.look();
         }
@@ -382,7 +382,7 @@ impl Transfer {
     /// The pieces that this peer fetches from other zones as a gateway: the remainder of their
     /// numbers, and the divisor.
     pub(super) fn own_pieces(&self) -> (u32, u32) {
-        self.swarm.gate.map_or((0, 1), |gate| (gate.number.into(), gate.of.into()))
+        self.swarm.gateway.map_or((0, 1), |gateway| (gateway.number.into(), gateway.of.into()))
     }
 
     /// Counts the useful pieces of each source.
@@ -413,7 +413,7 @@ impl Transfer {
                 && followed(source).is_some_and(|one| one.is_out && !one.pieces.is_full())
         };
         let is_spared = other.pieces.is_full() && self.sources.iter().any(passes_on);
-        if self.swarm.gate.is_none() || is_spared || self.sources.iter().any(has_all) {
+        if self.swarm.gateway.is_none() || is_spared || self.sources.iter().any(has_all) {
             return Cross::None;
         }
         Cross::Away

@@ -28,7 +28,7 @@ struct Head {
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Standing {
+enum EntryState {
     Queued,
     Paused,
     Done,
@@ -38,7 +38,7 @@ enum Standing {
 #[derive(Serialize, Deserialize)]
 struct Line {
     id: u64,
-    state: Standing,
+    state: EntryState,
     get: Get,
     #[serde(flatten)]
     known: Known,
@@ -92,10 +92,10 @@ impl Saved {
     fn add(&mut self, line: Line) {
         let Line { id, state, get, known, why } = line;
         let state = match state {
-            Standing::Queued => State::Queued,
-            Standing::Paused => State::Paused(why),
-            Standing::Done => State::Done,
-            Standing::Failed => State::Failed(why.unwrap_or(Why { exit: 1, error: "failed".to_owned() })),
+            EntryState::Queued => State::Queued,
+            EntryState::Paused => State::Paused(why),
+            EntryState::Done => State::Done,
+            EntryState::Failed => State::Failed(why.unwrap_or(Why { exit: 1, error: "failed".to_owned() })),
         };
         // The client that ordered it is gone.
         self.entries.push((id, Entry { known, stays: true, ..Entry::new(get, state) }));
@@ -110,10 +110,10 @@ pub(super) fn text<'a>(next: u64, entries: impl Iterator<Item = (&'a u64, &'a En
     let mut text = serde_json::to_string(&Head { sprat: KIND.to_owned(), v: VERSION, next }).unwrap_or_default();
     for (id, entry) in entries {
         let (state, why) = match &entry.state {
-            State::Queued | State::Running { .. } | State::Waiting { .. } => (Standing::Queued, None),
-            State::Paused(why) => (Standing::Paused, why.clone()),
-            State::Done => (Standing::Done, None),
-            State::Failed(why) => (Standing::Failed, Some(why.clone())),
+            State::Queued | State::Running { .. } | State::Waiting { .. } => (EntryState::Queued, None),
+            State::Paused(why) => (EntryState::Paused, why.clone()),
+            State::Done => (EntryState::Done, None),
+            State::Failed(why) => (EntryState::Failed, Some(why.clone())),
         };
         let line = Line { id: *id, state, get: entry.get.clone(), known: entry.known.clone(), why };
         if let Ok(line) = serde_json::to_string(&line) {

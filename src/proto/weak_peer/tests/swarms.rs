@@ -11,7 +11,7 @@ use crate::proto::weak_peer::SwarmConfig;
 use crate::proto::{Command, DiskWork, Input, Output, Verify};
 use crate::time::Time;
 use crate::wire::message::Hello;
-use crate::wire::swarm::{FEATURE_SWARM, Follow, Gate, Member, Membership};
+use crate::wire::swarm::{FEATURE_SWARM, Follow, Gateway, Member, Membership};
 use crate::wire::{Message, NodeId};
 
 const MIB: u64 = PIECE_BYTES;
@@ -298,7 +298,7 @@ fn a_gateway_that_was_named_before_the_proof_fetches_its_own_pieces_first() {
     let (node, other) = (None, None);
     let member = Member { node, addr: addr(100), other, full: false, out: true, unreached: false };
     world.supers[0].1.members.push(member);
-    world.supers[0].1.gate = Some(Gate { number: 1, of: 2 });
+    world.supers[0].1.gateway = Some(Gateway { number: 1, of: 2 });
     world.source(Manner::Part, 10 * MIB);
     let outcome = world.get().outcome();
     assert!(outcome.ok, "{outcome:?}");

@@ -10,7 +10,7 @@ use crate::config::{
     CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_OPEN, UPLOAD_AHEAD_MAX, UPLOAD_BUSY_MAX, UPLOAD_LAG_MAX,
     UPLOAD_PROVEN_BYTES,
 };
-use crate::proto::crowd::{Rank, Standing};
+use crate::proto::crowd::{Occupant, Rank};
 use crate::proto::meter::Meter;
 use crate::proto::weak_peer::context::{Context, Reason};
 use crate::proto::weak_peer::swarm::turns::Follower;
@@ -77,14 +77,14 @@ impl Upload {
 
     /// Its place among those that may be closed to make room; none if it takes bytes at a
     /// sufficient rate.
-    pub(super) fn standing(&self, conn: ConnId, now: Time) -> Option<Standing> {
+    pub(super) fn occupant(&self, conn: ConnId, now: Time) -> Option<Occupant> {
         let idle = now.since(self.idle_since);
         if self.taken >= UPLOAD_PROVEN_BYTES && idle <= UPLOAD_LAG_MAX {
             return None;
         }
         let asks = !self.requests.is_empty() || self.taken > 0 && now.since(self.active_at) < CROWD_FRESH;
         let rank = if asks && idle < UPLOAD_BUSY_MAX { Rank::Busy } else { Rank::Idle };
-        Some(Standing { conn, host: self.from.ip().into(), rank, since: self.idle_since })
+        Some(Occupant { conn, host: self.from.ip().into(), rank, since: self.idle_since })
     }
 
     /// How many bytes may be prepared in advance: one chunk, and as many bytes as the connection

@@ -11,7 +11,7 @@ use crate::config::{
     FOLLOWER_KEPT_MIN, FOLLOWERS_MAX, HAS_LIST_MAX, LINGER_QUIET, PIECE_BYTES, RATE_WINDOW, UPLOAD_RATE_MIN,
 };
 use crate::proto::ConnId;
-use crate::proto::crowd::{Host, Rank, Standing, leaving};
+use crate::proto::crowd::{Host, Occupant, Rank, leaving};
 use crate::proto::pieces_of;
 use crate::proto::weak_peer::context::{Context, Reason};
 use crate::proto::weak_peer::swarm::holdings::Holdings;
@@ -51,7 +51,7 @@ impl Uploads {
     /// All places of a content are taken: ends the FOLLOW of one that takes less than a slow peer
     /// does, the longest of the host that has most of these. Returns `false` if there is none.
     fn displace(&mut self, cx: &mut Context, root: Root) -> bool {
-        let standing = |(conn, upload): (ConnId, &Upload)| {
+        let occupant = |(conn, upload): (ConnId, &Upload)| {
             let follower = upload.follower.as_ref()?;
             let takes = upload.rate.recent(cx.now) >= UPLOAD_RATE_MIN * RATE_WINDOW.as_secs();
             let is_new = cx.now.since(follower.begun) < FOLLOWER_KEPT_MIN;
@@ -59,10 +59,10 @@ impl Uploads {
             let is_served = upload.requests.iter().any(|request| request.bytes() > 0)
                 && cx.now.since(upload.active_at) < Duration::from_secs(PIECE_BYTES / UPLOAD_RATE_MIN);
             let (host, rank, since) = (upload.from.ip().into(), Rank::Idle, follower.begun);
-            (!takes && !is_new && !is_served).then_some(Standing { conn, host, rank, since })
+            (!takes && !is_new && !is_served).then_some(Occupant { conn, host, rank, since })
         };
-        let idle = self.followers(root).filter_map(standing).collect();
-        let Some(Standing { conn, .. }) = leaving(idle, 1).pop() else { return false };
+        let idle = self.followers(root).filter_map(occupant).collect();
+        let Some(Occupant { conn, .. }) = leaving(idle, 1).pop() else { return false };
         if let Some(follower) = self.conns.get(&conn).and_then(|upload| upload.follower.as_ref()) {
             cx.error(conn, ErrorCode::BUSY, TOO_MANY, Some(follower.req));
         }

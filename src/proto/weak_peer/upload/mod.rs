@@ -127,8 +127,8 @@ impl Uploads {
     fn make_room(&mut self, cx: &mut Context) -> bool {
         let Uploads { conns, plan, .. } = self;
         let now = cx.now;
-        let all = || conns.iter().filter_map(|(conn, upload)| upload.standing(*conn, now)).collect();
-        let idlest = plan.next(now, |conn| conns.get(&conn)?.standing(conn, now), all);
+        let all = || conns.iter().filter_map(|(conn, upload)| upload.occupant(*conn, now)).collect();
+        let idlest = plan.next(now, |conn| conns.get(&conn)?.occupant(conn, now), all);
         let Some(conn) = idlest else { return false };
         *self.closed.entry("closed_evicted").or_default() += 1;
         cx.error(conn, ErrorCode::BUSY, "all upload slots are taken, and this one was idle longest", None);

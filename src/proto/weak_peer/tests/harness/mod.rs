@@ -135,7 +135,7 @@ impl World {
             hits: vec![],
             acks: true,
             members: vec![],
-            gate: None,
+            gateway: None,
         };
         World {
             peer: WeakPeer::new(config(&ports, true), Box::new(Random::new(seed))),

@@ -3,7 +3,7 @@
 use super::{LATENCY, World};
 use crate::proto::ConnId;
 use crate::wire::message::{Ack, Done, Error, ErrorCode, Hit, Info, Ping, Ready, Register, SourceRecord, Update};
-use crate::wire::swarm::{FEATURE_SWARM, Gate, Join, Member, Peers};
+use crate::wire::swarm::{FEATURE_SWARM, Gateway, Join, Member, Peers};
 use crate::wire::{Cut, Message};
 
 /// How a super peer answers.
@@ -29,15 +29,15 @@ pub(in crate::proto::weak_peer::tests) struct SuperPeer {
     /// Members that it names; if there are some, it knows swarms.
     pub(in crate::proto::weak_peer::tests) members: Vec<Member>,
     /// Which gateway of its zone the peer is.
-    pub(in crate::proto::weak_peer::tests) gate: Option<Gate>,
+    pub(in crate::proto::weak_peer::tests) gateway: Option<Gateway>,
 }
 
 impl World {
     pub(super) fn super_hears(&mut self, index: usize, conn: ConnId, message: Message) {
         let mut welcome = self.welcome_of(&self.supers[index].0);
-        let SuperPeer { manner, hits, acks, heard, members, gate, .. } = &mut self.supers[index].1;
+        let SuperPeer { manner, hits, acks, heard, members, gateway, .. } = &mut self.supers[index].1;
         heard.push(message.clone());
-        let (manner, hits, acks, members, gate) = (manner.clone(), hits.clone(), *acks, members.clone(), *gate);
+        let (manner, hits, acks, members, gateway) = (manner.clone(), hits.clone(), *acks, members.clone(), *gateway);
         let answers = match (manner, message) {
             (Super::Silent, _) => vec![],
             (Super::Refuses(code), Message::Hello(_)) => {
@@ -67,7 +67,7 @@ impl World {
             }
             (Super::Serves, Message::Join(Join { req, .. })) => {
                 let n = 1 + u32::try_from(members.len()).unwrap();
-                vec![Message::Peers(Peers { req, peers: members, n, full: 0, gate })]
+                vec![Message::Peers(Peers { req, peers: members, n, full: 0, gateway })]
             }
             (Super::Serves, Message::Ping(Ping { n })) => vec![Message::Pong(Ping { n })],
             (Super::Serves, Message::Status(status)) => {
