@@ -56,9 +56,9 @@ pub fn held() -> usize {
     usize::try_from(sum).unwrap_or(0)
 }
 
-/// To be called once, before much is allocated: small pieces of memory that are freed join their
-/// free neighbors at once. glibc would else put that off for many of them, up to the next
-/// [`give_back`], which would then take long. With another C library it does nothing.
+/// Must be called once, before much is allocated. From then on small pieces of memory are merged
+/// with free neighbors as soon as they are freed. Otherwise glibc puts this off for many of them
+/// until the next [`give_back`], which then takes long. With another C library it does nothing.
 pub fn prepare() {
     #[cfg(target_env = "gnu")]
     {

@@ -27,8 +27,8 @@ pub struct Tally {
     pub hits: u64,
     /// Flood: messages of the queries that were answered, both ways.
     pub messages: u64,
-    /// Requests that left more than [`Tally::LATE`] after they were meant to, for want of time of
-    /// this process.
+    /// Requests that left more than [`Tally::LATE`] after they were due, because this process had
+    /// no time.
     pub late: u64,
     /// When counting began and ended.
     pub span: Option<(Time, Time)>,

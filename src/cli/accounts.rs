@@ -1,6 +1,6 @@
 //! The account file of a super peer, `accounts` in its state folder. While the super peer runs, it
-//! is the only writer. Of a super peer that is stopped, `sprat user` changes the file, under the
-//! lock of the folder.
+//! is the only writer. While it is stopped, `sprat user` changes the file, under the lock of the
+//! folder.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};

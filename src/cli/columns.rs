@@ -103,7 +103,8 @@ fn end(text: &str, most: usize) -> &str {
         used += of_char(*c);
         used <= most
     });
-    // A combining character at the start of the end would combine with the character before it.
+    // The end that is kept must not begin with a combining character, which would combine with the
+    // character before it.
     fits.filter(|(_, c)| of_char(*c) > 0).last().map_or("", |(at, _)| &text[at..])
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn sealed(
     }
 }
 
-/// Checks that each neighbor has a key in login mode, and none in open mode.
+/// Checks that each neighbor has a key in login mode, and that none has one in open mode.
 ///
 /// # Errors
 /// Exit 2 if one has not.

@@ -108,8 +108,8 @@ impl Target {
     }
 }
 
-/// The options as they are; if they name no daemon and only a super peer runs on this host, those
-/// that name it.
+/// If the options name no daemon and only a super peer runs on this host, makes them name it.
+/// Otherwise returns them unchanged.
 pub(crate) fn node_here(mut asked: AskedOptions) -> Result<AskedOptions, Failure> {
     let runs = |name: &str| paths::running_socket(name, &|key| std::env::var_os(key)).map(|path| path.exists());
     let is_open = asked.supers.is_empty() && asked.control.is_none() && asked.name.is_none();

@@ -197,7 +197,8 @@ impl Asked<'_> {
         Asked { pattern, folded: folded(pattern), words: fold::asked(pattern) }
     }
 
-    /// 0: the path is or ends in the pattern; 1: so, folded; 2: its name has all words; 3: others.
+    /// 0: the path is the pattern or ends in it; 1: it does when both are folded; 2: its name has
+    /// all words; 3: others.
     fn rank(&self, path: &str) -> u8 {
         if is_named(path, self.pattern) {
             return 0;

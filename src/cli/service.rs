@@ -39,7 +39,7 @@ pub(crate) fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|most| most / 2).filter(|every| !every.is_zero())
 }
 
-/// The crate's own function would wait for a manager that does not read, and the loop with it.
+/// The crate's own function would block the loop if the manager does not read.
 fn send(state: &[NotifyState]) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let text: String = state.iter().map(|line| format!("{line}\n")).collect();

@@ -11,8 +11,8 @@ pub const MEMORY_NAMED_MIN: usize = 16 << 20;
 /// Share of the budget, in percent, that records may fill: what is registered stays, and queries
 /// and sessions need the rest.
 pub const MEMORY_RECORDS_PERCENT: usize = 70;
-/// Share of the budget, in percent, that JOINs may fill, so that those of sessions which do nothing
-/// else keep nobody out.
+/// Share of the budget, in percent, that JOINs may fill, so that sessions which send only JOINs
+/// cannot lock out others.
 pub const MEMORY_JOINS_PERCENT: usize = 4;
 /// Share of the budget, in percent, above which new sessions, queries and records are refused.
 pub const MEMORY_SHORT_PERCENT: usize = 80;

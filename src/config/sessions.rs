@@ -54,8 +54,8 @@ pub const CROWD_PROTECTED_MAX: usize = 50;
 pub const SEND_QUEUE_BYTES_MAX: usize = 256 * 1024;
 /// A connection whose send queue makes no progress for this long is closed.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
-/// A frame that was begun must be complete within this time; a long one has its length at 16 KiB/s
-/// in addition.
+/// A frame that was begun must be complete within this time, plus 1 s for each 16 KiB of its
+/// length.
 pub const FRAME_PROGRESS_MAX: Duration = Duration::from_secs(10);
 /// Files that one session may register; a session that registers more gets an ERROR and is closed.
 pub const SESSION_FILES_MAX: usize = 1_000_000;

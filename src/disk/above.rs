@@ -231,8 +231,9 @@ fn steps_to(path: &Path) -> impl Iterator<Item = Step> {
     let is_missing = !path.exists();
     path.ancestors().filter_map(move |below| {
         let (folder, next) = (below.parent()?.to_owned(), below.file_name()?.to_owned());
-        // What other processes do in such a folder wakes the thread, so it is watched for names
-        // only if a name in it can come or go without a move of itself.
+        // If a folder is watched for names, every change of other processes in it wakes the thread.
+        // So it is watched for names only if the name on the way can come or go without an event
+        // about its own move.
         let is_folder = below.symlink_metadata().is_ok_and(|found| found.is_dir());
         let moves = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::ATTRIB;
         let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;

@@ -2,7 +2,7 @@
 //! them is registered and served. It makes none and knows no file of the share.
 //!
 //! Each is a file of the state folder, named by its root; a list names them, the oldest first. A
-//! file that the list does not name is what a crash left, and goes.
+//! file that the list does not name was left by a crash, and is removed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

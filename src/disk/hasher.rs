@@ -31,7 +31,7 @@ pub(super) struct Hasher {
 /// How far the hashing of the share is. All zero if nothing waits to be hashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// Files that were hashed since nothing waited, and those and the ones that wait.
+    /// Files that were hashed since nothing waited; and their number plus the files that wait.
     files: (u64, u64),
     /// The same in bytes. Those of a file in work count as far as they are hashed.
     bytes: (u64, u64),

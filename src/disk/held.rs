@@ -2,7 +2,8 @@
 //! written, from the open part file itself, and files that were published a moment ago. It never
 //! serves a byte outside of these pieces.
 //!
-//! A part file grows, so its state is no sign of a change; a file that is published does not.
+//! The state of a part file changes as it grows, so it does not show whether the written pieces
+//! were changed. The state of a published file does.
 
 use std::fs::File;
 use std::sync::Arc;

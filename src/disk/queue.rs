@@ -56,8 +56,9 @@ struct Rotation<T> {
     /// Connections whose requests wait, in the order in which they are served.
     order: VecDeque<ConnId>,
     requests: HashMap<ConnId, Waiting<T>>,
-    /// Those of which no request was served since they wait, in the order in which they came, each
-    /// with the number of its arrival. Some are served already.
+    /// Connections of which no request was served since they came, in the order in which they came,
+    /// each with the number of its arrival. An entry can be out of date: a request was served
+    /// since.
     fresh: Vec<(ConnId, u64)>,
     /// Connections that came, again or for the first time.
     arrivals: u64,

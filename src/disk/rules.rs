@@ -1,6 +1,6 @@
-//! The rules of `.spratignore` files, in the syntax of gitignore. A file rules over its folder and
-//! all below it; the rules of the deepest folder win, and the last one that matches in a file. What
-//! is below a folder that is left out cannot be taken in again.
+//! The rules of `.spratignore` files, in the syntax of gitignore. A file applies to its folder and
+//! all folders below it. The rules of the deepest folder win; within a file the last rule that
+//! matches wins. Nothing below a folder that is left out can be included again.
 //!
 //! If such a file cannot be read, nothing of its folder is shared: a file that should be left out
 //! must never be shared by mistake.

@@ -313,7 +313,7 @@ impl Serve {
         }
     }
 
-    /// As [`Serve::open_unchanged`], of a path that was looked at in no batch.
+    /// As [`Serve::open_unchanged`], but looks up the path again in any case.
     pub(super) fn open_at(&mut self, share: &mut Share, path: &str, stamp: &Stamp) -> Result<Arc<File>, ServeFailure> {
         self.checked.clear();
         self.open_unchanged(share, &Arc::from(path), stamp)

@@ -1,8 +1,9 @@
-//! The slow scan: it looks at the times of all files now and then, for what no watcher reports: a
-//! write through a name outside the share, a change on a network mount by another machine.
+//! The slow scan looks at the times of all files at intervals. It finds changes that no watcher
+//! reports, such as a write through a name outside the share, or one by another machine on a
+//! network mount.
 //!
 //! It runs in short slices with pauses, so that it takes a small part of the time of one processor,
-//! and opens no file. Here is when it runs and how far it is; the share walks.
+//! and opens no file. This module decides when it runs, and knows how far it is; the share walks.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -216,8 +216,8 @@ pub(super) fn collection_folder(
     }
 }
 
-/// Whether a destination is a folder: one that exists, or one that its last slash says. That one
-/// is created.
+/// Whether a destination is a folder: one that exists, or a path that ends in a slash. In the
+/// second case the folder is created.
 fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
     let bytes = path.as_os_str().as_bytes();
     if path.is_dir() {
@@ -237,7 +237,7 @@ fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
 }
 
 /// The name of a part file or its map. It depends on the name alone, so that two downloads of one
-/// name meet at the lock. If it were too long, a digest is in place of what does not fit.
+/// name meet at the lock. If it would be too long, a digest replaces what does not fit.
 pub(super) fn hidden(name: &OsStr, suffix: &str) -> OsString {
     let mut hidden = OsString::from(".");
     if 1 + name.len() + MAP_SUFFIX.len() <= NAME_BYTES_MAX {

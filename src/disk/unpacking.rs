@@ -108,7 +108,7 @@ impl Unpacking {
         Ok(Unpacking::new(download, list, folder, top, (hidden_name, hidden)))
     }
 
-    /// Opens the folder for the files of a command. What a run that was cut off has left goes.
+    /// Opens the folder for the files of a command. Removes what an interrupted run has left.
     pub(super) fn open_below(
         download: DownloadId,
         folder: Option<&Path>,

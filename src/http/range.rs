@@ -33,7 +33,7 @@ pub fn span(range: &str, size: u64) -> Span {
     match (first.trim(), last.trim()) {
         ("", last) => match number(last) {
             Some(0) => Span::Beyond,
-            // It can be satisfied, but Content-Range cannot express no bytes.
+            // It can be satisfied, but Content-Range cannot express an empty range.
             Some(_) if size == 0 => Span::All,
             Some(count) => Span::Part { first: size.saturating_sub(count), length: count.min(size) },
             None => Span::All,

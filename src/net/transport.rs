@@ -90,7 +90,8 @@ impl Transport {
         }
         match tls.open(sealed, held + taken, into) {
             Ok(opened) => {
-                // An end that came with it is found by the next read, which nothing else causes.
+                // If the end of the stream came with these bytes, only another read finds it, and
+                // no event would cause that read.
                 let emptied = held + taken < end && SHORT_READ_EMPTIES && !tls.has_ended();
                 Ok(Taken::Some { count: opened.count, taken, emptied, worked: opened.worked })
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::time::Time;
 
 /// A sliding window in two halves of its own length: what was counted in the window that began
-/// last, and in the one before. Between the two, the count is taken as even.
+/// last, and in the one before. Within each, the events are assumed to be spread evenly.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meter {
     window: Duration,

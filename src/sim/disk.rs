@@ -25,8 +25,8 @@ struct Part {
     /// Once it is proven.
     size: Option<u64>,
     manifest: Option<Vec<Cv>>,
-    /// What the map claims, and what is there: nothing, where the bytes are not those that were
-    /// written.
+    /// The pieces that the map lists, each with what is on the disk; none if those bytes are not
+    /// the ones that were written.
     pieces: BTreeMap<u32, Option<Extent>>,
 }
 

@@ -2,8 +2,7 @@
 //! match.
 //!
 //! The definition is that of PROTOCOL.md 4.6, 4.7 and 4.11, as plainly as it can be written. It
-//! shares nothing with `proto::super_peer::search` nor with `fold`: what that finds is held against
-//! it.
+//! shares no code with `proto::super_peer::search` and `fold`, because it checks their results.
 
 use std::collections::BTreeSet;
 

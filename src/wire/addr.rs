@@ -60,7 +60,7 @@ impl HostPort {
         read(text, Some(port)).map_err(|why| AddrError(format!("{text:?} {why}; {form}")))
     }
 
-    /// A host of this machine's view: a name, an address, or an address with its interface.
+    /// A host as this machine names it: a name, an address, or an address with its interface.
     fn build(host: &str, port: u16) -> Result<HostPort, AddrError> {
         let named = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
         let fits = !host.is_empty() && host.len() <= HOST_BYTES_MAX;
@@ -273,7 +273,7 @@ impl<'de> Deserialize<'de> for HostPort {
                 text.parse().map_err(E::custom)
             }
         }
-        // The wire is binary: there an interface is that of another host.
+        // The binary form is that of the wire, where an interface would be one of another host.
         let is_wire = !deserializer.is_human_readable();
         match deserializer.deserialize_str(Text) {
             Ok(addr) if is_wire && addr.scope().is_some() => Err(de::Error::custom("an address names an interface")),

@@ -105,8 +105,8 @@ fixed_bytes!(
     32
 );
 fixed_bytes!(
-    /// Names one query in the whole network; minted at random by the super peer that the asker is
-    /// connected to.
+    /// Names one query in the whole network; drawn at random by the super peer to which the asker
+    /// is connected.
     QueryId,
     16
 );

@@ -70,7 +70,8 @@ impl Load {
         }
     }
 
-    /// A place is free: the next request that waits for one, or that a closed loop makes at once.
+    /// A place is free. Sends the next request that waits for one; a closed loop makes a new
+    /// request at once.
     pub(super) fn go_on(&mut self, which: usize) {
         if let Some(meant) = self.backlog.pop_front() {
             return self.ask(which, meant);

@@ -247,8 +247,8 @@ impl Load {
         if self.phase != Some(Phase::Draining) {
             return;
         }
-        // A closed loop's last answers are not counted; an open loop's belong to what was meant to
-        // be sent.
+        // The last answers of a closed loop are not counted. Those of an open loop are, because
+        // their requests were due in the measured time.
         let open = self.plan.rate.is_some() && matches!(self.plan.mode, Mode::Query | Mode::Flood);
         let out = !self.backlog.is_empty()
             || !self.probes.is_empty()

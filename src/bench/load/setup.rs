@@ -79,7 +79,7 @@ impl Load {
         self.end_session(which, "cannot be reached; is `sprat super` running there?");
     }
 
-    /// The session may have all that it was to have before it is of use.
+    /// Checks whether the set-up of the session is complete.
     pub(super) fn check_up(&mut self, which: usize) {
         let now = self.now;
         let session = &mut self.sessions[which];

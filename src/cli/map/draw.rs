@@ -85,7 +85,8 @@ fn ring_of(map: &Map, hops: usize) -> f64 {
         .max(on_ring as f64 * 90.0 / TAU * f64::from(on_ring > 1))
 }
 
-/// Where each super peer is. Those of a ring are in the order of the ones by which they were found.
+/// Where each super peer is. The super peers of a ring are in the order of those through which they
+/// were found.
 fn places(map: &Map) -> Vec<(f64, f64)> {
     let mut angles = vec![0.0; map.supers.len()];
     let mut places = vec![(0.0, 0.0); map.supers.len()];

@@ -173,7 +173,8 @@ pub(crate) fn network(title: &str, neighbors: &[Vec<usize>]) -> String {
 fn places(neighbors: &[Vec<usize>]) -> Vec<(f64, f64, usize)> {
     let n = neighbors.len();
     let (ring, parent, order) = rings(neighbors);
-    // Leaves of the tree of first ways, by subtree; each gets the same angle.
+    // The number of leaves below each node of the breadth-first tree. Each leaf gets the same
+    // angle.
     let mut leaves = vec![0_usize; n];
     for &node in order.iter().rev() {
         leaves[node] = leaves[node].max(1);

@@ -152,7 +152,8 @@ impl Cache {
             Err(error) => {
                 log::warn!("digest cache {}: cannot be written again: {error}", log.path.display());
                 log.remove_beside();
-                // Not again before as much garbage has come: a full disk must not make work.
+                // Tried again only after as much garbage has come again, so that a full disk does
+                // not cause constant work.
                 log.entries = live;
             }
         }

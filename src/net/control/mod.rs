@@ -219,8 +219,8 @@ impl ControlSocket {
     }
 
     /// A client that connects takes the place of the longest idle one if all places are taken. The
-    /// mode of the file keeps others out; where a file system or its owner has another mode, this
-    /// does.
+    /// mode of the file keeps other users out. This check does so if the mode is another one,
+    /// because of the file system or because its owner changed it.
     fn admit(&mut self, stream: UnixStream, ctx: &mut Context) {
         if !is_of_own_user(&stream) {
             ctx.counters.control_strangers += 1;

@@ -52,7 +52,8 @@ impl TlsIdentity {
     }
 
     /// The identity of a node that plays many peers: it accepts with the first key, and dial number
-    /// `n` shows key `n` of `dial_keys`, counted round; the first key if there is none.
+    /// `n` shows key `n` of `dial_keys`, modulo their number. Without `dial_keys` it shows the
+    /// first key.
     ///
     /// # Errors
     /// Exit 1 if a certificate cannot be made.

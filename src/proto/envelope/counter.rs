@@ -1,5 +1,5 @@
-//! The counter of initiations over the runs of a super peer: it never goes back, so that no
-//! initiation that others have recorded is worth anything to them.
+//! The counter of initiations over the runs of a super peer. It never goes back, so that a recorded
+//! initiation is never accepted again.
 
 /// Counters that a run may use: fewer than it could ever send initiations.
 const RUN_BITS: u32 = 30;

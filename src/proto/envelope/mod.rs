@@ -3,8 +3,8 @@
 //! and 6.6).
 //!
 //! It owns keys, numbers and replay windows. It has no clock, does no IO, and draws its randomness
-//! from the driver. It knows no message: what it takes out of an envelope is decoded elsewhere, and
-//! what it does not take out is decoded nowhere.
+//! from the driver. It knows no message: other modules decode what it takes out of an envelope. A
+//! datagram that fails a check is never decoded.
 
 mod counter;
 mod counters;

@@ -34,7 +34,7 @@ impl Begun {
         now >= self.at + LINK_HANDSHAKE_RETRY
     }
 
-    /// It goes to this address now. Returns whether it did not before.
+    /// The handshake is sent to this address now. Returns whether this is the first time.
     pub(super) fn goes_to(&mut self, to: SocketAddr) -> bool {
         let is_new = !self.sent_to.contains(&to) && self.sent_to.len() < DIAL_ADDRESSES_MAX;
         if is_new {

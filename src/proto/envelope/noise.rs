@@ -1,5 +1,5 @@
 //! The handshake of a link: Noise IK (noiseprotocol.org, revision 34) by `snow`, and the check that
-//! stands after each message of it. PROTOCOL.md 6.6 has the bytes.
+//! follows each message of it. PROTOCOL.md 6.6 has the bytes.
 //!
 //! It keeps nothing and draws no random number: the caller gives a seed for each message.
 
@@ -29,8 +29,9 @@ const PAYLOAD_BYTES: usize = INITIATION_NOISE_BYTES - 2 * KEY_BYTES - 2 * TAG_BY
 /// Random bytes for one message of a handshake.
 pub(super) type Seed = [u8; KEY_BYTES];
 
-/// The key of the check of messages to one super peer. All who know the public key of that one
-/// can make it: it costs a stranger that knowledge, and the receiver no Diffie-Hellman.
+/// The key of the check of messages to one super peer. Everybody who knows the public key of that
+/// super peer can compute it. So the receiver can drop messages of all others without a
+/// Diffie-Hellman.
 #[derive(Clone, Debug)]
 pub(super) struct CheckKey([u8; KEY_BYTES]);
 

@@ -1,9 +1,9 @@
 //! The envelopes of login mode: handshakes with neighbors, and one encryption per datagram.
 //!
-//! It has no timer. Every handshake begins because something is to be sent: a link that is up sends
-//! HELLO every two seconds, one that is not every second. Nothing is sent to an address that has
-//! not proven the key of a neighbor, except initiations to where the machine says that a neighbor
-//! is.
+//! It has no timer. Every handshake begins because something is to be sent. HELLO is sent every two
+//! seconds on a link that is up, and every second on one that is not. Nothing is sent to an address
+//! that has not proven the key of a neighbor, except initiations to where the machine says that a
+//! neighbor is.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

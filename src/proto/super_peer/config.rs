@@ -16,8 +16,9 @@ pub struct SuperPeerConfig {
     pub node: NodeId,
     /// Drawn at random at the start and sent to sessions. Links use another one.
     pub boot: u64,
-    /// The neighbors. One with a key is whatever has that key, and is sought at all addresses of
-    /// its host; one without is all addresses of its host. Datagrams of any other are dropped.
+    /// The neighbors. A neighbor with a key is identified by the key, and is looked for at all
+    /// addresses of its host. A neighbor without a key is identified by the addresses of its host.
+    /// Datagrams of all others are dropped.
     pub neighbors: Vec<Pin>,
     /// Hops of a query that names no ttl.
     pub ttl: u8,
@@ -31,8 +32,8 @@ pub struct SuperPeerConfig {
     pub dial_back: bool,
     /// Whether digests are exchanged with neighbors.
     pub digests: bool,
-    /// Hits kept per query at its origin, and per link and query elsewhere. [`QUERY_HITS_MAX`] but
-    /// in the laboratory.
+    /// Hits kept per query at its origin, and per link and query elsewhere. [`QUERY_HITS_MAX`],
+    /// except in the laboratory of the simulator.
     pub hits_max: usize,
     /// Bytes of memory that all that it holds may take. It bounds the index; the driver reports
     /// when all together is too much.

@@ -55,7 +55,7 @@ pub(super) struct Registered {
 }
 
 impl Offer {
-    /// The addresses to register over a connection of ours: only such at which the port is open.
+    /// The addresses to register over a connection of ours: only those at which the port is open.
     pub(super) fn registered(&self, own: OwnAddrs) -> Registered {
         if let Some(host) = &self.host {
             return Registered { host: Some(host.clone()), ..Registered::default() };

@@ -43,8 +43,8 @@ pub(super) fn claim_of(record: &SourceRecord) -> Option<u64> {
     record.member.is_none().then_some(record.size)
 }
 
-/// A member of a swarm, as a super peer names it that is reached from `here`; none if it has no
-/// address that may be dialed.
+/// A member of a swarm, as a super peer names it; this peer reaches that super peer from `here`.
+/// None if the member has no address that may be dialed.
 pub(super) fn of_member(member: &Member, here: Option<IpAddr>) -> Option<Contact> {
     let Member { node, addr, other, unreached, .. } = member;
     let addrs = [Some(addr), other.as_ref()].into_iter().flatten().map(HostPort::canonical);
@@ -54,7 +54,8 @@ pub(super) fn of_member(member: &Member, here: Option<IpAddr>) -> Option<Contact
     Some(Contact { addr, other, node: *node, unreached: *unreached })
 }
 
-/// Whether an address may be dialed that a super peer names which this peer reaches from `here`.
+/// Whether an address that a super peer names may be dialed. This peer reaches the super peer from
+/// `here`.
 pub(super) fn may_dial(addr: &HostPort, here: Option<IpAddr>) -> bool {
     addr.is_dialable() && is_near_enough(addr, here)
 }

@@ -215,7 +215,7 @@ impl Context {
         dial
     }
 
-    /// Ends a dial, or gives it up: if it succeeds all the same, its connection is closed. Returns
+    /// Ends a dial, or gives it up. If it then still succeeds, its connection is closed. Returns
     /// its owner; none if the dial was given up before.
     pub(super) fn end_dial(&mut self, dial: DialId) -> Option<Owner> {
         self.dials.remove(&dial)
@@ -373,7 +373,7 @@ impl Context {
         self.event(Event::Log { level: log::Level::Info, text });
     }
 
-    /// Warns of what keeps others from this peer. Who runs one command need not know.
+    /// Warns of what keeps others from this peer. For a one-shot command it is only information.
     pub(super) fn warn_host(&mut self, text: String) {
         if self.one_shot { self.info(text) } else { self.warn(text) }
     }

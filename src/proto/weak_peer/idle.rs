@@ -1,5 +1,6 @@
-//! Chunk connections that a small file has done with and the next one may use: connected, greeted,
-//! and without an open request. It owns no file and dials nothing.
+//! Chunk connections that one small file no longer needs and the next one may use. They are
+//! connected, have exchanged HELLO and WELCOME, and have no open request. It owns no file and dials
+//! nothing.
 
 use std::collections::BTreeMap;
 

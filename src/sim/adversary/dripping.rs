@@ -1,5 +1,5 @@
-//! Welcomes at once, and then sends a byte now and then: just often enough that a source which is
-//! called dead after a silence never is.
+//! Sends WELCOME at once, and then a byte from time to time, just often enough that it is never
+//! considered dead because of silence.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

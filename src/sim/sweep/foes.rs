@@ -29,8 +29,8 @@ const DEAD_HOST: &str = "10.250.0.";
 pub(super) struct Foes {
     /// All of their numbers. Those of the neighbors come first.
     pub(super) nodes: Range<usize>,
-    /// Those that leave when the faults end: a super peer under their load keeps no time that could
-    /// be stated.
+    /// Those that leave when the faults end, because a super peer under their load cannot recover
+    /// within a stated time.
     pub(super) clients: Vec<usize>,
     /// JOINs of those that stay in the swarm of a crowd.
     pub(super) joins: u64,

@@ -39,7 +39,7 @@ impl Run {
         // Connections that the partition has cost end first.
         self.run_for(SEC);
         self.bury();
-        // Whose clock leapt may lose patience with a session until everybody has said PING once
+        // A node whose clock jumped may end sessions as silent, until every peer has sent PING once
         // more.
         if !self.world.clocks_ran_alike_since(self.world.now() - SESSION_SILENCE_MAX) {
             self.run_for(PING_INTERVAL + CALM);
@@ -298,8 +298,8 @@ impl Run {
         }
     }
 
-    /// Whatever becomes of the only complete source of a crowd: as long as honest peers have each
-    /// piece together, all that stay get all.
+    /// Whatever becomes of the only complete source of a crowd, each member that stays gets the
+    /// complete content, as long as the honest peers together have all pieces.
     fn gather(&mut self) {
         let Some(crowd) = self.plan.crowds.get(1).cloned() else { return };
         let (many, apart) = (u32::try_from(crowd.members.len()).unwrap_or(u32::MAX), crowd.apart);

@@ -414,7 +414,7 @@ impl World {
             let Some(this) = self.end(link, end) else { return };
             let (node, conn) = (this.node, this.conn);
             let (arrived, is_stranger) = (this.next(), asks_for_login && !this.let_in);
-            // What a stranger registers or asks is as if it had never been said.
+            // The shadow ignores what a node without a login registers or asks.
             if let (Some(Arrived::Message(message)), Some(shadow), Some(link), false) =
                 (&arrived, &mut self.shadow, &self.links[link], is_stranger)
             {

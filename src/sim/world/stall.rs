@@ -22,7 +22,7 @@ impl World {
     /// Suspends a node together with its clock.
     pub fn suspend(&mut self, node: usize, time: Duration) {
         let until = self.now + time;
-        // Twice suspended at once is suspended for as long as the longer lasts.
+        // A node that is stopped already is not suspended in addition.
         if self.nodes[node].until.is_none() && self.nodes[node].ahead > time {
             self.nodes[node].asleep = time;
             self.stall(node, until);

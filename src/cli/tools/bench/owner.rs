@@ -29,7 +29,8 @@ fn listener(line: &str) -> Option<(SocketAddr, u64)> {
     (state == LISTEN).then_some((SocketAddr::new(ip_of(ip)?, u16::from_str_radix(port, 16).ok()?), inode))
 }
 
-/// Words of 32 bits as the machine reads them, though the address is in the order of the network.
+/// The kernel prints the address as words of 32 bits in the byte order of this host. The address
+/// itself is in network byte order.
 fn ip_of(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| Some(u32::from_str_radix(hex.get(at * 8..at * 8 + 8)?, 16).ok()?.to_ne_bytes());
     if hex.len() == 8 {

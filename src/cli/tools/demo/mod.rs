@@ -53,8 +53,8 @@ const HOLDERS: [&str; 2] = ["ben", "carl"];
 const LATE: &str = "anna";
 /// The peer that is killed while it sends.
 const VICTIM: &str = "carl";
-/// Pieces that it sends before: few, so that the other sources cannot have sent the rest of the
-/// smallest file.
+/// Pieces that the source sends before it is killed. They are few, so that the other sources cannot
+/// have sent the rest of the smallest file by then.
 const VICTIM_PIECES: u64 = 4;
 /// The peer that downloads.
 const LOADER: &str = "dora";

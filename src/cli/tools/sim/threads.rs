@@ -71,7 +71,7 @@ impl Table {
     }
 }
 
-/// The leader's side; when it goes, whatever the reason, the helpers go too.
+/// The leader's side. When it is dropped, for whatever reason, the helpers end too.
 struct Crew<'a> {
     table: &'a Table,
     helpers: Vec<Thread>,

@@ -5,8 +5,9 @@
 //! Work is counted, not timed: index entries that are looked at, names that are compared, hits, and
 //! a base for each query and message. A turn is everything that happens at one `now`, up to the
 //! work that is left over. While the machine keeps up, no query is refused because of its share: a
-//! flow that has used up its share of a turn waits in a queue of its own, and the loop comes round
-//! again at once. Only a link flow queue is full is refused (`shed`).
+//! flow that has used up its share of a turn waits in a queue of its own, and the next turn of the
+//! loop begins at once. A query of a link is refused (`shed`) only if the queue of that link is
+//! full.
 
 use super::rotation::{Member, Rotation, Ticket};
 use crate::config::{LINK_QUERIES_WAITING_MAX, WAVES_MAX, WORK_PER_TURN};

@@ -56,7 +56,7 @@ pub(super) enum Then {
     End,
     /// The next ring, up to this ttl, while the limit is not reached.
     Ring(u8),
-    /// A flood with this ttl, if the ride over the tree meets anything amiss.
+    /// A flood with this ttl, if the ride over the tree reports a cut that a flood can undo.
     Flood(u8),
 }
 

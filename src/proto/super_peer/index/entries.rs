@@ -54,8 +54,8 @@ pub(super) enum Class {
     /// A word of a name or of a folder.
     Word = 2,
     Root = 3,
-    /// Path, size and root together; only for entries whose root has a long list, where it finds
-    /// one's equal.
+    /// Path, size and root together. Only entries whose root has a long list have this key, which
+    /// then finds an equal entry.
     Identity = 4,
     /// A folder.
     Folder = 5,

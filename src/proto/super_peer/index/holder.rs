@@ -96,7 +96,7 @@ pub(super) struct Holder {
     pub(super) files: FileSet,
 }
 
-/// A holder that is gone. Of an entry that it had alone, another holder may have taken its place.
+/// A holder that is gone. Another holder may have taken its place in an entry that only it had.
 #[derive(Debug)]
 pub(super) struct Leaving {
     pub(super) holder: HolderId,

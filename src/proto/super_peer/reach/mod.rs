@@ -2,9 +2,9 @@
 //! It owns the peers that wait for it, the dials that run, and how often each host was dialed. It
 //! notes the result in the index and reports it to the peer.
 //!
-//! Peers name addresses, and strangers are peers: it must never serve to aim this super peer at
-//! others. So each host is dialed seldom, nothing is sent but a HELLO, and no address is dialed
-//! that is nearer to this super peer than the peer that names it.
+//! Strangers can be peers, and can name any address. They must not be able to direct this super
+//! peer at others. So each host is dialed seldom, nothing is sent but a HELLO, and no address is
+//! dialed that is nearer to this super peer than the peer that names it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;

@@ -71,7 +71,7 @@ impl Glob {
         let parts = &self.0;
         let mut part = 0;
         let mut rest = name.chars();
-        // Behind the last run: the part there, and the name from where that part is tried next.
+        // The part after the last `*`, and the rest of the name at which that part is tried next.
         let mut retry = None;
         loop {
             if let Some(Part::Run) = parts.get(part) {
@@ -83,7 +83,7 @@ impl Glob {
             match (parts.get(part), rest.next()) {
                 (None, None) => return true,
                 (Some(wanted), Some(c)) if wanted.fits(c) => part += 1,
-                // The name is at its end: a later beginning has even less of it.
+                // The name has ended. A later start would have even fewer characters.
                 (Some(_), None) => return false,
                 (_, Some(_)) => {
                     let Some((after, from)) = &mut retry else { return false };

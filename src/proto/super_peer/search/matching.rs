@@ -1,5 +1,5 @@
-//! What a path must be to fit a search. It looks at texts only; which entries are looked at is the
-//! scan's.
+//! What a path must be to fit a search. It looks at texts only; the scan decides which entries are
+//! looked at.
 
 use std::fmt;
 

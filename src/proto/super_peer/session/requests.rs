@@ -252,7 +252,8 @@ impl Sessions {
     }
 
     /// There is no memory for the files of this page. What the session has registered stays, and
-    /// the ACK says how many files that is. A session without any goes elsewhere.
+    /// the ACK says how many files that is. A session that has registered none is closed, so that
+    /// its peer uses another super peer.
     fn refuse_files(&mut self, conn: ConnId, cx: &mut Context) -> Result<(), Fault> {
         let session = self.session(conn).expect("the session is open");
         let ack = session.acknowledgement(&cx.index);

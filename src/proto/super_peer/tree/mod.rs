@@ -11,9 +11,9 @@
 //!
 //! A tree is void as soon as a super peer that holds it loses an edge of it, or has a neighbor that
 //! holds another tree or none. `void` is sent to all neighbors and passed on. The root then grows
-//! the next tree, with a growing wait between two of them. If it does not, the others take it for
-//! gone after a while and elect another root. While nothing changes, nothing is sent but the name
-//! in HELLO.
+//! the next tree, with a growing wait between two of them. If it does not, the others assume after
+//! a while that it is gone, and elect another root. While nothing changes, nothing is sent but the
+//! name in HELLO.
 //!
 //! # Why a ride without a cut is complete
 //!

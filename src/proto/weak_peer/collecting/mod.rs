@@ -1,7 +1,7 @@
-//! The files of collections, once the list of each was fetched, and the small files of commands of
-//! many. Small files come over a few connections to peers that have them; large ones, and those
-//! that no holder serves, are downloads of their own. This part passes each input to the `Set` that
-//! it belongs to; it fetches nothing itself.
+//! The files of collections, once the list of each was fetched, and the small files of commands for
+//! several files. Small files come over a few connections to peers that have them; large ones, and
+//! those that no holder serves, are downloads of their own. This part passes each input to the
+//! `Set` that it belongs to; it fetches nothing itself.
 
 mod asking;
 mod command;

@@ -130,10 +130,10 @@ impl Transfer {
         source.state == SourceState::Active && source.peer() == Some(peer) && self.keeps_twins_out(source, now)
     }
 
-    /// Whether other addresses of the same peer are not used because this source is. Which peer it
-    /// is, is only claimed: a liar that names the node of another peer keeps that one out for a
-    /// moment, many such liars do not keep it out one after the other, and a slow one does not if
-    /// the download would take long.
+    /// Whether other addresses of the same peer are not used while this source is. A source only
+    /// claims which peer it is. A liar that names the node of another peer can keep that peer out
+    /// for a moment. Many such liars cannot keep it out one after the other, and a slow one cannot
+    /// if the download would take long.
     fn keeps_twins_out(&self, source: &Source, now: Time) -> bool {
         if source.pieces > 0 {
             return self.time_left(now) < TWIN_TRIED_FROM;

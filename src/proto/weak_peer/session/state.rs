@@ -42,7 +42,7 @@ impl State {
         }
     }
 
-    /// Whether the super peer may send this, when this was sent after HELLO.
+    /// Whether the super peer may send this message now; `introduction` was sent to it after HELLO.
     pub(super) fn is_in_order(self, introduction: Introduction, message: &Message) -> bool {
         let logs_in = |sent| matches!(self, State::LoggingIn(_)) && introduction == sent;
         match message {

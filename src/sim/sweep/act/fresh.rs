@@ -8,8 +8,9 @@ use crate::proto::Scope;
 use crate::proto::super_peer::SuperPeer;
 use crate::wire::{QueryKind, Search};
 
-/// When a new file is looked for beside the moment at which it is acknowledged: while neighbors are
-/// informed of it, and when they cease to believe that it is not there.
+/// When a new file is searched for, counted from when it is added, in addition to the moment at
+/// which it is acknowledged: while neighbors are informed of it, and when a lease of an old digest
+/// ends.
 const SEEK_AFTER: [(Duration, Duration); 3] = [
     (Duration::from_millis(2), Duration::from_millis(300)),
     (Duration::from_millis(300), Duration::from_secs(3)),
@@ -36,7 +37,8 @@ impl Run {
         self.ask(node, &search, Scope { ttl, budget: None, policy });
     }
 
-    /// What is acknowledged is found, from that moment on: it is looked for next door at once.
+    /// What is acknowledged is found from that moment on. So it is searched for at once, from a
+    /// neighbor of its super peer.
     pub(super) fn seek_acknowledged(&mut self) {
         let acknowledged = self.world.take_acknowledged();
         let (seek, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.fresh).into_iter().partition(|(node, word)| {

@@ -1,4 +1,4 @@
-//! The first phase: an agenda of work and of blows, and the judgement of whatever comes to an end.
+//! The first phase: a schedule of work and faults, and the checks of everything that ends.
 
 mod blows;
 mod crowds;
@@ -100,7 +100,7 @@ pub(super) struct Run {
     pub(super) downloads: BTreeMap<ClientId, Download>,
     /// The crowd of the first phase.
     gathering: Option<Gathering>,
-    /// Sources that may send what is not theirs without a lie: somebody changes their files.
+    /// Honest sources that may send wrong bytes, because their files are changed.
     meddled: BTreeSet<usize>,
     begun: Time,
     /// Counters of super peers that were not 0 at the end of some life.
@@ -366,7 +366,7 @@ impl Run {
         }
     }
 
-    /// Processes that ended by themselves are started again: somebody looks after them.
+    /// Processes that ended by themselves are started again, as a service manager does.
     pub(super) fn revive(&mut self) {
         let planned: BTreeSet<usize> = self
             .agenda

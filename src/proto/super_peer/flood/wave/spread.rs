@@ -27,8 +27,8 @@ impl Wave {
     }
 
     /// Over every edge of the tree but the one that it came by. A tree that is stale here is
-    /// reported as a cut, and so are links that are down, as in a flood. The other edges are ridden
-    /// all the same.
+    /// reported as a cut, and so are links that are down, as in a flood. The query still goes over
+    /// the other edges.
     fn ride(&mut self, i: usize, tree: TreeName, neighbors: &Neighbors, cx: &mut Context) {
         let Neighbors { tree: known, links, .. } = neighbors;
         let parent = self.instances[i].parent_link();
@@ -242,8 +242,8 @@ pub(super) fn query_onward(
     let instance: &Instance = &wave.instances[i];
     let due = child_deadline(now, instance.deadline, rto);
     let budget = u32::try_from(due.since(now).as_millis()).unwrap_or(u32::MAX);
-    // The neighbor of a repetition may have ended: it is sent as long as an answer can come in
-    // time.
+    // A repetition is sent even without budget, because the neighbor may have ended and need only
+    // send its answer again.
     if budget == 0 && have.is_none() {
         return None;
     }

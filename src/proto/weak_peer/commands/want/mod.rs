@@ -3,8 +3,8 @@
 //! nothing and starts no download.
 //!
 //! A file is taken only if it is the one that was named: by its root, by its name or the end of its
-//! path, byte for byte or else folded, by a pattern, or by the folder that it lies in. If nothing
-//! is, one more search finds what is near, to be shown and not to be taken.
+//! path, byte for byte or else folded, by a pattern, or by the folder that it lies in. If there is
+//! no such file, one more search looks for similar names, which are shown but not downloaded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
