@@ -35,8 +35,8 @@ pub const ADDRESS_HANDSHAKES_BURST: u64 = 1024;
 pub const ADDRESS_HANDSHAKES_PER_SECOND: u64 = 256;
 /// Addresses whose handshakes are counted one by one; all others count together.
 pub const ADDRESSES_MAX: usize = 4096;
-/// Shortest time between two looks at all of these for some that need not be counted any more. A
-/// look takes some 50 µs, and the addresses that come in between count together.
+/// Shortest time between two sweeps that remove addresses which need not be counted any more. A
+/// sweep takes some 50 µs. New addresses that come between two sweeps count together.
 pub const ADDRESSES_SWEPT_EVERY: Duration = Duration::from_millis(100);
 /// Most sessions that are looked at when some are chosen to be closed because descriptors are
 /// short.

@@ -23,8 +23,9 @@ pub(super) fn sync(fd: impl AsFd) -> Result<(), Errno> {
     }
 }
 
-/// Syncs all files of the file system of `any` by one call, if `count` files are to be synced, that
-/// is enough, and the file system can do it. If it returns false, each file is still to be synced.
+/// Syncs all files of the file system of `any` by one call, if `count`, the number of files to
+/// sync, is large enough and the file system can do it. If it returns false, each file is still to
+/// be synced.
 pub(super) fn sync_together(any: impl AsFd, count: usize) -> bool {
     count >= SYNCFS_FILES_MIN && syncfs_reports_errors(&any) && retry_on_intr(|| syncfs(&any)).is_ok()
 }

@@ -52,8 +52,8 @@ impl Answer {
         }
     }
 
-    /// Adds the fields of every text that a browser shows: the browser takes it for the type that
-    /// is named and no other, and loads only what the policy allows.
+    /// Adds the fields of every text that a browser shows. With them the browser does not guess
+    /// another type, and loads only what the policy allows.
     #[must_use]
     pub fn shown(self, content_type: &str, policy: &str) -> Answer {
         self.field("Content-Type", content_type)

@@ -244,7 +244,7 @@ pub struct Info {
     pub req: u32,
     /// Program and version.
     pub agent: String,
-    /// Named counters and gauges; the names may grow, none changes its meaning.
+    /// Named counters and gauges. Later versions may add names; no name changes its meaning.
     pub counts: BTreeMap<String, u64>,
     /// The links of the super peer, those that are not up first; at most
     /// [`crate::config::INFO_LINKS_MAX`].
@@ -284,7 +284,8 @@ pub struct LinkRow {
 pub enum LinkState {
     /// Nothing is heard from the neighbor.
     Down,
-    /// The neighbor is heard, and does not hear this super peer.
+    /// HELLOs of the neighbor arrive, but it has not proved that it receives those of this super
+    /// peer.
     HalfOpen,
     /// Both ends hear each other.
     Up,
