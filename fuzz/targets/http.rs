@@ -34,6 +34,9 @@ fuzz_target!(|data: &[u8]| {
         // A beginning of it is refused or not complete.
         assert!(!matches!(parse(&data[..*used - 1]), Ok(Some(_))));
         let _ = hosts::is_own(&request.host, &[]);
+        // It becomes a part of URLs.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+        assert!(request.host.bytes().all(is_plain), "{:?}", request.host);
         if let Ok(Some(target)) = file_target(&request.path) {
             let path = match &target {
                 FileTarget::File(path) | FileTarget::Meta(path) => path.as_str(),

@@ -5,6 +5,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::authority::Authority;
 use crate::config::{HTTP_BODY_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 
 /// The methods that are served.
@@ -169,7 +170,7 @@ pub(super) fn parse_seen(bytes: &[u8], seen: &mut Seen) -> Result<Option<(Reques
         Ok(httparse::Status::Complete(used)) => used,
         Ok(httparse::Status::Partial) => return Err(Refusal::Malformed("the head is not complete")),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
-        Err(httparse::Error::Version) => return Err(Refusal::Version),
+        Err(httparse::Error::Version) if names_version(front) => return Err(Refusal::Version),
         Err(_) => return Err(Refusal::Malformed("this is not a head of HTTP/1.1")),
     };
     let mut request = request_of(&head)?;
@@ -177,6 +178,14 @@ pub(super) fn parse_seen(bytes: &[u8], seen: &mut Seen) -> Result<Option<(Reques
     let Some(body) = bytes.get(used..seen.needed) else { return Ok(None) };
     request.body = body.to_vec();
     Ok(Some((request, seen.needed)))
+}
+
+/// Whether the first line is one of HTTP, of whatever version (RFC 9112, 2.3 and 3).
+fn names_version(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]] = words[..] else { return false };
+    major.is_ascii_digit() && minor.is_ascii_digit()
 }
 
 /// The length of the head with the empty line at its end, which does not lie in the first `plain`
@@ -241,30 +250,29 @@ fn request_of(head: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
     })
 }
 
-/// The host and the path with its query. An absolute target replaces Host (RFC 9112, 3.2.2).
+/// The host and the path with its query. An absolute target replaces Host (RFC 9112, 3.2.2), which
+/// must be there and valid all the same.
 fn target_of(target: &str, fields: &Fields<'_>, is_new: bool) -> Result<(String, String), Refusal> {
-    let host = fields.one("host")?;
-    if is_new && host.is_none() {
+    let sent = fields.one("host")?;
+    if is_new && sent.is_none() {
         return Err(Refusal::Malformed("a request needs exactly one Host"));
     }
-    let host = host.unwrap_or_default();
-    let (host, target) = match target.split_once("://") {
+    let (named, target) = match target.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
             let slash = rest.find(['/', '?']).unwrap_or(rest.len());
             let path =
                 if rest[slash..].starts_with('/') { rest[slash..].to_owned() } else { format!("/{}", &rest[slash..]) };
-            (rest[..slash].to_owned(), path)
+            (Some(rest[..slash].to_owned()), path)
         }
-        _ => (host, target.to_owned()),
+        _ => (None, target.to_owned()),
     };
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
-    if !host.chars().all(plain) || host.len() > 300 {
+    if [&sent, &named].into_iter().flatten().any(|host| Authority::read(host).is_none()) {
         return Err(Refusal::Malformed("Host is not a host name or address"));
     }
     if !target.starts_with('/') {
         return Err(Refusal::Malformed("the target of the request is not a path"));
     }
-    Ok((host, target))
+    Ok((named.or(sent).unwrap_or_default(), target))
 }
 
 /// Bytes of the body. Only POST may have one, with one Content-Length.

@@ -4,25 +4,21 @@
 //! browser would then let that site read the page as its own. So only host names that the user has
 //! configured are accepted. An address in Host is safe: it is of no other site.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use super::authority::Authority;
 use super::head::Refusal;
 
 /// Whether the value of Host is an address, `localhost`, or one of these names.
 #[must_use]
 pub fn is_own(host: &str, names: &[String]) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((inner, port)) => return inner.parse::<Ipv6Addr>().is_ok() && is_port(port),
-        None => match host.rsplit_once(':') {
-            Some((name, port)) if is_port(&format!(":{port}")) => name,
-            Some(_) => return false,
-            None => host,
-        },
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    name.parse::<Ipv4Addr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
-        || names.iter().any(|own| own.eq_ignore_ascii_case(name))
+    match Authority::read(host) {
+        Some(Authority::Address) => true,
+        Some(Authority::Name(name)) => {
+            name.eq_ignore_ascii_case("localhost") || names.iter().any(|own| own.eq_ignore_ascii_case(name))
+        }
+        None => false,
+    }
 }
 
 /// Why a request is not answered in login mode: one from another host needs the token; one from
@@ -34,10 +30,6 @@ pub fn refusal(from: IpAddr, has_token: bool, host: &str, names: &[String]) -> O
         (false, false) => Some(Refusal::Token),
         (false, true) => (!is_own(host, names)).then_some(Refusal::Host),
     }
-}
-
-fn is_port(text: &str) -> bool {
-    text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]

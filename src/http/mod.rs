@@ -9,6 +9,7 @@
 //! headers), RFC 9530 (digests).
 
 mod answer;
+mod authority;
 mod condition;
 mod head;
 pub mod hosts;

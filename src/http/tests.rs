@@ -53,6 +53,11 @@ fn what_two_programs_could_read_in_two_ways_is_refused() {
     assert_eq!(refused(&["GET / HTTP/1.1", "Host: a", "Host: a"]), 400);
     assert_eq!(refused(&["GET / HTTP/1.1", "Host: a b"]), 400);
     assert_eq!(refused(&["GET / HTTP/1.1", "Host: a/b"]), 400);
+    assert_eq!(refused(&["GET / HTTP/1.1", "Host: a:+80"]), 400);
+    assert_eq!(refused(&["GET / HTTP/1.1", "Host:"]), 400);
+    assert_eq!(refused(&["GET http://a/ HTTP/1.1", "Host: a b"]), 400, "a Host that the target replaces");
+    assert_eq!(refused(&["GET http:///a HTTP/1.1", "Host: a"]), 400);
+    assert_eq!(refused(&["GET http://b@a/ HTTP/1.1", "Host: a"]), 400);
     assert_eq!(refused(&[post, "Host: a", "Transfer-Encoding: chunked"]), 400);
     assert_eq!(refused(&[post, "Host: a", "Content-Length: 3", "Transfer-Encoding: chunked"]), 400);
     assert_eq!(refused(&[post, "Host: a", "Content-Length: 3", "Content-Length: 3"]), 400);
@@ -65,7 +70,14 @@ fn what_two_programs_could_read_in_two_ways_is_refused() {
     assert_eq!(refused(&["GET / HTTP/1.1", "Host: a\nX: b"]), 400);
     assert_eq!(refused(&["GET /\0 HTTP/1.1", "Host: a"]), 400);
     assert_eq!(refused(&["GET a HTTP/1.1", "Host: a"]), 400);
-    assert_eq!(refused(&["GET / HTTP/2.0", "Host: a"]), 505);
+    for version in ["2.0", "1.2", "0.9", "9.9"] {
+        assert_eq!(refused(&[&format!("GET / HTTP/{version}"), "Host: a"]), 505, "{version}");
+    }
+    for line in
+        ["GET / HTTP/", "GET / HTTP/1", "GET / HTTP/1.", "GET / HTTP/1.10", "GET / http/1.1", "GET /a b HTTP/1.1"]
+    {
+        assert_eq!(refused(&[line, "Host: a"]), 400, "{line}");
+    }
     assert_eq!(refused(&["DELETE / HTTP/1.1", "Host: a"]), 405);
     assert_eq!(parse(b"GET / HTTP/1.1\nHost: a\n\n").unwrap_err().status(), 400, "bare line feeds");
 }
