@@ -114,7 +114,8 @@ pub(crate) fn run(args: &Super, settings: Vec<Setting>) -> Result<u8, Failure> {
     let http = page.map(dialable);
     ready.write(&Ready { control: Some(control), http, ..Ready::new("super", bound) })?;
     let options = reload::Options::new("super", settings);
-    let mut journal = Journal { state, handshakes, options, mode, listen: bound, login, links: 0, sharing: 0 };
+    let name = name.to_owned();
+    let mut journal = Journal { name, state, handshakes, options, mode, listen: bound, login, links: 0, sharing: 0 };
     service::ready(&journal.status());
     node.run(role, &mut journal).map(Exit::code)
 }
@@ -153,6 +154,7 @@ pub(crate) fn limits(args: &Super) -> Result<Limits, Failure> {
 /// The host of a super peer writes the log; and into the state, its accounts and the number of
 /// peers that share.
 struct Journal {
+    name: String,
     state: paths::State,
     /// In login mode.
     handshakes: Option<Handshakes>,
@@ -173,6 +175,10 @@ impl Journal {
 }
 
 impl Host for Journal {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn on_counters(&mut self, counters: &BTreeMap<PublicKey, u64>) {
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.keep(counters);

@@ -90,7 +90,7 @@ fn a_file_is_served_with_its_ranges_and_conditions() {
     let world = World::new();
     let daemon = world.super_peer("s");
     let content = noise(1, (5 << 20) + 7);
-    let peer = serving(&world, &daemon, "p", &[("music/a b.bin", &content), ("empty", b"")]);
+    let peer = serving(&world, &daemon, "p", &[("music/a b.bin", &content), ("empty", b""), ("x>y", b"1")]);
     let (addr, path) = (peer.addr(), "/files/music/a%20b.bin");
     let all = get(addr, path, &[]);
     assert_eq!((all.status, all.body == content), (200, true));
@@ -118,6 +118,9 @@ fn a_file_is_served_with_its_ranges_and_conditions() {
     let head = ask(addr, "HEAD", path, &[]);
     assert_eq!((head.status, head.field("content-length")), (200, Some("5242887")));
     assert_eq!(get(addr, "/files/empty", &[]).body, b"");
+    // A Link cannot be ended by a path.
+    let link = get(addr, "/files/x>y", &[]).field("link").map(str::to_owned);
+    assert!(link.as_deref().is_some_and(|link| link.starts_with("</meta/x%3Ey.meta4>; ")), "{link:?}");
 
     let listing = String::from_utf8(get(addr, "/files/", &[]).body).expect("text");
     assert!(listing.contains("href=\"./music/\"") && listing.contains(&root_of(b"")), "{listing}");
@@ -219,8 +222,9 @@ fn the_page_shows_figures_and_changes_nothing_without_its_token() {
     let _source = world.peer("q", &[&daemon]);
     world.hits(&daemon, "wanted.bin", 1);
     let peer = serving(&world, &daemon, "p", &[("a", b"1")]);
-    for at in [page(&daemon), page(&peer)] {
+    for (name, at) in [("s", page(&daemon)), ("p", page(&peer))] {
         let shot: Value = serde_json::from_slice(&get(&at, "/api/snapshot", &[]).body).expect("JSON");
+        assert_eq!(shot["name"], name, "{shot}");
         assert!(shot["counters"]["turns"].as_u64() > Some(0), "{shot}");
         let metrics = String::from_utf8(get(&at, "/metrics", &[]).body).expect("text");
         assert!(metrics.contains("sprat_turn_duration_seconds_count "), "{metrics}");

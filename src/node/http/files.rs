@@ -13,7 +13,9 @@ use super::state::{Exchange, Found, Purpose, Sending, found_of, has_body};
 use crate::config::{CHUNK_BYTES_MAX, HTTP_CHUNKS_AHEAD, HTTP_SEARCH_MAX, HTTP_SEARCHES_MAX, PIECE_BYTES};
 use crate::disk::{AtPath, HttpWork, Job};
 use crate::http::metalink::{self, Digests};
-use crate::http::{Answer, Body, Content, FileTarget, Method, Refusal, Request, Served, file_target, listing, serve};
+use crate::http::{
+    Answer, Body, Content, FileTarget, Method, Refusal, Request, Served, file_target, listing, segments, serve,
+};
 use crate::node::driver::Driver;
 use crate::proto::{ClientEvent, ClientId, Command, ConnId, DiskWork, Role, Scope};
 use crate::time::Time;
@@ -205,9 +207,11 @@ impl<R: Role> Driver<'_, R> {
             let base64 = data_encoding::BASE64.encode(&md5.0);
             fields.extend([("Digest", format!("MD5={base64}")), ("Repr-Digest", format!("md5=:{base64}:"))]);
         }
-        if request.path.starts_with("/files/") {
-            let meta = request.path.replacen("/files/", "/meta/", 1);
-            fields.push(("Link", format!("<{meta}.meta4>; rel=describedby; type=\"{}\"", metalink::CONTENT_TYPE)));
+        if let Some(path) = request.path.strip_prefix("/files/").and_then(|path| segments(path).ok()) {
+            // Escaped again: a path may be sent with characters that end the URL of a Link.
+            let meta = listing::encoded_path(&path.join("/"));
+            let kind = metalink::CONTENT_TYPE;
+            fields.push(("Link", format!("</meta/{meta}.meta4>; rel=describedby; type=\"{kind}\"")));
             for (n, url) in self.http.sources.so_far(found.content.root).iter().enumerate() {
                 fields.push(("Link", format!("<{url}>; rel=duplicate; pri={}", n + 1)));
             }
