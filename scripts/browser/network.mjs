@@ -1,37 +1,39 @@
-// A small network of real daemons for the tests of the page. It ends them all, and removes their
-// files, however the tests end.
+// What the tests in a browser share: a small network of real daemons, which ends them all and
+// removes their files however the tests end.
 import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync, existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** Options of Chromium: without a screen, and without connections of its own. */
+export const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage'];
+
+/** Only guards against a hang: a slow machine needs a part of it. */
+export const PATIENCE = 180_000;
+
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Waits until `look` returns something. */
-export const eventually = async (what, look, patience = 30_000) => {
-  const until = Date.now() + patience;
+export const eventually = async (what, look) => {
+  const until = Date.now() + PATIENCE;
   for (;;) {
     const found = await look();
     if (found) return found;
-    if (Date.now() > until) throw new Error(`${what}: not within ${patience} ms`);
+    if (Date.now() > until) throw new Error(`${what}: not within ${PATIENCE} ms`);
     await pause(50);
   }
 };
-
-/** A port that was free a moment ago. */
-export const freePort = () => new Promise((done) => {
-  const server = createServer().listen(0, '127.0.0.1', () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
 
 export class Network {
   constructor(sprat) {
     this.sprat = sprat;
     this.folder = mkdtempSync(join(tmpdir(), 'sprat-browser-'));
     this.running = new Map();
+    // An address of its own: no other program binds its ports.
+    this.host = `127.${randomInt(1, 255)}.${randomInt(256)}.${randomInt(1, 255)}`;
   }
 
   path(...parts) { return join(this.folder, ...parts); }
@@ -39,6 +41,16 @@ export class Network {
   share(name, file, bytes) {
     mkdirSync(this.path(name), { recursive: true });
     writeFileSync(this.path(name, file), bytes);
+  }
+
+  /** An address with a port that was free a moment ago, for a daemon that is started again. */
+  address() {
+    return new Promise((done) => {
+      const server = createServer().listen(0, this.host, () => {
+        const { port } = server.address();
+        server.close(() => done(`${this.host}:${port}`));
+      });
+    });
   }
 
   /** Starts a daemon and waits for its ready file. */
@@ -63,10 +75,11 @@ export class Network {
     await ended;
   }
 
-  /** Runs a one-shot command; its result does not matter. */
-  run(...args) {
+  /** Runs a one-shot command, which must end with one of these exit codes. */
+  async run(codes, ...args) {
     const child = spawn(this.sprat, args, { stdio: 'ignore' });
-    return new Promise((done) => child.once('exit', done));
+    const code = await new Promise((done) => child.once('exit', done));
+    if (!codes.includes(code)) throw new Error(`sprat ${args.join(' ')} ended with ${code}`);
   }
 
   async end() {
