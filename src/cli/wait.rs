@@ -145,7 +145,7 @@ fn goes_on(state: DownloadState) -> bool {
     }
 }
 
-/// The result: some of the downloads may have failed, or need a decision of the user.
+/// The result: some of the downloads may have failed, or be paused.
 fn ended(awaited: &BTreeSet<u64>, listed: &[DownloadReport]) -> Outcome {
     let is_bad = |report: &&DownloadReport| {
         awaited.contains(&report.id) && matches!(report.state, DownloadState::Failed | DownloadState::Paused)

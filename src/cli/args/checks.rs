@@ -17,7 +17,7 @@ command! {
 
         /// the FILEs are lists that `sprat hash` or `b3sum` has printed: read each file that they
         /// name and print whether it has the root that the list states; with -q print only the
-        /// files that do not [default: off]
+        /// files that do not have it [default: off]
         #[argh(switch, short = 'c')]
         pub(crate) check: bool,
     } with log(" [default: warn]", Warn)

@@ -122,8 +122,9 @@ macro_rules! command {
     };
     (@fields [daemon $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// state folder: the key, digests of unchanged files, queue of downloads, history of
-            /// the prompt [default: $STATE_DIRECTORY/NAME, else $XDG_STATE_HOME/sprat/NAME, else
+            /// state folder, with the key; for a super peer also the users; for a peer also the
+            /// credential, digests of files, the queue of downloads and the history of the prompt
+            /// [default: $STATE_DIRECTORY/NAME, else $XDG_STATE_HOME/sprat/NAME, else
             /// ~/.local/state/sprat/NAME]
             #[argh(option, arg_name = "DIR")]
             pub(crate) state: Option<std::path::PathBuf>,

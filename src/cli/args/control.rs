@@ -31,7 +31,7 @@ command! {
 command! {
     /// Wait until a search by a running peer has enough hits, or until its downloads have ended.
     /// Exits with 0 when this has happened, with 4 if it has not happened in time, and with 8 if
-    /// some downloads failed or need a decision.
+    /// some downloads failed or are paused.
     #[argh(
         name = "wait",
         example = "{command_name} --exact image.iso --hits 3 --timeout 10m",

@@ -58,9 +58,9 @@ command! {
     )]
     Get {
         /// a name or path; a root (64 hex digits); a pattern with `*?[`; a folder with a slash at
-        /// its end, to download all its files; or a URI that `sprat uri` has printed, without
-        /// --super. The running peer fetches a URI if it has a session with a super peer that the
-        /// URI names; else a short-lived peer fetches it
+        /// its end, to download all its files; or a URI that `sprat uri` has printed, which needs
+        /// no --super. The running peer fetches a URI if it has a session with a super peer that
+        /// the URI names; else a short-lived peer fetches it
         #[argh(positional, arg_name = "NAME")]
         pub(crate) what: String,
 

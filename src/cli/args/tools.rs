@@ -35,8 +35,8 @@ command! {
     Bench {
         /// idle: silent sessions; connect: connection set-ups; register: files; query: queries over
         /// sessions; churn: sessions that log in, share, search, download and leave; get:
-        /// downloads; flood: queries of a neighboring super peer; swarm: peers that fetch one file
-        /// at the same time; compare: two files with the output of --json
+        /// downloads; flood: queries from a neighboring super peer; swarm: peers that fetch one
+        /// file at the same time; compare: two files with the output of --json
         #[argh(positional, arg_name = "MODE", from_str_fn(task))]
         pub(crate) mode: BenchTask,
 
@@ -129,15 +129,16 @@ command! {
                 `#` begins a comment.",
         note = "Weak peers that send queries are complete state machines. The others are scripts that send the same \
                 messages. A message takes 0.1 to 0.6 ms from node to node. Recall is the fraction of the expected hits \
-                that the asker received. One hit is expected from each holder that was registered from the start of the \
-                query to its end. Figures begin when sessions and links are up, after 12 s of virtual time.",
+                that the asker received. One hit is expected from each holder that was registered from the start of \
+                the query to its end. The measurement begins when sessions and links are up, after 12 s of virtual \
+                time.",
         note = "In a swarm, all peers and the seed are complete state machines. A line is the connection of a peer, \
                 the seed or a zone to the others, with a rate in each direction. A line that carries n pieces gives \
                 each an n-th of its rate. A piece moves at the lowest of the rates that its lines give it. These rates \
                 are computed again whenever a piece starts or ends on one of its lines. The result is not max-min \
-                fair. Messages are counted, but use nothing of the rate of a line. The least possible time is the \
-                longest of four times: the file over the seed's line, plus one piece for each doubling of the holders; \
-                the file over a peer's line; all copies over all sending lines together; and the file over a zone's line."
+                fair. Messages are counted, but they do not use the rate of a line. The least possible time is the \
+                longest of these four: the seed sends the file once, and the last piece then spreads to all peers; a \
+                peer receives the file; the seed and all peers together send all copies; a zone receives the file."
     )]
     Sim {
         /// number of super peers [default: 100, or those that the file of --topology names]
