@@ -37,14 +37,14 @@ pub enum Request {
     Command(Command),
     /// The numbered events of the node.
     Events {
-        /// First those with a higher number, as far as they are kept; none: only those to come.
+        /// First the events with a higher number that are still kept. None: only events to come.
         since: Option<u64>,
-        /// Then each one as it comes; if not, `done`.
+        /// True: then each event as it comes. False: `done`.
         follow: bool,
     },
 }
 
-/// What answers a request for events, but for `done`.
+/// An answer to a request for events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Reply {

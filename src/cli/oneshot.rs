@@ -138,7 +138,7 @@ pub(crate) struct Transfers {
     pub(crate) limits: RateLimits,
 }
 
-/// The same; a short-lived peer does it in this way.
+/// As [`run`]. `transfers` says how a short-lived peer receives and sends pieces.
 pub(crate) fn run_with(
     target: Target,
     command: Command,
@@ -274,7 +274,7 @@ fn as_peer(
         | Command::Resume { .. }
         | Command::Limit { .. } => None,
     };
-    // Others fetch from it what it downloads.
+    // Others can fetch from this peer what it downloads.
     let listen = match &disk {
         Some(_) if !swarms.linger.is_zero() => Some(settings::listen(None, 0)?),
         Some(_) | None => None,
@@ -284,7 +284,7 @@ fn as_peer(
     let offer =
         node.listen_addr().map(|bound| Offer { port: bound.port(), host: None, listens: bound.into(), http: false });
     let config = WeakPeerConfig {
-        // The running peer with this state is a source as any other.
+        // The running peer with this state is a source like any other.
         node: id.unwrap_or_else(random::node_id),
         boot: random::boot_id(),
         supers,

@@ -1,8 +1,8 @@
 //! How often one host may begin a handshake: a bucket of tokens for each host that has begun one
 //! lately.
 //!
-//! A handshake computes with keys, and that is done for any stranger. So each host may begin only a
-//! limited number of them, however many connections it opens.
+//! A handshake needs computations with keys, and any stranger can begin one. So each host may begin
+//! only a limited number of them, however many connections it opens.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -62,8 +62,8 @@ impl Admission {
         admitted
     }
 
-    /// Removes full buckets. Each host that is new may cause this, and all buckets are looked at,
-    /// so it is done rarely.
+    /// Removes full buckets. This looks at all buckets, and each new host may cause it, so it is
+    /// done at most once in [`ADDRESSES_SWEPT_EVERY`].
     fn sweep(&mut self, now: Time) {
         if self.swept.is_some_and(|swept| now.since(swept) < ADDRESSES_SWEPT_EVERY) {
             return;

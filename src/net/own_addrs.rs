@@ -1,5 +1,5 @@
-//! Which addresses of this host are gone, as soon as the system says that some have changed
-//! (rtnetlink(7)). It reads no message of the system: after a change the list is read again. It has
+//! The addresses that this host has lost. The system announces each change (rtnetlink(7)). The
+//! announcements are not decoded: after a change, the list of all addresses is read again. There is
 //! no timer.
 
 use std::collections::BTreeSet;

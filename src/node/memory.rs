@@ -14,7 +14,7 @@ use crate::time::Time;
 /// Shortest time between two lines of the log that say that memory is short.
 const WARN_GAP: Duration = Duration::from_secs(60);
 
-/// What is in use of a budget.
+/// How much of a budget is in use.
 #[derive(Debug)]
 pub(super) struct Memory {
     /// Bytes; none without a bound.

@@ -1,6 +1,7 @@
-//! How many bytes of hits each session was sent, and the queries that wait because that is enough.
-//! A session gets hits of up to [`SESSION_BYTES_PER_TURN`] in a turn. If it does not read them, it
-//! gets no more until it has. So a session that never reads costs little more than its queries.
+//! How many bytes of hits were sent to each session, and the queries that wait because their
+//! session has got enough. A session gets hits of up to [`SESSION_BYTES_PER_TURN`] in a turn. If it
+//! does not read them, it gets no more until it has read them. So a session that never reads costs
+//! little more than its queries.
 //!
 //! It holds only the keys of the queries. A query that waits here is not in the fair queue.
 
@@ -26,18 +27,18 @@ pub(super) struct Parked {
 /// One session.
 #[derive(Debug, Default)]
 struct SessionQueries {
-    /// Bytes of hits that it was sent: in this turn, or since it does not read.
+    /// Bytes of hits that were sent to it: in this turn, or since it stopped reading.
     sent: usize,
     /// Its queries that have work left.
     queries: BTreeSet<WaveKey>,
 }
 
-/// Queries by session, ascending. They are of one turn, which serves few sessions, and the memory
-/// is used again.
+/// The queries of one turn, ordered by session. A turn serves few sessions, so a list is enough.
+/// Its memory is used again.
 #[derive(Debug, Default)]
 struct Reading {
     list: Vec<(ConnId, SessionQueries)>,
-    /// Where the last one was: the queries of a session come one after the other.
+    /// Where the last session was found: the queries of a session come one after the other.
     last: usize,
 }
 
@@ -90,8 +91,7 @@ impl Parked {
     }
 
     /// The work that was left over begins. If this is a new turn, returns the queries that waited
-    /// for it. It is a new turn unless hits were sent at this time already, by other work than
-    /// this.
+    /// for it. It is no new turn if other work has already sent hits at this time.
     pub(super) fn begin_leftover(&mut self, now: Time) -> Vec<WaveKey> {
         let new = now != self.now || self.ran;
         (self.now, self.ran) = (now, true);
@@ -117,7 +117,7 @@ impl Parked {
         }
     }
 
-    /// Whether nothing more is searched for the session now.
+    /// Whether the queries of the session must wait now.
     pub(super) fn must_wait(&mut self, now: Time, conn: ConnId) -> bool {
         self.renew(now);
         self.unread.contains_key(&conn) || self.reading.find(conn).is_some_and(SessionQueries::is_full)
@@ -146,7 +146,7 @@ impl Parked {
         }
     }
 
-    /// Each query is one of its session.
+    /// Each query is listed under its own session.
     pub(super) fn check_invariants(&self, session_of: impl Fn(WaveKey) -> Option<(ConnId, u32)>) {
         let is_of = |key: &WaveKey, conn: &ConnId| session_of(*key).is_some_and(|(owner, _)| owner == *conn);
         assert!(self.reading.list.is_sorted_by(|(one, _), (next, _)| one < next));

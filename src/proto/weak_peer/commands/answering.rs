@@ -1,6 +1,6 @@
 //! What the sessions answer: the hits of searches, their ends, refusals, pages of lists. Each
-//! answer goes to the task whose request it is; the last one of a search ends it, or begins the
-//! next.
+//! answer goes to the task that sent the request. The last answer of a search ends the search, or
+//! begins its next page.
 
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ impl Commands {
         (session, event): (SessionId, SessionEvent),
     ) {
         match event {
-            // The swarms take what members are named.
+            // The swarms handle the members that are named.
             SessionEvent::Peers(_) => {}
             SessionEvent::Up => self.subscriptions.on_up(cx, sessions, session),
             SessionEvent::Down => {
@@ -82,8 +82,8 @@ impl Commands {
             }
             Job::Get { want, .. } => {
                 want.on_hits(hit.hits);
-                // A root leaves nothing to choose: the download starts, and more sources may
-                // follow.
+                // A root names one content, so there is no choice: the download starts, and more
+                // sources may follow.
                 if !task.only_uri
                     && let Some(content) = want.named_by_root(|record| !sessions.is_own_hit(record))
                 {
