@@ -21,10 +21,10 @@ use crate::time::Time;
 use crate::wire::message::{Error, ErrorCode, SourceRecord};
 use crate::wire::{Message, NodeId};
 
-/// Longest reason for which a peer left, in bytes: some are what the peer sent.
+/// Longest text of the reason why a peer left, in bytes. Peers send some of these texts.
 const WHY_BYTES_MAX: usize = 160;
 
-/// The asker of the queries of this super peer itself. No session has this place.
+/// Stands for the asker in queries of this super peer itself. No session has this id.
 pub(super) const OWN: ConnId = ConnId { index: u32::MAX, generation: 0 };
 
 /// Why a deadline is set.
@@ -36,29 +36,30 @@ pub(super) enum Reason {
     Silence,
     /// A HELLO is due on this link, or its neighbor has been silent for too long.
     Link(LinkId),
-    /// A step of our digest is due on some link, or a neighbor no longer trusts what it has.
+    /// A step of our digest is due on some link, or a neighbor no longer trusts our digest.
     Digest,
     /// A query is to be repeated, or its budget ends.
     Wave(WaveKey),
     /// The query that ended first can be forgotten.
     Ended,
-    /// A spanning tree is to be grown; or what grows is to be repeated or given up.
+    /// A spanning tree is to be grown. Or a tree that grows needs a repetition, or must be given
+    /// up.
     Tree,
     /// The credential of a session ends.
     Expiry,
     /// A peer is to be dialed back, or a dial has taken too long.
     Reach,
-    /// Members of swarms lack others to follow, and may find some.
+    /// Some members of swarms follow too few others, and may find more.
     Swarm,
     /// Other super peers are to be asked for members of a swarm.
     SwarmAsk,
-    /// Nobody has listed the network for a while: the sorted order of the index can go.
+    /// Nobody has listed the network for a while: the sorted order of the index can be dropped.
     Order,
     /// The peers that shared before the restart are no longer awaited.
     Starting,
     /// The number of peers that share is to be reported.
     Sharing,
-    /// More peers came or left in the last second than were reported.
+    /// In the last second, more peers came or left than were reported.
     Presence,
 }
 
@@ -77,15 +78,16 @@ pub(super) struct Context {
     pub(super) memory_short: bool,
     /// Peers that shared before a restart may not be back yet, so no answer is complete.
     pub(super) starting: bool,
-    /// How many sessions have registered their complete list of at least one file.
+    /// How many sessions have registered a complete list with at least one file.
     pub(super) sharing: usize,
     /// Queries of sessions.
     pub(super) queries: Meter,
-    /// Which peers that came and left are to be reported.
+    /// Bounds the reports of peers that came and left.
     pub(super) presence: Presence,
     /// Who has logged in.
     pub(super) logins: Logins,
-    /// What has come for queries of this super peer itself: their numbers, and hits or the end.
+    /// Results for the queries of this super peer itself: the number of the query, and hits, or
+    /// `None` at its end.
     pub(super) found: Vec<(u32, Option<Vec<SourceRecord>>)>,
 }
 
@@ -137,8 +139,8 @@ impl Context {
         self.out.push_back(Output::Event(Box::new(event)));
     }
 
-    /// A peer with this place in the index came: reports it, or sets the deadline at which it is.
-    /// `files`: how many it has, if its list is complete.
+    /// The peer with this place in the index came: reports it, or sets the deadline for the report.
+    /// `files`: the number of its files, if its list is complete.
     pub(super) fn note_came(&mut self, holder: HolderId, node: NodeId, files: Option<usize>) {
         match self.presence.note(true, self.now) {
             Ok(()) => self.report_peer(holder, node, files, None),
@@ -146,7 +148,7 @@ impl Context {
         }
     }
 
-    /// The same for one that is about to leave, or serves no files any more.
+    /// As [`Context::note_came`], for a peer that is about to leave or no longer serves files.
     pub(super) fn note_left(&mut self, holder: HolderId, node: NodeId, why: &str) {
         match self.presence.note(false, self.now) {
             Ok(()) => {
@@ -170,7 +172,7 @@ impl Context {
         }
     }
 
-    /// A page of a list was asked for: keeps the index sorted for the next ones.
+    /// A page of a list was requested: keeps the index sorted for the next pages.
     pub(super) fn prepare_pages(&mut self) {
         self.index.order(0);
         self.timers.set(Reason::Order, self.now + crate::config::ORDER_KEPT);

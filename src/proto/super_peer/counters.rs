@@ -1,7 +1,7 @@
 //! What a super peer counts: everything that it answered, and everything that it dropped or closed,
 //! by reason.
 //!
-//! A counter costs one addition; names are assembled only on request. Names may be added; none
+//! To count is one addition. Names are built only on request. New names may be added, but no name
 //! changes its meaning.
 
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ counts! {
     ClosedLogin => "closed_login",
     /// Logins of the other mode.
     LoginOtherMode => "login_refused_mode",
-    /// Logins without a credential, or with bytes that are none.
+    /// Logins without a credential, or with bytes that are not a credential.
     LoginMalformed => "login_refused_malformed",
     /// Logins with a credential of an operator that is not known here.
     LoginUnknownOperator => "login_refused_unknown_operator",
@@ -59,11 +59,11 @@ counts! {
     LoginOtherNode => "login_refused_other_node",
     /// Logins with a credential that is not valid yet.
     LoginNotYetValid => "login_refused_not_yet_valid",
-    /// Logins with a revoked credential, and sessions closed because theirs was revoked.
+    /// Logins with a revoked credential, and sessions closed because their credential was revoked.
     LoginRevoked => "login_refused_revoked",
-    /// Logins with a credential that has expired, and sessions closed because theirs did.
+    /// Logins with an expired credential, and sessions closed because their credential expired.
     LoginExpired => "login_refused_expired",
-    /// Logins of accounts that have as many sessions as they may.
+    /// Logins of accounts that have the most sessions that they may have.
     LoginLimit => "login_refused_sessions",
     /// Invitations that were refused.
     InvitationRefused => "invitations_refused",
@@ -87,7 +87,7 @@ counts! {
     ClosedBye => "closed_bye",
     /// Peers dialed back.
     DialBacks => "dial_backs",
-    /// Peers reached by that.
+    /// Dial backs that reached the peer.
     DialBacksReached => "dial_backs_reached",
     /// Connections that the other side closed.
     GoneRemote => "gone_remote",
@@ -122,7 +122,8 @@ counts! {
     SubscribesRefused => "subscribes_refused",
     /// Hits of subscriptions.
     SubscribedHits => "subscription_hits",
-    /// Such hits that were not sent, because the subscription has had its hits for that second.
+    /// Hits of subscriptions that were not sent, because the subscription had its hits for that
+    /// second.
     SubscribedHitsDropped => "subscription_hits_dropped",
     /// Files that came too fast to be compared with the subscriptions.
     SubscribedFilesMissed => "subscription_files_missed",
@@ -130,13 +131,13 @@ counts! {
     MembersNamed => "members_named",
     /// Queries for members of swarms at other super peers.
     SwarmAsks => "swarm_queries",
-    /// Sources that these have found.
+    /// Sources that these queries found.
     SwarmFound => "swarm_sources_found",
     /// Queries of sessions.
     Queries => "queries",
     /// Queries of sessions that were refused.
     QueriesRefused => "queries_refused",
-    /// Of these, queries that were refused because memory was short.
+    /// Of the refused queries of sessions, those that were refused because memory was short.
     QueriesRefusedMemory => "queries_refused_memory",
     /// Queries of sessions that ended complete.
     QueriesComplete => "queries_complete",
@@ -156,8 +157,8 @@ counts! {
     FloodExtension => "flood_extension",
     /// Repetitions of a QUERY that came in.
     FloodRepeated => "flood_repeated_in",
-    /// Repetitions that got only a part of the HITs that they lack, because what is sent again is
-    /// bounded.
+    /// Repetitions that got only some of the HITs that they lack, because the bytes that are sent
+    /// again are bounded.
     FloodRepeatsBounded => "flood_repeats_bounded",
     /// Repetitions of a QUERY that went out.
     FloodRepeats => "flood_repeated_out",
@@ -208,7 +209,7 @@ counts! {
     LinkDigestOut => "link_digest_out",
     /// DIGESTEDs that went out.
     LinkDigestedOut => "link_digested_out",
-    /// Spanning trees that began to grow here, at the root.
+    /// Spanning trees that began to grow here, with this super peer as the root.
     TreesGrown => "trees_grown",
     /// Spanning trees that came to be held here.
     TreesHeld => "trees_held",
@@ -222,7 +223,7 @@ counts! {
     QueriesFellBack => "queries_fell_back",
     /// Queries that met a stale tree here.
     FloodStaleTree => "flood_stale_tree",
-    /// Datagrams from addresses that are no neighbors.
+    /// Datagrams from addresses of no neighbor.
     DatagramUnlisted => "datagrams_unlisted",
     /// Datagrams that cannot be decoded.
     DatagramMalformed => "datagrams_malformed",
@@ -230,9 +231,9 @@ counts! {
     DatagramStale => "datagrams_stale",
     /// Messages other than HELLO on a link that is not up, or without our boot id.
     DatagramUnproven => "datagrams_unproven",
-    /// Answers to queries that were not asked or have ended.
+    /// Answers to queries that this super peer did not send or that have ended.
     AnswerUnasked => "answers_unasked",
-    /// HITs that had come already.
+    /// HITs that had arrived before.
     AnswerRepeated => "answers_repeated",
     /// HITs above the cap of their link and query.
     AnswerCapped => "answers_capped",

@@ -1,4 +1,5 @@
-//! What INFO and STATUS report besides the counters: how much there is of each thing now.
+//! The gauges that INFO and STATUS report besides the counters: how many of each thing there are
+//! now.
 
 use super::context::Context;
 use super::flood::Flood;

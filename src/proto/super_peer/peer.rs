@@ -1,4 +1,4 @@
-//! The peer of a session, as it is dialed back.
+//! The peer of a session, with what is needed to dial it back.
 
 use std::net::IpAddr;
 
@@ -13,6 +13,6 @@ pub(super) struct Peer {
     pub(super) node: NodeId,
     pub(super) boot: u64,
     pub(super) holder: HolderId,
-    /// It takes REACH.
+    /// Whether it accepts REACH.
     pub(super) reports: bool,
 }

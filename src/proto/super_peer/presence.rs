@@ -1,7 +1,7 @@
-//! Which peers that serve files came and left, for the log. In each second a bounded number of them
-//! is reported one by one, and then the number of the others.
+//! Which peers that serve files came and left, for the log. In each second some of them are
+//! reported one by one, up to a bound, and then the number of the others.
 //!
-//! It keeps counts only; a deadline is needed only while some are not reported.
+//! It keeps only counts. A deadline is needed only while some peers are not reported.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     since: Time,
-    /// One by one.
+    /// Peers that were reported one by one.
     reported: usize,
-    /// Not reported yet.
+    /// Peers that came and are not reported yet.
     more_came: u64,
     more_left: u64,
 }
@@ -44,7 +44,7 @@ impl Presence {
         Err(self.since + SECOND)
     }
 
-    /// The second is over: how many more there were.
+    /// The second is over: returns the report of how many more there were.
     pub(super) fn rest(&mut self, now: Time) -> Event {
         let Presence { more_came: came, more_left: left, .. } = *self;
         *self = Presence { since: now, ..Presence::default() };

@@ -1,8 +1,9 @@
-//! The time after a restart in which the peers come back (PROTOCOL.md "Starting"). Until as many
-//! sessions have registered files as before, the index lacks some of their files, so no answer is
-//! complete.
+//! The time after a restart in which the peers come back (PROTOCOL.md "Starting"). The index lacks
+//! some of their files until as many sessions have registered files as before the restart. So no
+//! answer is complete until then.
 //!
-//! It owns the number that the state of the node keeps, and never decides what a query finds.
+//! It owns the number of sessions that share, which the state of the node keeps. It never decides
+//! what a query finds.
 
 use super::context::{Context, Reason};
 use crate::config::{SHARING_REPORT_EVERY, STARTING_MAX};
@@ -13,13 +14,13 @@ use crate::proto::Event;
 pub(super) struct Starting {
     /// How many shared when the super peer last ran.
     expected: usize,
-    /// The number that was last reported.
+    /// The number in the last report.
     reported: usize,
-    /// No time has passed yet.
+    /// Whether no turn has begun yet.
     new: bool,
-    /// A report is due at a deadline.
+    /// Whether a deadline for a report is set.
     waiting: bool,
-    /// The super peer ends, so the sessions that close now do not change the number.
+    /// Whether the super peer ends. The sessions that close then do not change the number.
     stopped: bool,
 }
 
@@ -33,7 +34,7 @@ impl Starting {
         self.waiting || cx.starting
     }
 
-    /// Must be called at the start of each turn: the first one begins the wait.
+    /// Must be called at the start of each turn. The first call begins the wait.
     pub(super) fn begin_turn(&mut self, cx: &mut Context) {
         if std::mem::take(&mut self.new) && self.expected > 0 {
             cx.starting = true;
@@ -46,14 +47,14 @@ impl Starting {
         if cx.starting && cx.sharing >= self.expected {
             self.end(cx);
         }
-        // If the super peer ends during this time, the next run must find the earlier number.
+        // If the super peer ends while it starts, the next run must find the earlier number.
         if !cx.starting && !self.waiting && !self.stopped && cx.sharing != self.reported {
             self.waiting = true;
             cx.timers.set(Reason::Sharing, cx.now + SHARING_REPORT_EVERY);
         }
     }
 
-    /// The wait is over, with or without all peers.
+    /// The wait is over. Some peers may be missing.
     pub(super) fn end(&self, cx: &mut Context) {
         cx.starting = false;
         cx.timers.stop(Reason::Starting);
@@ -89,7 +90,7 @@ mod tests {
 
     const STARTING: Cut = Cut { starting: 1, ..Cut::NONE };
 
-    /// Super peers in a line, of which the last was restarted and had two peers.
+    /// A line of super peers. The last one was restarted and had two peers before.
     fn restarted(n: usize) -> Net {
         let edges: Vec<_> = (1..n).map(|node| (node - 1, node)).collect();
         let mut net = match n {

@@ -1,5 +1,5 @@
-//! What the index puts off: files that are gone, or whose session is gone, and entries that are not
-//! sorted by their root yet. One slice of each is done per turn.
+//! The work on the index that is put off: removing files that are gone or whose session is gone,
+//! and sorting entries by their root. One slice of each is done per turn.
 
 use super::index::Index;
 use super::work::Work;
@@ -10,7 +10,7 @@ pub(super) fn has_work(index: &Index) -> bool {
     index.is_untidy() || index.is_sorting()
 }
 
-/// Does one turn's worth.
+/// Does as much as fits in one turn.
 pub(super) fn run(index: &mut Index, work: &mut Work) {
     if index.is_untidy() {
         index.tidy(TIDY_STEPS_PER_TURN);

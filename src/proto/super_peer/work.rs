@@ -1,34 +1,34 @@
-//! How much work one call of the machine does, beside its searches, which `flood::fair_queue`
-//! counts.
+//! How much work one call of the machine does, without its searches. `flood::fair_queue` counts the
+//! searches.
 //!
 //! Work is counted, not timed, in the unit of [`crate::config::WORK_PER_TURN`]. Work that may be
 //! large stops when [`Work::is_spent`] says so, and goes on in the next turn.
 
 use crate::config::PUT_OFF_WORK_PER_TURN;
 
-/// What a timer costs that has fired.
+/// The cost of a timer that has fired.
 pub(super) const TIMER_WORK: usize = 16;
-/// What an output costs.
+/// The cost of an output.
 pub(super) const OUTPUT_WORK: usize = 4;
-/// What a session costs that closes.
+/// The cost of closing a session.
 pub(super) const SESSION_WORK: usize = 32;
-/// Sessions that one unit of work looks at.
+/// How many sessions one unit of work looks at.
 pub(super) const SESSIONS_PER_WORK: usize = 8;
-/// What a step of the index costs: a file that comes or goes, or a part of the work on the index
+/// The cost of a step of the index: a file that comes or goes, or a part of the work on the index
 /// that was put off.
 const STEP_WORK: usize = 8;
 
-/// The work of the present call, and the most of any call so far.
+/// The work of the present call, and the most work of any call so far.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     done: usize,
     most: usize,
-    /// Steps of the index before this call.
+    /// The steps of the index before this call.
     steps: u64,
 }
 
 impl Work {
-    /// A call begins. `steps`: those of the index so far.
+    /// A call begins. `steps` is the number of steps of the index so far.
     pub(super) fn begin(&mut self, steps: u64) {
         (self.done, self.steps) = (0, steps);
     }
@@ -46,13 +46,13 @@ impl Work {
         self.most = self.most.max(self.done);
     }
 
-    /// Whether what can be put off must wait for the next turn.
+    /// Whether work that can be put off must wait for the next turn.
     pub(super) fn is_spent(&self) -> bool {
         self.done >= PUT_OFF_WORK_PER_TURN
     }
 
-    /// Whether half of that is done: work that strangers can cause without end stops here, so that
-    /// deadlines are met.
+    /// Whether half of the work of a turn is done. Work that strangers can cause without limit
+    /// stops here, so that deadlines are met.
     pub(super) fn is_half_spent(&self) -> bool {
         self.done * 2 >= PUT_OFF_WORK_PER_TURN
     }

@@ -18,7 +18,7 @@ use crate::wire::message::{ClassRate, Classes, Enroll, Enrolled, ErrorCode, Revo
 /// What a command does to sessions and to its client.
 #[derive(Debug, Default)]
 pub(in crate::proto::super_peer) struct Effect {
-    /// Events for the client; without a `done` it follows once the change is saved.
+    /// Events for the client. If none of them is `done`, it follows once the change is saved.
     pub(in crate::proto::super_peer) events: Vec<ClientEvent>,
     /// Sessions to close, because their credential is revoked.
     pub(in crate::proto::super_peer) close: Vec<ConnId>,
@@ -39,7 +39,8 @@ impl Logins {
         Some(Box::new(setup.accounts.clone()))
     }
 
-    /// The save that ran has ended, well or not. Returns what waited for it.
+    /// The running save has ended; `is_saved` says whether it succeeded. Returns the answers that
+    /// waited for it.
     pub(in crate::proto::super_peer) fn on_saved(&mut self, is_saved: bool) -> Vec<Saved> {
         let Some(setup) = &mut self.setup else { return Vec::new() };
         setup.changes.failed = !is_saved;
@@ -76,7 +77,7 @@ impl Effect {
 
 impl Setup {
     /// The connection sends an invitation. The answer follows once the accounts are saved. If
-    /// nothing has to be saved, it is returned.
+    /// nothing has to be saved, the answer is returned.
     pub(super) fn on_enroll(&mut self, conn: ConnId, enroll: &Enroll, now: Time) -> Result<Option<Enrolled>, Refused> {
         let (key, unix) = (self.key(conn)?, self.unix(now));
         if self.changes.is_full() {
@@ -88,13 +89,13 @@ impl Setup {
             return Err(Refused(ErrorCode::ORDER, "ENROLL is allowed once".to_owned(), Count::ClosedOrder));
         }
         let refused = |why: String| Refused(ErrorCode::INVITATION, why, Count::InvitationRefused);
-        // A token of another length gets the same answer as a wrong one.
+        // A token of the wrong length gets the same answer as a wrong token.
         let token = Token::from_slice(&enroll.token).unwrap_or_else(|| Token::new(Default::default()));
         let before = self.accounts.user(&enroll.user).cloned();
         let terms = self.accounts.enroll(&enroll.user, &token, key, unix);
         let terms = terms.map_err(|not_invited| refused(not_invited.to_string()))?;
         let enrolled = Enrolled { credential: Credential::sign(terms, &self.secret).encode() };
-        // The same invitation may be shown as often as its owner connects; a save is slow.
+        // An owner may send the same invitation at each connection, and a save is slow.
         if self.changes.are_saved() && self.accounts.user(&enroll.user) == before.as_ref() {
             return Ok(Some(enrolled));
         }
@@ -134,8 +135,8 @@ impl Setup {
         Classes { list: self.accounts.classes().map(rate).collect() }
     }
 
-    /// These keys are denied in the accounts: their sessions are closed, and all others get
-    /// REVOKED.
+    /// These keys are now denied in the accounts: their sessions are closed, and all other sessions
+    /// get REVOKED.
     fn deny(&mut self, keys: &[PublicKey], done: &mut Effect) {
         self.accounts.deny_in(&mut self.network);
         done.revoked = self.network.denied().filter(|(key, _)| keys.contains(key)).map(revoked).collect();

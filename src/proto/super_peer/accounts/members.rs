@@ -48,20 +48,21 @@ impl Logins {
         key.is_some_and(|key| setup.network.operators().any(|operator| operator == key))
     }
 
-    /// What the account of a session may still register; none if that has no limit.
+    /// What the account of a session may still register; none if the account has no limit.
     pub(in crate::proto::super_peer) fn room(&self, conn: ConnId) -> Option<Room<'_>> {
         let (setup, account, limits) = self.limits(conn)?;
         limits.files.or(limits.name_bytes)?;
         Some(Room { account, limits, used: setup.used.get(account).copied().unwrap_or_default() })
     }
 
-    /// The session has one file more, or less, with a path of this length.
+    /// The session has one file more or one file less. `length` is the length of its path.
     pub(in crate::proto::super_peer) fn on_file(&mut self, conn: ConnId, length: usize, more: bool) {
         let length = i64::try_from(length).expect("a path is short");
         if more { self.note_files(conn, 1, length) } else { self.note_files(conn, -1, -length) }
     }
 
-    /// The session has registered files, or removed them: how many more, and bytes of their paths.
+    /// The session has registered or removed files. `files` and `bytes` are the change of their
+    /// number and of the bytes of their paths.
     fn note_files(&mut self, conn: ConnId, files: i64, bytes: i64) {
         let Some(setup) = &mut self.setup else { return };
         let Some(member) = setup.members.get_mut(&conn) else { return };

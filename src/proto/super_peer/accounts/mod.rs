@@ -1,9 +1,9 @@
 //! Logins at a super peer: the key that each connection has proved, the account that it has logged
 //! in to, what the accounts of a class may use, invitations, and what is revoked.
 //!
-//! It owns the accounts, and decides whether a login is good: by the one check of
-//! [`Network`](crate::trust::Network). It never reads a file list or runs a search, and closes no
-//! session: it names those that are to be closed. In the open mode it holds nothing.
+//! It owns the accounts, and decides with [`Network`](crate::trust::Network) whether a login is
+//! accepted. It never reads a file list and never runs a search. It closes no session; it names the
+//! sessions that must be closed. In the open mode it holds nothing.
 
 mod changes;
 mod members;
@@ -25,11 +25,11 @@ pub(super) use table::{Logins, Refused, Saved};
 /// What a super peer in login mode is started with.
 #[derive(Debug)]
 pub struct LoginConfig {
-    /// Its own key, which signs the credentials of the users that it invites.
+    /// The key of this super peer, which signs the credentials of the users that it invites.
     pub secret: SecretKey,
-    /// How this key follows from earlier ones.
+    /// The changes of key that led to this key.
     pub rotation: Rotation,
-    /// Operators whose credentials are accepted here, besides itself; at most
+    /// Operators whose credentials are accepted here, in addition to this super peer; at most
     /// [`OPERATORS_MAX`](crate::config::OPERATORS_MAX).
     pub operators: Vec<PublicKey>,
     /// The accounts, as they were saved last.
@@ -43,7 +43,7 @@ pub struct LoginConfig {
 pub(super) struct LoggedIn {
     /// The answer.
     pub(super) ready: Ready,
-    /// The clock is wrong, and dates are not checked: the text to report, once.
+    /// The text to report once if the clock is wrong, because dates are then not checked.
     pub(super) warning: Option<String>,
 }
 
@@ -73,8 +73,8 @@ impl Logins {
         Logins { setup }
     }
 
-    /// Replaces the operators, and the accounts unless some changes are not saved yet. A session
-    /// with a credential of an operator that was removed stays open.
+    /// Replaces the operators. Replaces the accounts too, unless some changes are not saved yet. If
+    /// an operator was removed, sessions with its credentials stay open.
     pub(super) fn on_settings(&mut self, config: &LoginConfig) -> Effect {
         match &mut self.setup {
             Some(setup) => setup.on_settings(config),
@@ -139,7 +139,8 @@ impl Logins {
         }
     }
 
-    /// The connection asks for a credential. Returns it, if nothing has to be saved before.
+    /// The connection asks for a credential. Returns the credential if nothing has to be saved
+    /// first.
     pub(super) fn on_enroll(&mut self, conn: ConnId, enroll: &Enroll, now: Time) -> Result<Option<Enrolled>, Refused> {
         match &mut self.setup {
             Some(setup) => setup.on_enroll(conn, enroll, now),
@@ -163,7 +164,7 @@ impl Logins {
         Some(at + std::time::Duration::from_secs(last.saturating_add(1).saturating_sub(unix)))
     }
 
-    /// A session whose credential has ended.
+    /// Returns a session whose credential has ended.
     pub(super) fn next_ended(&mut self, now: Time) -> Option<ConnId> {
         let setup = self.setup.as_mut()?;
         let unix = setup.unix(now);

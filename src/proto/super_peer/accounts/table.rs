@@ -43,9 +43,9 @@ pub(super) struct Setup {
     pub(super) network: Network,
     pub(super) accounts: Accounts,
     pub(super) changes: Changes,
-    /// The wall clock at a time of the machine.
+    /// A time of the monotonic clock, and the wall clock at that time.
     pub(super) wall: (Time, u64),
-    /// A credential that was issued after the wall clock has been reported.
+    /// Whether it was reported that a credential was issued later than the wall clock says.
     pub(super) warned: bool,
     /// Every connection, from its accept to its end.
     pub(super) members: BTreeMap<ConnId, Member>,
@@ -76,13 +76,13 @@ pub(in crate::proto::super_peer) struct Logins {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// The key that it has proved.
+    /// The key that the connection has proved.
     pub(super) key: Option<PublicKey>,
-    /// The account, once it is logged in.
+    /// The account, once the connection is logged in.
     pub(super) account: Option<Account>,
-    /// It has asked for a credential.
+    /// Whether the connection has asked for a credential.
     pub(super) enrolls: bool,
-    /// Files that it has registered, and the bytes of their paths.
+    /// Files that the session has registered, and the bytes of their paths.
     pub(super) files: u64,
     pub(super) name_bytes: u64,
 }
@@ -130,7 +130,7 @@ pub(super) struct Changes {
     pub(super) running: Option<Vec<Saved>>,
     /// The answers that wait for the next one.
     pub(super) next: Vec<Saved>,
-    /// The last save failed: what it had to save is in memory only.
+    /// Whether the last save failed; if so, its changes are in memory only.
     pub(super) failed: bool,
 }
 
@@ -139,13 +139,13 @@ impl Changes {
         self.next.len() >= ACCOUNT_CHANGES_MAX
     }
 
-    /// Whether the accounts are on the disk as they are here.
+    /// Whether all changes of the accounts are on the disk.
     pub(super) fn are_saved(&self) -> bool {
         self.running.is_none() && self.next.is_empty() && !self.failed
     }
 }
 
-/// It is in the other mode.
+/// The login is meant for the other mode.
 pub(super) fn other_mode(takes: &str) -> Refused {
     Refused(ErrorCode::MODE, format!("this super peer takes {takes}"), Count::LoginOtherMode)
 }

@@ -62,7 +62,7 @@ impl Filter {
         self.log2 > DIGEST_LOG2_MIN && !self.is_filled(percent)
     }
 
-    /// Goes on halving the size, by this many bytes. The keys stay. Returns whether the size is
+    /// Continues to halve the size, by this many bytes. The keys stay. Returns whether the size is
     /// halved now.
     pub(super) fn halve(&mut self, half: &mut Half, bytes: usize) -> bool {
         let done = half.bytes.len() * 2;
@@ -81,14 +81,14 @@ impl Filter {
     }
 }
 
-/// What is done of a halving.
+/// How far a halving is.
 #[derive(Debug, Default)]
 pub(super) struct Half {
     bytes: Vec<u8>,
     ones: usize,
 }
 
-/// Each two adjacent bits become one.
+/// Merges each two adjacent bits into one.
 fn halve(byte: u8) -> u8 {
     (0..4).map(|pair| u8::from(byte >> (2 * pair) & 3 != 0) << pair).sum()
 }

@@ -24,9 +24,9 @@ enum Class {
 /// Characters of a gram.
 const GRAM_CHARS: usize = 3;
 
-/// FNV-1a over the class and the bytes, then the finalizer of splitmix64: a few instructions a
-/// byte, since a file has some twenty keys. It is not keyed: names that are chosen to collide cause
-/// false positives and nothing worse.
+/// FNV-1a over the class and the bytes, then the finalizer of splitmix64. This takes a few
+/// instructions per byte; a file has about twenty keys. The hash has no secret key: names that are
+/// chosen to collide only cause false positives.
 fn hash(class: Class, bytes: &[u8]) -> u64 {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -39,8 +39,8 @@ fn hash(class: Class, bytes: &[u8]) -> u64 {
     h ^ (h >> 31)
 }
 
-/// The bits of a hash in a digest of 2^`log2` bits. Those in one of half the size are these,
-/// halved.
+/// The bits of a hash in a digest of 2^`log2` bits. Halved, they are the bits in a digest of half
+/// the size.
 pub(super) fn bits(hash: u64, log2: u8) -> impl Iterator<Item = usize> {
     let (mut at, step) = (low(hash), low(hash >> 32) | 1);
     (0..DIGEST_HASHES).map(move |_| {
@@ -69,11 +69,11 @@ fn grams(text: &str, mut each: impl FnMut(u64)) {
     }
 }
 
-/// The keys that every file has which fits a search.
+/// The keys that every file that fits a search has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Probe {
     keys: Vec<u64>,
-    /// A file with this key may fit without the others.
+    /// A file that has this key may fit without the other keys.
     instead: Option<u64>,
 }
 
@@ -112,7 +112,7 @@ impl Probe {
         Probe { keys, instead }
     }
 
-    /// Whether a file that fits may be where these keys are.
+    /// Whether a file that fits may be in a digest that has the keys for which `has` is true.
     pub(super) fn may_fit(&self, has: impl Fn(u64) -> bool) -> bool {
         self.keys.iter().all(|key| has(*key)) || self.instead.is_some_and(has)
     }
@@ -126,14 +126,14 @@ fn words(text: &str, keys: &mut Vec<u64>) {
     keys.extend(fold::asked(text).iter().map(|word| hash(Class::Word, word.as_bytes())));
 }
 
-/// The keys of every path that is the pattern or ends in it.
+/// The keys that are in every path that is the pattern or ends in it.
 fn ends_in(pattern: &str, keys: &mut Vec<u64>) {
     keys.push(name_key(split_path(pattern).1));
     words(pattern, keys);
 }
 
-/// The part of a literal whose words are words of every path that fits, because they neither begin
-/// nor end where the literal does.
+/// The part of a literal whose words are words of every path that fits. A word at the start or end
+/// of the literal may be only a part of a word of the path.
 fn complete_words(literal: &Literal) -> &str {
     let Literal { text, first, last } = literal;
     let begin = if *first { Some(0) } else { text.find(fold::separates) };

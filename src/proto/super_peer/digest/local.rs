@@ -1,10 +1,10 @@
-//! The digest of our own index: built by a scan in slices, extended as files come, rebuilt when it
-//! is too full or too stale.
+//! The digest of our own index. A scan builds it in slices, and it is extended when files come. It
+//! is rebuilt when it is too full, or when too many of its files are gone.
 //!
-//! The index only notes which entries are new; no key is hashed while files are registered. A file
-//! that is removed leaves its bits set, and each false positive costs a QUERY. A counting filter
-//! could clear them, but takes four times the memory and twice the bytes per change. So the digest
-//! is rebuilt instead when a quarter of its files is gone, at most once a minute.
+//! The index only notes which entries are new; no key is hashed while files are registered. If a
+//! file is removed, its bits stay set, and each false positive costs a QUERY. A counting filter
+//! could clear the bits, but it takes four times the memory and twice the bytes per change. So the
+//! digest is rebuilt when a quarter of its files is gone, at most once a minute.
 
 use std::collections::VecDeque;
 
@@ -24,14 +24,14 @@ const GONE_MIN: u64 = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Local {
     filter: Option<Filter>,
-    /// Number of this filter. A neighbor that has another one needs all of it.
+    /// Number of this filter. A neighbor with an older filter needs all of this one.
     generation: u64,
     rebuild: Option<Rebuild>,
-    /// Hashes that set a bit, in order; the first one has the number `log_start`.
+    /// Hashes that set a bit, in order; the first of them has the number `log_start`.
     log: VecDeque<u64>,
     log_start: u64,
     built_at: Time,
-    /// Entries in the index at that time, and how many had been removed by then.
+    /// Entries in the index when this digest was built, and how many had been removed by then.
     built_of: usize,
     built_after: u64,
     scratch: String,
@@ -42,21 +42,20 @@ pub(super) struct Local {
 struct Rebuild {
     filter: Filter,
     cursor: u32,
-    /// All files are in; now it may be halved.
+    /// Whether all files are in the filter. Only then may it be halved.
     scanned: bool,
     half: Half,
 }
 
 impl Local {
-    /// Drops the digest: no neighbor takes it.
+    /// Drops the digest, because no neighbor takes one.
     pub(super) fn drop_all(&mut self) {
         *self = Local { generation: self.generation, log_start: self.log_end(), ..Local::default() };
     }
 
     /// Starts a new digest from the complete index.
     pub(super) fn rebuild(&mut self, now: Time, index: &mut Index, least_log2: u8) {
-        // The scan finds what came before; what comes from now on may be at a place that it has
-        // passed.
+        // The scan finds all earlier entries. A later entry may get an id that the scan has passed.
         index.forget_fresh();
         let log2 = log2_for(index.live()).max(least_log2);
         self.rebuild = Some(Rebuild { filter: Filter::new(log2), cursor: 0, scanned: false, half: Half::default() });
@@ -121,7 +120,7 @@ impl Local {
         self.log_start + self.log.len() as u64
     }
 
-    /// Up to `most` hashes from this number on.
+    /// Up to `most` hashes, beginning with this number.
     pub(super) fn logged(&self, from: u64, most: usize) -> impl Iterator<Item = u64> + '_ {
         let skip = usize::try_from(from.saturating_sub(self.log_start)).unwrap_or(usize::MAX);
         self.log.iter().skip(skip).take(most).copied()
@@ -134,7 +133,7 @@ impl Local {
         }
     }
 
-    /// Adds the keys of a file. Returns how many that were.
+    /// Adds the keys of a file. Returns the number of these keys.
     fn add(&mut self, index: &Index, id: u32) -> usize {
         let (Some(filter), Some(seen)) = (&mut self.filter, index.seen(id)) else { return 0 };
         let mut count = 0;
@@ -144,7 +143,7 @@ impl Local {
                 self.log.push_back(key);
             }
         });
-        // With hashes of half the digest's size, sending all of the digest is shorter.
+        // If the hashes take half of the digest's size, it is shorter to send all of the digest.
         if self.log.len() * 8 > (filter.bytes().len() / 2).max(4 * DIGEST_STEP_BYTES) {
             self.renew();
         }
@@ -188,7 +187,7 @@ impl Local {
         self.renew();
     }
 
-    /// From now on every neighbor needs all of it.
+    /// From now on every neighbor needs all of the digest.
     fn renew(&mut self) {
         self.generation += 1;
         self.log_start = self.log_end();
@@ -196,14 +195,14 @@ impl Local {
     }
 }
 
-/// Whether every new entry of the index was taken.
+/// Whether the digest has every new entry of the index.
 fn is_settled(index: &Index) -> bool {
     index.fresh() == 0 && !index.lost_fresh()
 }
 
-/// The size to begin with: ten bits for each key. A file has three keys that no other file has (a
-/// name, a root and a word), and some twenty that many files share. If names share more than this
-/// assumes, the filter is folded.
+/// The first size of the filter: ten bits for each key. A file has three keys that no other file
+/// has (a name, a root and a word), and about twenty keys that it shares with many files. If names
+/// share more keys than this, the filter is halved.
 fn log2_for(files: usize) -> u8 {
     const BITS_PER_KEY: usize = 10;
     const SHARED_KEYS: usize = 100_000;

@@ -59,8 +59,8 @@ struct Pending {
 }
 
 impl Pending {
-    /// When they are added: after a pause without changes, but not much later than the first of
-    /// them.
+    /// When the changes are added: after a pause without changes, but not much later than the first
+    /// change.
     fn due(&self) -> Time {
         (self.first + DIGEST_COALESCE).max(self.last + DIGEST_QUIET).min(self.first + DIGEST_COALESCE_MAX)
     }
@@ -71,7 +71,7 @@ impl Pending {
 pub(super) struct Digests {
     /// Largest digest taken from one neighbor; `None` if digests are switched off.
     log2_max: Option<u8>,
-    /// The last epoch. Drawn at the start, so that no two runs share one.
+    /// The last epoch. The first one is drawn at the start, so that no two runs share an epoch.
     epoch: u64,
     local: Local,
     /// By link: what the neighbor has of our digest.
@@ -81,7 +81,8 @@ pub(super) struct Digests {
     pending: Option<Pending>,
     /// Whether the pending changes are being added.
     draining: bool,
-    /// Number of the last mark, and the ACKs that wait for all marks up to theirs.
+    /// Number of the last mark, and the ACKs that wait. Each ACK waits for all marks up to its
+    /// number.
     marks: u64,
     held: VecDeque<(u64, ConnId, Ack)>,
     /// When this run began, and which neighbors have not sent HELLO to it yet: they may trust a
@@ -91,7 +92,7 @@ pub(super) struct Digests {
 }
 
 impl Digests {
-    /// No digest yet. `start` must be drawn at random.
+    /// No digest exists yet. `start` must be drawn at random.
     pub(super) fn new(on: bool, links: usize, start: u64) -> Digests {
         let share = (DIGEST_BYTES_ALL / links.max(1) * 8).ilog2();
         let log2_max = u8::try_from(share).unwrap_or(DIGEST_LOG2_MAX).min(DIGEST_LOG2_MAX);
@@ -110,13 +111,14 @@ impl Digests {
         }
     }
 
-    /// Whether the digest of one neighbor more fits into the memory for all of them.
+    /// Whether the memory for digests has room for the digest of one more neighbor.
     pub(super) fn has_room(&self, links: &Links) -> bool {
         let most = self.log2_max.map_or(usize::MAX, |log2| DIGEST_BYTES_ALL >> (log2 - 3));
         links.ids().count() < most
     }
 
-    /// There is one link more. Our digests say how many there are, so each neighbor gets another.
+    /// There is one more link. Our digests contain the number of links, so each neighbor gets a new
+    /// digest.
     pub(super) fn grow(&mut self, links: &Links, cx: &mut Context) {
         self.senders.resize_with(links.len(), Sender::default);
         self.remotes.resize_with(links.len(), Remote::default);
@@ -131,8 +133,8 @@ impl Digests {
         self.tend(links, cx);
     }
 
-    /// Must be called before anything else happens: it starts the time for which digests of an
-    /// earlier run may be trusted.
+    /// Must be called before anything else. From this moment on, the time is measured for which
+    /// neighbors may trust digests of an earlier run.
     pub(super) fn begin_run(&mut self, cx: &mut Context) {
         if self.born.is_none() {
             self.born = Some(cx.now);
@@ -140,25 +142,25 @@ impl Digests {
         }
     }
 
-    /// Size of the digests that we take, for our HELLOs: at most 2^n bits.
+    /// Size of the digests that we take, for our HELLOs: 2^n bits or less.
     pub(super) fn takes(&self) -> Option<u8> {
         self.log2_max
     }
 
-    /// How many links the neighbor has besides this one, if it certainly has no match; none if it
-    /// may have one. A QUERY that is not sent because of this would have been cut there, if that
-    /// was its last hop.
+    /// If the neighbor certainly has no match: how many links it has besides this one. `None` if it
+    /// may have a match. A QUERY on its last hop would be cut at these links.
     pub(super) fn surely_not(&self, now: Time, link: LinkId, probe: &Probe) -> Option<u16> {
         self.remotes[link.index()].surely_not(now, probe)
     }
 
-    /// Whether ACKs wait for neighbors: what they acknowledge is in the index but may not be found
-    /// yet.
+    /// Whether ACKs wait for neighbors. The files of these ACKs are in the index, but searches may
+    /// not find them yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Grants the neighbor whose HELLO is answered a lease. Returns the epoch that it may trust.
+    /// Our answer to the neighbor's HELLO grants it a lease. Returns the epoch that the neighbor
+    /// may trust.
     pub(super) fn lease(&mut self, link: LinkId, now: Time) -> Option<u64> {
         self.senders[link.index()].lease(now)
     }
@@ -171,8 +173,8 @@ impl Digests {
         }
     }
 
-    /// The link is up, for the first time or with a new run of the neighbor, which takes digests of
-    /// this size or none.
+    /// The link is up, for the first time or with a new run of the neighbor. The neighbor takes
+    /// digests of this size, or none.
     pub(super) fn on_link_up(&mut self, link: LinkId, takes: Option<u8>, links: &Links, cx: &mut Context) {
         self.remotes[link.index()].forget();
         self.senders[link.index()].end();
@@ -200,7 +202,7 @@ impl Digests {
         self.tend(links, cx);
     }
 
-    /// A step of the neighbor's digest came. Returns whether to send HELLO, because the digest is
+    /// A step of the neighbor's digest came. Returns whether to send HELLO because the digest is
     /// complete and only the lease is missing.
     pub(super) fn on_step(&mut self, link: LinkId, step: LinkDigest, links: &Links, cx: &mut Context) -> bool {
         let Some(log2_max) = self.log2_max else { return false };
@@ -210,7 +212,7 @@ impl Digests {
         remote.lacks_lease(cx.now)
     }
 
-    /// The neighbor has taken steps of ours.
+    /// The neighbor has acknowledged steps of our digest.
     pub(super) fn on_ack(&mut self, link: LinkId, ack: LinkDigested, links: &Links, cx: &mut Context) {
         let rto = links.repeat_after(link);
         if self.senders[link.index()].on_ack(cx.now, ack.epoch, ack.step, rto) {
@@ -247,8 +249,8 @@ impl Digests {
         self.arm_all(cx);
     }
 
-    /// An ACK for this session is due. If too many wait, forgets those of the session for which the
-    /// most wait, and returns that one, which must be closed.
+    /// An ACK for this session is due. If too many ACKs wait, drops those of the session that has
+    /// the most, and returns that session, which must be closed.
     pub(super) fn make_room(&mut self, conn: ConnId) -> Option<ConnId> {
         if self.held.len() < ACKS_HELD_MAX {
             return None;
@@ -260,7 +262,7 @@ impl Digests {
         Some(most)
     }
 
-    /// An ACK is due. Returns it if it is to be sent now.
+    /// An ACK is due. Returns the ACK if it can be sent now.
     pub(super) fn hold(&mut self, now: Time, conn: ConnId, ack: Ack) -> Option<Ack> {
         if self.held.is_empty() && self.oldest_awaited(now).is_none() {
             return Some(ack);
@@ -269,8 +271,8 @@ impl Digests {
         None
     }
 
-    /// Sends the ACKs that need not wait any more to those sessions that are open, as many as fit
-    /// in this turn. Returns whether some are left.
+    /// Sends ACKs that no longer need to wait, to sessions that are open, as many as fit in this
+    /// turn. Returns whether some are left.
     pub(super) fn release(&mut self, is_open: impl Fn(ConnId) -> bool, cx: &mut Context) -> bool {
         if self.held.is_empty() {
             return false;
@@ -336,7 +338,7 @@ impl Digests {
         self.senders[link.index()].begin(now, self.epoch, takes.min(DIGEST_LOG2_MAX), others);
     }
 
-    /// Does on every link what is due, and begins with changes whose time has come.
+    /// Does on every link what is due, and begins to add changes whose time has come.
     fn tend(&mut self, links: &Links, cx: &mut Context) {
         if cx.index.is_watched() && self.local.is_worn(cx.now, &cx.index) {
             self.local.rebuild(cx.now, &mut cx.index, DIGEST_LOG2_MIN);
@@ -359,7 +361,7 @@ impl Digests {
         self.arm_all(cx);
     }
 
-    /// With no neighbor that takes or may trust our digest, the index is not watched any more.
+    /// If no neighbor takes or may trust our digest, stops to watch the index.
     fn rest_if_idle(&mut self, cx: &mut Context) {
         let busy = |sender: &Sender| sender.is_live() || sender.lease_end().is_some_and(|end| cx.now < end);
         if cx.index.is_watched() && !self.senders.iter().any(busy) {
@@ -391,7 +393,8 @@ impl Digests {
         awaited.chain(earlier).filter(|(_, end)| now < *end).map(|(mark, _)| mark).min()
     }
 
-    /// When no neighbor trusts a digest of an earlier run any more, if one still may.
+    /// When the last lease of an earlier run ends; `None` if every neighbor has sent HELLO to this
+    /// run.
     fn earlier_run_end(&self) -> Option<Time> {
         self.born.filter(|_| self.strangers.contains(&true)).map(|born| born + DIGEST_LEASE_WAIT)
     }
@@ -413,7 +416,8 @@ impl Digests {
     }
 }
 
-/// The deadline, or the next moment: what has fired may be set again only for later.
+/// The deadline, but at least one moment from now: a timer that has fired may only be set for a
+/// later time.
 fn after(now: Time, at: Time) -> Time {
     at.max(now + std::time::Duration::from_micros(1))
 }

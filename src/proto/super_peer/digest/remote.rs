@@ -1,4 +1,4 @@
-//! A neighbor's digest, as far as its steps have come.
+//! A neighbor's digest, built from the steps that have come.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::config::{DIGEST_LEASE, DIGEST_RESIZE_GAP};
 use crate::time::Time;
 use crate::wire::link::{LinkDigest, LinkDigested};
 
-/// A filter of at most 2^n bits is made at once: 8 KiB.
+/// A filter of at most 2^n bits (8 KiB) is made without delay.
 const RESIZE_LOG2_FREE: u8 = 16;
 
 /// What is known of one neighbor's index.
@@ -17,7 +17,7 @@ pub(super) struct Remote {
     copy: Option<Copy>,
     /// Which epoch may be trusted, and until when.
     lease: Option<(u64, Time)>,
-    /// When a step last asked for a large filter: to make one takes a part of a millisecond.
+    /// When a step last asked for a large filter. Making one takes a part of a millisecond.
     resized: Option<Time>,
 }
 
@@ -39,8 +39,8 @@ impl Remote {
         *self = Remote { resized: self.resized, ..Remote::default() };
     }
 
-    /// A step came. A digest of more than 2^`log2_max` bits is not taken, and neither are two large
-    /// ones shortly one after the other. Returns the answer.
+    /// A step came. A digest of more than 2^`log2_max` bits is refused, and so is a large digest
+    /// shortly after another one. Returns the answer.
     pub(super) fn on_step(&mut self, now: Time, step: LinkDigest, log2_max: u8) -> LinkDigested {
         let epoch = step.epoch;
         let next = self.copy.as_ref().filter(|copy| copy.epoch == epoch).map_or(1, |copy| copy.step + 1);
@@ -57,8 +57,8 @@ impl Remote {
                     self.copy = None;
                 }
             }
-            // Only the first step of an epoch is of use here. The answer to any other has step 0:
-            // the sender starts again.
+            // Only the first step of a new epoch is of use. Any other step is answered with step 0,
+            // and the sender starts again.
             Some(_) | None => {
                 if step.step == 1
                     && let Some(size) = step.size.filter(|size| (3..=log2_max).contains(size))
@@ -86,7 +86,7 @@ impl Remote {
         self.copy.as_ref().is_some_and(|copy| copy.ok) && self.trusted(now).is_none()
     }
 
-    /// If the neighbor has nothing that fits for sure: how many links it has besides this one.
+    /// If the neighbor certainly has no match: how many links it has besides this one.
     pub(super) fn surely_not(&self, now: Time, probe: &Probe) -> Option<u16> {
         let copy = self.trusted(now)?;
         let missing = !probe.may_fit(|key| copy.filter.has(key));

@@ -1,5 +1,5 @@
-//! Digests by themselves, for tests and measurements: the same bits and the same test as between
-//! neighbors.
+//! A digest outside of a super peer, for tests and measurements, with the same bits and the same
+//! test as between neighbors.
 
 use super::filter::Filter;
 use super::keys::{self, Probe};
@@ -34,7 +34,7 @@ impl Sample {
         self.0.bytes()
     }
 
-    /// Whether a file that fits may be there.
+    /// Whether a file that fits may be in the digest.
     #[must_use]
     pub fn may_have(&self, search: &Search) -> bool {
         Probe::new(search).may_fit(|key| self.0.has(key))

@@ -1,8 +1,8 @@
-//! Our digest on its way to one neighbor: numbered steps, taken in order, repeated until they are
-//! acknowledged.
+//! How our digest is sent to one neighbor: in numbered steps, which the neighbor applies in order,
+//! and which are repeated until they are acknowledged.
 //!
 //! At any moment the neighbor's copy is the result of a prefix of these steps. So an acknowledged
-//! mark ("do not trust this") is in force, whatever was sent before it and may still be on its way.
+//! mark ("do not trust this") is in force, even if earlier steps are still on their way.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,31 +12,32 @@ use crate::config::{DIGEST_BYTES_PER_SECOND, DIGEST_LEASE_WAIT, DIGEST_REPEAT_MA
 use crate::time::Time;
 use crate::wire::link::LinkDigest;
 
-/// Shortest time between two epochs of one link, so that a neighbor that forgets everything costs
+/// Shortest time between two epochs of one link, so that a neighbor that often drops its copy costs
 /// little.
 const EPOCH_GAP: Duration = Duration::from_secs(1);
 /// Steps may be sent this much ahead of the pace, so that a wake-up sends several.
 const PACE_SLACK: Duration = Duration::from_millis(5);
-/// Bytes of a step beside its bits and hashes, for the pace.
+/// Bytes of a step without its bits and hashes, for the pace.
 const STEP_BYTES: u64 = 60;
 
 /// Whether the neighbor may trust its copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Trust {
-    /// It does not: no ACK waits for it.
+    /// The neighbor does not trust its copy: no ACK waits for it.
     #[default]
     None,
     /// The last step says that the copy is complete.
     Full,
-    /// It did, until this step takes the trust back; `None` if the step cannot be sent. Marks of
-    /// all links are numbered in one sequence; 0 if no change of the index waits for this one.
+    /// The neighbor may trust its copy until it acknowledges this step; `None` if the step cannot
+    /// be sent. `mark` counts the marks of all links in one sequence; 0 if no change of the index
+    /// waits for this step.
     Revoking { step: Option<u64>, mark: u64 },
 }
 
 /// The steps to one neighbor.
 #[derive(Debug, Default)]
 pub(super) struct Sender {
-    /// The link is up, and the neighbor takes a digest of at most this size.
+    /// While the link is up and the neighbor takes digests: the largest size that it takes.
     live: Option<u8>,
     epoch: u64,
     begun: Time,
@@ -67,11 +68,11 @@ impl Sender {
     /// The link is up, and the neighbor takes digests of up to 2^`log2_max` bits. We have `links`
     /// links besides this one.
     pub(super) fn begin(&mut self, now: Time, epoch: u64, log2_max: u8, links: u16) {
-        // The copy of an earlier epoch may still be trusted, until the first step of this one is
-        // acknowledged.
+        // The neighbor may trust its copy of an earlier epoch until it acknowledges the first step
+        // of this epoch.
         let trust = match self.trust {
             Trust::None => Trust::None,
-            // That copy lacks nothing so far; a change of the index will ask for a mark.
+            // That copy lacks nothing yet. If the index changes, a mark is requested.
             Trust::Full => Trust::Revoking { step: Some(1), mark: 0 },
             Trust::Revoking { mark, .. } => Trust::Revoking { step: Some(1), mark },
         };
@@ -99,7 +100,7 @@ impl Sender {
         self.live.unwrap_or(0)
     }
 
-    /// Grants a lease from now on. Returns the epoch; `None` while trust is being taken back.
+    /// Grants a lease from now on. Returns its epoch; `None` while the trust is being revoked.
     pub(super) fn lease(&mut self, now: Time) -> Option<u64> {
         match self.trust {
             Trust::None | Trust::Full if self.live.is_some() => {
@@ -148,7 +149,7 @@ impl Sender {
         self.leased.filter(|_| trusted).map(|leased| leased + DIGEST_LEASE_WAIT)
     }
 
-    /// An acknowledgement came. Returns whether it changed anything.
+    /// An acknowledgement came. Returns whether it was new.
     pub(super) fn on_ack(&mut self, now: Time, epoch: u64, step: u64, rto: Duration) -> bool {
         if epoch != self.epoch || self.live.is_none() || step > self.sent {
             return false;
@@ -179,7 +180,7 @@ impl Sender {
         self.lost && self.live.is_some() && now >= self.begun + EPOCH_GAP
     }
 
-    /// Sends again what is not acknowledged in time.
+    /// Sends again the steps that were not acknowledged in time.
     pub(super) fn repeat(&mut self, now: Time, rto: Duration) {
         if self.live.is_some() && self.sent > self.acked && !self.lost && now >= self.repeat_at {
             // A neighbor that has been silent for long gets one step at a time.
@@ -267,7 +268,7 @@ impl Sender {
             (self.generation, self.at, self.key) = (local.generation(), 0, local.log_end());
             let step = self.push(LinkDigest { size: Some(filter.log2()), ..self.step() });
             if self.trust == Trust::Full {
-                // The copy lacked nothing: no change of the index waits for this step.
+                // The copy lacked nothing, so no change of the index waits for this step.
                 self.trust = Trust::Revoking { step: Some(step), mark: 0 };
             }
             return;
@@ -295,7 +296,7 @@ impl Sender {
         }
     }
 
-    /// A step with nothing in it: the mark.
+    /// A step without content, which is a mark.
     fn step(&self) -> LinkDigest {
         LinkDigest { epoch: self.epoch, step: self.made + 1, ..LinkDigest::default() }
     }

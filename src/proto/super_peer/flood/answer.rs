@@ -10,10 +10,10 @@ use crate::wire::{Cut, Message};
 /// Keys, lengths, size, root, node and marks of one hit in MessagePack, rounded up.
 const RECORD_BYTES: usize = 116;
 
-/// The same of its second address.
+/// Bytes of its second address, in the same encoding.
 const OTHER_BYTES: usize = 12;
 
-/// The same of what it says of a swarm, but for the name of the zone.
+/// Bytes of its fields about a swarm, without the name of the zone.
 const MEMBER_BYTES: usize = 20;
 
 /// Bytes of a hit on the wire, rounded up.
@@ -23,17 +23,17 @@ pub(super) fn weight(hit: &SourceRecord) -> usize {
     hit.path.as_str().len() + hit.addr.host().len() + other + member + RECORD_BYTES
 }
 
-/// What a query of a session came to.
+/// The result of a query of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     /// Hits that were sent.
     pub(super) hits: u32,
     /// Super peers that searched.
     pub(super) reached: u32,
-    /// Links that a digest spared.
+    /// Links that were not asked because of a digest.
     pub(super) pruned: u32,
     pub(super) cut: Cut,
-    /// How long it took, in milliseconds.
+    /// How long the query took, in milliseconds.
     pub(super) ms: u32,
 }
 
@@ -51,7 +51,8 @@ pub(super) fn send_done(conn: ConnId, req: u32, outcome: Outcome, cx: &mut Conte
     cx.send(conn, Message::Done(Done { req, hits, reached, pruned, complete, cut, ms }));
 }
 
-/// Sends hits to a session, in frames of at most a page. Returns their bytes, rounded up.
+/// Sends hits to a session, in frames of at most one page. Returns the bytes of the frames, rounded
+/// up.
 pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Context) -> usize {
     let all = hits.iter().map(weight).sum();
     if conn == OWN {

@@ -7,26 +7,26 @@ use crate::proto::super_peer::ids::LinkId;
 use crate::time::Time;
 use crate::wire::link::LinkDone;
 
-/// Ranges of `have` in one repetition; with the longest pattern they fit a datagram. HITs that are
-/// left out are sent again.
+/// Ranges of `have` in one repetition. They fit in a datagram with the longest pattern. HITs that
+/// are not in these ranges are sent again.
 const HAVE_RANGES_MAX: usize = 40;
-/// A neighbor that said PENDING is given this many repetition timeouts before it is asked again.
+/// After the first PENDING, the QUERY is repeated only after this many repetition timeouts.
 const PATIENCE: u32 = 4;
-/// Without any answer the wait grows to this part of the budget, so that a lossy link gets many
-/// tries, and at most to this many repetition timeouts.
+/// Bounds of the wait while there is no answer: this part of the budget, so that a lossy link gets
+/// many tries, and this many repetition timeouts. The lower bound counts.
 const SILENT_TRIES: u32 = 16;
 const SILENT_RTOS: u32 = 8;
-/// The same after PENDING. With a long budget the second bound counts: on a lossy path of ten hops
-/// a DONE may be lost at each of them, and every wait for one delays all super peers above it.
+/// The bounds of the wait after PENDING. If the budget is long, the second bound counts: on a lossy
+/// path of ten hops a DONE may be lost at each hop, and each wait delays all super peers above.
 const PENDING_TRIES: u32 = 8;
 const PENDING_RTOS: u32 = 12;
-/// The neighbor's DONE is due this many repetition timeouts before our own, at most.
+/// The neighbor's DONE is due at most this many repetition timeouts before ours.
 pub(super) const MARGIN: u32 = 4;
-/// But not earlier than this part of the time that is left, so that a long path does not use up the
-/// budget.
+/// The neighbor's DONE is due at most this part of the remaining time before ours, so that a long
+/// path does not use up the budget.
 const MARGIN_PART: u32 = 8;
 
-/// Which numbers came: all below `low`, and those in `above`.
+/// The numbers that came: all below `low`, and those in `above`.
 #[derive(Debug, Default)]
 struct Received {
     low: u32,
@@ -77,19 +77,19 @@ pub(super) fn child_deadline(now: Time, deadline: Time, rto: Duration) -> Time {
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) link: LinkId,
-    /// The life of the link in which it was sent.
+    /// The `life` of the link at the time when the QUERY was sent.
     life: u32,
     pub(super) open: bool,
-    /// Whether any answer came: PENDING, a HIT, or a DONE of which HITs are missing.
+    /// Whether any answer came: PENDING, a HIT, or a DONE whose HITs are not complete.
     pub(super) heard: bool,
-    /// The neighbor's DONE, while HITs that it counts are missing.
+    /// The neighbor's DONE, while some of the HITs that it counts are missing.
     pub(super) done: Option<LinkDone>,
     /// Whether the neighbor sent, or counts, more HITs than it may.
     pub(super) capped: bool,
     /// Whether the neighbor said PENDING.
     pending: bool,
     received: Received,
-    /// HITs that it may send.
+    /// HITs that the neighbor may send.
     cap: u32,
     sent: Time,
     wait: Duration,
@@ -105,7 +105,7 @@ pub(super) enum HitIs {
 }
 
 impl Ask {
-    /// A QUERY that is sent now, in this life of the link.
+    /// A QUERY that is sent now, with the present `life` of the link.
     pub(super) fn new(now: Time, (link, life): (LinkId, u32), rto: Duration, hits_max: usize) -> Ask {
         Ask {
             link,
@@ -123,23 +123,23 @@ impl Ask {
         }
     }
 
-    /// Whether an answer that comes in this life of the link may be its own: the numbers of the
-    /// HITs are those of one life.
+    /// Whether an answer that comes with this `life` of the link may answer this QUERY. After the
+    /// link was lost, the neighbor numbers its HITs again.
     pub(super) fn may_hear(&self, link: LinkId, life: u32) -> bool {
         self.open && self.link == link && self.life == life
     }
 
-    /// Whether it waits for an earlier life of the link.
+    /// Whether the link was lost after this QUERY was sent.
     pub(super) fn is_lost(&self, life: u32) -> bool {
         self.open && self.life != life
     }
 
-    /// When it is to be repeated.
+    /// When the QUERY is to be repeated.
     pub(super) fn repeat_at(&self) -> Time {
         self.repeat_at
     }
 
-    /// The HITs that came, for `have` of a repetition.
+    /// The numbers of the HITs that came, for `have` of a repetition.
     pub(super) fn have(&self) -> Vec<(u32, u32)> {
         self.received.ranges(HAVE_RANGES_MAX)
     }
@@ -149,7 +149,7 @@ impl Ask {
         self.done.is_some_and(|done| self.received.holds_all_below(done.hits.min(self.cap)))
     }
 
-    /// A HIT of this number came.
+    /// A HIT with this number came.
     pub(super) fn on_hit(&mut self, n: u32) -> HitIs {
         self.heard = true;
         if n >= self.cap {
@@ -169,7 +169,7 @@ impl Ask {
         self.heard = true;
     }
 
-    /// A DONE came. Missing HITs are asked for soon, but not at once: they may only be out of
+    /// A DONE came. Missing HITs are requested soon, but not at once: they may only be out of
     /// order.
     pub(super) fn on_done(&mut self, now: Time, done: LinkDone, rto: Duration) {
         self.heard = true;
@@ -179,14 +179,15 @@ impl Ask {
             self.wait = rto / 2;
             self.repeat_at = now + self.wait;
         } else {
-            // An answer to a repetition: the HITs before it came or are lost, so the next
-            // repetition need not wait long.
+            // This DONE answers a repetition. Its HITs came or are lost, so the next repetition
+            // need not wait long.
             self.wait = rto;
             self.repeat_at = now + rto / 2;
         }
     }
 
-    /// It was repeated: the next repetition waits longer. `deadline` is our own.
+    /// The QUERY was repeated: the next repetition waits longer. `deadline` is when our own DONE is
+    /// due.
     pub(super) fn on_repeated(&mut self, now: Time, rto: Duration, deadline: Time) {
         let due = child_deadline(self.sent, deadline, rto);
         let budget = deadline.since(self.sent);

@@ -1,5 +1,5 @@
-//! Random networks on a random wire: what `complete` promises holds under every fault, and nothing
-//! that arrives can break a machine. A failing run names its seed.
+//! Random networks that lose, repeat and delay datagrams. The promise of `complete` holds under
+//! every fault, and no message can break a machine. A failing run names its seed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn distances(nodes: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     far
 }
 
-/// Loss, doubling and jitter, each as strong as the seed says.
+/// Sets loss, duplication and jitter, each with a strength that the seed gives.
 fn faults(net: &mut Net, mut random: Random) {
     let (lost, doubled, delayed) = (below(&mut random, 35), below(&mut random, 20), below(&mut random, 60));
     let jitter = 1 + below(&mut random, 40_000);
@@ -86,7 +86,7 @@ fn complete_is_never_wrong_whatever_breaks() {
         for node in 0..nodes {
             net.peer(node, &["a-1", "a-2"]);
         }
-        // A tree may stand when the faults begin, may grow under them, or there may be none yet.
+        // When the faults begin, a tree may be held, may be growing, or may not exist.
         net.run_for(Duration::from_millis([0, 600, 2000, 6000][below(&mut random, 4) as usize]));
         faults(&mut net, random.clone());
         for _ in 0..4 {
@@ -94,7 +94,7 @@ fn complete_is_never_wrong_whatever_breaks() {
             let conn = net.login(0);
             let ttl = below(&mut random, 12) as u8;
             let policy = POLICIES[below(&mut random, 4) as usize];
-            // More than there is, so that the rings grow to the end.
+            // The limit is above the number of hits, so that the rings grow to the end.
             let find = Search { limit: Some(100), ..search("a*") };
             let req = net.query_by(policy, 0, conn, find, ttl, 2000);
             if below(&mut random, 3) == 0 {
@@ -108,14 +108,14 @@ fn complete_is_never_wrong_whatever_breaks() {
             let done = net.finish(0, req);
             let hits = net.hits(0, req).len();
             assert_eq!(hits, done.hits as usize, "seed {seed}");
-            // A restarted super peer's peers are not registered for a moment, and are found at most
-            // once more.
+            // The peers of a restarted super peer are not registered for a moment. They are found
+            // at most once more.
             assert!(!done.complete || hits >= 2 * nodes, "seed {seed}: {hits} of {} hits: {done:?}", 2 * nodes);
             complete += usize::from(done.complete);
         }
         rode += (0..nodes).map(|node| net.count(node, Count::QueriesRode)).sum::<u64>();
         fell_back += (0..nodes).map(|node| net.count(node, Count::QueriesFellBack)).sum::<u64>();
-        // Without faults every node finds everything again, over a tree too.
+        // Without faults every node finds everything again, with a tree too.
         net.rule(|_, _, _| Fate::Arrive);
         net.run_for(Duration::from_secs(45));
         for policy in POLICIES {
@@ -151,8 +151,7 @@ fn without_loss_everything_within_the_ttl_is_found() {
         let within = far.iter().filter(|far| **far <= usize::from(ttl)).count();
         assert!(hits.len() >= within, "seed {seed}: {} of {within} at ttl {ttl}", hits.len());
         assert!(done.complete || done.cut.ttl > 0, "seed {seed}: {done:?}");
-        // The end of every shortest path is reached with a hop to spare, so every cut on a longer
-        // one was undone.
+        // Every shortest path ends with a hop to spare, so every cut on a longer path was undone.
         assert!(done.complete || far.iter().any(|far| *far >= usize::from(ttl)), "seed {seed}: {done:?}");
         extended += (0..nodes).map(|node| net.count(node, Count::FloodExtension)).sum::<u64>();
     }
@@ -165,8 +164,8 @@ fn tree_name(random: &mut Random, boots: [u64; 2]) -> TreeName {
     TreeName { root, boot: boots[below(random, 2) as usize], epoch: below(random, 4) }
 }
 
-/// A message between super peers with fields drawn from few values, so that they often fit one
-/// another.
+/// A message between super peers whose fields have few possible values, so that many messages refer
+/// to each other.
 fn link_message(random: &mut Random, boots: [u64; 2]) -> LinkMessage {
     const EDGES: [u32; 6] = [0, 1, 2, 999, 1000, u32::MAX];
     let id = QueryId([below(random, 6) as u8; 16]);
@@ -275,7 +274,7 @@ fn session_message(random: &mut Random, seq: &mut u64) -> Message {
 fn no_neighbor_and_no_session_can_break_a_super_peer() {
     for seed in seeds(60) {
         let mut random = Random::new(seed);
-        // The neighbors 1 and 2 are alive, so that answers come back; what is forged here comes in
+        // The neighbors 1 and 2 are alive, so that answers come back. The forged messages come in
         // their names.
         let mut net = Net::new(3, &[(0, 1), (0, 2), (1, 2)]);
         net.peer(1, &["a", "b"]);

@@ -1,8 +1,7 @@
-//! Queries of neighbors that have ended, in the order in which they ended: those whose hits, and
-//! then whose answers, are dropped first when room is short.
+//! Queries of neighbors that have ended, in the order in which they ended. When room is short, the
+//! hits of the oldest queries are dropped first, and then their answers.
 //!
-//! It holds names only. When a name comes to the front, its query may be gone already, or may run
-//! again.
+//! It holds names only. When a name comes to the front, its query may be gone, or may run again.
 
 use std::collections::VecDeque;
 
@@ -13,7 +12,7 @@ use crate::wire::QueryId;
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     queue: VecDeque<(WaveKey, QueryId)>,
-    /// How many at the front hold no hits any more.
+    /// How many queries at the front have lost their hits.
     bare: usize,
 }
 
@@ -22,18 +21,18 @@ impl Ended {
         self.queue.push_back((key, id));
     }
 
-    /// The one that ended first.
+    /// The query that ended first.
     pub(super) fn first(&self) -> Option<(WaveKey, QueryId)> {
         self.queue.front().copied()
     }
 
-    /// Removes the one that ended first.
+    /// Removes the query that ended first.
     pub(super) fn pop(&mut self) -> Option<(WaveKey, QueryId)> {
         self.bare = self.bare.saturating_sub(1);
         self.queue.pop_front()
     }
 
-    /// The first one that may still hold hits. Each is returned only once.
+    /// The first query that may still hold hits. Each query is returned only once.
     pub(super) fn next_with_hits(&mut self) -> Option<(WaveKey, QueryId)> {
         let next = self.queue.get(self.bare).copied();
         self.bare += usize::from(next.is_some());

@@ -1,13 +1,13 @@
-//! Whose query is worked on next: fair queueing by work. Half of the work is for the sessions here,
-//! the links share the rest equally, and what one flow leaves unused the others take. The sessions
-//! share theirs equally too (`rotation`).
+//! Chooses the query that is worked on next: fair queueing by work. Half of the work is for the
+//! sessions here, and the links share the other half equally. Work that one flow does not use goes
+//! to the others. The sessions share their half equally too (`rotation`).
 //!
 //! Work is counted, not timed: index entries that are looked at, names that are compared, hits, and
-//! a base for each query and message. A turn is everything that happens at one `now`, up to the
-//! work that is left over. While the machine keeps up, no query is refused because of its share: a
-//! flow that has used up its share of a turn waits in a queue of its own, and the next turn of the
-//! loop begins at once. A query of a link is refused (`shed`) only if the queue of that link is
-//! full.
+//! a base for each query and message. A turn is everything that happens at one `now`, until the
+//! work that is left over begins. While the machine keeps up, no query is refused because of its
+//! share. A flow that has used up its share of a turn waits in a queue of its own, and the next
+//! turn of the loop begins at once. A query of a link is refused (`shed`) only if the queue of that
+//! link is full.
 
 use super::rotation::{Member, Rotation, Ticket};
 use crate::config::{LINK_QUERIES_WAITING_MAX, WAVES_MAX, WORK_PER_TURN};
@@ -15,13 +15,13 @@ use crate::proto::ConnId;
 use crate::proto::super_peer::ids::{LinkId, WaveKey};
 use crate::time::Time;
 
-/// What a query costs besides the entries that are looked at.
+/// What a query costs in addition to the entries that are looked at.
 pub(super) const QUERY_WORK: usize = 16;
 
 /// The flow on whose behalf a query is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// That of all sessions, for this one.
+    /// The flow of all sessions; the query belongs to this session.
     Session(ConnId),
     Link(LinkId),
 }
@@ -49,13 +49,13 @@ pub(super) enum Admission {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Rotation,
-    /// Virtual time: work done, comparable with other queues. A queue that was empty starts where
-    /// the others are.
+    /// Virtual time: work done for this queue, comparable with that of other queues. A queue that
+    /// was empty starts at the level of the others.
     served: u64,
-    /// Work done in the turn of that time.
+    /// Work done for this queue in the turn of that time.
     turn: Time,
     spent: usize,
-    /// Queries of a link that run.
+    /// Queries of the link that run.
     running: usize,
 }
 
@@ -63,7 +63,7 @@ struct Queue {
 #[derive(Debug, Default)]
 pub(super) struct FairQueue {
     now: Time,
-    /// Work left in this turn, work done in it, and the most that was done in any turn.
+    /// Work left in this turn, work done in this turn, and the most work of any turn.
     left: usize,
     done: usize,
     most: usize,
@@ -71,7 +71,7 @@ pub(super) struct FairQueue {
     ran: bool,
     sessions: Queue,
     links: Vec<Queue>,
-    /// Virtual time of all links together, and of the link that was served last.
+    /// Virtual time of all links together, and that of the link that was served last.
     links_served: u64,
     level: u64,
     next_ticket: Ticket,
@@ -80,7 +80,7 @@ pub(super) struct FairQueue {
 }
 
 impl FairQueue {
-    /// A turn begins, unless it is the same moment as before.
+    /// A turn begins, unless `now` is the same as in the last call.
     pub(super) fn begin_turn(&mut self, now: Time, links: usize) {
         if self.links.len() < links {
             self.links.resize_with(links, Queue::default);
@@ -94,7 +94,7 @@ impl FairQueue {
         }
     }
 
-    /// Left-over work begins. If no time has passed since the last call, it is a turn of its own.
+    /// Left-over work begins. If no time has passed since the last call, a turn of its own begins.
     pub(super) fn begin_leftover(&mut self) {
         if self.ran {
             self.left = WORK_PER_TURN;
@@ -103,7 +103,7 @@ impl FairQueue {
         self.ran = true;
     }
 
-    /// Whether a query may begin, and whether at once.
+    /// Whether a query may begin, and if so, whether at once.
     pub(super) fn admit(&self, flow: Flow) -> Admission {
         let queue = self.queue(flow);
         let share = match flow {
@@ -116,7 +116,7 @@ impl FairQueue {
             }
         };
         let spent = if queue.turn == self.now { queue.spent } else { 0 };
-        // No other flow waits: half of the turn is lent.
+        // No other flow waits, so half of the turn is lent to this flow.
         let lent = self.waiting == 0 && self.left > WORK_PER_TURN / 2;
         match queue.waiting.is_empty() && self.left > 0 && (spent == 0 || spent < share || lent) {
             true => Admission::Now,
@@ -142,7 +142,7 @@ impl FairQueue {
         }
     }
 
-    /// A query waits for its next step. Returns its place.
+    /// A query waits for its next step. Returns its ticket in the queue.
     pub(super) fn wait(&mut self, flow: Flow, key: WaveKey) -> Ticket {
         self.waiting += 1;
         let ticket = self.next_ticket.draw();
@@ -153,7 +153,7 @@ impl FairQueue {
         let was_empty = queue.waiting.is_empty();
         queue.waiting.push(flow.member(), ticket, key);
         if was_empty {
-            // A flow that was idle has no claim on the work that the others did in that time.
+            // A flow that was idle has no claim on the work that the others got in that time.
             match flow {
                 Flow::Session(_) => queue.served = queue.served.max(links_served),
                 Flow::Link(_) => {
@@ -213,7 +213,8 @@ impl FairQueue {
         }
     }
 
-    /// What must hold between any two inputs. `queued` queries say that they wait.
+    /// What must hold between any two inputs. `queued` is the number of queries that say that they
+    /// wait.
     pub(super) fn check_invariants(&self, queued: usize) {
         let queues = || self.links.iter().chain([&self.sessions]);
         queues().for_each(|queue| queue.waiting.check_invariants());
@@ -223,8 +224,9 @@ impl FairQueue {
         assert!(self.links.iter().all(|queue| queue.waiting.len() <= LINK_QUERIES_WAITING_MAX + queue.running));
     }
 
-    /// Whether a link holds too much of the table. Half of it is open to all flows; the links share
-    /// the other half equally, so that no link can fill it.
+    /// Whether the queries of a link fill more of the table than its share. Half of the table is
+    /// open to all flows. The links share the other half equally, so that no link can fill the
+    /// table.
     fn is_crowding(&self, queue: &Queue) -> bool {
         const HALF: usize = WAVES_MAX / 2;
         self.running >= HALF && queue.running >= HALF / self.links.len().max(1)
@@ -303,7 +305,7 @@ mod tests {
         assert!(work[4] >= 100 * WORK_PER_TURN, "{work:?}");
         let work = served(&[SESSIONS], 2, 100);
         assert!(work[0] >= 100 * WORK_PER_TURN, "{work:?}");
-        // A few turns are too short for 256 links: the next ones go on where they ended.
+        // A few turns do not reach all 256 links; the next turns continue where these end.
         let links: Vec<Flow> = (0..256).map(link).collect();
         let work = served(&links, 256, 320);
         let share = work.iter().sum::<usize>() / 256;

@@ -23,11 +23,11 @@ use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
 use crate::wire::message::SourceRecord;
 use crate::wire::{Cut, FileRecord, LinkMessage, QueryId, TreeName};
 
-/// HITs sent per instance and turn. A longer answer is spread, so that it does not overrun the
-/// neighbor's socket.
+/// HITs sent per instance and turn. A longer answer takes several turns, so that it does not
+/// overrun the neighbor's socket.
 pub(super) const HITS_PER_TURN: usize = 128;
 
-/// Bytes of a QUERY beside its pattern, at least, with the header of its datagram.
+/// Least size of a QUERY without its pattern, in bytes, with the header of its datagram.
 const QUERY_BYTES_MIN: usize = 64;
 
 /// A session's query.
@@ -38,25 +38,25 @@ pub(super) struct Origin {
     /// Hits sent so far, and their bytes.
     pub(super) sent: usize,
     pub(super) sent_bytes: usize,
-    /// What was sent or is about to be, by [`Index::hit_key`]: several branches may lead to one
-    /// source.
+    /// The hits that were sent or will be sent, by [`Index::hit_key`]. Several branches may lead to
+    /// one source.
     ///
     /// [`Index::hit_key`]: crate::proto::super_peer::index::Index::hit_key
     pub(super) seen: BTreeSet<u128>,
-    /// What follows when the present wave has come back.
+    /// What follows when the present wave has returned.
     pub(super) then: Then,
-    /// When the query ends, whatever follows.
+    /// When the query ends at the latest.
     pub(super) deadline: Time,
 }
 
-/// What follows at the origin when a wave has come back.
+/// What follows at the origin when a wave has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     /// The end.
     End,
-    /// The next ring, up to this ttl, while the limit is not reached.
+    /// The next ring, up to this ttl, unless the limit is reached.
     Ring(u8),
-    /// A flood with this ttl, if the ride over the tree reports a cut that a flood can undo.
+    /// A flood with this ttl, if the ride over the tree reports a cut that a flood can avoid.
     Flood(u8),
 }
 
@@ -68,8 +68,8 @@ pub(super) enum Parent {
 }
 
 impl Then {
-    /// When the wave that is sent now must be back, if the query ends at `end`: what follows needs
-    /// time as well.
+    /// When the present wave must return, if the query ends at `end`. The waves that follow need
+    /// time too.
     pub(super) fn deadline(self, now: Time, end: Time) -> Time {
         match self {
             Then::End => end,
@@ -80,17 +80,17 @@ impl Then {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// An extension, until the earlier instances have ended.
+    /// An extension that waits until the earlier instances have ended.
     Waiting,
     Running,
-    /// Ended by this DONE, which answers repetitions.
+    /// Ended by this DONE. Repetitions get the same DONE.
     Ended(LinkDone),
 }
 
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) parent: Parent,
-    /// The ttl that it came with, which every answer repeats.
+    /// The ttl of the copy that began the instance. Every answer repeats it.
     pub(super) ttl: u8,
     /// Hops from the origin.
     pub(super) hops: u8,
@@ -98,13 +98,14 @@ pub(super) struct Instance {
     pub(super) deadline: Time,
     pub(super) phase: Phase,
     pub(super) scan: Option<Box<Scan>>,
-    /// For a link: all hits, numbered by their place. For a session: those that are not sent yet.
+    /// For a link: all hits; the place of a hit is its number. For a session: the hits that are not
+    /// sent yet.
     pub(super) hits: Vec<SourceRecord>,
-    /// For a link: how many of them were sent.
+    /// For a link: how many of the hits were sent.
     pub(super) sent: usize,
     /// Most hits that the parent may get.
     pub(super) cap: usize,
-    /// Whether a hit was dropped because of that.
+    /// Whether a hit was dropped because of `cap`.
     pub(super) capped: bool,
     pub(super) asks: Vec<Ask>,
     pub(super) reached: u32,
@@ -113,18 +114,19 @@ pub(super) struct Instance {
     pub(super) cut: Cut,
     /// Whether a copy that was passed on met a duplicate.
     pub(super) more: bool,
-    /// Ttl cuts that earlier instances reported, here or beyond the links, and that this one has
-    /// undone.
+    /// Ttl cuts that earlier instances reported, here or beyond the links, and that this instance
+    /// has undone.
     pub(super) uncut: u32,
-    /// The tree that it rides; `None` if it goes over every link.
+    /// The tree that the query rides; `None` if it goes over every link.
     pub(super) tree: Option<TreeName>,
-    /// Whether super peers that the ride before this flood has reached search again.
+    /// For a flood after a ride: whether super peers that the ride reached search again.
     pub(super) again: bool,
-    /// Bytes of HITs that may be sent again, and how many of them the parent said that it holds.
-    /// A repetition costs a spoofer, or a network that copies datagrams, almost nothing.
+    /// Bytes of HITs that may be sent again, and how many HITs the parent said that it holds. The
+    /// bytes are bounded, because a repetition costs almost nothing to a spoofer, or to a network
+    /// that copies datagrams.
     repeatable: usize,
     held: usize,
-    /// When PENDING is sent to the parent, if no other answer is sent before.
+    /// When PENDING is sent to the parent, unless another answer is sent before.
     pub(super) pending_at: Option<Time>,
 }
 
@@ -189,7 +191,7 @@ impl Instance {
         }
     }
 
-    /// Takes one hit for the parent. `room`: one more hit may be held or remembered.
+    /// Takes one hit for the parent. `room` says whether one more hit may be held or remembered.
     pub(super) fn take_hit(&mut self, record: SourceRecord, room: bool, cx: &mut Context) {
         if let Parent::Session(origin) = &mut self.parent {
             let key = cx.index.hit_key(&record);
@@ -223,7 +225,7 @@ impl Instance {
         spent
     }
 
-    /// Takes what one step of its scan has found.
+    /// Takes the hits that one step of its scan has found.
     pub(super) fn take_step(
         &mut self,
         scan: Box<Scan>,
@@ -241,8 +243,8 @@ impl Instance {
         }
     }
 
-    /// Sends hits that the parent does not have yet, up to one turn's worth. Returns whether some
-    /// are left.
+    /// Sends hits that the parent does not have yet, at most those of one turn. Returns whether
+    /// some are left.
     pub(super) fn flush(&mut self, id: QueryId, links: &Links, cx: &mut Context) -> bool {
         match &mut self.parent {
             Parent::Session(origin) => {
@@ -262,7 +264,7 @@ impl Instance {
         }
     }
 
-    /// Ends the instance. Nothing is waited for any more; the caller has counted the cuts.
+    /// Ends the instance. It waits for nothing more; the caller has counted the cuts.
     pub(super) fn end(&mut self, id: QueryId, links: &Links, cx: &mut Context) {
         debug_assert!(!self.has_ended());
         self.scan = None;
@@ -310,8 +312,8 @@ impl Instance {
         links: &Links,
         cx: &mut Context,
     ) {
-        // A first copy that the network duplicated has no `have`: as long as we work on it, no HIT
-        // is known to be lost.
+        // If the network duplicated a first copy, the copy has no `have`. While we work on the
+        // query, no HIT is known to be lost.
         if self.has_ended() || query.have.is_some() {
             self.send_hits_again(id, link, query, links, cx);
         }
@@ -322,9 +324,9 @@ impl Instance {
         links.send(link, answer, cx);
     }
 
-    /// Sends the first HITs that the parent lacks: as many bytes as the QUERY has, and some for
-    /// each HIT that it says it holds and did not hold before. So a QUERY that is replayed draws
-    /// little, and a parent that answers over a lossy link gets everything.
+    /// Sends the first HITs that the parent lacks. Their bytes are at most those of the QUERY, plus
+    /// some for each HIT that the parent holds now and did not hold before. So a replayed QUERY
+    /// draws few bytes, and a parent behind a lossy link gets all HITs in the end.
     fn send_hits_again(&mut self, id: QueryId, link: LinkId, query: &LinkQuery, links: &Links, cx: &mut Context) {
         let mut held = vec![false; self.sent];
         for (first, end) in query.have.iter().flatten() {
@@ -347,9 +349,9 @@ impl Instance {
         }
     }
 
-    /// The cuts without the ttl cuts that an extension has undone. Every ttl cut is reported in one
-    /// DONE and taken back in one other; if the first is lost, it counts as a cut of another kind.
-    /// A saturated sum is left as it is.
+    /// The cuts without the ttl cuts that an extension has undone. One DONE reports a ttl cut, and
+    /// another DONE takes it back. If the first DONE is lost, its loss counts as a cut of another
+    /// kind. A saturated sum is left as it is.
     pub(super) fn cut_net(&self) -> Cut {
         let ttl = if self.cut.ttl == u32::MAX { u32::MAX } else { self.cut.ttl.saturating_sub(self.uncut) };
         Cut { ttl, ..self.cut }

@@ -1,5 +1,5 @@
-//! A session's query at a super peer without neighbors: searched and answered at once, with no wave
-//! to remember.
+//! A session's query at a super peer without neighbors: it is searched and answered at once, and no
+//! wave is kept.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use crate::proto::super_peer::counters::Count;
 use crate::wire::Cut;
 use crate::wire::message::SourceRecord;
 
-/// Sends a session everything that was found, and DONE. Returns the bytes of the hits.
+/// Sends all hits to a session, and DONE. Returns the bytes of the hits.
 pub(super) fn answer(conn: ConnId, req: u32, mut found: Vec<SourceRecord>, capped: bool, cx: &mut Context) -> usize {
     if found.len() > 1 {
-        // Two sessions may serve at one address.
+        // Two sessions may serve at the same address.
         let mut seen = HashSet::new();
         found.retain(|hit| {
             let new = seen.insert(cx.index.hit_key(hit));

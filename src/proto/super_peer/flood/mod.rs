@@ -7,10 +7,10 @@
 //!
 //! # Why `complete` can be trusted
 //!
-//! Every QUERY that is sent ends in exactly one of two ways: in a DONE and all HITs that it counts,
-//! or in a cut. A neighbor that received the query over another path answers `dup`; its instance of
-//! that path reports its cuts. A super peer that no longer knows the result of a query answers with
-//! a cut, never with `dup`.
+//! Every QUERY that is sent ends in exactly one of two ways: in a DONE and all HITs that this DONE
+//! counts, or in a cut. A neighbor that received the query over another path answers `dup`; its
+//! instance for that other path reports its cuts. A super peer that no longer knows the result of a
+//! query answers with a cut, never with `dup`.
 //!
 //! # Several waves of one query
 //!
@@ -80,7 +80,7 @@ impl Flood {
     /// A session has canceled its query, or has closed.
     pub(super) fn abandon(&mut self, query: Abandoned, neighbors: &Neighbors, cx: &mut Context) {
         let Abandoned { key, conn, req } = query;
-        // It may have ended on its own, and another one may be in its place.
+        // The query may have ended on its own, and another query may have its place.
         let wave = self.waves.get_mut(key.index()).filter(|wave| wave.session() == Some((conn, req)));
         let Some(wave) = wave else { return };
         let outputs = cx.out.len();
@@ -124,7 +124,8 @@ impl Flood {
         self.charge_outputs(Flow::Link(link), outputs, cx);
     }
 
-    /// A neighbor passes on a query that is not known here. Returns the cut if it is not searched.
+    /// A neighbor passes on a query that is not known here. If the query is refused, returns the
+    /// cut.
     fn on_first_copy(
         &mut self,
         link: LinkId,
@@ -162,7 +163,7 @@ impl Flood {
         let work = if admission == Admission::Now { first.search(self.has_room(flow), cx) } else { 0 };
         self.queue.charge(flow, QUERY_WORK + work + looked);
         let mut wave = Wave::new(query.id, query.find, query.flood, first, &neighbors.links);
-        // If the limit is reached, no more hits could be forwarded, so no neighbor is asked.
+        // If the limit is reached, no further hit could be passed on, so no neighbor is asked.
         if !wave.instances[0].is_full() {
             wave.go_out(0, neighbors, cx);
         } else if neighbors.links.ids().any(|other| other != link) {
@@ -184,12 +185,12 @@ impl Flood {
         self.on_answer(hit.id, neighbors, cx, |wave, cx| wave.on_hit(link, hit, room, &neighbors.links, cx));
     }
 
-    /// A neighbor has closed its branch.
+    /// A neighbor answers with DONE: its branch is closed.
     pub(super) fn on_done(&mut self, link: LinkId, done: LinkDone, neighbors: &Neighbors, cx: &mut Context) {
         self.on_answer(done.id, neighbors, cx, |wave, cx| wave.on_done(link, done, &neighbors.links, cx.now));
     }
 
-    /// A neighbor is working on a query.
+    /// A neighbor answers that it is still working on a query.
     pub(super) fn on_pending(&mut self, link: LinkId, pending: LinkRef, neighbors: &Neighbors, cx: &mut Context) {
         self.on_answer(pending.id, neighbors, cx, |wave, cx| wave.on_pending(link, pending, &neighbors.links, cx.now));
     }
@@ -200,14 +201,14 @@ impl Flood {
     }
 
     /// A link went down, or its neighbor restarted. Queries that came from this neighbor continue:
-    /// if it comes back and asks again, it gets the answer. Asks that wait for this neighbor are
-    /// closed in slices; until then an answer that comes later is not matched to them.
+    /// if the neighbor comes back and asks again, it gets the answer. Asks that wait for this
+    /// neighbor are closed in slices. Until an ask is closed, later answers are not matched to it.
     pub(super) fn on_link_lost(&mut self, neighbors: &Neighbors, cx: &mut Context) {
         self.unswept = self.waves.capacity();
         self.sweep(neighbors, cx);
     }
 
-    /// Closes asks over links that went down since they were sent: as many as fit in one turn.
+    /// Closes asks whose link went down after they were sent, as many as fit in one turn.
     fn sweep(&mut self, neighbors: &Neighbors, cx: &mut Context) {
         while !cx.work.is_spent()
             && let Some(slot) = self.unswept.checked_sub(1)
@@ -227,20 +228,20 @@ impl Flood {
     pub(super) fn on_timeout(&mut self, key: WaveKey, neighbors: &Neighbors, cx: &mut Context) {
         let wave = self.wave_mut(key);
         wave.on_timeout(&neighbors.links, cx);
-        // After a long pause of the process, a session's query can end and expire in one step. Its
-        // session still needs the DONE.
+        // After a long pause of the process, a session's query can end and expire in one step. The
+        // session still needs its DONE.
         if wave.session().is_none() && wave.is_past(cx.now) {
             return self.forget(key, cx);
         }
         self.settle(key, neighbors, cx);
     }
 
-    /// A session does not read: its queries wait.
+    /// A session stopped reading: its queries wait.
     pub(super) fn on_backlogged(&mut self, conn: ConnId) {
         self.parked.begin(conn);
     }
 
-    /// A session reads again, or is gone: its queries go on.
+    /// A session reads again, or is gone: its queries continue.
     pub(super) fn on_drained(&mut self, conn: ConnId) {
         self.parked.end(conn).into_iter().for_each(|key| self.resume(key));
     }
@@ -284,7 +285,7 @@ impl Flood {
         }
     }
 
-    /// The sessions' queries that have ended since the last call.
+    /// The queries of sessions that have ended since the last call.
     pub(super) fn take_finished(&mut self) -> Vec<(ConnId, u32)> {
         std::mem::take(&mut self.finished)
     }

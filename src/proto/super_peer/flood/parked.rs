@@ -1,6 +1,6 @@
-//! How many bytes of hits were sent to each session, and the queries that wait because their
-//! session has got enough. A session gets hits of up to [`SESSION_BYTES_PER_TURN`] in a turn. If it
-//! does not read them, it gets no more until it has read them. So a session that never reads costs
+//! How many bytes of hits were sent to each session, and which queries wait because their session
+//! has got enough. In one turn a session gets hits of up to [`SESSION_BYTES_PER_TURN`]. If it does
+//! not read them, it gets no more until it has read them. So a session that never reads costs
 //! little more than its queries.
 //!
 //! It holds only the keys of the queries. A query that waits here is not in the fair queue.
@@ -20,11 +20,11 @@ pub(super) struct Parked {
     ran: bool,
     reading: Reading,
     unread: BTreeMap<ConnId, SessionQueries>,
-    /// Some query of a session that reads waits for the next turn.
+    /// Whether a query of a session that reads waits for the next turn.
     waits: bool,
 }
 
-/// One session.
+/// The queries of one session, and the bytes that it was sent.
 #[derive(Debug, Default)]
 struct SessionQueries {
     /// Bytes of hits that were sent to it: in this turn, or since it stopped reading.
@@ -58,7 +58,7 @@ impl Reading {
         self.place(conn).ok().map(|at| &mut self.list[at].1)
     }
 
-    /// The queries of a session: an entry that is added if it is missing.
+    /// The entry of a session; it is added if it is missing.
     fn queries_of(&mut self, conn: ConnId) -> &mut SessionQueries {
         self.last = self.place(conn).unwrap_or_else(|at| {
             self.list.insert(at, (conn, SessionQueries::default()));
@@ -102,7 +102,7 @@ impl Parked {
         self.reading.list.drain(..).flat_map(|(_, session)| session.queries).collect()
     }
 
-    /// Whether queries wait for the next turn.
+    /// Whether queries wait here for the next turn.
     pub(super) fn has_work(&self) -> bool {
         self.waits
     }
@@ -129,7 +129,8 @@ impl Parked {
         self.unread.get(&conn).is_none_or(|session| !session.is_full())
     }
 
-    /// Takes a query with work left, if its session must wait. Returns whether it must.
+    /// Parks a query with work left if its session must wait. Returns whether the session must
+    /// wait.
     pub(super) fn park(&mut self, now: Time, session: Option<(ConnId, u32)>, key: WaveKey) -> bool {
         let Some((conn, _)) = session.filter(|(conn, _)| self.must_wait(now, *conn)) else { return false };
         if let Some(session) = self.queries_of(conn) {

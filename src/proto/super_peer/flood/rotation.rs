@@ -1,16 +1,16 @@
-//! The queries of one flow that wait, and which of them is next: each session gets the same share
-//! of the work. The session that was served least is next, and its oldest query. Sessions that were
-//! served alike take turns. A link is served as one session.
-//!
-//! It holds names only. A session is remembered while a query of it waits, and until the next one
-//! is taken out. The cost of each call grows with the logarithm of the number of sessions.
+//! The queries of one flow that wait, and which of them is next. Each session gets the same share
+//! of the work: next is the oldest query of the session that was served least. Sessions that were
+//! served equally take turns. A link is served like one session.
+//! It holds names only. A session is remembered while a query of it waits, and after its last query
+//! was taken out, until the next query is taken out. The cost of each call grows with the logarithm
+//! of the number of sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::proto::ConnId;
 use crate::proto::super_peer::ids::WaveKey;
 
-/// A place in a queue, by the number of places given before it.
+/// A place in a queue: the number of places that were given before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
@@ -23,17 +23,17 @@ impl Ticket {
     }
 }
 
-/// A session, or none for the one member of a link's flow.
+/// A session; `None` is the only member of a link's flow.
 pub(super) type Member = Option<ConnId>;
 
 #[derive(Debug)]
 struct MemberQueue {
-    /// In the order in which they came, so that one in the middle is removed without a walk: a
-    /// thousand queries may run out of time at once.
+    /// Its queries in order of arrival. In a map, a query in the middle is removed without a walk:
+    /// a thousand queries may run out of time at once.
     waiting: BTreeMap<Ticket, WaveKey>,
-    /// Virtual time: work done for it, comparable with other members.
+    /// Virtual time: work done for this member, comparable with that of other members.
     served: u64,
-    /// Its place among members that were served alike.
+    /// Its place among members that were served equally.
     place: Ticket,
 }
 
@@ -43,10 +43,10 @@ pub(super) struct Rotation {
     queues: BTreeMap<Member, MemberQueue>,
     /// The members with queries that wait, in the order in which they are served.
     order: BTreeSet<(u64, Ticket, Member)>,
-    /// Virtual time of the member that was served last. A member that was idle starts there: it has
-    /// no claim on the work that the others did in that time.
+    /// Virtual time of the member that was served last. A member that was idle starts at this
+    /// level: it has no claim on the work that the others got in that time.
     level: u64,
-    /// The member whose query was taken out last; its queue stays until the next one is taken
+    /// The member whose query was taken out last. Its entry stays until the next query is taken
     /// out, even if no query of it waits.
     last: Member,
     places: Ticket,
@@ -105,7 +105,7 @@ impl Rotation {
         }
     }
 
-    /// Removes a query that waits. Returns whether it did.
+    /// Removes a query that waits. Returns whether the query was found.
     pub(super) fn remove(&mut self, member: Member, ticket: Ticket) -> bool {
         let Some(queue) = self.queues.get_mut(&member) else { return false };
         let was_there = queue.waiting.remove(&ticket).is_some();
@@ -143,7 +143,7 @@ mod tests {
         ticket
     }
 
-    /// Takes out queries, each of which costs this much, while there are any.
+    /// Takes out queries until there are none. `work` says what each costs.
     fn order(rotation: &mut Rotation, work: impl Fn(u32) -> usize) -> Vec<u32> {
         let mut order = Vec::new();
         while let Some(WaveKey(index)) = rotation.pop() {

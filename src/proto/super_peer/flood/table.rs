@@ -1,4 +1,5 @@
-//! The table of queries that run here, and what becomes of each when something has changed for it.
+//! The table of queries that run here, and what happens to a query when something has changed for
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -27,12 +28,12 @@ const HITS_PER_WORK: usize = 2;
 /// All queries that run here.
 #[derive(Debug, Default)]
 pub(crate) struct Flood {
-    /// Each by itself, so that a table that grows moves little.
+    /// Each wave is boxed, so that little memory moves when the table grows.
     pub(super) waves: Slab<Box<Wave>>,
-    /// Those that neighbors know of.
+    /// The queries that neighbors know.
     pub(super) by_id: BTreeMap<QueryId, WaveKey>,
     pub(super) visited: Visited,
-    /// Waves at places below it may wait for a life of a link that is over.
+    /// Waves at places below this one may still wait for a link that went down after they asked.
     pub(super) unswept: usize,
     /// Scans and answers that continue in later turns.
     pub(super) queue: FairQueue,
@@ -40,7 +41,7 @@ pub(crate) struct Flood {
     hits_held: usize,
     /// Hits that all waves remember for sessions.
     hits_seen: usize,
-    /// Those whose session does not read, or has had its share of the turn.
+    /// The queries whose session does not read, or has had its share of the turn.
     pub(super) parked: Parked,
     ended: Ended,
     /// Queries of sessions that ended in this call.
@@ -68,9 +69,9 @@ impl Flood {
     pub(crate) fn bytes(&self) -> usize {
         /// A hit that is held for a neighbor, with a path of usual length.
         const HELD: usize = size_of::<SourceRecord>() + 96;
-        /// A number in a set of the standard library, with its share of the nodes.
+        /// A number in a set of the standard library, with its share of the set's nodes.
         const REMEMBERED: usize = 24;
-        /// What a query that runs has outside the table.
+        /// Memory of a running query outside the table.
         const RUNNING: usize = size_of::<Wave>() + size_of::<Instance>() + size_of::<Scan>() + 128;
         self.waves.capacity() * size_of::<usize>() * 2
             + self.waves.len() * RUNNING
@@ -89,7 +90,7 @@ impl Flood {
         }
     }
 
-    /// Adds a query. `named`: neighbors may know it by its id.
+    /// Adds a query. `named` says whether neighbors may know it by its id.
     pub(super) fn insert(&mut self, wave: Wave, named: bool) -> WaveKey {
         let id = wave.id;
         let key = WaveKey::at(self.waves.insert(Box::new(wave)));
@@ -99,8 +100,8 @@ impl Flood {
         key
     }
 
-    /// Whether there is a place for one more named query, if need be that of one that has ended,
-    /// the oldest first. A repetition of that one gets a DONE with a cut.
+    /// Returns whether there is room for one more named query. If the table is full, forgets the
+    /// query that ended first. A repetition of that query gets a DONE with a cut.
     pub(super) fn make_room(&mut self, cx: &mut Context) -> bool {
         while self.by_id.len() >= WAVES_MAX {
             let Some((key, id)) = self.ended.pop() else { return false };
@@ -114,7 +115,7 @@ impl Flood {
         true
     }
 
-    /// Brings a wave as far as it can go, and removes one of a session once it has ended.
+    /// Brings a wave as far as it can go. Removes a wave of a session once it has ended.
     pub(super) fn settle(&mut self, key: WaveKey, neighbors: &Neighbors, cx: &mut Context) {
         let room = self.has_room(self.wave(key).flow());
         let wave = &mut self.waves[key.index()];
@@ -149,8 +150,8 @@ impl Flood {
         }
     }
 
-    /// Sends PENDING to the parent soon, if no answer is sent before: before the parent would
-    /// repeat the QUERY, but not at once, since most answers come sooner.
+    /// Schedules PENDING for the parent, unless another answer is sent before. It is sent before
+    /// the parent would repeat the QUERY, but not at once, since most answers come sooner.
     pub(super) fn schedule_pending(&mut self, key: WaveKey, links: &Links, cx: &mut Context) {
         let Some(last) = self.waves.get_mut(key.index()).and_then(|wave| wave.instances.last_mut()) else { return };
         if let (Some(link), false) = (last.parent_link(), last.has_ended()) {
@@ -178,8 +179,8 @@ impl Flood {
         }
     }
 
-    /// The query that ended first may be past. One that is kept for long delays those after it in
-    /// the queue, which costs memory and nothing else.
+    /// Forgets the queries at the front that are past their time. A query that is kept for long
+    /// delays the queries behind it, which only costs memory.
     pub(crate) fn on_ended(&mut self, cx: &mut Context) {
         while let Some((key, id)) = self.ended.first() {
             if cx.work.is_spent() {
@@ -197,7 +198,7 @@ impl Flood {
         }
     }
 
-    /// Counts the outputs since there were `before` of them as work.
+    /// Counts the outputs that were added since there were `before` of them as work.
     pub(super) fn charge_outputs(&mut self, flow: Flow, before: usize, cx: &Context) {
         self.queue.charge(flow, cx.out.len().saturating_sub(before) * OUTPUT_WORK);
     }
@@ -236,8 +237,8 @@ impl Flood {
         }
     }
 
-    /// Drops hits of ended queries, those that ended first before the others, while too many are
-    /// held.
+    /// While too many hits are held, drops the hits of ended queries, beginning with the query that
+    /// ended first.
     fn bound_hits(&mut self, cx: &mut Context) {
         while self.hits_held > HITS_KEPT_MAX
             && let Some((key, id)) = self.ended.next_with_hits()
@@ -259,7 +260,7 @@ impl Flood {
         *held = *held - before + now;
     }
 
-    /// The sum that the hits of a flow's queries are part of.
+    /// The sum that counts the hits of a flow's queries.
     fn held_of(&mut self, flow: Flow) -> &mut usize {
         match flow {
             Flow::Session(_) => &mut self.hits_seen,

@@ -1,8 +1,8 @@
 //! Ids of queries that have ended, so that a copy that comes very late is not searched again.
 //!
-//! There are two generations: new ids go to the younger one, both are looked up. The older one is
-//! forgotten at once, and its memory is freed in slices. Queries that still run are not kept here
-//! and so are never evicted.
+//! There are two generations. New ids go to the younger one, and a look-up looks in both. The older
+//! one is forgotten at once, and its memory is freed in slices. Queries that still run are not kept
+//! here, so they are never evicted.
 
 use std::collections::BTreeSet;
 
@@ -12,18 +12,19 @@ use crate::proto::super_peer::context::Context;
 use crate::time::Time;
 use crate::wire::QueryId;
 
-/// The ids of the last one to two generations.
+/// The ids of the last two generations.
 #[derive(Debug, Default)]
 pub(super) struct Visited {
     young: BTreeSet<QueryId>,
     old: BTreeSet<QueryId>,
-    /// Generations that are forgotten, and not freed yet.
+    /// Generations that are forgotten but not freed yet.
     stale: Vec<BTreeSet<QueryId>>,
     since: Time,
 }
 
 impl Visited {
-    /// Remembers an id. Rotation needs no timer: without input nothing is looked up.
+    /// Remembers an id. The change of generations needs no timer: without input nothing is looked
+    /// up.
     pub(super) fn insert(&mut self, now: Time, id: QueryId) {
         self.rotate(now);
         if self.young.len() >= VISITED_MAX {
@@ -39,7 +40,7 @@ impl Visited {
         !self.stale.is_empty()
     }
 
-    /// Frees memory of generations that are forgotten, as much as fits in one turn.
+    /// Frees memory of forgotten generations, as much as fits in one turn.
     pub(super) fn run(&mut self, cx: &mut Context) {
         for _ in 0..VISITED_FREED_PER_TURN {
             let Some(stale) = self.stale.last_mut() else { return };

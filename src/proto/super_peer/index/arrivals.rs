@@ -1,23 +1,23 @@
-//! What was added to an index and not taken yet: entries that have become live, for digests, and
-//! entries that a holder was added to, for standing searches.
+//! What was added to an index since it was last read: entries that have become live, for digests,
+//! and entries that a holder was added to, for standing searches.
 
 use std::collections::VecDeque;
 
 use crate::config::{ARRIVALS_MAX, DIGEST_FRESH_MAX};
 
-/// Entries that have become live. Some may not be live any more, or be in the list twice.
+/// Entries that have become live. Some may be dead by now, or listed twice.
 #[derive(Debug, Default)]
 pub(super) struct Additions {
     pub(super) ids: Vec<u32>,
-    /// There were too many to remember.
+    /// Whether some were lost, because there were too many to remember.
     pub(super) lost: bool,
 }
 
-/// Entries that a holder was added to, in order. Some may be removed again.
+/// Entries that a holder was added to, in order. Some may have been removed since.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
     pub(super) came: VecDeque<(u32, u32)>,
-    /// Those that came while there was no room.
+    /// The number of arrivals that were not recorded, because there was no room.
     pub(super) missed: u64,
 }
 

@@ -1,13 +1,13 @@
-//! What an index keeps of each holder: where it serves, and which files it has. It knows no entry.
+//! What an index keeps of each holder: where it serves, and which files it has. It knows no
+//! entries.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::table::FileSet;
 use crate::wire::{HostPort, NodeId};
 
-/// A session that registers files: a slot given by
-/// [`Index::add_holder`](super::Index::add_holder), used again after
-/// [`Index::remove_holder`](super::Index::remove_holder).
+/// A session that registers files: a slot given by [`Index::add_holder`](super::Index::add_holder).
+/// After [`Index::remove_holder`](super::Index::remove_holder) the slot is used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HolderId(pub u32);
 
@@ -16,13 +16,14 @@ pub struct HolderId(pub u32);
 pub struct Serves {
     /// The address that hits name.
     pub addr: HostPort,
-    /// One of the other family, if it serves there too.
+    /// An address of the other IP version, if the holder serves there too.
     pub other: Option<HostPort>,
-    /// The first one is where the super peer sees it, not one that it named.
+    /// Whether `addr` is the address from which the super peer sees the holder, and not one that
+    /// the holder named.
     pub seen: bool,
-    /// It serves HTTP there too.
+    /// Whether the holder serves HTTP there too.
     pub http: bool,
-    /// If the first one is a loopback address: whether it is one of IPv4. It is read once, not for
+    /// If `addr` is a loopback address: whether it is one of IPv4. It is computed once, not for
     /// each hit.
     loopback: Option<bool>,
 }
@@ -38,23 +39,24 @@ impl From<HostPort> for Serves {
 pub struct Found {
     /// The address that its hits name.
     pub addr: HostPort,
-    /// The other one.
+    /// The address of the other IP version.
     pub other: Option<HostPort>,
-    /// The asker cannot reach it there.
+    /// Whether the asker cannot reach the holder at `addr`.
     pub out_of_reach: bool,
 }
 
 impl Serves {
-    /// The parts in the order of the fields.
+    /// A value with these fields, in their order.
     #[must_use]
     pub fn new(addr: HostPort, other: Option<HostPort>, seen: bool, http: bool) -> Serves {
         let loopback = addr.literal().filter(|literal| literal.ip().is_loopback()).map(|literal| literal.is_ipv4());
         Serves { addr, other, seen, http, loopback }
     }
 
-    /// The addresses for an asker that reaches this super peer at `at`; none: that is not known. A
-    /// holder on the machine of this super peer is seen under a loopback address. Others find it
-    /// where they find the super peer, if it listens at addresses of that family.
+    /// The addresses for an asker that reaches this super peer at `at`; none if that is not known.
+    /// This super peer sees a holder on its own machine under a loopback address. Other askers find
+    /// such a holder where they find the super peer, if the holder listens at addresses of that IP
+    /// version.
     #[must_use]
     pub fn found_from(&self, at: Option<IpAddr>) -> Found {
         let (addr, other) = (self.addr.clone(), self.other.clone());
@@ -77,7 +79,7 @@ impl Serves {
     }
 }
 
-/// Whether an address means nothing without the interface of the asker.
+/// Whether an address has a meaning only with the interface of the asker.
 fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(_) => false,
@@ -88,7 +90,7 @@ fn is_link_local(ip: IpAddr) -> bool {
 #[derive(Debug)]
 pub(super) struct Holder {
     pub(super) serves: Serves,
-    /// This super peer has not reached it there.
+    /// Whether this super peer dialed it there and did not reach it.
     pub(super) unreached: bool,
     pub(super) node: NodeId,
     /// In login mode: its account.
@@ -96,11 +98,12 @@ pub(super) struct Holder {
     pub(super) files: FileSet,
 }
 
-/// A holder that is gone. Another holder may have taken its place in an entry that only it had.
+/// A holder that is gone. If it was the only holder of an entry, another holder may have replaced
+/// it there.
 #[derive(Debug)]
 pub(super) struct Leaving {
     pub(super) holder: HolderId,
     pub(super) files: FileSet,
-    /// Those of one shard, the next one last.
+    /// The entries of one shard; the next one is the last in the list.
     pub(super) ids: Vec<u32>,
 }

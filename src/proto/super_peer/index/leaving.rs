@@ -1,23 +1,25 @@
-//! The tidying of an index: a holder that is gone is removed from its entries, and an entry without
-//! a holder from the postings. This is put off and done in steps, so that no turn is long.
+//! The tidying of an index. A holder that is gone must be removed from its entries, and an entry
+//! without a holder from the postings. This work is put off and done in steps, so that no turn is
+//! long.
 
 use super::entries::{DEAD, FREE, SHARED};
 use super::holder::{HolderId, Leaving};
 use super::registry::Index;
 use crate::config::LEFT_OVER_MAX;
 
-/// Steps of tidying that an insert or a removal does: as many as it can make necessary.
+/// Steps of tidying that an insert or a removal does: as many steps as one change can make
+/// necessary.
 const STEPS_PER_CHANGE: usize = 1;
-/// The same while more than [`LEFT_OVER_MAX`] records are left over: two of them are removed for
-/// each new record.
+/// Steps of a change while more than [`LEFT_OVER_MAX`] records are left over: for each new record,
+/// two of these are removed.
 const STEPS_PER_CHANGE_LATE: usize = 4;
-/// A name may have more than a hundred words. One more step is counted for this many keys.
+/// A name may have more than a hundred words. Each group of this many keys counts as one more step.
 const KEYS_PER_STEP: usize = 8;
 
 impl Index {
     /// Does about this many steps of tidying. A step removes a holder that is gone from one of its
-    /// entries, or an entry without a holder from the postings; the latter counts as several steps
-    /// if the entry has many words. Returns whether more is left.
+    /// entries, or an entry without a holder from the postings. The second kind counts as several
+    /// steps if the entry has many words. Returns whether work is left.
     pub fn tidy(&mut self, steps: usize) -> bool {
         self.changes += 1;
         let mut left = steps;
@@ -29,11 +31,11 @@ impl Index {
         self.is_untidy()
     }
 
-    /// Does one step. Returns how many steps it counts as; none if there was nothing to do.
+    /// Does one step. Returns how many steps it counts as; none if there was no work.
     fn tidy_one(&mut self) -> Option<usize> {
         self.steps += 1;
         let Some(id) = self.dead.pop_front() else { return self.tidy_holder().then_some(1) };
-        // An entry that came back, or that was tidied before, has nothing to forget.
+        // An entry that has a holder again, or that was tidied before, needs no work.
         let is_dead = self.entries.holders(id) == DEAD;
         let keys = if is_dead { self.forget(id) } else { 0 };
         Some(1 + self.count_keys(keys))
@@ -44,12 +46,13 @@ impl Index {
         !(self.dead.is_empty() && self.leaving.is_empty())
     }
 
-    /// A record comes or is removed.
+    /// A record is added or removed.
     pub(super) fn begin_change(&mut self) {
         self.changes += 1;
         self.steps += 1;
         let late = self.left_over > LEFT_OVER_MAX;
-        // However many words the entries have, more records are removed than are added.
+        // This number does not depend on the words of the entries, so more records are removed than
+        // are added.
         for _ in 0..if late { STEPS_PER_CHANGE_LATE } else { STEPS_PER_CHANGE } {
             self.tidy_one();
         }
@@ -62,7 +65,7 @@ impl Index {
         steps
     }
 
-    /// Takes a dead entry out of the postings and frees it. Returns how many keys it had.
+    /// Removes a dead entry from the postings and frees it. Returns how many keys it had.
     fn forget(&mut self, id: u32) -> usize {
         let Index { entries, keys, scratch, .. } = self;
         let mut count = 0;
@@ -74,7 +77,8 @@ impl Index {
         count + entries.free(id, scratch)
     }
 
-    /// Takes a holder that is gone out of the next of its entries. Returns whether there was any.
+    /// Removes a holder that is gone from the next of its entries. Returns whether there was an
+    /// entry.
     fn tidy_holder(&mut self) -> bool {
         let Some(Leaving { holder, files, ids }) = self.leaving.front_mut() else { return false };
         let holder = *holder;
@@ -93,7 +97,7 @@ impl Index {
         true
     }
 
-    /// Takes a holder out of an entry. Returns whether the entry had it.
+    /// Removes a holder from an entry. Returns whether the entry had it.
     pub(super) fn release(&mut self, id: u32, holder: HolderId) -> bool {
         let held = self.entries.holders(id);
         match held {

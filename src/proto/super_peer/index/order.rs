@@ -1,28 +1,29 @@
-//! Entries by the first bits of their root, so that a page of a list looks at its part of the index
-//! and not at all of it.
+//! Entries by the first bits of their root, so that a page of a list looks only at its part of the
+//! index.
 //!
-//! It is built piece by piece when somebody lists the network, kept right by every change, and
-//! forgotten when nobody does any more: an index that is only searched pays nothing for it. It is
-//! no order within a bucket; a scan looks at every entry there.
+//! It is built piece by piece when somebody lists the network, and every change keeps it correct.
+//! It is dropped when nobody has listed the network for a while, so an index that is only searched
+//! pays nothing for it. Within a bucket there is no order; a scan looks at every entry of the
+//! bucket.
 
 use super::postings::Postings;
 use crate::wire::Root;
 
-/// Buckets differ in this many bits: a page of 600 hits of a million looks at some two
-/// thousand entries.
+/// The number of bits that distinguish the buckets. A page of 600 of a million hits looks at about
+/// two thousand entries.
 const BITS: u32 = 10;
-/// How many there are.
+/// The number of buckets.
 pub(in crate::proto) const BUCKETS: u16 = 1 << BITS;
 
 /// Buckets of entries, one for each value of the first bits of a root.
 #[derive(Debug)]
 pub(super) struct RootOrder {
     buckets: Vec<Postings>,
-    /// Live entries below it are in their buckets; none: all are.
+    /// Live entries with lower ids are in their buckets; none if all are.
     built: Option<u32>,
 }
 
-/// Where the entries of a content are.
+/// The bucket of a content's entries.
 pub(in crate::proto) fn bucket_of(root: &Root) -> u16 {
     u16::from_be_bytes([root.0[0], root.0[1]]) >> (u16::BITS - BITS)
 }
@@ -36,19 +37,19 @@ impl RootOrder {
         self.built.is_none()
     }
 
-    /// Where building goes on.
+    /// The id at which building continues; none if all entries are in.
     pub(super) fn built(&self) -> Option<u32> {
         self.built
     }
 
-    /// Live entries below it are in; or all.
+    /// Live entries with lower ids are in their buckets; none if all are.
     pub(super) fn set_built(&mut self, built: Option<u32>) {
         self.built = built;
     }
 
     /// The entry has become live.
     pub(super) fn insert(&mut self, id: u32, root: &Root) {
-        // What is not reached yet will be.
+        // An entry that building has not reached yet is added then.
         if self.built.is_none_or(|built| id < built) {
             self.buckets[usize::from(bucket_of(root))].insert(id);
         }
@@ -59,12 +60,12 @@ impl RootOrder {
         self.buckets[usize::from(bucket_of(root))].remove(id);
     }
 
-    /// The first entry of a bucket that is not below `cursor`.
+    /// The first entry of a bucket whose id is not below `cursor`.
     pub(super) fn next(&self, bucket: u16, cursor: u32) -> Option<u32> {
         self.buckets[usize::from(bucket)].next(cursor)
     }
 
-    /// How many entries are in.
+    /// How many entries are in the buckets.
     pub(super) fn len(&self) -> usize {
         self.buckets.iter().map(Postings::len).sum()
     }

@@ -1,6 +1,6 @@
 //! A sorted set of entry ids: a vector while it is small, then a Roaring bitmap.
 //!
-//! A cursor is the lowest id that was not looked at yet, so it stays right when ids come and go
+//! A cursor is the lowest id that was not looked at yet. So it stays correct when ids come and go
 //! between two steps.
 
 use roaring::RoaringBitmap;
@@ -31,12 +31,12 @@ impl Postings {
         }
     }
 
-    /// Whether it is too long to be walked for a single id.
+    /// Whether it is too long to be walked in search of a single id.
     pub(super) fn is_large(&self) -> bool {
         matches!(self, Postings::Large(_))
     }
 
-    /// Adds an id; says whether it was new.
+    /// Adds an id. Returns whether it was new.
     pub(super) fn insert(&mut self, id: u32) -> bool {
         match self {
             Postings::Small(ids) => {
@@ -59,7 +59,7 @@ impl Postings {
         }
     }
 
-    /// Takes an id out; says whether it was there.
+    /// Removes an id. Returns whether it was there.
     pub(super) fn remove(&mut self, id: u32) -> bool {
         match self {
             Postings::Small(ids) => match ids.binary_search(&id) {

@@ -1,4 +1,4 @@
-//! Why a link is not up, in words for the log and for INFO. It only reads.
+//! The reason why a link is not up, in words for the log and for INFO. It only reads.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use crate::proto::{Unanswered, Undelivered};
 use crate::time::Time;
 
 /// The likely cause, without the name of the neighbor; none for a link that is up. `alike` is an
-/// address from which HELLOs come and that may be that of the neighbor.
+/// address that sends HELLOs and that may be an address of the neighbor.
 pub(super) fn cause(link: &Link, alike: Option<SocketAddr>, now: Time) -> Option<String> {
     let mut text = match link.state {
         State::Up => return None,

@@ -1,5 +1,5 @@
 //! When the name of a neighbor is resolved: at the start, and again with backoff while its link is
-//! not up. It resolves nothing itself.
+//! not up. It does not resolve the name itself.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Links and what is known of the neighbors at their other ends: the table of links, the spanning
 //! tree and the digests.
 //!
-//! It owns the checks that every datagram must pass, and the effects of a HELLO, or of a link that
-//! goes down, on the tree and the digests. It knows no query: a handler returns whether answers
-//! were lost, and the dispatcher passes that on to the flood.
+//! It owns the checks that every datagram must pass. It also owns the effects on the tree and on
+//! the digests of a HELLO, or of a link that goes down. It knows no query: a handler returns
+//! whether answers were lost, and the dispatcher tells this to the flood.
 
 mod cause;
 mod lookup;
@@ -55,7 +55,8 @@ pub(super) struct Neighbors {
 }
 
 impl Neighbors {
-    /// All links, down, with a HELLO due on each. `boot` is our boot id for neighbors.
+    /// A table of all links. Each is down, and a HELLO is due on each. `boot` is our boot id for
+    /// neighbors.
     pub(super) fn new(boot: u64, cx: &mut Context) -> Neighbors {
         let SuperPeerConfig { node, neighbors, digests, .. } = &cx.config;
         let mut links = Links::new(*node, boot, neighbors);
@@ -69,8 +70,8 @@ impl Neighbors {
         Neighbors { links, strangers: Strangers::default(), tree, digests }
     }
 
-    /// Replaces the list of neighbors. Links to those that stay are not touched. Returns whether
-    /// answers are lost, because a neighbor that owed some was removed.
+    /// Replaces the list of neighbors. Links to neighbors that stay are not touched. Returns
+    /// whether answers are lost, because a removed neighbor still owed some.
     #[must_use]
     pub(super) fn set(&mut self, pins: &[Pin], cx: &mut Context) -> bool {
         let mut lost = false;
@@ -96,7 +97,7 @@ impl Neighbors {
         lost
     }
 
-    /// A datagram came, to this address of ours. Returns what is in it, if it comes from a neighbor
+    /// A datagram came, to this address of ours. Returns its messages if it comes from a neighbor
     /// and its header does not name an earlier run of this super peer.
     pub(super) fn on_datagram(
         &mut self,
@@ -134,14 +135,15 @@ impl Neighbors {
         Some(Opened { link, path, proven, messages })
     }
 
-    /// Counts a message. Returns whether it may be taken: HELLO always, all others only on a link
-    /// that is up and under our boot id.
+    /// Counts a message. Returns whether it is accepted. A HELLO is always accepted. All other
+    /// messages are accepted only on a link that is up, and with our boot id in the header.
     pub(super) fn admit(&mut self, opened: &Opened, message: &LinkMessage, cx: &mut Context) -> bool {
         let Opened { link, proven, .. } = *opened;
         let may_speak = proven && self.links.is_up(link);
         if !may_speak && !matches!(message, LinkMessage::Hello(_)) {
             cx.count(Count::DatagramUnproven);
-            // For the neighbor the link is up already. Here it comes up with the answer to a HELLO.
+            // The neighbor already considers the link up. Here it comes up with the answer to a
+            // HELLO.
             if proven && self.links.is_half_open(link) {
                 self.links.greet_soon(link, cx);
                 self.arm_link(link, cx);
@@ -170,8 +172,8 @@ impl Neighbors {
         let Opened { link, path, proven, .. } = *opened;
         // Without our boot id in the header the echo proves nothing.
         let hello = LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
-        // Proven or not, this HELLO may come from a later run of the neighbor than its digest. The
-        // digest is dropped, because it may be outdated.
+        // With or without proof, this HELLO may come from a later run of the neighbor than its
+        // digest. The digest may be outdated, so it is dropped.
         if hello.boot != self.links.boot_of(link) {
             self.digests.forget(link);
         }
@@ -191,8 +193,8 @@ impl Neighbors {
         if let (true, Some(asked), Some(epoch)) = (echoes && folds_alike, hello.et, hello.de) {
             self.digests.on_lease(link, epoch, Time::from_micros(asked), cx.now);
         }
-        // A HELLO whose sender has not seen our boot id, or that comes from another run of the
-        // neighbor, says nothing about this link.
+        // If the sender of a HELLO has not seen our boot id, or is another run of the neighbor, the
+        // HELLO says nothing about this link.
         if proven && self.links.is_up_with(link, hello.boot) {
             self.tree.on_hello(link, hello, &self.links, cx);
             self.after_tree(cx);
@@ -261,12 +263,12 @@ impl Neighbors {
         }
     }
 
-    /// A datagram was not delivered.
+    /// A datagram could not be delivered.
     pub(super) fn on_undelivered(&mut self, to: SocketAddr, why: Undelivered, cx: &Context) {
         self.links.on_undelivered(to, why, cx.now);
     }
 
-    /// Somebody greets this super peer and gets no answer.
+    /// A super peer sends a greeting and gets no answer.
     pub(super) fn on_unanswered(&mut self, from: SocketAddr, why: Unanswered, cx: &mut Context) {
         if self.links.on_unanswered(from, why, cx.now).is_none() && self.strangers.on_greeting(from, cx.now) {
             let rest = match why {
@@ -282,8 +284,8 @@ impl Neighbors {
         self.links.rows(&self.strangers, cx.now)
     }
 
-    /// The deadline of a link has come. Returns whether the answers that the neighbor owed are
-    /// lost, because the link is down.
+    /// The deadline of a link has come. Returns whether the answers that the neighbor owed are lost
+    /// because the link is down now.
     #[must_use]
     pub(super) fn on_link_timeout(&mut self, link: LinkId, cx: &mut Context) -> bool {
         let change = self.links.on_timeout(link, cx);
@@ -334,7 +336,7 @@ impl Neighbors {
             }),
         }
         if lost {
-            // Links to the same node are down now, and HELLOs are due on them.
+            // Other links to the same node are down now, and a HELLO is due on each.
             self.links.ids().for_each(|link| self.arm_link(link, cx));
         }
         self.arm_link(link, cx);

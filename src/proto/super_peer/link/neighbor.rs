@@ -12,7 +12,7 @@ use crate::trust::{Pin, PublicKey};
 use crate::wire::link::LinkHello;
 use crate::wire::{HostPort, NodeId};
 
-/// Where a datagram came from, and to which address of ours.
+/// The address that a datagram came from, and our address that it was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto::super_peer) struct Path {
     pub(in crate::proto::super_peer) from: SocketAddr,
@@ -24,19 +24,20 @@ pub(in crate::proto::super_peer) struct Path {
 pub(super) enum Change {
     /// Nothing that other parts need to know.
     None,
-    /// The neighbor is heard; it does not hear us yet.
+    /// We hear the neighbor, but it does not hear us yet.
     Half,
     /// The link is up.
     Up,
-    /// The neighbor has restarted, and the link is up again: answers that it owed are lost.
+    /// The neighbor has restarted, and the link is up again: answers that the neighbor owed are
+    /// lost.
     Renewed,
     /// The link is down.
     Down,
     /// Another node uses our node id; the link stays down.
     NameTaken,
-    /// The neighbor is this very node; the link is ignored from now on.
+    /// The neighbor is this super peer itself; the link is ignored from now on.
     Myself,
-    /// The neighbor is the same node as another one; that link is used.
+    /// The neighbor is the same node as that of another link. Only the other link is used.
     Twin,
 }
 
@@ -48,7 +49,8 @@ pub(super) struct Failure {
     pub(super) why: Undelivered,
 }
 
-/// When a greeting that seems to be of the neighbor came and got no answer, and why.
+/// A greeting that seems to come from the neighbor and got no answer: when it came, and why it got
+/// none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hint {
     pub(super) at: Time,
@@ -59,15 +61,15 @@ pub(super) struct Hint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Down,
-    /// The neighbor is heard, and has not proven that it hears us.
+    /// We hear the neighbor, which has not proved that it hears us.
     Half,
     Up,
-    /// It leads to this super peer itself. It gets no queries and is not counted.
+    /// The link leads to this super peer itself. It gets no queries and is not counted.
     Itself,
-    /// It leads to the same node as that link, which is used for both. It gets no queries and is
-    /// not counted.
+    /// The link leads to the same node as this other link, which is used in its place. It gets no
+    /// queries and is not counted.
     Twin(LinkId),
-    /// It is no longer a neighbor. It gets no queries and is not counted.
+    /// The neighbor was removed from the list. The link gets no queries and is not counted.
     Removed,
 }
 
@@ -78,21 +80,21 @@ pub(super) struct Link {
     /// Its key, in login mode, and the node id that follows from it.
     pub(super) key: Option<(PublicKey, NodeId)>,
     pub(super) addrs: Vec<SocketAddr>,
-    /// Other links have all of the addresses that the name resolved to.
+    /// Whether other links have all addresses that the name resolved to.
     pub(super) is_shadowed: bool,
     /// The address that is used, or was used last.
     pub(super) at: Option<SocketAddr>,
     /// Our address that the neighbor uses. Datagrams for the neighbor are sent from it.
     pub(super) via: Option<IpAddr>,
     pub(super) state: State,
-    /// Since when it is in that state; [`Time::ZERO`] if since the start.
+    /// When the link entered its state; [`Time::ZERO`] if it has been in it since the start.
     pub(super) since: Time,
-    /// When the link went down last: answers to earlier HELLOs prove nothing.
+    /// When the link last went down. Answers to earlier HELLOs prove nothing.
     fell: Time,
     /// The neighbor's boot id; 0 while down.
     pub(super) boot: u64,
-    /// How often the answers that the neighbor owed were lost, because it was silent or had
-    /// restarted.
+    /// How often the answers that the neighbor owed were lost, because the neighbor was silent or
+    /// had restarted.
     pub(super) life: u32,
     /// The neighbor's node, once it was heard.
     pub(super) node: Option<NodeId>,
@@ -100,26 +102,26 @@ pub(super) struct Link {
     heard: Time,
     /// When the last HELLO that asks for an answer was sent.
     greeted: Option<Time>,
-    /// While the link is up: when the first of the HELLOs without an answer was sent.
+    /// While the link is up: when the first of the unanswered HELLOs was sent.
     unanswered: Option<Time>,
-    /// Another node uses our node id. It was logged.
+    /// Whether another node uses our node id; this was logged.
     pub(super) name_taken: bool,
     pub(super) rtt: Rtt,
     pub(super) lookup: Lookup,
     /// The last datagram that was not delivered.
     pub(super) failure: Option<Failure>,
-    /// The last greeting that seems to be of the neighbor and got no answer.
+    /// The last greeting that seems to come from the neighbor and got no answer.
     pub(super) hint: Option<Hint>,
     report: Report,
 }
 
-/// When the log gets the reason why the link is not up.
+/// Whether the log gets the reason why the link is not up.
 #[derive(Clone, Copy, Debug)]
 enum Report {
     /// The link has not had its first timeout.
     New,
     At(Time),
-    /// It has been logged, or need not be.
+    /// The reason was logged, or need not be.
     Done,
 }
 
@@ -160,15 +162,15 @@ impl Link {
         }
     }
 
-    /// A datagram with the key of the neighbor came: the neighbor is at this address now.
+    /// A datagram with the key of the neighbor came from this address: the neighbor is there now.
     pub(super) fn roam(&mut self, path: Path) {
         if matches!(self.state, State::Half | State::Up) {
             (self.at, self.via) = (Some(path.from), path.to);
         }
     }
 
-    /// A HELLO came that is not our own. `echoes`: its echo and the header of its datagram name our
-    /// boot id, so that its sender has heard a HELLO of this run.
+    /// A HELLO came that we did not send ourselves. `echoes`: its echo and the header of its
+    /// datagram name our boot id, so its sender has heard a HELLO of this run.
     pub(super) fn meet(&mut self, now: Time, path: Path, hello: &LinkHello, echoes: bool) -> Change {
         let answers = echoes.then_some(hello.et).flatten().map(Time::from_micros);
         let change = match self.state {
@@ -225,26 +227,26 @@ impl Link {
         Change::NameTaken
     }
 
-    /// It leads to the same node as that link from now on.
+    /// From now on the link leads to the same node as that other link.
     pub(super) fn become_twin(&mut self, of: LinkId, now: Time) {
         self.boot = 0;
         self.report = Report::Done;
         self.enter(State::Twin(of), now);
     }
 
-    /// It is no neighbor from now on. What it owes is lost.
+    /// It is no longer a neighbor. The answers that it owes are lost.
     pub(super) fn remove(&mut self, now: Time) {
         self.fall(now);
         (self.at, self.node, self.addrs, self.report) = (None, None, Vec::new(), Report::Done);
         self.enter(State::Removed, now);
     }
 
-    /// The neighbor is added again, or another one takes its place in the table.
+    /// The neighbor is added again, or another neighbor gets its place in the table.
     pub(super) fn restore(&mut self, pin: Pin, now: Time) {
         *self = Link { life: self.life, since: now, fell: now, ..Link::new(pin) };
     }
 
-    /// The link goes down. What the neighbor owes is lost.
+    /// The link goes down. The answers that the neighbor owes are lost.
     pub(super) fn fall(&mut self, now: Time) {
         self.life = self.life.wrapping_add(u32::from(self.state == State::Up));
         (self.boot, self.unanswered, self.fell) = (0, None, now);
@@ -266,12 +268,13 @@ impl Link {
         self.greeted = None;
     }
 
-    /// The link should come up within some seconds from now on, or the log gets the reason.
+    /// The link should come up within some seconds from now on. If it does not, the reason is
+    /// logged.
     pub(super) fn expect(&mut self, now: Time) {
         self.report = Report::At(now + LINK_TROUBLE_AFTER);
     }
 
-    /// The log has the reason why it is not up.
+    /// The reason why the link is not up was logged.
     pub(super) fn set_reported(&mut self) {
         self.report = Report::Done;
     }
@@ -307,7 +310,7 @@ impl Link {
         Some(self.greeted.map_or(Time::ZERO, |at| at + wait))
     }
 
-    /// When the neighbor counts as gone, unless it is heard before.
+    /// When the neighbor counts as gone, unless something is heard from it before.
     pub(super) fn gone_at(&self) -> Option<Time> {
         match self.state {
             State::Up => self.unanswered.map(|since| since + LINK_ANSWER_MAX),

@@ -6,7 +6,7 @@ use crate::config::QUERY_REPEAT_MIN;
 
 /// Repetition timeout while no round trip is measured.
 const RTO_FIRST: Duration = Duration::from_millis(100);
-/// Longest repetition timeout, so that a neighbor cannot freeze a query with a false `et`.
+/// Longest repetition timeout, so that a neighbor cannot delay a query for long with a false `et`.
 const RTO_MAX: Duration = Duration::from_secs(1);
 
 /// Smoothed round trip and its variation, as in RFC 6298.
@@ -37,7 +37,7 @@ impl Rtt {
         self.0.map(|(smoothed, _)| smoothed)
     }
 
-    /// The round trip; a guess while none is measured.
+    /// The round trip; an estimate while none is measured.
     pub(super) fn smoothed(self) -> Duration {
         self.0.map_or(RTO_FIRST / 2, |(smoothed, _)| smoothed)
     }

@@ -1,8 +1,9 @@
-//! Addresses that send HELLOs to this super peer and are not neighbors. None gets an answer. The
-//! log names those that keep sending, so that the operator of either end finds what is missing.
+//! Addresses that send HELLOs to this super peer and are not neighbors. None of them gets an
+//! answer. The log names those that keep sending, so that the operator at either end finds out what
+//! is missing.
 //!
 //! Everything here is bounded, because anybody can send a HELLO from any address: the table, the
-//! lines of the log, and the work for a datagram.
+//! lines in the log, and the work for a datagram.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,19 +23,20 @@ struct Stranger {
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
     seen: BTreeMap<SocketAddr, Stranger>,
-    /// When the window of reports began, and how many there were in it.
+    /// When the present window of reports began, and how many reports were made in it.
     window: Option<Time>,
     reports: u32,
 }
 
 impl Strangers {
-    /// A datagram came from an address that is not a neighbor. Returns whether to report it: if it
-    /// is a HELLO, and HELLOs have come from there for as long as a link may take to come up.
+    /// A datagram came from an address that is not a neighbor. Returns whether to report the
+    /// address. That is so if the datagram is a HELLO, and HELLOs have come from there for as long
+    /// as a link may take to come up.
     pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Time) -> bool {
         link::begins_with_hello(bytes) && self.note(from, now, || link::decode(bytes).is_ok())
     }
 
-    /// The same for a datagram whose envelope shows that it is a greeting.
+    /// As [`Strangers::on_datagram`], for a datagram whose envelope shows that it is a greeting.
     pub(super) fn on_greeting(&mut self, from: SocketAddr, now: Time) -> bool {
         self.note(from, now, || true)
     }
@@ -62,8 +64,8 @@ impl Strangers {
         true
     }
 
-    /// An address from which HELLOs come and that may be that of a neighbor which does not answer
-    /// at `named`: it has the same port or the same host.
+    /// An address that sends HELLOs and that may belong to a neighbor which does not answer at
+    /// `named`: it has the same port or the same host.
     pub(super) fn like(&self, named: &[SocketAddr], now: Time) -> Option<SocketAddr> {
         let here = self.seen.iter().filter(|(_, stranger)| stranger.is_here(now)).map(|(addr, _)| *addr);
         let alike =
@@ -71,14 +73,14 @@ impl Strangers {
         here.into_iter().find(alike)
     }
 
-    /// The address is that of a neighbor from now on.
+    /// From now on the address is that of a neighbor.
     pub(super) fn forget(&mut self, addr: SocketAddr) {
         self.seen.remove(&addr);
     }
 }
 
 impl Stranger {
-    /// Whether it greeted lately; some of its HELLOs may have been lost.
+    /// Whether it sent a HELLO lately. Some of its HELLOs may have been lost.
     fn is_here(&self, now: Time) -> bool {
         now.since(self.last) < LINK_RETRY * 4
     }
@@ -89,7 +91,7 @@ impl Stranger {
     }
 }
 
-/// Whether one more may be reported in this window.
+/// Whether one more address may be reported in this window.
 fn take_report(window: &mut Option<Time>, reports: &mut u32, now: Time) -> bool {
     if window.is_none_or(|began| now >= began + STRANGER_REPORT_EVERY) {
         (*window, *reports) = (Some(now), 0);
@@ -120,7 +122,7 @@ mod tests {
         SocketAddr::from(([192, 0, 2, 1], u16::try_from(n).unwrap()))
     }
 
-    /// When it is reported, of these seconds.
+    /// The seconds, of those given, at which the address is reported.
     fn reports(strangers: &mut Strangers, from: SocketAddr, bytes: &[u8], seconds: std::ops::Range<u32>) -> Vec<u32> {
         seconds.filter(|n| strangers.on_datagram(from, bytes, Time::ZERO + SECOND * *n)).collect()
     }

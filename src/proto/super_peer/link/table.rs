@@ -4,12 +4,13 @@
 //! It owns the HELLO exchange. It knows no query, no tree and no digest.
 //!
 //! A neighbor is identified by the addresses of its name, or in login mode by its key. While a link
-//! is not up, HELLO is sent to each address; the one that answers is used. A link is up once each
-//! end knows that the other hears it, and down once HELLOs have had no answer for some time.
+//! is not up, HELLO is sent to each address, and the address that answers is used. A link is up
+//! once each end knows that the other end hears it. It is down once HELLOs have had no answer for
+//! some time.
 //!
-//! Our boot id in a datagram proves that its sender has seen our HELLO. It is drawn for links alone
-//! and differs from the one that sessions see, so that a weak peer cannot forge a datagram of a
-//! neighbor.
+//! Our boot id in a datagram proves that its sender has seen our HELLO. This boot id is drawn for
+//! links alone. It differs from the boot id that sessions see, so that a weak peer cannot forge a
+//! datagram of a neighbor.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -29,8 +30,8 @@ use crate::wire::link::{LinkHello, LinkTree, TreeStep};
 use crate::wire::message::{LinkRow, LinkState};
 use crate::wire::{HostPort, LinkMessage, NodeId, TreeName};
 
-/// A neighbor that uses the boot id of an earlier run of ours gets a HELLO, but not more often than
-/// this.
+/// If a neighbor uses the boot id of an earlier run of ours, it gets a HELLO, but not more often
+/// than this.
 const CORRECTION_GAP: Duration = Duration::from_millis(200);
 
 /// All links of a super peer.
@@ -44,7 +45,7 @@ pub(crate) struct Links {
     boot: u64,
     /// The spanning tree that we hold, for our HELLOs.
     tree: Option<TreeName>,
-    /// Whether all our neighbors held it at the same time, at least once; for our HELLOs.
+    /// For our HELLOs: whether there was a moment at which all our neighbors held this tree.
     whole: bool,
     /// Size of the digests that we take, for our HELLOs: at most 2^`takes` bits.
     takes: Option<u8>,
@@ -57,7 +58,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Links to these neighbors, all down. A neighbor that is given twice gets one link; those
+    /// Links to these neighbors, all down. A neighbor that is listed twice gets one link. Neighbors
     /// beyond [`LINKS_MAX`] are left out.
     pub(crate) fn new(node: NodeId, boot: u64, neighbors: &[Pin]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
@@ -81,7 +82,7 @@ impl Links {
         self.present().filter(|id| !pins.iter().any(|pin| is_same(self.link(*id), pin))).collect()
     }
 
-    /// Adds a neighbor, whose link is down. Returns none if there is no place. The place of a
+    /// Adds a neighbor, whose link is down. Returns none if the table is full. The place of a
     /// removed neighbor is used again once nothing can refer to it.
     pub(super) fn add(&mut self, pin: &Pin, now: Time) -> Option<LinkId> {
         let is_free = |link: &Link| {
@@ -104,7 +105,7 @@ impl Links {
         Some(id)
     }
 
-    /// It is no neighbor from now on. Returns what that changes.
+    /// From now on it is not a neighbor. Returns what this changes.
     pub(super) fn remove(&mut self, id: LinkId, now: Time) -> Change {
         let was_up = self.is_up(id);
         // The addresses of a twin lead to another link.
@@ -130,8 +131,8 @@ impl Links {
         self.takes = takes;
     }
 
-    /// From now on HELLOs say that this tree is held, and whether all neighbors held it at the same
-    /// time, at least once.
+    /// From now on HELLOs say that this tree is held. `whole` says whether there was a moment at
+    /// which all neighbors held it.
     pub(super) fn set_tree(&mut self, tree: Option<TreeName>, whole: bool) {
         (self.tree, self.whole) = (tree, whole);
     }
@@ -141,8 +142,8 @@ impl Links {
         self.by_addr.get(&from).copied()
     }
 
-    /// The link to the neighbor that sent a datagram: the one with this key, or in open mode the
-    /// one with this address.
+    /// The link to the sender of a datagram: the neighbor with this key, or in open mode the
+    /// neighbor with this address.
     pub(super) fn find_sender(&self, from: SocketAddr, key: Option<PublicKey>) -> Option<LinkId> {
         match key {
             Some(key) => self.by_key.get(&key).copied(),
@@ -150,8 +151,8 @@ impl Links {
         }
     }
 
-    /// A datagram with the key of this neighbor came from there: everything for the neighbor is
-    /// sent there from now on.
+    /// A datagram with the key of this neighbor came from there. From now on everything for the
+    /// neighbor is sent there.
     pub(super) fn roam(&mut self, id: LinkId, path: Path) {
         self.link_mut(id).roam(path);
     }
@@ -171,7 +172,7 @@ impl Links {
         self.links.len()
     }
 
-    /// Whether there is none.
+    /// Whether the table is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.links.is_empty()
     }
@@ -186,13 +187,13 @@ impl Links {
         self.is_up(id) && self.link(id).boot == boot
     }
 
-    /// Whether the neighbor is heard, and does not hear us.
+    /// Whether we hear the neighbor while it does not hear us.
     pub(super) fn is_half_open(&self, id: LinkId) -> bool {
         self.link(id).state == State::Half
     }
 
-    /// A number that grows each time that the answers which the neighbor owes are lost. A query
-    /// that was sent under an earlier number gets no answer.
+    /// A number that grows each time the answers that the neighbor owes are lost. A query that was
+    /// sent at a lower number gets no answer.
     pub(crate) fn life(&self, id: LinkId) -> u32 {
         self.link(id).life
     }
@@ -207,7 +208,7 @@ impl Links {
         self.link(id).at
     }
 
-    /// The address of ours at which the neighbor reaches us, if the socket takes several.
+    /// Our address at which the neighbor reaches us, if the socket listens at several.
     pub(crate) fn reached_at(&self, id: LinkId) -> Option<IpAddr> {
         self.link(id).via
     }
@@ -227,14 +228,14 @@ impl Links {
         self.link(id).rtt.timeout()
     }
 
-    /// How long PENDING may be delayed so that it reaches the neighbor before the neighbor repeats
-    /// its QUERY; its round-trip time is taken to be ours.
+    /// How long PENDING may be delayed and still reach the neighbor before it repeats its QUERY.
+    /// The neighbor's round-trip time is assumed to be ours.
     pub(crate) fn pending_after(&self, id: LinkId) -> Duration {
         self.repeat_after(id).saturating_sub(self.link(id).rtt.smoothed()) / 2
     }
 
-    /// Queues a message for a neighbor. It is dropped if the link is not up, since the neighbor
-    /// would not take it.
+    /// Queues a message for a neighbor. The message is dropped if the link is not up, since the
+    /// neighbor would not accept it.
     pub(crate) fn send(&self, id: LinkId, message: LinkMessage, cx: &mut Context) {
         let link = self.link(id);
         if let (State::Up, Some(to)) = (link.state, link.at) {
@@ -242,7 +243,7 @@ impl Links {
         }
     }
 
-    /// The same for a TREE.
+    /// Queues a TREE for a neighbor.
     pub(crate) fn send_tree(&self, id: LinkId, tree: TreeName, step: TreeStep, n: u32, cx: &mut Context) {
         self.send(id, LinkMessage::Tree(LinkTree { tree, step, n }), cx);
     }
@@ -271,12 +272,12 @@ impl Links {
         }
         let echoes = hello.echo == boot;
         if self.is_up(id) && self.link(id).boot != hello.boot && self.link(id).at != Some(path.from) {
-            // Another host of the name: it is not this neighbor.
+            // This is another host of the name, not this neighbor.
             return Change::None;
         }
         let mut change = self.link_mut(id).meet(now, path, &hello, echoes);
-        // A HELLO that changes something is answered even if it is an answer: the neighbor needs
-        // the proof that we saw it.
+        // A HELLO that changes something is answered even if it is itself an answer: the neighbor
+        // needs the proof that we saw it.
         if hello.et.is_none() || matches!(change, Change::Half | Change::Up | Change::Renewed) {
             let answer = LinkHello { et: Some(hello.t), de: lease, ..self.hello(hello.boot, now) };
             transmit(self.link(id), (path.to, path.from), hello.boot, LinkMessage::Hello(answer), cx);
@@ -287,15 +288,15 @@ impl Links {
         if change == Change::Up && self.join_twin(id, &hello, now) {
             change = Change::Twin;
         }
-        // It has heard us at some time, and an answer would prove that it still does.
+        // The neighbor has heard us at some time. An answer would prove that it still does.
         if echoes && hello.et.is_none() && self.is_half_open(id) {
             self.greet_soon(id, cx);
         }
         change
     }
 
-    /// If the link to the node that has just come up is up already, at another address: uses that
-    /// one for both, so that the node gets no query twice.
+    /// The link has just come up. If another link to the same node is up, at another address, uses
+    /// that link for both, so that the node gets no query twice.
     fn join_twin(&mut self, id: LinkId, hello: &LinkHello, now: Time) -> bool {
         let same = |other: &LinkId| {
             let link = self.link(*other);
@@ -314,8 +315,7 @@ impl Links {
         }
     }
 
-    /// The link is down, or now leads to a later run of its node: its twins are links of their own
-    /// again, and down.
+    /// The link is down, or its node has restarted: its twins are separate links again, and down.
     fn part_twins(&mut self, id: LinkId, now: Time) {
         for twin in (0..self.links.len()).map(LinkId::at) {
             if self.link(twin).state == State::Twin(id) {
@@ -353,7 +353,7 @@ impl Links {
         text.filter(|_| is_news).map(|text| (id, text))
     }
 
-    /// The name has these addresses now. Those in use stay.
+    /// The name has these addresses now. The addresses in use stay.
     fn set_addrs(&mut self, id: LinkId, addrs: Vec<SocketAddr>, now: Time) {
         let used = self.link(id).at.filter(|_| self.is_up(id));
         let mut new: Vec<SocketAddr> = used.into_iter().collect();
@@ -382,7 +382,7 @@ impl Links {
         self.lead(id, id);
     }
 
-    /// A datagram was not delivered.
+    /// A datagram could not be delivered.
     pub(super) fn on_undelivered(&mut self, to: SocketAddr, why: Undelivered, now: Time) {
         if let Some(id) = self.find(to) {
             self.link_mut(id).failure = Some(Failure { at: now, to, why });
@@ -400,8 +400,8 @@ impl Links {
         Some(id)
     }
 
-    /// Sends HELLO now unless one was sent just before: the neighbor still uses the boot id of an
-    /// earlier run of ours, or its answer is needed sooner than the next HELLO is due.
+    /// Sends HELLO now, unless a HELLO was sent just before. Either the neighbor still uses the
+    /// boot id of an earlier run of ours, or its answer is needed before the next HELLO is due.
     pub(super) fn greet_soon(&mut self, id: LinkId, cx: &mut Context) {
         let link = self.link(id);
         if link.counts() && link.is_silent_for(CORRECTION_GAP, cx.now) {
@@ -409,8 +409,8 @@ impl Links {
         }
     }
 
-    /// The deadline of [`Links::next`] has come: sends HELLO, has the name resolved, or finds that
-    /// the neighbor is gone.
+    /// The deadline of [`Links::next`] has come: sends HELLO, has the name resolved, or decides
+    /// that the neighbor is gone.
     pub(super) fn on_timeout(&mut self, id: LinkId, cx: &mut Context) -> Change {
         let mut change = Change::None;
         if self.link(id).gone_at().is_some_and(|at| cx.now >= at) {
@@ -472,13 +472,14 @@ impl Links {
             State::Down | State::Half | State::Itself | State::Twin(_) | State::Removed => self.addrs_to_greet(id),
         };
         for addr in addrs {
-            // The boot id is that of the node that was heard there.
+            // The boot id belongs to the node that was heard at that address.
             let (via, boot) = if Some(addr) == at { (via, boot) } else { (None, 0) };
             transmit(self.link(id), (via, addr), boot, LinkMessage::Hello(self.hello(boot, cx.now)), cx);
         }
     }
 
-    /// All addresses of the neighbor; of one with a key also the last one at which it was heard.
+    /// All addresses of the neighbor. If it has a key, this includes the last address at which it
+    /// was heard.
     fn addrs_to_greet(&self, id: LinkId) -> Vec<SocketAddr> {
         let link = self.link(id);
         let last = link.at.filter(|at| link.key.is_some() && !link.addrs.contains(at));
@@ -520,7 +521,7 @@ fn row(link: &Link, strangers: &Strangers, now: Time) -> LinkRow {
             State::Up => LinkState::Up,
             State::Itself => LinkState::Itself,
             State::Twin(_) => LinkState::Twin,
-            // It has no row.
+            // A removed neighbor has no row.
             State::Removed => LinkState::Down,
         },
         since: u64::try_from(now.since(link.since).as_millis()).unwrap_or(u64::MAX),

@@ -1,9 +1,9 @@
-//! Dial back: whether a peer can be dialed where its hits say that it serves (PROTOCOL.md 4.12).
-//! It owns the peers that wait for it, the dials that run, and how often each host was dialed. It
+//! Dial back: whether a peer can be dialed at the address that its hits name (PROTOCOL.md 4.12). It
+//! owns the peers that wait for a dial, the dials that run, and how often each host was dialed. It
 //! notes the result in the index and reports it to the peer.
 //!
-//! Strangers can be peers, and can name any address. They must not be able to direct this super
-//! peer at others. So each host is dialed seldom, nothing is sent but a HELLO, and no address is
+//! Strangers can be peers, and can name any address. They must not be able to use this super peer
+//! against others. So each host is dialed seldom, nothing is sent but a HELLO, and no address is
 //! dialed that is nearer to this super peer than the peer that names it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,47 +25,48 @@ use crate::trust::PublicKey;
 use crate::wire::message::{Bye, Hello, Reach as Report};
 use crate::wire::{HostPort, Message};
 
-/// Shortest time between two looks at all hosts for some whose dials are free again.
+/// Shortest time between two removals of hosts whose dials are free again.
 const SWEEP_GAP: Duration = Duration::from_secs(1);
 
 /// A session that waits for its next dial, or for the end of one.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    /// When it is dialed; none while it is.
+    /// When it is dialed; none while a dial to it runs.
     at: Option<Time>,
     /// When it was last dialed.
     last: Option<Time>,
     failures: u32,
 }
 
-/// A dial that the driver has not ended.
+/// A dial that the driver has not finished.
 #[derive(Clone, Debug)]
 struct Running {
     session: ConnId,
     peer: Peer,
     to: HostPort,
     conn: Option<ConnId>,
-    /// Its result is known; only the driver still has it.
+    /// Whether its result is known and only the driver still holds it.
     over: bool,
 }
 
-/// Whose budget a dial takes: a host, or all names; and whether the peer names its own host, so
-/// that strangers cannot use up what is for others.
+/// The budget that a dial uses: that of a host, or the one of all names. The flag says whether the
+/// peer names its own host. Those dials have a budget of their own, so that strangers cannot use up
+/// what is for others.
 type Budget = (Option<Host>, bool);
 
 /// The addresses that wait to be dialed back, those that are dialed, and what was found.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     waiting: BTreeMap<ConnId, Waiting>,
-    /// Those that are not being dialed, by time.
+    /// The sessions that wait for a dial, by its time.
     due: BTreeSet<(Time, ConnId)>,
     running: BTreeMap<DialId, Running>,
     conns: BTreeMap<ConnId, DialId>,
-    /// When each dial has taken too long: all take equally long, so this is in order.
+    /// When each dial has taken too long. All dials may take equally long, so the list is in order.
     ends: VecDeque<(Time, DialId)>,
-    /// When all dials of a host are free again (the generic cell rate algorithm).
+    /// When all dials of a budget are free again (the generic cell rate algorithm).
     hosts: BTreeMap<Budget, Time>,
-    /// When those whose dials are free were last removed.
+    /// When the entries whose dials are free were last removed.
     swept: Option<Time>,
     next_dial: u64,
 }
@@ -74,7 +75,7 @@ pub(super) struct Reach {
 /// - `handle_*`: `on_served`, `on_session_closed`, `on_dialed`, `on_dial_failed`, `on_message`,
 ///   `on_malformed`, `on_closed`, `on_timeout`, `stop`.
 impl Reach {
-    /// Whether a connection is one of its dials.
+    /// Whether a connection is one of the dials.
     pub(super) fn owns(&self, conn: ConnId) -> bool {
         self.conns.contains_key(&conn)
     }
@@ -99,7 +100,7 @@ impl Reach {
         }
     }
 
-    /// Dials what is due, and ends what has taken too long.
+    /// Dials what is due, and ends dials that have taken too long.
     pub(super) fn on_timeout(&mut self, sessions: &Sessions, cx: &mut Context) {
         while let Some((at, dial)) = self.ends.front().copied().filter(|(at, _)| *at <= cx.now) {
             debug_assert!(at <= cx.now);
@@ -146,7 +147,8 @@ impl Reach {
         self.running.insert(dial, Running { session, peer, to, conn: None, over: false });
     }
 
-    /// Takes one dial of a host, if there is one now; else says when to try again.
+    /// Uses one dial of the budget and returns `now`, if a dial is free. If not, returns when to
+    /// try again.
     fn reserve(&mut self, from: IpAddr, to: &HostPort, now: Time) -> Time {
         let host = to.literal().map(|addr| Host::from(addr.ip()));
         let budget = (host, host == Some(from.into()));
@@ -188,7 +190,7 @@ impl Reach {
         self.arm(cx);
     }
 
-    /// Something arrived on a connection of its own.
+    /// A message arrived on a connection of a dial.
     pub(super) fn on_message(&mut self, conn: ConnId, message: &Message, cx: &mut Context) {
         let Some(dial) = self.conns.get(&conn).copied() else { return };
         let Some(Running { peer, .. }) = self.running.get(&dial) else { return };
@@ -201,14 +203,14 @@ impl Reach {
         self.end(dial, result, cx);
     }
 
-    /// A connection of its own sends what is no message.
+    /// Bytes that are no message arrived on a connection of a dial.
     pub(super) fn on_malformed(&mut self, conn: ConnId, cx: &mut Context) {
         if let Some(dial) = self.conns.get(&conn).copied() {
             self.end(dial, Err("what answers there speaks another protocol".to_owned()), cx);
         }
     }
 
-    /// A connection of its own is closed.
+    /// A connection of a dial is closed.
     pub(super) fn on_closed(&mut self, conn: ConnId, cx: &mut Context) {
         if let Some(dial) = self.conns.remove(&conn) {
             self.end(dial, Err("the connection was closed before WELCOME".to_owned()), cx);
@@ -217,7 +219,7 @@ impl Reach {
         }
     }
 
-    /// The super peer ends: nothing more is dialed.
+    /// The super peer ends: no more dials are made.
     pub(super) fn stop(&mut self, cx: &mut Context) {
         self.waiting.clear();
         self.due.clear();
@@ -283,15 +285,15 @@ impl Reach {
     }
 }
 
-/// Whether a peer at `from` may have this address dialed: one where something can listen, and that
-/// is no nearer to us than the peer is. A peer from the internet cannot make us dial our own
-/// network, and only a peer of this machine can make us dial this machine.
+/// Whether a peer at `from` may have this address dialed. Something must be able to listen there,
+/// and the address must not be nearer to us than the peer. So a peer on the internet cannot make us
+/// dial our own network, and only a peer on this machine can make us dial this machine.
 fn may_dial(from: IpAddr, to: &HostPort) -> bool {
     let Some(target) = to.literal().map(|addr| addr.ip()) else { return to.is_dialable() };
     to.is_dialable() && (target == from || nearness(target) <= nearness(from)) && !is_link_local(target)
 }
 
-/// Every name is far: what it leads to is dialed seldom, as all names are one host.
+/// Every name counts as far. Its addresses are dialed seldom, because all names share one budget.
 fn nearness(ip: IpAddr) -> u8 {
     let private = match ip {
         IpAddr::V4(ip) => {
@@ -302,7 +304,8 @@ fn nearness(ip: IpAddr) -> u8 {
     if ip.is_loopback() { 2 } else { u8::from(private) }
 }
 
-/// A link-local address says nothing without an interface, and the link may be that of others.
+/// A link-local address means nothing without an interface, and on another link it may belong to
+/// others.
 fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),

@@ -1,4 +1,4 @@
-//! Whether an entry is a hit. It looks at one entry at a time, and at no list.
+//! Whether an entry is a hit. It looks at one entry at a time and knows no lists.
 
 use std::net::IpAddr;
 
@@ -11,12 +11,12 @@ use crate::wire::message::SourceRecord;
 use crate::wire::position::{Position, Range};
 use crate::wire::{Search, SharePath};
 
-/// The cost of comparing the name of an entry or computing its position, in addition to the cost of
-/// looking at the entry (in the unit of `WORK_PER_TURN`).
+/// The cost of comparing the name of an entry or computing its position, in the unit of
+/// `WORK_PER_TURN`. It is added to the cost of looking at the entry.
 pub(super) const TEXT_WORK: usize = 11;
-/// To fold this many bytes of text that is not ASCII costs as much as to look at an entry.
+/// Folding this many bytes of text that is not ASCII costs as much as looking at an entry.
 pub(super) const FOLDED_BYTES: usize = 2;
-/// This many comparisons of a glob cost as much as to look at an entry.
+/// This many comparisons of a glob cost as much as looking at an entry.
 const GLOB_STEPS: usize = 16;
 
 /// Whether an entry is a hit.
@@ -24,7 +24,7 @@ const GLOB_STEPS: usize = 16;
 pub(super) enum Fit {
     No,
     Yes,
-    /// Yes, but those whose name fits go first.
+    /// The entry is a hit, but entries whose name has all words go first.
     Later,
 }
 
@@ -33,17 +33,17 @@ pub(super) enum Fit {
 pub(super) struct Judge {
     pub(super) find: Search,
     pub(super) test: Test,
-    /// The pattern as the end of a path. None if no entry has its name, or if the kind of search
-    /// does not report such paths first.
+    /// The pattern as the end of a path. None if no entry has the name at its end, or if this kind
+    /// of search does not report such paths first.
     pub(super) own: Option<Box<Own>>,
     /// Whether an entry was found that equals `own` only when both are folded.
     pub(super) alike: bool,
     /// Where the asker, or its link, reaches this super peer.
     pub(super) at: Option<IpAddr>,
-    /// Only hits with a position in it.
+    /// If set, only hits whose position is in this range are reported.
     pub(super) within: Option<Box<Range>>,
-    /// The last folder that was compared in this step, and the result: bits of words, or 1 for
-    /// `below`. So it is not compared again for each of its files.
+    /// The last folder that was compared in this step, and the result: the bits of its words, or 1
+    /// for `below`. So a folder is not compared again for each of its files.
     memo: (Option<u32>, u128),
     /// What the search cost so far, in the unit of `WORK_PER_TURN`.
     pub(super) spent: usize,
@@ -52,7 +52,8 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// What `read` made of the search, and what [`super::plan::Plan::of`] returned.
+    /// `test` and `within` come from [`read`](Judge::read), and `own` from
+    /// [`super::plan::Plan::of`].
     #[inline]
     pub(super) fn new(find: Search, (test, within): (Test, Option<Box<Range>>), own: Option<Box<Own>>) -> Judge {
         let (memo, scratch) = ((None, 0), String::new());
@@ -77,7 +78,8 @@ impl Judge {
         Ok((test_of(find)?, within))
     }
 
-    /// A step begins: a folder may be another one since the last step.
+    /// A step begins. Since the last step, the number of a folder may have passed to another
+    /// folder.
     pub(super) fn begin_step(&mut self) {
         self.memo.0 = None;
     }
@@ -100,7 +102,7 @@ impl Judge {
         enters
     }
 
-    /// Whether size and position allow it.
+    /// Whether the size and the position of the entry are within the bounds of the search.
     pub(super) fn may_fit(&self, seen: LiveEntry<'_>) -> bool {
         self.find.min.is_none_or(|min| seen.size >= min)
             && self.find.max.is_none_or(|max| seen.size <= max)
@@ -126,7 +128,7 @@ impl Judge {
             Test::Range(range) => yes(range.may_hold(&seen.root)),
             Test::Below(_) => yes(self.folder_bits(seen) != 0),
         };
-        // What the first lists reported does not come again.
+        // An entry that the first lists reported is not reported again.
         let again = fit != Fit::No && !matches!(self.test, Test::Root(_)) && self.equals(seen).is_some();
         if again { Fit::No } else { fit }
     }
@@ -143,7 +145,8 @@ impl Judge {
 
     fn fit_words(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
         let Test::Words(words) = &self.test else { return Fit::No };
-        // The first list has reported it. Without this check it would fit here too.
+        // The first list has reported this entry. Without this check it would be reported here
+        // again.
         if self.own.as_ref().is_some_and(|own| own.is_same(&self.find.pattern, seen)) {
             return Fit::No;
         }
@@ -155,15 +158,15 @@ impl Judge {
         let found = in_name | if seen.folder_text.is_empty() { 0 } else { self.folder_bits(seen) };
         let Test::Words(words) = &self.test else { return Fit::No };
         match words.are_all(found) {
-            // In the other lists no entry has all words in its name, so none has to come first.
+            // In the other lists no entry has all words in its name, so no entry must go first.
             true if list == List::Names => Fit::Later,
             true => Fit::Yes,
             false => Fit::No,
         }
     }
 
-    /// The result for the folder of an entry: bits of the words in it; or for `below`, 1 if it is
-    /// the folder that is asked for, or below it.
+    /// The result for the folder of an entry: the bits of the words in it. For `below`: 1 if it is
+    /// the requested folder or lies below it.
     fn folder_bits(&mut self, seen: LiveEntry<'_>) -> u128 {
         if self.memo.0 != Some(seen.folder) {
             self.spent += text_work(seen.folder_text);
@@ -193,8 +196,8 @@ impl Judge {
         fits
     }
 
-    /// Whether this holder of an entry that fits is a hit. Only a range and the name of an account
-    /// distinguish between holders.
+    /// Whether this holder of an entry that fits is a hit. Holders differ only in their account
+    /// and, for a range, in their position.
     pub(super) fn fits_holder(&mut self, seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
         let range = match &self.test {
             Test::Range(range) => Some(range),
@@ -207,7 +210,7 @@ impl Judge {
         for range in range.into_iter().chain(&self.within).filter(|range| !range.holds_all_of(&seen.root)) {
             let position = *position.get_or_insert_with(|| {
                 self.spent += TEXT_WORK;
-                // Few entries lie at an end of the range.
+                // Only few entries lie at the ends of the range, so this is rare.
                 let mut path = String::new();
                 seen.path_into(&mut path);
                 Position::of(&seen.root, &path, &index.serves(holder).found_from(self.at).addr)
@@ -220,7 +223,7 @@ impl Judge {
     }
 }
 
-/// The hit of an entry at a holder, for one that reaches this super peer at this address.
+/// The hit of an entry at a holder, for an asker that reaches this super peer at `at`.
 pub(super) fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId, at: Option<IpAddr>) -> SourceRecord {
     let Found { addr, other, out_of_reach } = index.serves(holder).found_from(at);
     SourceRecord {

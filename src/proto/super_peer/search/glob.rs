@@ -1,8 +1,8 @@
-//! Globs over folded texts: `*` any run of characters, `?` one character, `[abc]` `[a-z]` one of
-//! these, `[!a]` one that is not.
+//! Globs over folded texts: `*` is any run of characters, `?` is one character, `[abc]` and `[a-z]`
+//! are one of these characters, `[!a]` is one other character.
 //!
-//! What is literal in a pattern is folded run by run, so that a letter and its accents fold
-//! together. The matcher goes back to the last `*` alone, so a hostile pattern costs at most
+//! The literal parts of a pattern are folded run by run, so that a letter and its accents are
+//! folded together. The matcher goes back only to the last `*`, so a hostile pattern costs at most
 //! pattern × text steps.
 
 use crate::fold::fold;
@@ -16,21 +16,21 @@ enum Part {
     One(char),
     Any,
     Run,
-    /// Ranges, ends included; whether one of them must fit.
+    /// Ranges, ends included, and whether the character must be in one of them.
     Class(Vec<(char, char)>, bool),
 }
 
-/// What is written in a folded text as it is here.
+/// A literal part of a pattern, folded.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::proto::super_peer) struct Literal {
     pub(in crate::proto::super_peer) text: String,
-    /// Whether the text that fits begins, and ends, with it.
+    /// Whether every text that fits begins with it, and whether every text that fits ends with it.
     pub(in crate::proto::super_peer) first: bool,
     pub(in crate::proto::super_peer) last: bool,
 }
 
 impl Glob {
-    /// Reads a pattern; if it is no glob, says why.
+    /// Reads a pattern. The error says why it is no glob.
     pub(super) fn new(pattern: &str) -> Result<Glob, &'static str> {
         let mut parts = Vec::new();
         let mut rest = pattern;
@@ -65,13 +65,13 @@ impl Glob {
         literals
     }
 
-    /// Whether the whole text, which is folded, fits; adds the comparisons that it took to
+    /// Whether the complete text, which must be folded, fits. Adds the number of comparisons to
     /// `steps`.
     pub(super) fn fits(&self, name: &str, steps: &mut usize) -> bool {
         let parts = &self.0;
         let mut part = 0;
         let mut rest = name.chars();
-        // The part after the last `*`, and the rest of the name at which that part is tried next.
+        // The part after the last `*`, and the rest of the name where this part is tried next.
         let mut retry = None;
         loop {
             if let Some(Part::Run) = parts.get(part) {
@@ -96,7 +96,7 @@ impl Glob {
 }
 
 impl Part {
-    /// Comparisons that one character takes at most.
+    /// The most comparisons for one character.
     fn steps(&self) -> usize {
         match self {
             Part::One(_) | Part::Any | Part::Run => 1,
@@ -113,14 +113,14 @@ impl Part {
     }
 }
 
-/// A character in the form in which it is in a folded text, if that is one character.
+/// A character as it is in a folded text, if it folds to one character.
 fn folded(c: char, scratch: &mut String) -> char {
     let mut text = [0; 4];
     let mut chars = fold(c.encode_utf8(&mut text), scratch).chars();
     chars.next().filter(|_| chars.next().is_none()).unwrap_or(c)
 }
 
-/// The rest of a class after its `[`; a `]` that comes first is a member of the class.
+/// Reads the rest of a class after its `[`. A `]` at the start is a member of the class.
 fn class(rest: &mut std::str::Chars<'_>) -> Result<Part, &'static str> {
     const OPEN: &str = "has a [ without its ]";
     let mut ranges: Vec<(char, char)> = Vec::new();

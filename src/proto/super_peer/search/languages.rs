@@ -1,10 +1,11 @@
-//! A folder of names in many languages, found by what a native speaker types: without accents,
-//! vowel signs or capitals, composed or decomposed, and by a word inside a name without spaces.
+//! Names in many languages, found by what a native speaker types: without accents, vowel signs or
+//! capitals, in composed or decomposed form, and by a word inside a name without spaces.
 
 use super::tests::{found, index_of};
 use crate::wire::QueryKind;
 
-/// A language, a path in it, and patterns that must find it, and no other path of the list.
+/// A language, a path in it, and patterns. Each pattern must find this path and no other path of
+/// the list.
 const LANGUAGES: [(&str, &str, &[&str]); 28] = [
     ("Spanish", "Canciones/La Señorita – Corazón Espinado.mp3", &["senorita corazon", "SEÑORITA", "canciones mp3"]),
     ("Portuguese", "São João/Coração.ogg", &["sao joao", "coracao", "Corac\u{327}a\u{303}o"]),

@@ -1,5 +1,5 @@
-//! What a path must be to fit a search. It looks at texts only; the scan decides which entries are
-//! looked at.
+//! The tests that a path must pass to fit a search. It looks only at texts; the scan decides which
+//! entries are looked at.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::wire::position::Range;
 use crate::wire::record::split_path;
 use crate::wire::{QueryKind, Root, Search};
 
-/// A pattern that makes no sense; the sentence says what is wrong and shows the right form.
+/// A pattern that is not valid. The sentence says what is wrong and shows the right form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadPattern(pub(super) String);
 
@@ -22,7 +22,7 @@ impl fmt::Display for BadPattern {
 
 impl std::error::Error for BadPattern {}
 
-/// What an entry must pass, whatever list it comes from.
+/// The test of an entry, in every list.
 #[derive(Debug)]
 pub(super) enum Test {
     /// The name, byte for byte.
@@ -30,7 +30,8 @@ pub(super) enum Test {
     /// The pattern is the path or its end: only [`Own`] finds it.
     Path,
     Words(Words),
-    /// The glob; and memory for paths, if it is compared with the path and not with the name.
+    /// The glob; and a buffer for paths, if the glob is compared with the path and not with the
+    /// name.
     Glob(Glob, Option<String>),
     Root(Root),
     Range(Box<Range>),
@@ -55,7 +56,7 @@ pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
             }
             Test::Words(words)
         }
-        // A pattern with an open bracket is no glob; it finds only paths that end in it.
+        // A pattern with an open bracket is no glob. It finds only paths that end in it.
         QueryKind::Glob => {
             Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/').then(String::new)))
         }
@@ -77,7 +78,7 @@ pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
     })
 }
 
-/// How a path is the pattern, or ends in it.
+/// In which way a path is the pattern or ends in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Equal {
     Bytes,
@@ -88,21 +89,21 @@ pub(super) enum Equal {
 #[derive(Debug)]
 pub(super) struct Own {
     folder: Vec<String>,
-    /// The folded name; none if it is as in the pattern.
+    /// The folded name; none if folding does not change it.
     name: Option<String>,
     /// Where the name begins in the pattern.
     begin: usize,
 }
 
 impl Own {
-    /// None if the pattern has no name at its end.
+    /// Returns none if the pattern does not end in a name.
     pub(super) fn new(pattern: &str) -> Option<Own> {
         let (folder, name) = split_path(pattern);
         let begin = pattern.len() - name.len();
         let mut folded = String::new();
         let same = fold(name, &mut folded) == name;
         (!name.is_empty()).then(|| Own {
-            // A slash at the start is after a component without text, which no path has.
+            // Before a leading slash there would be a component without text, which no path has.
             folder: if begin == 0 { Vec::new() } else { components(folder) },
             name: (!same).then_some(folded),
             begin,
@@ -127,7 +128,7 @@ impl Own {
         })
     }
 
-    /// Whether folders are compared too, and not the name alone.
+    /// Whether folders are compared too, and not only the name.
     pub(super) fn has_folder(&self) -> bool {
         !self.folder.is_empty()
     }
@@ -144,7 +145,7 @@ fn begins_with(folder: &str, wanted: &[String], scratch: &mut String) -> bool {
     wanted.iter().all(|wanted| components.next().is_some_and(|component| fold(component, scratch) == wanted))
 }
 
-/// Whether a folder is another one, or ends in it and a `/` before.
+/// Whether a folder is `end`, or ends in `/` and `end`.
 fn ends_in(folder: &str, end: &str) -> bool {
     match folder.strip_suffix(end) {
         Some(rest) => rest.is_empty() || rest.ends_with('/'),
@@ -164,12 +165,12 @@ fn last_components(folder: &str, depth: usize) -> Option<&str> {
     }
 }
 
-/// The words that must be in a path: each once, sorted.
+/// The words that a path must have: each once, sorted.
 #[derive(Debug)]
 pub(super) struct Words(Asked);
 
-/// Most words of a pattern: one bit each. A word takes at least two bytes of it, with the separator
-/// after it; only characters that fold to several words have more.
+/// Most words of a pattern, with one bit for each. A word and the separator after it take at least
+/// two bytes of the pattern. Only characters that fold to several words can give more words.
 pub(super) const WORDS_MAX: usize = 128;
 
 impl Words {
@@ -196,7 +197,7 @@ impl Words {
         found
     }
 
-    /// Whether these bits are all words.
+    /// Whether these bits are those of all words.
     pub(super) fn are_all(&self, found: u128) -> bool {
         found.count_ones() as usize == self.0.len()
     }
@@ -210,7 +211,7 @@ pub(super) struct Below {
 }
 
 impl Below {
-    /// None if the pattern names no folder.
+    /// Returns none if the pattern names no folder.
     pub(super) fn new(pattern: &str) -> Option<Below> {
         let pattern = pattern.trim_end_matches('/');
         (!pattern.is_empty()).then(|| Below { folder: components(pattern), words: Words::new(pattern) })
@@ -218,7 +219,8 @@ impl Below {
 
     /// Whether a folder is this one or below it.
     pub(super) fn holds(&self, folder: &str, scratch: &mut String) -> bool {
-        // The top of a share is no folder, though it has the text of one whose fold is empty.
+        // The top of a share is not a folder, but its text equals that of a folder whose fold is
+        // empty.
         !folder.is_empty() && begins_with(folder, &self.folder, scratch)
     }
 }

@@ -1,8 +1,8 @@
 //! What a search means, and the walk through the index that finds its hits, in slices.
 //!
-//! A [`Scan`] holds no reference to the index between two steps: files may come and go in between.
-//! It never reports a record that is not registered at that moment, and it reports each match that
-//! was registered when it began and still is.
+//! A [`Scan`] holds no reference to the index between two steps, because files may come and go in
+//! between. It never reports a record that is not registered at that moment. It reports each match
+//! that was registered when the scan began and still is.
 
 mod fit;
 mod glob;
@@ -27,18 +27,18 @@ use plan::{List, Place, Plan};
 pub(super) use sieve::Sieve;
 pub use standing::StandingSearch;
 
-/// What a hit costs: it is copied, compared with those that were sent, and packed.
+/// What a hit costs: it is copied, compared with the hits that were sent, and packed.
 const HIT_WORK: usize = 15;
-/// A list of at most this many entries is searched at once: to put it off would cost as much.
+/// A list with at most this many entries is searched at once: putting it off would cost as much.
 const SHORT_LIST: usize = 4;
-/// How far a scan is after a step.
+/// How far a scan has come after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Call again.
+    /// The scan is not over; call again.
     More,
-    /// It is over; do not call again.
+    /// The scan is over; do not call again.
     End {
-        /// Whether the limit ended it while there were, or may have been, more hits.
+        /// Whether the limit ended the scan although there were, or may have been, more hits.
         capped: bool,
     },
 }
@@ -47,10 +47,10 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Scan {
     judge: Judge,
-    /// Hits still allowed.
+    /// Hits that may still be reported.
     left: usize,
     plan: Plan,
-    /// How many of its lists were walked.
+    /// How many lists of the plan were walked.
     walked: usize,
     /// The folder that is walked, and whether it passed its test in this step.
     folder: u32,
@@ -58,9 +58,11 @@ pub struct Scan {
     /// The next entry of the list, and the next holder of that entry.
     cursor: u32,
     holder: u32,
-    /// Entries that have all words, but not in their name: they come last. Ascending.
+    /// Entries that have all words, but not all in their name, in ascending order. They are
+    /// reported last.
     later: Vec<u32>,
-    /// Whether some were not added to `later`, because it had as many as hits are allowed.
+    /// Whether some entries were not added to `later`, because it held as many entries as hits may
+    /// be reported.
     dropped: bool,
     /// Postings (entries in the list of a key) and holders looked at so far.
     looked: usize,
@@ -124,8 +126,8 @@ impl Scan {
         &self.judge.find
     }
 
-    /// Looks at postings and holders, at least two, until that has cost `work`, and appends the
-    /// hits. `index` is the one that the scan was made for.
+    /// Looks at postings and holders, at least two, until this has cost `work`, and appends the
+    /// hits. `index` must be the index that the scan was made for.
     pub fn step(&mut self, index: &Index, work: usize, hits: &mut Vec<SourceRecord>) -> Step {
         let until = Until { looked: self.looked + 2, spent: self.judge.spent + work };
         self.walk(index, until, hits)
@@ -137,13 +139,14 @@ impl Scan {
         self.looked
     }
 
-    /// What that cost: 1 for each, more for a name that was compared and for a hit.
+    /// What the scan has cost so far: 1 for each posting and holder, and more for a compared name
+    /// and for a hit.
     #[must_use]
     pub fn spent(&self) -> usize {
         self.judge.spent
     }
 
-    /// Whether only a few entries have what is looked for.
+    /// Whether only a few entries have what the scan looks for.
     #[must_use]
     pub fn is_short(&self, index: &Index) -> bool {
         self.plan.lists.iter().flatten().all(|(place, _)| match place {
@@ -154,7 +157,7 @@ impl Scan {
     }
 
     fn walk(&mut self, index: &Index, until: Until, hits: &mut Vec<SourceRecord>) -> Step {
-        // A folder may be another one since the last step.
+        // Since the last step, the number of the folder may have passed to another folder.
         self.entered = false;
         self.judge.begin_step();
         while self.walked < self.plan.used {
@@ -171,15 +174,15 @@ impl Scan {
                 self.walked += 1;
                 (self.folder, self.entered, self.cursor, self.holder) = (0, false, 0, 0);
                 if matches!(place, Place::Buckets(..)) && !index.is_ordered() {
-                    // The index keeps its order for longer than a query can run. If it has lost the
-                    // order all the same, the scan reports that there may be more hits.
+                    // The index keeps its order for longer than a query can run. If the order is
+                    // lost nevertheless, the scan reports that there may be more hits.
                     return self.end(true);
                 }
                 continue;
             }
             if self.has_reached(until) {
-                // With no hit left to report, this step only checked whether there are more hits.
-                // It ends before it knows, so there may be.
+                // No more hits may be reported, so this step only checked whether there are more.
+                // It ends before this is known, so there may be more.
                 return if self.left == 0 { self.end(true) } else { Step::More };
             }
             let Next::Entry(id) = next else { continue };
@@ -226,13 +229,13 @@ impl Scan {
         self.end(self.dropped)
     }
 
-    /// The next entry that can fit, if this one cannot: because it is not in the list of the other
-    /// word, or because an earlier list had it.
+    /// If this entry cannot fit, returns the next entry that can. An entry cannot fit if it is not
+    /// in the list of the other word, or if an earlier list contained it.
     fn skip(&mut self, index: &Index, id: u32, list: List) -> Option<u32> {
         if list == List::Folders
             && let Some(word) = self.plan.word
         {
-            // Entries that have the word in their name too were in `List::Names`.
+            // Entries that also have the word in their name were in `List::Names`.
             self.judge.spent += 1;
             if index.has(word, id) {
                 return Some(id + 1);
@@ -240,18 +243,18 @@ impl Scan {
         }
         let beside = self.plan.beside.filter(|_| matches!(list, List::Names | List::Folders))?;
         self.judge.spent += 1;
-        // Ids are far below the greatest u32.
+        // An id never reaches the greatest u32.
         let next = index.next(Some(beside), id).unwrap_or(u32::MAX);
         (next != id).then_some(next)
     }
 
-    /// If a step ends within the holders of an entry, the next step looks at the same entry again.
-    /// So a step looks at two things or more: with one only, the scan would make no progress.
+    /// If a step ends within the holders of an entry, the next step looks at that entry again. So a
+    /// step looks at two things or more: if it looked at one only, the scan would make no progress.
     fn has_reached(&self, until: Until) -> bool {
         self.looked >= until.looked && self.judge.spent >= until.spent
     }
 
-    /// The next entry of the list.
+    /// What comes next in the list.
     fn next(&mut self, index: &Index, place: Place) -> Next {
         let entry = match place {
             Place::All => index.next(None, self.cursor),
@@ -301,7 +304,7 @@ impl Scan {
     }
 }
 
-/// What is literal in a glob; none if `pattern` is no glob.
+/// The literal parts of a glob; none if `pattern` is no glob.
 pub(super) fn glob_literals(pattern: &str) -> Option<Vec<Literal>> {
     Glob::new(pattern).map(|glob| glob.literals()).ok()
 }

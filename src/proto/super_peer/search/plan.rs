@@ -1,4 +1,4 @@
-//! Which lists of the index a search walks, and in which order. It looks at counts only, not at
+//! Which lists of the index a search walks, and in which order. It looks only at counts, not at
 //! entries.
 
 use super::matching::{Equal, Own, Test, Words};
@@ -18,7 +18,7 @@ const LISTS: usize = 5;
 /// Where entries come from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
-    /// All there are.
+    /// All entries of the index.
     All,
     /// The postings of a key.
     Key(Key),
@@ -36,16 +36,16 @@ pub(super) enum Place {
 /// Why a list is walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
-    /// Paths that are the pattern, or end in it, byte for byte or else folded. No other list
+    /// Paths that are the pattern or end in it, either byte for byte or when folded. No other list
     /// reports them again.
     Own(Equal),
     /// Names that have a word.
     Names,
     /// Files of folders that may fit.
     Folders,
-    /// Those that were put off.
+    /// Entries that were put off.
     Later,
-    /// Entries that may fit.
+    /// All other entries that may fit.
     Rest,
 }
 
@@ -53,17 +53,17 @@ pub(super) enum List {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) lists: [Option<(Place, List)>; LISTS],
-    /// How many places of them are in use, gaps included.
+    /// How many places of `lists` are in use, gaps included.
     pub(super) used: usize,
-    /// `word`: its entries are the list `List::Names`. `beside`: another word of the pattern, which
-    /// no folder has, so that an entry fits only if it is in the list of that word too.
+    /// `word`: the entries of this word are the list `List::Names`. `beside`: another word of the
+    /// pattern, which no folder has. So an entry fits only if it is in the list of `beside` too.
     pub(super) word: Option<Key>,
     pub(super) beside: Option<Key>,
 }
 
 impl Plan {
-    /// Chooses the lists. The pattern as the end of a path is returned too, if an entry has its
-    /// name and the kind of search reports such paths first.
+    /// Chooses the lists. Also returns the pattern as the end of a path, if an entry has the name
+    /// at its end and this kind of search reports such paths first.
     pub(super) fn of(find: &Search, test: &Test, within: Option<&Range>, index: &Index) -> (Plan, Option<Box<Own>>) {
         let (mut plan, mut own) = (Plan::default(), None);
         let pattern = find.pattern.as_str();
@@ -94,7 +94,8 @@ impl Plan {
                 let files =
                     rarest.map_or(usize::MAX, |(count, _)| count).saturating_mul(index.files_per_folder().unwrap_or(0));
                 let page = everything(index, within);
-                // A page of a large folder looks at its part of the index, not at all files.
+                // A page of a large folder looks only at its part of the index, not at all files of
+                // the folder.
                 if let Place::Buckets(first, last) = page
                     && usize::from(last.saturating_sub(first) + 1) * (index.live() / usize::from(BUCKETS)) < files
                 {
@@ -113,11 +114,11 @@ impl Plan {
         self.used = self.used.max(at + 1);
     }
 
-    /// Puts the paths that are the pattern, or end in it, into two lists.
+    /// Adds two lists for the paths that are the pattern or end in it.
     fn own(&mut self, pattern: &str, index: &Index, at: usize) -> Option<Box<Own>> {
         let own = Own::new(pattern)?;
         let key = index.name_key(own.name(pattern));
-        // Entries that are added later need not be reported before the others.
+        // Entries that are added later need not come before the others.
         if index.count(key) == 0 {
             return None;
         }
@@ -126,8 +127,8 @@ impl Plan {
         Some(Box::new(own))
     }
 
-    /// Chooses the word that the fewest paths have: every path that fits has it in its name or in
-    /// its folder.
+    /// Chooses the word that the fewest paths have. Every path that fits has this word in its name
+    /// or in its folder.
     fn words(&mut self, rarest: Option<Rarest>, folders: bool, several: bool) {
         let Some(Rarest { word, beside }) = rarest else { return };
         self.word = Some(word.key);
@@ -150,18 +151,18 @@ struct Count {
     folders: usize,
 }
 
-/// The word that the fewest paths have; and of the others that no folder has, the one that the
-/// fewest names have.
+/// The word that the fewest paths have. And of the other words that no folder has, the word that
+/// the fewest names have.
 struct Rarest {
     word: Count,
     beside: Option<Count>,
 }
 
-/// None without words. `per_folder`: how many files a folder has on average.
+/// Returns none if there are no words. `per_folder`: how many files a folder has on average.
 fn rarest(index: &Index, words: &Words, per_folder: Option<usize>) -> Option<Rarest> {
     let estimate = |count: &Count| count.names + count.folders.saturating_mul(per_folder.unwrap_or(0));
     let mut rarest: Option<Count> = None;
-    // The two that the fewest names have.
+    // The two words that the fewest names have.
     let mut fewest: [Option<Count>; 2] = [None, None];
     for word in words.iter() {
         let key = index.word_key(word);
@@ -185,7 +186,7 @@ fn rarest(index: &Index, words: &Words, per_folder: Option<usize>) -> Option<Rar
     Some(Rarest { word, beside })
 }
 
-/// The place of the entries of a range, or of all entries if the index is not sorted.
+/// The place of the entries of a range. If the index is not sorted, the place of all entries.
 fn everything(index: &Index, range: Option<&Range>) -> Place {
     match range.filter(|_| index.is_ordered()) {
         Some(range) => {

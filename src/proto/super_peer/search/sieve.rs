@@ -1,4 +1,4 @@
-//! A search over contents that are not in the index, looked at one by one.
+//! A search over contents that are not in the index. It looks at one content at a time.
 
 use std::net::IpAddr;
 
@@ -26,12 +26,13 @@ impl Sieve {
         Ok(Sieve(judge))
     }
 
-    /// The only content that can fit, if the search is for one and not for a path that ends so.
+    /// The only content that can fit, if the search is for one root and not for a path that ends in
+    /// it.
     pub(in crate::proto::super_peer) fn root(&self) -> Option<Root> {
         if let Test::Root(root) = self.0.test { Some(root) } else { None }
     }
 
-    /// Whether a content fits, of which this is the path.
+    /// Whether a content with this path fits.
     pub(in crate::proto::super_peer) fn fits(&mut self, path: &str, size: u64, root: Root) -> bool {
         let seen = entry(path, size, root);
         self.0.begin_step();
@@ -50,7 +51,7 @@ impl Sieve {
         self.0.fits_holder(entry(path, size, root), index, holder)
     }
 
-    /// What that cost, in the unit of `WORK_PER_TURN`.
+    /// What the search has cost, in the unit of `WORK_PER_TURN`.
     pub(in crate::proto::super_peer) fn spent(&self) -> usize {
         self.0.spent
     }

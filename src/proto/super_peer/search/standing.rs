@@ -1,5 +1,6 @@
-//! A standing search: it looks at one file at a time, as it comes into the index, and at no list.
-//! Whether a file fits does not depend on other files, so what it finds is what a scan finds.
+//! A standing search. It looks at one file at a time, when the file comes into the index, and knows
+//! no lists. Whether a file fits does not depend on other files, so a standing search finds the
+//! files that a scan finds.
 
 use std::net::IpAddr;
 
@@ -10,10 +11,10 @@ use crate::proto::super_peer::index::{HolderId, Index};
 use crate::wire::Search;
 use crate::wire::message::SourceRecord;
 
-/// What a parsed pattern takes at most, beside its text, rounded up.
+/// The most bytes of a parsed pattern in addition to its text, rounded up.
 const PARSED_BYTES: usize = 4096;
 
-/// Compares files that come with one search.
+/// Compares files with one search when they come.
 #[derive(Debug)]
 pub struct StandingSearch {
     judge: Judge,
@@ -49,7 +50,8 @@ impl StandingSearch {
         size_of::<StandingSearch>() + self.judge.find.pattern.len() * 4 + PARSED_BYTES
     }
 
-    /// Whether an entry, which has come to this holder, fits. Neither need be there any more.
+    /// Whether an entry that has come to this holder fits. The entry and the holder may be gone by
+    /// now.
     pub fn fits(&mut self, index: &Index, id: u32, holder: u32) -> bool {
         self.judge.begin_step();
         self.judge.spent += 1;
@@ -71,12 +73,12 @@ impl StandingSearch {
         fits && self.judge.fits_holder(seen, index, holder)
     }
 
-    /// What the last calls have cost.
+    /// The cost of all calls since this was last called.
     pub fn take_spent(&mut self) -> usize {
         std::mem::take(&mut self.judge.spent)
     }
 
-    /// The hit of an entry at a holder, for one that reaches this super peer at this address.
+    /// The hit of an entry at a holder, for an asker that reaches this super peer at `at`.
     #[must_use]
     pub fn hit(&self, index: &Index, (id, holder): (u32, u32), at: Option<IpAddr>) -> Option<SourceRecord> {
         let holder = HolderId(holder);

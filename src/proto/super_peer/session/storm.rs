@@ -1,5 +1,5 @@
-//! How long a peer is asked to wait before it tries again, when many log in at once: about the time
-//! that the peers before it need to log in, at the rate of the last seconds.
+//! How long a peer must wait before it tries again when many peers log in at once. This is about
+//! the time that the peers before it need to log in, at the rate of the last seconds.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::config::{BUSY_RETRY_MAX, BUSY_RETRY_MIN, RATE_WINDOW};
 use crate::proto::meter::Meter;
 use crate::time::Time;
 
-/// Logins a second that are expected at least.
+/// The rate of logins per second that is assumed at least.
 const LOGINS_PER_SECOND_MIN: u64 = 100;
 
 /// The logins of the last seconds, and the refusals.
@@ -29,8 +29,8 @@ impl Storm {
         self.welcomed.add(now, 1);
     }
 
-    /// One more is refused, while this many wait to log in. Returns the field `retry` of its ERROR,
-    /// in milliseconds.
+    /// One more peer is refused while `waiting` peers wait to log in. Returns the field `retry` of
+    /// its ERROR, in milliseconds.
     pub(super) fn on_refused(&mut self, now: Time, waiting: usize) -> u32 {
         let ahead = self.refused.recent(now).saturating_add(waiting as u64);
         self.refused.add(now, 1);

@@ -2,10 +2,10 @@
 //! now on (PROTOCOL.md 4.14).
 //!
 //! It owns the SUBSCRIBEs in force. It looks at each file once, after the file came into the index,
-//! and never searches the index. One file may fit all searches and have thousands of subscribers,
-//! so a turn may end between any two comparisons or reports, and the next turn continues there. A
-//! file that it has no time to look at is not reported; the peer that subscribes also searches the
-//! network each minute.
+//! and never searches the index. One file may fit all searches and have thousands of subscribers.
+//! So a turn may end between any two comparisons or reports, and the next turn continues there. If
+//! there is no time to look at a file, the file is not reported; the peer that subscribes also
+//! searches the network each minute.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -23,8 +23,8 @@ use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::{ErrorCode, Hit, Subscribe};
 
-/// What a report to a subscriber costs, beside its output, in the unit of [`super::work`]: as much
-/// as a hit of a search.
+/// What a report to a subscriber costs in addition to its output, in the unit of [`super::work`]:
+/// as much as a hit of a search.
 const REPORT_WORK: usize = 16;
 
 /// A SUBSCRIBE: its session and its number.
@@ -37,7 +37,7 @@ struct Search {
     subscribers: BTreeMap<Key, Sent>,
 }
 
-/// The second in which a subscriber got the last hits, and how many.
+/// The second in which a subscriber last got hits, and the number of hits in that second.
 #[derive(Debug, Default)]
 struct Sent {
     second: u64,
@@ -47,11 +47,13 @@ struct Sent {
 /// A file that is being looked at.
 #[derive(Debug)]
 struct Look {
-    /// Its places in the index: the entry and the holder.
+    /// Where the file is in the index: the entry and the holder.
     arrival: (u32, u32),
-    /// The place of the search that comes next; or that it fits, if `reported` is set.
+    /// The place of the search that is compared next. If `reported` is set, the file fits this
+    /// search.
     search: usize,
-    /// The subscriber of that search to which it was reported last; none yet in the inner `None`.
+    /// Set if the file fits the search: the subscriber that got the last report, or `None` in the
+    /// inner `Option` if none got one yet.
     reported: Option<Option<Key>>,
 }
 
@@ -74,7 +76,7 @@ impl Subscriptions {
         self.places.len()
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory that they take.
     pub(super) fn bytes(&self) -> usize {
         let subscribers = self.places.len() * (size_of::<(Key, Sent)>() + size_of::<(Key, usize)>());
         let searches = self.searches.iter().flatten().map(|search| search.standing.bytes()).sum::<usize>();
@@ -119,8 +121,8 @@ impl Subscriptions {
         }
     }
 
-    /// Adds a search and returns its place. The error is the reason why the search is not valid, or
-    /// none if there is no room.
+    /// Adds a search and returns its place. The error is the reason why the search is not valid; it
+    /// is none if there is no room.
     fn add(&mut self, find: crate::wire::Search) -> Result<usize, Option<String>> {
         let free = self.searches.iter().position(Option::is_none);
         if free.is_none() && self.searches.len() >= STANDING_SEARCHES_MAX {
@@ -140,14 +142,14 @@ impl Subscriptions {
         }
     }
 
-    /// A session ends a subscription. Nothing happens if none of this number is in force.
+    /// A session ends a subscription. Nothing happens if there is no subscription with this number.
     pub(super) fn on_cancel(&mut self, conn: ConnId, req: u32, cx: &mut Context) {
         let Some(place) = self.places.remove(&(conn, req)) else { return };
         let search = self.searches[place].as_mut().expect("a place is of a search");
         search.subscribers.remove(&(conn, req));
         if search.subscribers.is_empty() {
             self.searches[place] = None;
-            // Another search may come to this place before the look continues.
+            // Another search may get this place before the look continues.
             if let Some(look) = self.look.as_mut().filter(|look| look.search == place) {
                 (look.search, look.reported) = (place + 1, None);
             }
@@ -158,7 +160,7 @@ impl Subscriptions {
         }
     }
 
-    /// A session has ended, and its subscriptions with it.
+    /// A session has ended. Its subscriptions end with it.
     pub(super) fn on_session_closed(&mut self, conn: ConnId, cx: &mut Context) {
         while let Some((&(_, req), _)) = self.places.range((conn, 0)..=(conn, u32::MAX)).next() {
             self.on_cancel(conn, req, cx);
@@ -170,8 +172,8 @@ impl Subscriptions {
         self.look.is_some() || cx.index.has_arrivals()
     }
 
-    /// Looks at new files, as far as fits in half of this turn. The other half is for deadlines,
-    /// however many files come.
+    /// Looks at new files until half of this turn is used. The other half is for deadlines, even if
+    /// very many files come.
     pub(super) fn run(&mut self, sessions: &Sessions, cx: &mut Context) {
         let missed = cx.index.take_arrivals_missed();
         cx.counters.add_many(Count::SubscribedFilesMissed, missed);
@@ -188,8 +190,8 @@ impl Subscriptions {
         }
     }
 
-    /// A turn begins: in the place of the file that was compared in an earlier turn there may be
-    /// another one now.
+    /// A turn begins. Since an earlier turn, another file may have got the place in the index of
+    /// the file that is looked at.
     fn look_again(&mut self, cx: &mut Context) {
         let Some(look) = self.look.as_mut().filter(|look| look.reported.is_some()) else { return };
         let search = self.searches[look.search].as_mut().expect("a look leaves a search that ends");
@@ -198,8 +200,8 @@ impl Subscriptions {
         }
     }
 
-    /// Compares the file with one search, or reports it to one subscriber. Returns whether
-    /// something is left to do for the file.
+    /// Compares the file with one search, or reports it to one subscriber. Returns whether more is
+    /// to be done for the file.
     fn step(&mut self, look: &mut Look, sessions: &Sessions, cx: &mut Context) -> bool {
         cx.work.add(1);
         let Some(search) = self.searches.get_mut(look.search) else { return false };
@@ -223,7 +225,7 @@ impl Subscriptions {
 
 impl Search {
     /// Compares the file with the search, or reports it to the next subscriber. Returns the
-    /// subscriber to which it was reported last; `None` if there are no more.
+    /// subscriber that got the report; `None` if there are no more.
     fn step(&mut self, look: &Look, sessions: &Sessions, cx: &mut Context) -> Option<Option<Key>> {
         let Some(last) = look.reported else { return self.fits(look.arrival, cx).then_some(None) };
         let first = last.map_or(Bound::Unbounded, Bound::Excluded);
@@ -239,7 +241,8 @@ impl Search {
     }
 }
 
-/// Reports a file that fits to a subscriber, unless that one has got enough in this second.
+/// Reports a file that fits to a subscriber, unless the subscriber has got the most hits for this
+/// second.
 fn report(
     standing: &StandingSearch,
     arrival: (u32, u32),

@@ -1,5 +1,5 @@
-//! Members at other super peers: when this one asks for them, and to whom it names them
-//! (PROTOCOL.md 16.4). The flood sends its queries.
+//! Members of swarms at other super peers: when this super peer asks for them, and to which members
+//! it names them (PROTOCOL.md 16.4). The flood sends the queries.
 
 use super::asking::{Ask, Asking};
 use super::{Beside, Head, LOOKS_PER_WORK, NAMING_WORK, Swarms};
@@ -12,14 +12,14 @@ use crate::wire::message::SourceRecord;
 use crate::wire::{QueryKind, Search};
 
 /// A source at another super peer may also be a member here, because a peer may have a session with
-/// both. It is compared with at most this many members.
+/// both super peers. A source is compared with at most this many members.
 const COMPARED_MAX: usize = 256;
-/// One unit of work does this many of these comparisons.
+/// One unit of work makes this many of these comparisons.
 const COMPARED_PER_WORK: usize = 8;
 
 impl Swarms {
-    /// Something has changed in a swarm. A query to other super peers becomes due, if a member has
-    /// only a part of the content and no query runs or is due.
+    /// Something has changed in a swarm. If a member has only a part of the content, and no query
+    /// runs or is due, a query to other super peers becomes due.
     pub(super) fn ask_later(&mut self, number: u32, cx: &mut Context) {
         let swarm = self.swarm_mut(number);
         if cx.config.neighbors.is_empty() || swarm.graph.full() == swarm.graph.len() {
@@ -42,8 +42,8 @@ impl Swarms {
         cx.arm(Reason::SwarmAsk, first.map(|at| at.max(gap)));
     }
 
-    /// The deadline has come. Returns the number and the search of the query that is to be sent
-    /// now, if one is due.
+    /// The deadline has come. Returns the query that is to be sent now, if one is due: its number
+    /// and its search.
     pub(in crate::proto::super_peer) fn next_ask(&mut self, cx: &mut Context) -> Option<(u32, Search)> {
         let due = self.across.due.first().filter(|(at, _)| *at <= cx.now).copied();
         let asked = due.and_then(|(at, number)| {
@@ -68,8 +68,8 @@ impl Swarms {
         asked
     }
 
-    /// Other super peers have found these for the query of this number; `None` if the query has
-    /// ended.
+    /// Other super peers have found these sources for the query with this number; `None` if the
+    /// query has ended.
     pub(in crate::proto::super_peer) fn on_found(
         &mut self,
         req: u32,
@@ -118,8 +118,8 @@ impl Swarms {
         self.ask_later(number, cx);
     }
 
-    /// Names new peers at other super peers to the members of a swarm, as far as fits in this turn.
-    /// Returns whether nothing is left.
+    /// Names new peers at other super peers to the members of a swarm, as many as fit in this turn.
+    /// Returns whether no more are to be named.
     pub(super) fn spread(&mut self, number: u32, sessions: &Sessions, cx: &mut Context) -> bool {
         while !cx.work.is_spent() {
             let swarm = self.swarm_mut(number);
@@ -138,7 +138,7 @@ impl Swarms {
         self.swarm(number).spread == usize::MAX
     }
 
-    /// A swarm has ended. If its query runs, it goes on, and the answer is ignored.
+    /// A swarm has ended. If its query runs, the query continues, and its answer is ignored.
     pub(super) fn forget_asking(&mut self, number: u32, cx: &mut Context) {
         match self.swarm(number).asking {
             Asking::Due(at, _) => _ = self.across.due.remove(&(at, number)),

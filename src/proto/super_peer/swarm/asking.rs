@@ -1,4 +1,4 @@
-//! When a swarm asks other super peers for their members, and what the queries that run have found
+//! When a swarm asks other super peers for their members, and what the running queries have found
 //! so far.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,25 +7,26 @@ use std::time::Duration;
 use crate::time::Time;
 use crate::wire::message::SourceRecord;
 
-/// When the other super peers are asked for the members of one swarm. The duration is the wait
-/// after the next answer, or after that of the query that runs.
+/// When other super peers are asked for the members of one swarm. The duration is the wait after
+/// the next answer; while a query runs, it is the wait after its answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Asking {
-    /// They were not asked yet.
+    /// No query was sent yet.
     #[default]
     No,
-    /// They are to be asked at this time.
+    /// A query is due at this time.
     Due(Time, Duration),
-    /// The query of this number runs.
+    /// The query with this number runs.
     Runs(u32, Duration),
-    /// They are not asked: no member could use an answer. A query is due no earlier than this.
+    /// No query is due, because no member could use an answer. A query is due at this time at the
+    /// earliest.
     Rests(Time, Duration),
 }
 
 /// A query that runs.
 #[derive(Debug)]
 pub(super) struct Ask {
-    /// None if the swarm is gone.
+    /// The swarm that the query is for; none if the swarm is gone.
     pub(super) swarm: Option<u32>,
     pub(super) found: Vec<SourceRecord>,
 }
@@ -33,11 +34,11 @@ pub(super) struct Ask {
 /// The queries of all swarms.
 #[derive(Debug, Default)]
 pub(super) struct Across {
-    /// Swarms that are to ask.
+    /// Swarms for which a query is due.
     pub(super) due: BTreeSet<(Time, u32)>,
-    /// By number.
+    /// The queries that run, by number.
     pub(super) running: BTreeMap<u32, Ask>,
     pub(super) last_number: u32,
-    /// When the last one began.
+    /// When the last query was sent.
     pub(super) asked_at: Option<Time>,
 }

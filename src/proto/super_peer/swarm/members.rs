@@ -1,5 +1,6 @@
-//! What searches and lists report of the swarms: members that can be dialed, and how many have only
-//! a part. Only a search or a list that asks for members gets them.
+//! What searches and lists report of the swarms: members that can be dialed, and the number of
+//! members that have only a part of a content. It is reported only if the search or the list asks
+//! for members.
 
 use std::net::IpAddr;
 
@@ -15,9 +16,9 @@ use crate::wire::{Root, Search, SharePath};
 
 /// What looking at a member costs, in the unit of `WORK_PER_TURN`.
 const MEMBER_WORK: usize = 16;
-/// Members that are looked at for each one that a search may find.
+/// How many members are looked at for each member that a search may find.
 const LOOKS: usize = 4;
-/// The `after` of a LIST from which on it lists contents that no peer here has registered.
+/// A LIST whose `after` is at least this lists contents that no peer here has registered.
 const UNREGISTERED: u64 = 1 << 63;
 
 /// The members of all swarms, for a search.
@@ -27,18 +28,18 @@ pub(in crate::proto::super_peer) struct Members<'a> {
     pub(in crate::proto::super_peer) sessions: &'a Sessions,
 }
 
-/// What a search has found among the swarms.
+/// What a search has found in the swarms.
 #[derive(Debug, Default)]
 pub(in crate::proto::super_peer) struct Matches {
     pub(in crate::proto::super_peer) hits: Vec<SourceRecord>,
-    /// Not all swarms were looked at.
+    /// Whether some swarms were not looked at.
     pub(in crate::proto::super_peer) capped: bool,
-    /// What that cost.
+    /// The cost of the search.
     pub(in crate::proto::super_peer) work: usize,
 }
 
 impl Members<'_> {
-    /// The members that match a search, at most [`SWARM_FOUND_MAX`] of one swarm; `random` chooses
+    /// The members that match a search, at most [`SWARM_FOUND_MAX`] of one swarm. `random` chooses
     /// where to begin. The asker reaches this super peer at `at`.
     pub(in crate::proto::super_peer) fn search(
         self,
@@ -48,7 +49,7 @@ impl Members<'_> {
         index: &Index,
     ) -> Matches {
         let mut found = Matches::default();
-        // The index reports an error for a pattern that does not have the form of its kind.
+        // If the pattern is not valid, the index reports the error.
         let Ok(mut sieve) = Sieve::new(find, at) else { return found };
         let Swarms { by_root, .. } = self.swarms;
         match sieve.root() {
@@ -114,14 +115,14 @@ impl Members<'_> {
         }
     }
 
-    /// The place of a member in the index, if it can be dialed.
+    /// The holder of a member in the index, if the member can be dialed.
     fn holder(self, swarm: &Swarm, slot: Slot) -> Option<HolderId> {
         let conn = self.sessions.conn_at(swarm.graph.member(slot).session)?;
         Some(self.sessions.peer(conn).filter(|_| swarm.graph.serves(slot))?.holder)
     }
 
-    /// A page of a LIST that counts members with a part of a content: adds their number to the
-    /// files that are registered here, and appends contents that are not.
+    /// Completes a page of a LIST that asks for members: adds to the files that are registered here
+    /// the number of members with a part, and appends contents that nobody here has registered.
     pub(in crate::proto::super_peer) fn list(
         self,
         after: u64,
@@ -156,19 +157,19 @@ impl Members<'_> {
 }
 
 impl Swarm {
-    /// Its path; the root in hex digits if no JOIN named one.
+    /// The path of the content; the root in hex digits if no JOIN named a path.
     fn named(&self) -> SharePath {
         let root = || SharePath::joined("", &self.root.to_string());
         self.path.clone().unwrap_or_else(root)
     }
 
-    /// Members here that have only a part.
+    /// The number of members here that have only a part.
     fn partial(&self) -> u32 {
         (self.graph.len() - self.graph.full()) as u32
     }
 }
 
-/// The first few entries of a content in the index: it rarely has many paths.
+/// The first entries of a content in the index. A content rarely has many paths.
 fn entries(index: &Index, root: &Root) -> impl Iterator<Item = u32> {
     let key = index.root_key(root);
     let ids = std::iter::successors(index.next(Some(key), 0), move |id| index.next(Some(key), id + 1));

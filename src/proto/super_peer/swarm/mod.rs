@@ -1,10 +1,10 @@
-//! The swarms of a super peer: which sessions download or have a content at present, and which of
-//! them were named to which (PROTOCOL.md 16.1).
+//! The swarms of a super peer: which sessions download or have a content at present, and which
+//! members were named to which other members (PROTOCOL.md 16.1).
 //!
-//! It owns the JOINs. It makes the graph, never the schedule: the peers decide which of them sends
-//! which piece to which other. It is small and ends with its sessions: a JOIN takes at most 64
-//! bytes in a large swarm and 768 bytes in one of its own, nothing is kept on a disk, and only
-//! searches that ask for members find it.
+//! It owns the JOINs. It makes the graph, but never the schedule: the peers decide which peer sends
+//! which piece to which other peer. A swarm takes little memory and ends with its sessions. A JOIN
+//! takes at most 64 bytes in a large swarm, and 768 bytes if it is alone in its swarm. Nothing is
+//! kept on a disk, and only searches that ask for members find a swarm.
 
 mod across;
 mod asking;
@@ -28,12 +28,13 @@ use crate::wire::message::ErrorCode;
 use crate::wire::swarm::{Join, Member as Named, Peers};
 use crate::wire::{Message, Root, SharePath};
 
-/// The cost of naming members to one member, in the unit of [`super::work`].
+/// The cost of naming other members to one member, in the unit of [`super::work`].
 const NAMING_WORK: usize = 64;
-/// Members of a swarm, or places of members, that one unit of work looks at: if a member leaves,
-/// for those that follow it; if a peer outside of the graph does, for those to which it was named.
+/// One unit of work looks at this many members of a swarm, or places of members. If a member
+/// leaves, the members that follow it are looked for. If a peer outside of the graph leaves, the
+/// members to which it was named are looked for.
 const LOOKS_PER_WORK: usize = 64;
-/// Shortest time between two looks in the index for complete holders, while none is known.
+/// While no complete holder is known: shortest time between two looks in the index for one.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The first JOIN of a session: the swarm and the place in it.
@@ -48,21 +49,21 @@ const NO_JOIN: Head = Head { swarm: 0, slot: Slot::NONE };
 #[derive(Debug)]
 struct Swarm {
     root: Root,
-    /// The size and path that the first JOIN named, if any did.
+    /// The size and path of the content, from the first JOIN that named them.
     size: u64,
     path: Option<SharePath>,
     graph: Graph,
     outside: Outside,
     looked_at: Time,
     asking: Asking,
-    /// Peers at other super peers are still to be named to the members at this place of the graph
-    /// and after it.
+    /// Peers at other super peers must still be named to the members from this place of the graph
+    /// on.
     spread: usize,
-    /// Its place in the queue of swarms that have newcomers, or members that follow too few.
+    /// Its place in the queue of swarms that have newcomers, or members that follow too few others.
     due: Option<u64>,
-    /// Members that follow too few and were not looked at since the last change.
+    /// Members that follow too few others and were not looked at since the last change.
     left: usize,
-    /// Its part of the bytes of all swarms.
+    /// The bytes of this swarm, as they are counted in the sum of all swarms.
     bytes: usize,
 }
 
@@ -72,13 +73,14 @@ pub(super) struct Swarms {
     by_root: BTreeMap<Root, u32>,
     list: Vec<Option<Swarm>>,
     free: Vec<u32>,
-    /// By the slot of the session.
+    /// The first JOIN of each session, by the slot of the session.
     heads: Vec<Head>,
-    /// Those that are due, by their place in the queue.
+    /// The swarms that are due, by their place in the queue.
     due: BTreeMap<u64, u32>,
     last_due: u64,
     members: usize,
-    /// Bytes of all swarms. There may be very many, and each status names this number.
+    /// Bytes of all swarms. The sum is kept, because there may be very many swarms and each STATUS
+    /// reports it.
     bytes: usize,
     across: Across,
 }
@@ -92,22 +94,22 @@ impl Swarms {
         self.by_root.len()
     }
 
-    /// The JOINs of all sessions.
+    /// The number of JOINs of all sessions.
     pub(super) fn members(&self) -> usize {
         self.members
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory that all this takes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes_of_swarms() + self.heads.capacity() * size_of::<Head>()
     }
 
-    /// The same without what sessions hold.
+    /// Bytes of memory without the JOINs that sessions hold.
     fn bytes_of_swarms(&self) -> usize {
         self.bytes + self.list.capacity() * size_of::<Option<Swarm>>()
     }
 
-    /// A session downloads or has a content, or what its JOIN said before has changed.
+    /// A session downloads or has a content. Or the facts that its last JOIN stated have changed.
     pub(super) fn on_join(&mut self, conn: ConnId, join: &Join, sessions: &Sessions, cx: &mut Context) {
         cx.count(Count::Joins);
         let flags = JoinFlags { is_full: join.full, serves: sessions.peer(conn).is_some() };
@@ -124,7 +126,8 @@ impl Swarms {
                 }
                 head
             }
-            // One session is one member: with several it would be named several times.
+            // A session is one member only. With several JOINs of a content it would be named
+            // several times.
             None if self.joins_of(conn).any(|head| self.swarm(head.swarm).root == join.root) => {
                 let why = "another JOIN of this session stands for this content";
                 return refuse(conn, join.req, ErrorCode::BAD_REQUEST, why, cx);
@@ -153,7 +156,7 @@ impl Swarms {
         }
     }
 
-    /// A session has ended, and its JOINs with it.
+    /// A session has ended. Its JOINs end with it.
     pub(super) fn on_session_closed(&mut self, conn: ConnId, cx: &mut Context) {
         let Some(head) = self.heads.get_mut(conn.index as usize) else { return };
         let mut head = std::mem::replace(head, NO_JOIN);
@@ -164,8 +167,8 @@ impl Swarms {
         }
     }
 
-    /// Names newcomers to others, and others to members that follow too few, in the swarms in which
-    /// something has changed.
+    /// In the swarms in which something has changed: names newcomers to other members, and other
+    /// members to members that follow too few.
     pub(super) fn on_timeout(&mut self, sessions: &Sessions, cx: &mut Context) {
         while let Some((&place, &number)) = self.due.first_key_value() {
             cx.work.add(1);
@@ -181,7 +184,7 @@ impl Swarms {
         }
     }
 
-    /// Counts the bytes of a swarm in which something has changed.
+    /// Counts the bytes of a swarm again after a change.
     fn count_bytes(&mut self, number: u32) {
         let swarm = self.swarm_mut(number);
         let now = swarm.count();
@@ -189,10 +192,11 @@ impl Swarms {
         self.bytes = self.bytes - before + now;
     }
 
-    /// Does that for one swarm, as far as fits in this turn. Returns whether nothing is left.
+    /// Names newcomers and others in one swarm, as far as fits in this turn. Returns whether
+    /// nothing is left to do.
     fn push(&mut self, number: u32, sessions: &Sessions, cx: &mut Context) -> bool {
         let swarm = self.list[number as usize].as_mut().expect("a swarm that is gone is not due");
-        // Each member gets one message, however many come.
+        // Each member gets only one message, even if many newcomers came.
         let mut named: BTreeMap<Slot, Vec<Slot>> = BTreeMap::new();
         let entropy = &mut cx.entropy;
         while !cx.work.is_spent()
@@ -256,7 +260,7 @@ impl Swarms {
             && !cx.config.neighbors.is_empty()
             && cx.logins.take_query(conn, cx.now).is_err()
         {
-            // Its account may not ask more often.
+            // The account of the session may not ask more often.
             cx.count(Count::AccountQueries);
             swarm.asking = Asking::Rests(cx.now + SWARM_ASK_INTERVAL_MAX, SWARM_ASK_INTERVAL_MAX);
         }
@@ -264,7 +268,7 @@ impl Swarms {
             Ok(slot) => slot,
             Err(graph::NoRoom) => return None,
         };
-        // A peer that was named as a holder is named as a member from now on.
+        // If the peer was named as a holder, it is named as a member from now on.
         let own = sessions.peer(conn).map(|peer| peer.holder);
         if let Some((seed, followers)) = own.and_then(|own| swarm.outside.take_member(own)) {
             cx.work.add(swarm.graph.len() / LOOKS_PER_WORK);
@@ -339,7 +343,7 @@ impl Swarms {
         }
     }
 
-    /// Something has changed, so others may be named to members that follow too few.
+    /// Something has changed. Other members may now be named to members that follow too few.
     fn note_change(&mut self, number: u32, cx: &mut Context) {
         self.count_bytes(number);
         let swarm = self.swarm_mut(number);
@@ -368,8 +372,8 @@ impl Swarms {
         self.send_peers(head, (named, Beside::All), true, sessions, cx);
     }
 
-    /// Sends PEERS to a member: the members in `named`, and others according to `beside`. Without
-    /// any, it is sent only if it is an `answer`.
+    /// Sends PEERS to a member with the members in `named`, and with other peers according to
+    /// `beside`. If there is no peer to name, PEERS is sent only if it is an `answer`.
     fn send_peers(
         &mut self,
         head: Head,
@@ -437,13 +441,13 @@ impl Swarms {
     }
 }
 
-/// Which peers are named beside the members of the graph.
+/// Which peers are named in addition to members of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beside {
     None,
     /// Peers at other super peers.
     Across,
-    /// All that the swarm knows, because the member may follow too few.
+    /// All other peers that the swarm knows, because the member may follow too few.
     All,
 }
 
@@ -454,13 +458,13 @@ impl Swarm {
         size_of::<Root>() * 2 + path + self.outside.bytes() + self.graph.bytes()
     }
 
-    /// The number of members and of those that have the complete content, including the known ones
-    /// at other super peers.
+    /// The number of members, and the number of members that have the complete content. Both
+    /// include the known members at other super peers.
     fn known(&self) -> (usize, usize) {
         (self.graph.len() + self.outside.len(), self.graph.full() + self.outside.full())
     }
 
-    /// Forgets complete holders here that are gone, and looks for others if none is left.
+    /// Forgets the complete holders here that are gone. If none is left, looks for others.
     fn refresh_seeds(&mut self, cx: &mut Context) {
         if self.outside.forget_gone(&mut self.graph, &cx.index) {
             cx.work.add(self.graph.len() / LOOKS_PER_WORK);
@@ -477,7 +481,7 @@ fn refuse(conn: ConnId, req: u32, code: ErrorCode, why: &str, cx: &mut Context) 
     cx.refuse(conn, code, why.to_owned(), Some(req));
 }
 
-/// A random number below `n`, which is not 0.
+/// A random number below `n`. `n` must not be 0.
 fn draw(entropy: &mut dyn Entropy, n: usize) -> usize {
     let product = u128::from(entropy.next_u64()) * n as u128;
     usize::try_from(product >> 64).unwrap_or(0)

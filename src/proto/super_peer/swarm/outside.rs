@@ -1,6 +1,6 @@
-//! The peers that a swarm names beside its members: peers that have registered the content here and
-//! have not joined, and those that other super peers have found: members there, and peers that have
-//! registered the content there. It asks no super peer itself.
+//! The peers that a swarm names in addition to its members: peers that have registered the content
+//! here without a JOIN, and peers that other super peers have found, which are members there or
+//! have registered the content there. It sends no query itself.
 
 use std::net::IpAddr;
 
@@ -14,14 +14,15 @@ use crate::wire::message::SourceRecord;
 use crate::wire::swarm::Member as Named;
 use crate::wire::{HostPort, NodeId, Root};
 
-/// Entries of the index, and holders of these, that are looked at to find complete holders. Some
-/// holders may be gone, and are removed later.
+/// To find complete holders, at most this many entries of the index and their holders are looked
+/// at. Some holders may be gone; they are removed later.
 const LOOKS_MAX: usize = 256;
 
-/// A bit for each place of the list. In a member, it says whether the peer there was named to it.
+/// One bit for each place of the list. In a member, a bit says whether the peer at that place was
+/// named to the member.
 type Bits = u32;
 
-/// A member has room for this many.
+/// A member has room for this many bits.
 const _: () = assert!(SWARM_SEEDS_MAX + SWARM_ACROSS_MAX <= 24);
 
 #[derive(Debug)]
@@ -30,7 +31,7 @@ enum Place {
     There(Box<There>),
 }
 
-/// What another super peer says of a source.
+/// What another super peer says about a source.
 #[derive(Debug)]
 struct There {
     node: Option<NodeId>,
@@ -38,7 +39,7 @@ struct There {
     other: Option<HostPort>,
     unreached: bool,
     zone: Option<String>,
-    /// How many times in a row it was not found.
+    /// In how many answers in a row it was missing.
     missed: u8,
 }
 
@@ -50,17 +51,17 @@ struct Outsider {
     followers: u8,
 }
 
-/// The member that others are named to.
+/// The member to which peers are named.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asker {
     pub(super) slot: Slot,
-    /// Its own place in the index, if it serves.
+    /// Its holder in the index, if it serves.
     pub(super) own: Option<HolderId>,
-    /// The address of this super peer that it uses.
+    /// The address at which it reaches this super peer.
     pub(super) at: Option<IpAddr>,
 }
 
-/// The peers of one swarm that are not members here, in places that are used again.
+/// The peers of one swarm that are not members here. Free places of the list are used again.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     list: Vec<Option<Outsider>>,
@@ -77,7 +78,7 @@ impl Outside {
         self.all().count()
     }
 
-    /// Those that have the complete content.
+    /// The number of peers that have the complete content.
     pub(super) fn full(&self) -> usize {
         self.all().filter(|(_, one)| one.is_full).count()
     }
@@ -87,7 +88,7 @@ impl Outside {
         self.all().any(|(_, one)| matches!(one.place, Place::Here(..)))
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory that it takes.
     pub(super) fn bytes(&self) -> usize {
         let there = |one: &There| {
             let texts = [Some(one.addr.host().len()), one.other.as_ref().map(|other| other.host().len())];
@@ -144,8 +145,8 @@ impl Outside {
         }
     }
 
-    /// A peer here becomes a member. Returns the bit that it had and the number of members to which
-    /// it was named, if it was in the list.
+    /// A peer of the list has joined here and becomes a member. Returns its bit and the number of
+    /// members to which it was named; `None` if it was not in the list.
     pub(super) fn take_member(&mut self, holder: HolderId) -> Option<(Bits, usize)> {
         let is_it = |one: &Outsider| matches!(one.place, Place::Here(here, _) if here == holder);
         let at = self.list.iter().position(|one| one.as_ref().is_some_and(is_it))?;
@@ -153,7 +154,7 @@ impl Outside {
         Some((1 << at, usize::from(one.followers)))
     }
 
-    /// Removes peers here that are gone. Returns whether any was named to a member.
+    /// Removes peers here that are gone. Returns whether any of them was named to a member.
     pub(super) fn forget_gone(&mut self, graph: &mut Graph, index: &Index) -> bool {
         self.forget(graph, |place| match place {
             Place::Here(holder, node) => index.is_gone(holder.0) || index.node(*holder) != *node,
@@ -175,8 +176,8 @@ impl Outside {
 
     // ---- there ----------------------------------------------------------------------------------
 
-    /// Takes the sources that other super peers have found, except those for which `is_member`
-    /// holds, which are members here too. Returns whether some are new.
+    /// Takes the sources that other super peers have found. Leaves out those for which `is_member`
+    /// is true, because they are members here too. Returns whether some are new.
     pub(super) fn take_found(
         &mut self,
         found: Vec<SourceRecord>,
@@ -220,7 +221,7 @@ impl Outside {
 
     // ---- naming ---------------------------------------------------------------------------------
 
-    /// A member to which these were named has left.
+    /// A member to which these peers were named has left.
     pub(super) fn unfollow(&mut self, named: Bits) {
         for (at, one) in self.list.iter_mut().enumerate() {
             if let Some(one) = one.as_mut().filter(|_| named >> at & 1 == 1) {
@@ -229,8 +230,8 @@ impl Outside {
         }
     }
 
-    /// Names some to a member that may follow them. With `across`, it names only those at other
-    /// super peers, and of these the complete ones only if there is none here.
+    /// Names some peers to a member that may follow them. With `across`, it names only peers at
+    /// other super peers. It names complete holders there only if there is none here.
     pub(super) fn name(
         &mut self,
         asker: Asker,
@@ -259,7 +260,8 @@ impl Outside {
         }
     }
 
-    /// The next one to name: of those that the member may follow, the one that was named least.
+    /// The peer to name next: of the peers that the member may follow, the peer that was named to
+    /// the fewest members.
     fn next_for(&self, asker: Asker, across: bool, is_first: bool, graph: &Graph) -> Option<usize> {
         let Asker { slot, own, .. } = asker;
         if graph.is_full(slot) {

@@ -1,5 +1,5 @@
-//! How a tree grows: the probe that goes over every link, the echo that comes back, and the `keep`
-//! that makes it held.
+//! How a tree grows: the probe `grow` goes over every link, the echo comes back, and then `keep`
+//! makes the tree held.
 
 use super::state::{Answer, Child, Growth, Held, Pace, Probe, Tree};
 use crate::config::{TREE_GAP_MAX, TREE_GAP_MIN, TREE_GROWTH_MAX, TREE_SETTLE};
@@ -12,8 +12,8 @@ use crate::wire::TreeName;
 use crate::wire::link::TreeStep;
 
 impl Tree {
-    /// Without a tree, a growth or a root to wait for: checks after this wait whether a tree is to
-    /// be grown from here.
+    /// If no tree is held, none grows and no root is waited for: sets the time, after this wait, to
+    /// check whether a tree is to be grown from here.
     pub(super) fn consider(&mut self, now: Time, wait: std::time::Duration, links: &Links) {
         if self.is_idle() && self.grow_at.is_none() && links.up().next().is_some() {
             self.grow_at = Some(now + wait);
@@ -28,8 +28,8 @@ impl Tree {
         if !self.is_idle() || links.up().next().is_none() {
             return;
         }
-        // Among neighbors only the one with the lowest id begins; a tree with a lower root will
-        // come to us.
+        // If a neighbor has a lower id, this super peer does not begin: a tree with a lower root
+        // will reach it.
         let lowest = links.up().all(|link| {
             let side = self.sides[link.index()];
             side.node.is_none_or(|node| node > self.node) && side.holds.is_none_or(|tree| tree.root >= self.node)
@@ -58,7 +58,8 @@ impl Tree {
         for probe in &probes {
             links.send_tree(probe.link, name, TreeStep::Grow, 0, cx);
         }
-        // All others wait a little longer than the root, so that the root is the first to give up.
+        // Every other super peer waits a little longer than the root, so that the root is the first
+        // to give up.
         let patience = if parent.is_none() { TREE_GROWTH_MAX } else { TREE_GROWTH_MAX + TREE_SETTLE };
         self.growth = Some(Growth { name, parent, probes, closed: false, until: cx.now + patience });
         self.close(links, cx);
@@ -68,7 +69,8 @@ impl Tree {
         if let Some(growth) = self.growth.as_ref().filter(|growth| growth.name == name) {
             if growth.parent != Some(link) {
                 links.send_tree(link, name, TreeStep::Other, 0, cx);
-                // A neighbor that sends `grow` is itself in the tree by another link.
+                // A neighbor that sends `grow` is itself in the tree, with another link to its
+                // parent.
                 return self.on_answer(link, name, Answer::Other, links, cx);
             }
             let (step, n) = if growth.closed { (TreeStep::Mine, growth.n()) } else { (TreeStep::Wait, 0) };
@@ -83,9 +85,9 @@ impl Tree {
         }
     }
 
-    /// Whether to leave the present tree or growth for this tree.
+    /// Whether to leave the present tree, or the tree that grows, for this tree.
     fn is_better(&self, name: TreeName) -> bool {
-        // Of the runs of one root that are known, the last one counts.
+        // If several runs of one root are known, the last one counts.
         let mut runs = self.past.iter().rev().filter(|past| past.root == name.root);
         let newest = runs.next().is_none_or(|past| past.boot != name.boot || past.epoch < name.epoch);
         if name.root >= self.node || !newest || runs.any(|past| past.boot == name.boot) {
@@ -109,7 +111,8 @@ impl Tree {
         self.close(links, cx);
     }
 
-    /// Answers the parent once every probe is answered. At the root, the tree is held then.
+    /// Answers the parent once every probe is answered. If this super peer is the root, the tree is
+    /// then held.
     pub(super) fn close(&mut self, links: &Links, cx: &mut Context) {
         let Some(growth) = &mut self.growth else { return };
         if growth.closed || growth.probes.iter().any(|probe| probe.answer.is_none()) {
@@ -129,7 +132,7 @@ impl Tree {
         }
     }
 
-    /// From now on the tree that grew is held.
+    /// From now on the tree that has grown is held.
     fn hold(&mut self, links: &Links, cx: &mut Context) {
         let Some(growth) = self.growth.take() else { return };
         cx.count(Count::TreesHeld);

@@ -11,17 +11,17 @@ use crate::proto::super_peer::link::Links;
 use crate::wire::TreeName;
 use crate::wire::link::TreeStep;
 
-/// Shortest time between the end of a tree and the growth of the next one from the same root: more
-/// changes may follow.
+/// Shortest time between the end of a tree and the growth of the next tree from the same root. More
+/// changes may follow in this time.
 const VOID_PAUSE: Duration = Duration::from_millis(200);
-/// A tree becomes void if a neighbor does not hold it this long after it began to be held here.
-/// Earlier, the neighbor may not have received `keep` yet.
+/// If a neighbor does not hold a tree this long after it began to be held here, the tree becomes
+/// void. Before that, the neighbor may not have received `keep` yet.
 const KEEP_PATIENCE: Duration = Duration::from_secs(3);
 /// A tree that was held for this long shows that the network is stable.
 const STABLE: Duration = Duration::from_secs(30);
 
 impl Tree {
-    /// A neighbor said which tree it holds.
+    /// A neighbor has said which tree it holds.
     pub(super) fn on_holds(
         &mut self,
         link: LinkId,
@@ -44,8 +44,8 @@ impl Tree {
             }
             child.lost
         });
-        // A lost leaf that comes back is no longer a child. Whatever tree it holds, it has no edge
-        // to this super peer.
+        // A lost leaf that comes back is no longer a child. It may hold any tree, but it has no
+        // edge to this super peer.
         if lost || (!agrees && cx.now >= held.since + KEEP_PATIENCE) {
             self.void(None, links, cx);
         }

@@ -3,35 +3,35 @@
 //!
 //! It owns which tree this super peer holds and how a tree grows. It never looks at a query.
 //!
-//! The super peer with the lowest node id is the root, as in IEEE 802.1D. It grows a tree by a
-//! probe that goes over every link and an echo that comes back: the link of the first probe leads
-//! to the parent, and a neighbor that answers `mine` is a child. When the echo has come back to the
-//! root, the root sends `keep` down the tree, and only then the tree is held. Every super peer
-//! sends the name of the tree that it holds to all neighbors, at once and in each HELLO.
+//! The super peer with the lowest node id is the root, as in IEEE 802.1D. It grows a tree: a probe
+//! goes over every link, and an echo comes back. The link that brings the first probe leads to the
+//! parent, and a neighbor that answers `mine` is a child. When the echo has come back to the root,
+//! the root sends `keep` down the tree. Only then is the tree held. Every super peer sends the name
+//! of the tree that it holds to all neighbors, at once and in each HELLO.
 //!
-//! A tree is void as soon as a super peer that holds it loses an edge of it, or has a neighbor that
-//! holds another tree or none. `void` is sent to all neighbors and passed on. The root then grows
-//! the next tree, with a growing wait between two of them. If it does not, the others assume after
-//! a while that it is gone, and elect another root. While nothing changes, nothing is sent but the
-//! name in HELLO.
+//! A tree is void as soon as a super peer that holds it loses an edge of the tree, or has a
+//! neighbor that holds another tree or none. `void` is sent to all neighbors, which pass it on.
+//! Then the root grows the next tree; its wait between two trees grows. If no tree comes, the other
+//! super peers assume after a while that the root is gone, and elect another one. While nothing
+//! changes, only the name in HELLO is sent.
 //!
 //! # Why a ride without a cut is complete
 //!
 //! A name is never used twice: the root numbers its trees, and its boot id distinguishes its runs.
-//! A super peer's edges of a tree are fixed when it comes to hold it: losing one only makes the
-//! tree void. A super peer holds a tree only after `keep` from its parent, which holds it with this
-//! child, and so on up to the root.
+//! When a super peer begins to hold a tree, its edges of the tree are fixed; the loss of an edge
+//! only makes the tree void. A super peer holds a tree only after `keep` from its parent. The
+//! parent holds the tree with this super peer as a child, and so on up to the root.
 //!
 //! Take a super peer that answers a ride and is not *stale*: each neighbor that is up has said in
-//! its present run that it holds the same tree. So from each of those neighbors a path of edges
-//! leads up to the root, and from there down to the asker. The ride goes over every edge of every
-//! super peer that it reaches. Hence it either reaches that neighbor, or it meets on this path a
-//! super peer that no longer holds the tree, has lost the edge, or does not answer; each of these
-//! is reported as a cut. Without a cut, the set of super peers that answered is closed under links:
-//! no reachable one is left out.
+//! its present run that it holds the same tree. So a path of edges leads from each of these
+//! neighbors up to the root, and from there down to the asker. The ride goes over every edge of
+//! every super peer that it reaches. Hence the ride either reaches that neighbor, or it meets a
+//! super peer on this path that no longer holds the tree, has lost the edge, or does not answer.
+//! Each of these is reported as a cut. So without a cut, the set of super peers that answered is
+//! closed under links: every super peer that can be reached is in it.
 //!
-//! A leaf whose digest rules out a hit may be left out once there was a moment at which all its
-//! neighbors held the tree: the ride reaches these neighbors over edges of their own, without the
+//! A leaf whose digest rules out a hit may be left out if there was a moment at which all its
+//! neighbors held the tree. The ride reaches these neighbors over their own edges, without the
 //! leaf, and the leaf has nothing to report.
 
 mod growth;
@@ -50,7 +50,7 @@ use crate::config::TREE_SETTLE;
 use crate::time::Time;
 use crate::wire::link::{LinkHello, LinkTree, TreeStep};
 
-/// How long after `wait` a probe is repeated.
+/// After the answer `wait`, a probe is repeated after this time.
 const REPEAT_WAITING: Duration = Duration::from_secs(1);
 
 impl Tree {
@@ -69,8 +69,8 @@ impl Tree {
     /// A neighbor's HELLO came on a link that is up.
     pub(super) fn on_hello(&mut self, link: LinkId, hello: LinkHello, links: &Links, cx: &mut Context) {
         self.sides[link.index()].node = Some(hello.node);
-        // It is no `keep`: the neighbor may hold the tree without us, if the link was down while
-        // the tree grew. A lost `keep` is repeated.
+        // A HELLO is no `keep`. If the link was down while the tree grew, the neighbor may hold the
+        // tree without an edge to us. A lost `keep` is repeated.
         self.on_holds(link, hello.tree, hello.whole, links, cx);
         self.note_whole(links, cx);
         self.consider(cx.now, TREE_SETTLE, links);

@@ -1,5 +1,5 @@
-//! What a super peer knows of the spanning tree: the tree that it holds, the one that grows, and
-//! what its neighbors hold.
+//! What a super peer knows of the spanning tree: the tree that it holds, the tree that grows, and
+//! the trees that its neighbors hold.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::wire::{NodeId, TreeName};
 
 /// Longest wait before a probe or a `keep` is repeated.
 const REPEAT_MAX: Duration = Duration::from_millis(500);
-/// Trees that were left and are not joined again, by root and run of the root.
+/// How many trees are remembered that were left and must not be joined again, by root and run of
+/// the root.
 const PAST_MAX: usize = 32;
 
 /// What a neighbor has said in its present run.
@@ -19,11 +20,11 @@ const PAST_MAX: usize = 32;
 pub(super) struct Side {
     pub(super) node: Option<NodeId>,
     pub(super) holds: Option<TreeName>,
-    /// Whether all its neighbors hold that tree, or did at some moment.
+    /// Whether there was a moment at which all neighbors of this neighbor held that tree.
     pub(super) whole: bool,
 }
 
-/// When something is repeated; the wait doubles each time.
+/// When a message is repeated. The wait doubles each time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) at: Time,
@@ -35,7 +36,7 @@ impl Pace {
         Pace { at: now + wait, wait }
     }
 
-    /// Whether it is due now. If so, sets the next time.
+    /// Whether the repetition is due now. If so, sets the next time.
     pub(super) fn due(&mut self, now: Time) -> bool {
         let due = now >= self.at;
         if due {
@@ -50,11 +51,11 @@ impl Pace {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Child {
     pub(super) link: LinkId,
-    /// It has no children.
+    /// Whether it has no children.
     pub(super) leaf: bool,
-    /// The link went down. A leaf may be lost without making the tree void.
+    /// Whether the link to it went down. A leaf may be lost without making the tree void.
     pub(super) lost: bool,
-    /// When `keep` is repeated, until the child says that it holds the tree.
+    /// When `keep` is repeated to it, until it says that it holds the tree.
     pub(super) keep: Option<Pace>,
 }
 
@@ -65,7 +66,7 @@ pub(super) struct Held {
     pub(super) since: Time,
     pub(super) parent: Option<LinkId>,
     pub(super) children: Vec<Child>,
-    /// Super peers of this branch.
+    /// The number of super peers in this branch.
     pub(super) n: u32,
     /// Whether there was a moment at which every neighbor held it.
     pub(super) whole: bool,
@@ -73,9 +74,9 @@ pub(super) struct Held {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is a child, and its branch has this many super peers.
+    /// The neighbor is a child, and its branch has this many super peers.
     Mine(u32),
-    /// It is in the tree by another link.
+    /// The neighbor is in the tree with another link.
     Other,
 }
 
@@ -92,13 +93,13 @@ pub(super) struct Growth {
     pub(super) name: TreeName,
     pub(super) parent: Option<LinkId>,
     pub(super) probes: Vec<Probe>,
-    /// All probes are answered, and the parent knows.
+    /// Whether all probes are answered and the parent was told.
     pub(super) closed: bool,
     pub(super) until: Time,
 }
 
 impl Growth {
-    /// Super peers of this branch.
+    /// The number of super peers in this branch.
     pub(super) fn n(&self) -> u32 {
         self.probes.iter().fold(1, |sum, probe| match probe.answer {
             Some(Answer::Mine(n)) => sum.saturating_add(n),
@@ -115,19 +116,20 @@ impl Growth {
 pub(crate) struct Tree {
     pub(super) node: NodeId,
     pub(super) boot: u64,
-    /// Number of the last tree that was grown from here.
+    /// Number of the last tree that grew from here.
     pub(super) epoch: u64,
-    /// By link.
+    /// What each neighbor has said, by link.
     pub(super) sides: Vec<Side>,
     pub(super) held: Option<Held>,
     pub(super) growth: Option<Growth>,
-    /// A void tree whose root is expected to grow the next one until then.
+    /// The name of a void tree, and until when its root is expected to grow the next tree.
     pub(super) orphaned: Option<(TreeName, Time)>,
-    /// The newest tree that was joined of each run of each root; the latest last.
+    /// For each run of each root, the newest of its trees that was joined here; the latest is the
+    /// last in the list.
     pub(super) past: Vec<TreeName>,
     /// When to check whether a tree is to be grown from here.
     pub(super) grow_at: Option<Time>,
-    /// When one was last grown from here, and how long to wait before the next.
+    /// When a tree last grew from here, and how long to wait before the next one.
     pub(super) grown: Option<Time>,
     pub(super) gap: Duration,
 }
@@ -149,7 +151,7 @@ impl Tree {
         }
     }
 
-    /// There are this many links.
+    /// Makes room for this many links.
     pub(crate) fn grow(&mut self, links: usize) {
         self.sides.resize(links, Side::default());
     }
@@ -159,7 +161,7 @@ impl Tree {
         self.held.as_ref().map(|held| held.name)
     }
 
-    /// Whether every neighbor came to hold that tree while none was down.
+    /// Whether there was a moment at which all neighbors held that tree while none was down.
     pub(crate) fn is_whole(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.whole)
     }
@@ -169,17 +171,17 @@ impl Tree {
         self.holds().filter(|name| !self.is_stale(*name, links))
     }
 
-    /// Whether a ride over this tree may leave out a neighbor of ours.
+    /// Whether a ride over this tree could leave out a neighbor of ours.
     pub(crate) fn is_stale(&self, name: TreeName, links: &Links) -> bool {
         let Some(held) = self.held.as_ref().filter(|held| held.name == name) else { return true };
         let lost = |link: LinkId| held.children.iter().any(|child| child.link == link && child.lost);
         links.up().any(|link| self.sides[link.index()].holds != Some(name) || lost(link))
     }
 
-    /// The edges of this tree here; none if the tree is not held. The flag is set if the edge leads
-    /// to a leaf, and all neighbors of the leaf held the tree at one moment. Then a ride may leave
-    /// out the edge if the digest of the leaf rules out a match, because the ride reaches the
-    /// neighbors of the leaf over other edges.
+    /// The edges of this tree here; none if the tree is not held. The flag of an edge says that the
+    /// edge leads to a leaf, and that there was a moment at which all neighbors of the leaf held
+    /// the tree. Then a ride may leave out the edge if the digest of the leaf rules out a match:
+    /// the ride reaches the neighbors of the leaf over other edges.
     pub(crate) fn edges(&self, name: TreeName) -> Option<impl Iterator<Item = (LinkId, bool)> + '_> {
         let held = self.held.as_ref().filter(|held| held.name == name)?;
         let whole = move |side: Side| side.whole && side.holds == Some(name);
@@ -188,12 +190,12 @@ impl Tree {
         Some(held.parent.map(|parent| (parent, false)).into_iter().chain(children))
     }
 
-    /// Super peers of the held tree from here down; at the root, all of them.
+    /// The number of super peers of the held tree from here down. At the root, this is all of them.
     pub(crate) fn size(&self) -> u32 {
         self.held.as_ref().map_or(0, |held| held.n)
     }
 
-    /// Remembers that this tree was joined, so that neither it nor an earlier tree of the same run
+    /// Remembers that this tree was joined. Neither this tree nor an earlier tree of the same run
     /// of its root is joined again.
     pub(super) fn remember(&mut self, name: TreeName) {
         self.past.retain(|past| (past.root, past.boot) != (name.root, name.boot));

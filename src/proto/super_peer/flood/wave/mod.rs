@@ -47,8 +47,8 @@ impl Wave {
             self.instances[at].answer_again(self.id, link, query, links, cx);
             return CopyIs::Repetition;
         }
-        // A ride reaches every super peer once. One that comes late finds a flood that goes at
-        // least as far.
+        // A ride reaches every super peer only once. If a ride comes late, a flood that goes at
+        // least as far has passed.
         if query.tree.is_some() || self.ttl_best.is_some_and(|best| query.ttl.min(TTL_MAX) <= best) {
             cx.count(Count::FloodDuplicate);
             links.send(link, LinkMessage::Done(duplicate(self.id, query.ttl)), cx);
@@ -66,8 +66,8 @@ impl Wave {
         CopyIs::Extension
     }
 
-    /// A HIT came. `room`: one more hit may be held for a neighbor. Returns whether the HIT was
-    /// asked for.
+    /// A HIT came. `room` says whether one more hit may be held for a neighbor. Returns whether the
+    /// HIT was requested.
     pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, room: bool, links: &Links, cx: &mut Context) -> bool {
         let Some((i, a)) = self.ask_of(link, hit.ttl, links) else { return false };
         let ask = &mut self.instances[i].asks[a];
@@ -96,10 +96,10 @@ impl Wave {
         true
     }
 
-    /// A DONE came. Returns whether it was asked for.
+    /// A DONE came. Returns whether it answers a QUERY of this wave.
     pub(super) fn on_done(&mut self, link: LinkId, done: LinkDone, links: &Links, now: Time) -> bool {
         let Some((i, a)) = self.ask_of(link, done.ttl, links) else { return false };
-        // Whatever else a duplicate reports is ignored: its work is counted elsewhere.
+        // All other fields of a duplicate are ignored: the work is counted elsewhere.
         let done = if done.dup { duplicate(done.id, done.ttl) } else { done };
         let done = LinkDone { reached: done.reached.min(reached_max(done.ttl)), ..done };
         let ask = &mut self.instances[i].asks[a];
@@ -110,7 +110,7 @@ impl Wave {
         true
     }
 
-    /// A PENDING came. Returns whether it was asked for.
+    /// A PENDING came. Returns whether it answers a QUERY of this wave.
     pub(super) fn on_pending(&mut self, link: LinkId, pending: LinkRef, links: &Links, now: Time) -> bool {
         let Some((i, a)) = self.ask_of(link, pending.ttl, links) else { return false };
         self.instances[i].asks[a].on_pending(now, links.repeat_after(link));
@@ -142,8 +142,8 @@ impl Wave {
         }
     }
 
-    /// Links went down, or their neighbors restarted: what they owe will not come. Returns whether
-    /// this wave waited for it.
+    /// Links went down, or their neighbors restarted: their answers will not come. Returns whether
+    /// this wave waited for such an answer.
     pub(super) fn on_links_lost(&mut self, links: &Links) -> bool {
         let mut touched = false;
         for i in 0..self.instances.len() {
@@ -158,8 +158,8 @@ impl Wave {
             let ask = &self.instances[i].asks[a];
             if ask.is_lost(links.life(ask.link)) {
                 mark!(BranchLost);
-                // A ride loses everything beyond that edge, not only what a link that is down
-                // hides.
+                // A ride loses everything beyond that edge of the tree, and not only the super
+                // peers that the link alone leads to.
                 let why = match self.instances[i].tree {
                     None => Cut { down: 1, ..Cut::NONE },
                     Some(_) => Cut { loss: 1, ..Cut::NONE },
@@ -171,14 +171,14 @@ impl Wave {
         touched
     }
 
-    /// Continues its scan for one step. Returns the work.
+    /// Continues its scan for one step. Returns the work of the step.
     pub(super) fn search(&mut self, room: bool, cx: &mut Context) -> usize {
         let running = self.instances.iter_mut().filter(|instance| instance.is_running());
         running.map(|instance| instance.search(room, cx)).sum()
     }
 
-    /// The deadline of [`Wave::next`] has come: repeats what is not answered, ends what is out of
-    /// time.
+    /// The deadline of [`Wave::next`] has come: repeats QUERYs without an answer, and ends
+    /// instances that are out of time.
     pub(super) fn on_timeout(&mut self, links: &Links, cx: &mut Context) {
         for i in 0..self.instances.len() {
             if self.instances[i].has_ended() {
@@ -201,8 +201,8 @@ impl Wave {
         }
     }
 
-    /// Brings every instance as far as it can go: sends hits, ends what is complete, begins what
-    /// waited for that. Returns whether work is left for the next turn.
+    /// Brings every instance as far as it can go: sends hits, ends instances that are complete, and
+    /// begins the extensions that waited for them. Returns whether work is left for the next turn.
     pub(super) fn settle(&mut self, room: bool, neighbors: &Neighbors, cx: &mut Context) -> bool {
         let mut left = false;
         for i in 0..self.instances.len() {
@@ -254,7 +254,8 @@ impl Wave {
             instance.capped = false;
             instance.cut.add(Cut { cap: 1, ..Cut::NONE });
         }
-        // Each wave that follows may end at once; there are at most as many as the ttl can double.
+        // Each wave that follows may end at once. Their number is at most the number of times that
+        // the ttl can double.
         while !self.instances[i].is_busy() && !unsent {
             if !self.go_on(i, neighbors, cx) {
                 self.instances[i].end(id, links, cx);
@@ -282,7 +283,7 @@ impl Wave {
                     let asked = LinkRef { id: self.id, ttl: ttl_onward(&self.instances[i]) };
                     links.send(link, LinkMessage::Cancel(asked), cx);
                 }
-                // A later instance may get the answer that did not come.
+                // A later instance may get the answer that is missing.
                 *behind(&mut self.reach, link) = Reach::Cut;
             }
         }
@@ -291,7 +292,8 @@ impl Wave {
             && origin.then != Then::End
             && cx.now < origin.deadline
         {
-            // The next wave is sent when the caller settles this one and our own search has ended.
+            // The caller settles this instance. The next wave is sent then, once our own search has
+            // ended.
             instance.deadline = origin.deadline;
             return;
         }

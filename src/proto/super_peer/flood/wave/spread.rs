@@ -1,4 +1,5 @@
-//! Where a wave goes: which links an instance asks first, which ones later, and with which QUERY.
+//! Where a wave goes: which links an instance asks first, which links it asks later, and with which
+//! QUERY.
 
 use std::time::Duration;
 
@@ -26,9 +27,9 @@ impl Wave {
         }
     }
 
-    /// Over every edge of the tree but the one that it came by. A tree that is stale here is
-    /// reported as a cut, and so are links that are down, as in a flood. The query still goes over
-    /// the other edges.
+    /// Sends the query over every edge of the tree but the one that brought it. If the tree is
+    /// stale here, this is reported as a cut. Links that are down are reported as in a flood. The
+    /// query still goes over the other edges.
     fn ride(&mut self, i: usize, tree: TreeName, neighbors: &Neighbors, cx: &mut Context) {
         let Neighbors { tree: known, links, .. } = neighbors;
         let parent = self.instances[i].parent_link();
@@ -80,7 +81,7 @@ impl Wave {
         }
     }
 
-    /// Sends QUERY to one neighbor, or counts why not.
+    /// Sends QUERY to one neighbor, or counts the reason why it does not.
     fn ask(&mut self, i: usize, link: LinkId, neighbors: &Neighbors, cx: &mut Context) {
         let links = &neighbors.links;
         let instance = &mut self.instances[i];
@@ -95,8 +96,7 @@ impl Wave {
             cx.count(Count::FloodPruned);
             instance.pruned = instance.pruned.saturating_add(1);
             if beyond > 0 {
-                // The neighbor would have reported this: its other links are out of reach for lack
-                // of a hop.
+                // The neighbor would have reported this cut: no hop is left for its other links.
                 instance.cut.add(Cut { ttl: u32::from(beyond), ..Cut::NONE });
                 self.ttl_cut = self.ttl_cut.saturating_add(u32::from(beyond));
                 *behind(&mut self.reach, link) = Reach::Cut;
@@ -116,8 +116,8 @@ impl Wave {
         }
     }
 
-    /// Begins an extension, now that all earlier instances have ended: over the links where a
-    /// higher ttl may reach more.
+    /// Begins an extension, because all earlier instances have ended. It goes over the links where
+    /// a higher ttl may reach more.
     pub(super) fn extend(&mut self, i: usize, room: bool, neighbors: &Neighbors, cx: &mut Context) {
         if !self.flooded {
             return self.follow(i, room, neighbors, cx);
@@ -127,7 +127,8 @@ impl Wave {
             |link: &LinkId, reach: &[Reach]| Some(*link) != parent && reach.get(link.index()) == Some(&Reach::Cut);
         if !neighbors.links.ids().any(|link| is_cut(&link, &self.reach)) {
             mark!(ExtensionEmpty);
-            // If only the parent's link was cut, no link is left to ask, but that cut is undone.
+            // If only the parent's link was cut, no link is left to ask, but the cut of this link
+            // is undone.
             let (ttl, uncut) = (self.instances[i].ttl, std::mem::take(&mut self.ttl_cut));
             let again = duplicate(self.id, ttl);
             let done = if uncut == 0 { again } else { LinkDone { dup: false, more: true, uncut, ..again } };
@@ -139,8 +140,8 @@ impl Wave {
         self.go_further(i, neighbors, cx);
     }
 
-    /// Begins the flood that follows a ride which came here before: over every link. It searches
-    /// our index again only if the QUERY says so, since then the hits of the ride may be lost.
+    /// Begins the flood that follows a ride which came here before. It goes over every link. It
+    /// searches our index again only if the QUERY says that the hits of the ride may be lost.
     fn follow(&mut self, i: usize, room: bool, neighbors: &Neighbors, cx: &mut Context) {
         let instance = &mut self.instances[i];
         instance.phase = Phase::Running;
@@ -154,9 +155,9 @@ impl Wave {
         self.go_out(i, neighbors, cx);
     }
 
-    /// Asks the links where a higher ttl may reach more, and so takes back the ttl cuts that were
-    /// reported here: each of those links is asked now, or is down and reported so, or has brought
-    /// the query itself.
+    /// Asks the links where a higher ttl may reach more. This takes back the ttl cuts that were
+    /// reported here: each of those links is asked now, or is down and reported as a cut, or has
+    /// brought the query itself.
     fn go_further(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
         let parent = self.instances[i].parent_link();
         self.instances[i].uncut = self.instances[i].uncut.saturating_add(std::mem::take(&mut self.ttl_cut));
@@ -170,7 +171,7 @@ impl Wave {
         }
     }
 
-    /// At the origin, when every answer is here: sends the next wave. Returns whether there is one.
+    /// At the origin, once every answer is here: sends the next wave. Returns whether there is one.
     pub(super) fn go_on(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) -> bool {
         let instance = &mut self.instances[i];
         let full = instance.is_full();
@@ -190,8 +191,8 @@ impl Wave {
                 origin.then = Then::End;
                 instance.deadline = origin.deadline;
                 (instance.tree, instance.again, instance.ttl) = (None, lossy, ttl);
-                // The flood reports all cuts again; if it searches again, it also counts `reached`
-                // again.
+                // The flood reports all cuts again. If super peers search again, the flood also
+                // counts `reached` again.
                 instance.cut = Cut { cap: cut.cap, starting: cut.starting, ..Cut::NONE };
                 instance.pruned = 0;
                 if lossy {
@@ -224,8 +225,8 @@ impl Wave {
     }
 }
 
-/// If a neighbor need not be asked on the last hop, because it would search only its own index, and
-/// its digest rules out a hit: how many links it has besides this one.
+/// If a neighbor need not be asked on the last hop: how many links it has besides this one. On the
+/// last hop it would search only its own index, and its digest rules out a hit there.
 fn pruned(find: &Search, probe: &mut Option<Probe>, link: LinkId, neighbors: &Neighbors, now: Time) -> Option<u16> {
     neighbors.digests.surely_not(now, link, probe.get_or_insert_with(|| Probe::new(find)))
 }

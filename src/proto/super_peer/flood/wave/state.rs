@@ -1,4 +1,4 @@
-//! The state of one query at one super peer, and how a QUERY that was sent is closed.
+//! The state of one query at one super peer, and how an ask is closed.
 
 use std::time::Duration;
 
@@ -16,27 +16,28 @@ use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkRef, RIDE_TTL};
 use crate::wire::{Cut, LinkMessage, QueryId, Search};
 
-/// How long a wave is kept after its last budget, besides some round trips. The parent's budget
-/// ends later than the one that we were given, and the parent's last repetitions must still get the
-/// answer.
+/// How long a wave is kept after its last budget, in addition to some round trips. The parent's
+/// budget ends later than the budget that the parent gave to us, and the parent's last repetitions
+/// must still get the answer.
 const KEEP_AFTER: Duration = Duration::from_secs(1);
-/// Those round trips, in repetition timeouts: twice the margin that a parent leaves itself.
+/// These round trips, in repetition timeouts: twice the margin that a parent keeps.
 const KEEP_RTOS: u32 = 2 * MARGIN;
 
-/// What the wave knows of the network beyond a link.
+/// What the wave knows about the network beyond a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// Not asked: it brought the first copy.
     Parent,
-    /// A higher ttl may reach more there: the link was not asked for lack of a hop; or it reported
-    /// a cut for lack of one; or the query met another copy of itself there, and that copy may have
-    /// been cut.
+    /// A higher ttl may reach more there. Either the link was not asked for lack of a hop, or it
+    /// reported a cut for lack of a hop, or the query met another copy of itself there, and that
+    /// copy may have been cut.
     Cut,
     /// A higher ttl reaches nothing more there, or the link cannot be asked.
     Settled,
 }
 
-/// What is known beyond a link. One that came after the query began has no part in it yet.
+/// What is known about the network beyond a link. A link that was added after the query began has
+/// no part in the query yet.
 pub(super) fn behind(reach: &mut Vec<Reach>, link: LinkId) -> &mut Reach {
     if reach.len() <= link.index() {
         reach.resize(link.index() + 1, Reach::Settled);
@@ -51,28 +52,29 @@ pub(crate) struct Wave {
     pub(crate) find: Search,
     /// The keys that a digest must have for a hit; computed when they are first needed.
     pub(super) probe: Option<Probe>,
-    /// A plain flood: digests are not used.
+    /// Whether this is a plain flood, which does not use digests.
     pub(super) flood: bool,
-    /// Whether it is counted as one of its link that runs.
+    /// Whether the fair queue counts it among the running queries of its link.
     pub(crate) counted: bool,
     /// Its place in the fair queue, while it waits there.
     pub(crate) queued: Option<Ticket>,
-    /// Hits that it held or remembered when they were last counted.
+    /// The number of its hits, held or remembered, when the hits were last counted.
     pub(crate) held: usize,
     /// Whether it is in the queue of ended queries.
     pub(crate) listed: bool,
-    /// The highest ttl of all copies that rode no tree, at most [`TTL_MAX`]; at the origin, above
-    /// every ttl.
+    /// The highest ttl of all copies that did not ride a tree, at most [`TTL_MAX`]; at the origin,
+    /// above every ttl.
     pub(super) ttl_best: Option<u8>,
-    /// Until then a repetition may come.
+    /// The end of the time in which repetitions may come.
     pub(super) keep_until: Time,
     pub(crate) instances: Vec<Instance>,
     /// By link; empty until the query is passed on.
     pub(super) reach: Vec<Reach>,
-    /// Whether it has gone over every link, or would have with a hop left.
+    /// Whether it has gone over every link, or would have done so with one more hop.
     pub(super) flooded: bool,
     /// Ttl cuts that an instance reported here: links that we did not ask for lack of a hop, and
-    /// links of neighbors that a digest spared. An instance that asks all of ours takes them back.
+    /// links of neighbors that a digest spared. A later instance that asks all of our links takes
+    /// them back.
     pub(super) ttl_cut: u32,
 }
 
@@ -102,7 +104,7 @@ impl Wave {
         }
     }
 
-    /// The session that it belongs to, if it began here.
+    /// The session and request that it belongs to, if it began here.
     pub(crate) fn session(&self) -> Option<(ConnId, u32)> {
         match &self.instances[0].parent {
             Parent::Session(origin) => Some((origin.conn, origin.req)),
@@ -110,7 +112,7 @@ impl Wave {
         }
     }
 
-    /// Bytes of hits that its session was sent.
+    /// Bytes of hits that were sent to its session.
     pub(crate) fn sent_bytes(&self) -> usize {
         match &self.instances[0].parent {
             Parent::Session(origin) => origin.sent_bytes,
@@ -118,7 +120,7 @@ impl Wave {
         }
     }
 
-    /// The flow that its work is counted for: that of its first copy.
+    /// The flow that pays for its work: the flow of its first copy.
     pub(crate) fn flow(&self) -> Flow {
         match &self.instances[0].parent {
             Parent::Session(origin) => Flow::Session(origin.conn),
@@ -156,8 +158,8 @@ impl Wave {
         deadlines.min().unwrap_or(self.keep_until)
     }
 
-    /// Closes an ask with what its DONE reported, if one came, and with the reason why nothing more
-    /// is waited for.
+    /// Closes an ask. Adds what its DONE reported, if a DONE came, and `why`, the reason why no
+    /// more answers are expected.
     pub(super) fn close_ask(&mut self, i: usize, a: usize, why: Cut) {
         let instance = &mut self.instances[i];
         let ask = &mut instance.asks[a];
@@ -187,7 +189,7 @@ impl Wave {
         }
     }
 
-    /// The open ask that an answer with this ttl from this link belongs to.
+    /// The open ask that an answer from this link with this ttl belongs to.
     pub(super) fn ask_of(&self, link: LinkId, ttl: u8, links: &Links) -> Option<(usize, usize)> {
         let life = links.life(link);
         self.instances.iter().enumerate().find_map(|(i, instance)| {
@@ -216,7 +218,7 @@ impl Wave {
     }
 }
 
-/// Until when the parent of an instance may ask for it again.
+/// Until when the parent of an instance may repeat its QUERY.
 pub(super) fn kept_until(instance: &Instance, links: &Links) -> Time {
     let rto = instance.parent_link().map_or(Duration::ZERO, |link| links.repeat_after(link));
     instance.deadline + KEEP_AFTER + rto * KEEP_RTOS
@@ -227,14 +229,14 @@ pub(super) fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
     LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
 }
 
-/// How many super peers a QUERY with this ttl can reach: the receiver, and what lies beyond its
-/// other links.
+/// How many super peers a QUERY with this ttl can reach: the receiver, and those beyond its other
+/// links.
 pub(super) fn reached_max(ttl: u8) -> u32 {
     let beyond = |reached: u32, _| reached.saturating_mul(LINKS_MAX as u32 - 1).saturating_add(1).min(REACHED_MAX);
     (0..(ttl & !RIDE_TTL).min(TTL_MAX)).fold(1, beyond)
 }
 
-/// Hops that the instance may still go.
+/// Hops that the query of the instance may still go.
 pub(super) fn hops_left(instance: &Instance) -> u8 {
     let ttl = if instance.tree.is_some() { instance.ttl & !RIDE_TTL } else { instance.ttl };
     ttl.min(TTL_MAX)
