@@ -1,6 +1,6 @@
-//! What a weak peer announces of its share: the files on offer, and the part of them that each
-//! super peer has not been sent. It cuts the pages of REGISTER and UPDATE; it never sends one and
-//! knows no connection.
+//! What a weak peer announces of its share: the files on offer, and what each super peer still has
+//! to be told. It makes the pages of REGISTER and UPDATE. It never sends a page and knows no
+//! connection.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,7 +14,7 @@ use crate::proto::event::UploadReport;
 use crate::time::Time;
 use crate::wire::{FileRecord, Root, SharePath};
 
-/// Bytes of a record on the wire beside its path, at most: map, keys, size, root and the length of
+/// The most bytes of a record on the wire without its path: map, keys, size, root and the length of
 /// the path.
 const RECORD_BYTES: usize = 64;
 
@@ -31,25 +31,27 @@ pub(super) struct Announcements {
     files: BTreeMap<SharePath, File>,
     /// Bytes of all files on offer.
     pub(super) bytes: u64,
-    /// Files that came or changed, and that went, since the last report.
+    /// How many files came or changed, and how many went, since the last report.
     added: u64,
     removed: u64,
     reported: Option<Time>,
-    /// By session.
+    /// What each super peer still has to be told, by session.
     outboxes: Vec<Outbox>,
-    /// What sessions that are lost had not been sent, until its memory is freed.
+    /// The unsent states of lost sessions, until their memory is freed.
     stale: Vec<BTreeMap<SharePath, Option<File>>>,
 }
 
-/// What one super peer has not been sent.
+/// What one super peer still has to be told.
 #[derive(Debug, Default)]
 struct Outbox {
-    /// A session runs. While none does, nothing is noted: the next one registers everything.
+    /// Whether a session runs. Without a session no changes are noted, because the next session
+    /// registers everything.
     runs: bool,
-    /// Paths whose state the super peer does not know, with that state: none if the file is gone.
+    /// Paths whose state the super peer does not know, with this state. The state is none if the
+    /// file is gone.
     unsent: BTreeMap<SharePath, Option<File>>,
-    /// While the list is being registered: the last path of the last page; the inner one is none
-    /// before the first page.
+    /// Set while the list is being registered: the last path of the last page, or `None` in the
+    /// inner `Option` before the first page.
     registered: Option<Option<SharePath>>,
 }
 
@@ -77,7 +79,8 @@ impl Announcements {
         }
     }
 
-    /// Reports what has changed since the last report: at once, or a while after that.
+    /// Reports what has changed since the last report: at once, or after a while if the last report
+    /// was recent.
     pub(super) fn report(&mut self, cx: &mut Context) {
         if self.added + self.removed == 0 {
             return;
@@ -95,8 +98,8 @@ impl Announcements {
         self.files.len()
     }
 
-    /// Takes over changes of the share. Returns how many files are left out because a session holds
-    /// no more.
+    /// Applies changes of the share. Returns how many files are left out because a session can
+    /// register no more.
     pub(super) fn change(&mut self, added: Vec<FileRecord>, removed: Vec<SharePath>) -> usize {
         for path in removed {
             if let Some(before) = self.files.remove(&path) {
@@ -124,7 +127,8 @@ impl Announcements {
         refused
     }
 
-    /// Names the contents of these reports, as far as a bounded look at the share finds them.
+    /// Fills in the names of the contents in these reports, as far as a bounded look at the share
+    /// finds them.
     pub(super) fn name(&self, uploads: &mut [UploadReport]) {
         let mut unnamed: BTreeMap<Root, &mut UploadReport> =
             uploads.iter_mut().map(|upload| (upload.root, upload)).collect();
@@ -149,7 +153,7 @@ impl Announcements {
         &mut self.outboxes[usize::from(session.0)]
     }
 
-    /// A session begins: everything is to be registered, nothing to be updated.
+    /// A session begins: everything must be registered, and no change is left to send.
     pub(super) fn restart(&mut self, session: SessionId) {
         self.rest(session);
         *self.outbox(session) = Outbox { runs: true, unsent: BTreeMap::new(), registered: Some(None) };
@@ -168,7 +172,7 @@ impl Announcements {
         !self.stale.is_empty()
     }
 
-    /// Frees memory, as much as fits in one turn.
+    /// Frees memory of lost sessions, as much as fits in one turn.
     pub(super) fn tidy(&mut self) {
         for _ in 0..STALE_FREED_PER_TURN {
             let Some(stale) = self.stale.last_mut() else { return };
@@ -178,18 +182,18 @@ impl Announcements {
         }
     }
 
-    /// The list is to be sent again from its beginning.
+    /// The list must be sent again from its beginning.
     pub(super) fn repeat(&mut self, session: SessionId) {
         self.outbox(session).registered = Some(None);
     }
 
-    /// The rest of the list is not to be sent now.
+    /// The rest of the list must not be sent now.
     pub(super) fn put_off(&mut self, session: SessionId) {
         self.outbox(session).registered = None;
     }
 
-    /// The next page of the list and whether another one follows; none after the last page. The
-    /// first page comes even if it is empty.
+    /// The next page of the list, and whether more pages follow; none after the last page. There is
+    /// a first page even if the list is empty.
     pub(super) fn next_registration(&mut self, session: SessionId) -> Option<(Vec<FileRecord>, bool)> {
         let after = self.outbox(session).registered.take()?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

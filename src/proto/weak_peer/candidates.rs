@@ -1,8 +1,8 @@
 //! Which super peer of the list a session tries next, and what to report if none accepts. It owns
-//! the list and the failures so far; it dials nothing and sets no timer.
+//! the list and the failures so far. It dials nothing and sets no timer.
 //!
-//! A round tries each super peer of the list once. A wait with full jitter, longer each time,
-//! separates the rounds.
+//! A round tries each super peer of the list once. Between two rounds there is a wait with full
+//! jitter, longer each time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::config::{RECONNECT_FIRST, RECONNECT_MAX, RECONNECT_MAX_LATER, RECONNE
 use crate::error::{Exit, Failure};
 use crate::wire::{HostPort, NodeId};
 
-/// The super peer that a session is with or tries.
+/// The super peer that a session uses or tries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
     /// Its place in the list; none if the session tries none.
@@ -19,18 +19,18 @@ pub(super) struct Target {
     pub(super) node: Option<NodeId>,
 }
 
-/// The list of super peers, from the view of one session.
+/// The list of super peers, as one session uses it.
 #[derive(Debug)]
 pub(super) struct Candidates {
     supers: Vec<HostPort>,
-    /// The place in the list of the super peer that the session is with or tried last.
+    /// The place in the list of the super peer that the session uses or tried last.
     pub(super) current: usize,
-    /// The target of the other session of this peer, if it has two: this one leaves that super peer
-    /// out.
+    /// If this peer has two sessions: the target of the other session. This session leaves that
+    /// super peer out.
     pub(super) other: Option<Target>,
-    /// Dials since a session last held.
+    /// Dials since a session last stayed up for long enough.
     tries: usize,
-    /// Refusals of this round that another try would not change: because of the version or the
+    /// Failures of this round that another try would not change, because of the version or the
     /// login.
     refusals: Vec<Failure>,
     last_failure: Option<String>,
@@ -43,7 +43,7 @@ impl Candidates {
         Candidates { supers, current, other: None, tries: 0, refusals: Vec::new(), last_failure: None }
     }
 
-    /// The super peer that the session is with or tried last.
+    /// The super peer that the session uses or tried last.
     pub(super) fn addr(&self) -> &HostPort {
         &self.supers[self.current]
     }
@@ -53,12 +53,13 @@ impl Candidates {
         &self.supers
     }
 
-    /// Why the last try failed, with the super peer.
+    /// The super peer of the last try, and why it failed.
     pub(super) fn last_failure(&self) -> Option<&str> {
         self.last_failure.as_deref()
     }
 
-    /// The super peer to dial now: the current one, or the next that the other session leaves free.
+    /// The super peer to dial now: the current one, or the next one that the other session does not
+    /// use.
     pub(super) fn choose(&mut self) -> Option<&HostPort> {
         let all = self.supers.len();
         let taken = self.other.and_then(|other| other.place);
@@ -74,8 +75,8 @@ impl Candidates {
         !self.tries.is_multiple_of(self.round())
     }
 
-    /// Whether every super peer of the round refused. With two sessions the other one may still
-    /// open; then the connect timeout decides.
+    /// Whether every super peer of the round has refused for good. If there are two sessions, the
+    /// other one may still open; then the connect timeout decides.
     pub(super) fn all_refuse(&self) -> bool {
         self.refusals.len() >= self.round() && self.other.is_none()
     }
@@ -86,7 +87,7 @@ impl Candidates {
         self.refusals.drain(..self.refusals.len().saturating_sub(kept));
     }
 
-    /// The longest wait before the next round, after this time without a session.
+    /// The longest wait before the next round. `without` is how long there has been no session.
     pub(super) fn longest_wait(&self, without: Duration) -> Duration {
         let max = if without < RECONNECT_SOON { RECONNECT_MAX } else { RECONNECT_MAX_LATER };
         let rounds = (self.tries / self.round()).saturating_sub(1);

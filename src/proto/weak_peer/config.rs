@@ -15,27 +15,28 @@ use crate::wire::NodeId;
 pub struct Offer {
     /// The TCP port on which chunks are served.
     pub port: u16,
-    /// The host that REGISTER advertises, whatever address the super peer sees.
+    /// The host that REGISTER names, in place of the address that the super peer sees.
     pub host: Option<String>,
-    /// Where the port is open.
+    /// The addresses at which the port is open.
     pub listens: Listens,
     /// Whether HTTP is served there too.
     pub http: bool,
 }
 
-/// At which addresses of this host a port is open.
+/// The addresses of this host at which a port is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listens {
-    /// All.
+    /// All addresses.
     Everywhere,
-    /// All of IPv4, and none of IPv6.
+    /// All addresses of IPv4, and no address of IPv6.
     Ipv4,
-    /// This one.
+    /// Only this address.
     At(IpAddr),
 }
 
 impl From<SocketAddr> for Listens {
-    /// What a listener that is bound to this address accepts; one at `[::]` takes IPv4 too.
+    /// The addresses at which a listener accepts connections if it is bound to this address. A
+    /// listener at `[::]` accepts IPv4 too.
     fn from(bound: SocketAddr) -> Listens {
         match bound.ip() {
             ip if !ip.is_unspecified() => Listens::At(ip.to_canonical()),
@@ -45,12 +46,12 @@ impl From<SocketAddr> for Listens {
     }
 }
 
-/// What REGISTER says of where the peer serves.
+/// The addresses that REGISTER names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Registered {
     pub(super) host: Option<String>,
     pub(super) more_addr: Option<String>,
-    /// Why other hosts may not be able to dial it, with the remedy.
+    /// Why other hosts may not be able to dial it, with what to do about it.
     pub(super) warning: Option<String>,
 }
 
@@ -75,7 +76,7 @@ impl Offer {
                 Registered { more_addr: own.other.map(|ip| ip.to_string()), ..Registered::default() }
             }
             (Listens::Ipv4, None | Some(IpAddr::V4(_))) => Registered::default(),
-            // The super peer sees an address at which nothing listens.
+            // The super peer sees an IPv6 address, at which nothing listens.
             (Listens::Ipv4, Some(IpAddr::V6(here))) => {
                 let warning = (own.other.is_none() && !here.is_loopback()).then(|| {
                     format!(
@@ -97,16 +98,17 @@ pub struct WeakPeerConfig {
     pub node: NodeId,
     /// Its boot id, drawn at random for this run.
     pub boot: u64,
-    /// Super peers, the preferred one first; in login mode each with its key, if that is known.
+    /// The super peers, in order of preference. In login mode each has its key, if the key is
+    /// known.
     pub supers: Vec<Pin>,
-    /// Login mode: its key and its credential; none in the open mode.
+    /// In login mode: its key and its credential; none in the open mode.
     pub login: Option<Arc<PeerLogin>>,
     /// Where it serves chunks; none for a one-shot command, which registers and serves nothing.
     pub offer: Option<Offer>,
     /// How long the first session may take to open, and how long a command waits for a session.
     pub connect_timeout: Duration,
-    /// How long a download goes on without a verified piece and below
-    /// [`crate::config::SOURCE_RATE_MIN`], unless its command says; zero: for ever.
+    /// How long a download may take without a verified piece and below
+    /// [`crate::config::SOURCE_RATE_MIN`], if its command does not say; zero means for ever.
     pub download_timeout: Duration,
     /// Program and version, as HELLO names them.
     pub agent: String,
@@ -115,12 +117,12 @@ pub struct WeakPeerConfig {
 /// How a weak peer takes part in swarms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwarmConfig {
-    /// Chunks that are sent to followers at once, over all connections; none: as few as fill the
-    /// line.
+    /// How many chunks are sent to followers at once, over all connections; none means as few as
+    /// fill the line.
     pub uploads: Option<usize>,
-    /// The place of the peer: members in one zone are near each other.
+    /// The zone of the peer. Members of one zone are near each other.
     pub zone: Option<String>,
-    /// How long it stays in a swarm after it has completed the download, at most.
+    /// How long it stays in a swarm at most after its download is complete.
     pub linger: Duration,
 }
 

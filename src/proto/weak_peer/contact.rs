@@ -1,5 +1,5 @@
-//! How a source is reached: its addresses and what hits say about them. All of this is claimed by
-//! strangers. It dials nothing.
+//! How a source is reached: its addresses, and what hits say about them. Strangers claim all of
+//! this. It dials nothing.
 
 use std::net::IpAddr;
 
@@ -7,20 +7,20 @@ use crate::wire::message::SourceRecord;
 use crate::wire::swarm::Member;
 use crate::wire::{HostPort, NodeId};
 
-/// The identity of a peer with any addresses: its node, and the port at which it serves. The node
-/// alone is not enough: it is only claimed, and copies of a machine may share it.
+/// Identifies a peer at any of its addresses: its node, and the port at which it serves. The node
+/// alone is not enough, because it is only claimed, and copies of a machine may share a node id.
 pub(super) type Peer = (NodeId, u16);
 
 /// One source, as a hit names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Contact {
-    /// Where it is dialed first, in its canonical form.
+    /// The address that is dialed first, in its canonical form.
     pub(super) addr: HostPort,
-    /// Its second address, in the other family.
+    /// Its second address, of the other IP version.
     pub(super) other: Option<HostPort>,
     /// The node at these addresses; none if hits do not name one, or contradict each other.
     pub(super) node: Option<NodeId>,
-    /// Its super peer has not reached it.
+    /// Whether its super peer could not dial it.
     pub(super) unreached: bool,
 }
 
@@ -37,13 +37,13 @@ impl From<&SourceRecord> for Contact {
     }
 }
 
-/// The size that a hit claims; none of a member of a swarm, whose size is only what the first one
-/// that joined took it to be.
+/// The size that a hit claims. None for a member of a swarm: its size is only what the first member
+/// of the swarm assumed.
 pub(super) fn claim_of(record: &SourceRecord) -> Option<u64> {
     record.member.is_none().then_some(record.size)
 }
 
-/// A member of a swarm, as a super peer names it; this peer reaches that super peer from `here`.
+/// A member of a swarm, as a super peer names it. This peer reaches that super peer from `here`.
 /// None if the member has no address that may be dialed.
 pub(super) fn of_member(member: &Member, here: Option<IpAddr>) -> Option<Contact> {
     let Member { node, addr, other, unreached, .. } = member;
@@ -60,9 +60,9 @@ pub(super) fn may_dial(addr: &HostPort, here: Option<IpAddr>) -> bool {
     addr.is_dialable() && is_near_enough(addr, here)
 }
 
-/// Whether a super peer that this peer reaches from `here` can know that others can dial this
-/// address: a loopback address only if the super peer is on this machine, a link-local one only if
-/// it is on the same link. A name may lead anywhere.
+/// Whether a super peer can know that others can dial this address. This peer reaches that super
+/// peer from `here`. A loopback address counts only if the super peer is on this machine, and a
+/// link-local address only if it is on the same link. A name may lead anywhere.
 fn is_near_enough(addr: &HostPort, here: Option<IpAddr>) -> bool {
     let (Some(target), Some(here)) = (addr.literal().map(|addr| addr.ip()), here) else { return true };
     (!target.is_loopback() || here.is_loopback())
@@ -82,16 +82,16 @@ impl Contact {
         Some((self.node?, self.addr.port()))
     }
 
-    /// Whether two hits name the same addresses: the same first one, or the same two. A hit that
-    /// names the first address of another source as its second one is not the same: it could keep
-    /// that source out.
+    /// Whether two hits name the same addresses: either the same first address, or the same two
+    /// addresses. It is not enough if the second address of one hit is the first of the other: a
+    /// hit could then keep another source out.
     pub(super) fn is_same(&self, other: &Contact) -> bool {
         self.addr == other.addr
             || (self.other.as_ref() == Some(&other.addr) && other.other.as_ref() == Some(&self.addr))
     }
 
     /// Adds what another hit with the same addresses says. A false hit can neither remove an
-    /// address of the source nor put it last. Returns an address for which there is no place.
+    /// address of the source nor make it the last. Returns an address for which there was no room.
     pub(super) fn merge(&mut self, hit: Contact) -> Option<HostPort> {
         self.unreached &= hit.unreached;
         if self.node != hit.node {

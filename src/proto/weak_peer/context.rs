@@ -1,6 +1,6 @@
-//! What the parts of one weak peer share: the time of the turn, the queue of outputs, the timers,
-//! and the owner of each dial and connection. It decides nothing. The ids by which the parts name
-//! each other are here too, below all of them.
+//! The state that the parts of one weak peer share: the time of the turn, the queue of outputs, the
+//! timers, and the owner of each dial and connection. It decides nothing. The ids by which the
+//! parts name each other are here too, because all parts import this module.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -23,15 +23,15 @@ use crate::wire::name::is_invisible;
 use crate::wire::swarm::FEATURE_SWARM;
 use crate::wire::{HostPort, Message, NodeId};
 
-/// Set in the id of a client that is the queue itself, for one run of a download. Drivers do not
-/// use this bit.
+/// This bit is set in a client id if the client is the queue itself, for one run of a download.
+/// Drivers do not use this bit.
 const QUEUE_BIT: u64 = 1 << 62;
 /// Longest text of another peer that an error or a log line quotes, in characters.
 const QUOTE_CHARS_MAX: usize = 200;
 /// Longest agent in a HELLO, in bytes: a HELLO must fit into 256 bytes (PROTOCOL.md, "Frames").
 const AGENT_BYTES_MAX: usize = 64;
 
-/// A session with a super peer, by its place in the list of sessions.
+/// A session with a super peer: its place in the list of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SessionId(pub(super) u8);
 
@@ -39,13 +39,13 @@ pub(super) struct SessionId(pub(super) u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BatchId(pub(super) u64);
 
-/// A source of a download, by its place in the list of that download.
+/// A source of a download: its place in the list of that download.
 pub(super) type SourceIndex = usize;
 
 /// Why a weak peer wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
-    /// The peer was just created: dial the first super peer.
+    /// The peer was just created: the first super peer must be dialed.
     Start,
     /// No session opened within the connect timeout.
     ConnectTimeout,
@@ -53,33 +53,34 @@ pub(super) enum Reason {
     Redial(SessionId),
     /// A PING may be due.
     Ping(SessionId),
-    /// The super peer owes an answer.
+    /// The super peer has not answered yet.
     Answer(SessionId),
-    /// Files that the super peer had no memory for are to be offered again.
+    /// Files that the super peer had no memory for must be offered again.
     Files(SessionId),
-    /// A chunk connection to us may be idle, or its HELLO late.
+    /// A chunk connection to us may be idle, or its HELLO may be late.
     Upload(ConnId),
-    /// Turns of followers may be void or slow.
+    /// Turns of followers may have expired, or may be slow.
     Turns,
     /// A complete download may leave its swarm.
     Linger,
-    /// A running download looks for stalls and for pieces that nobody sends, in piece times.
+    /// A running download looks for stalls and for pieces that no source sends. The interval
+    /// follows the time that a piece takes.
     Swarm(DownloadId),
     /// A running download checks its sources and reports its progress.
     Download(DownloadId),
     /// A command of many files reports its progress.
     Batch(BatchId),
-    /// The files of a collection: checks holders and reports progress.
+    /// The files of a collection: holders are checked and progress is reported.
     Collection(DownloadId),
-    /// A client's command, by its number, has waited long enough.
+    /// The time for a client's command, by its number, is over.
     Task(u64),
-    /// A client that subscribes: its first search is over, or the next one is due.
+    /// A client that subscribes: its first search is over, or its next search is due.
     Subscription(ClientId),
-    /// A download of the queue that waits may ask again.
+    /// A waiting download of the queue may search again.
     Retry,
-    /// The queue is saved again after the disk has failed.
+    /// The queue must be saved again, because the disk failed.
     Save,
-    /// Changes of the share are to be reported.
+    /// Changes of the share must be reported.
     Share,
 }
 
@@ -92,13 +93,13 @@ pub(super) enum Owner {
     Upload,
     /// A source of a download.
     Source(DownloadId, SourceIndex),
-    /// A holder of a collection, by its place in the list of that collection.
+    /// A holder of a collection, by its place in the list of holders of that collection.
     Holder(DownloadId, usize),
-    /// A source that no download uses at present.
+    /// No download at present: the connection to a source is kept for later.
     Idle,
 }
 
-/// The shared state of one weak peer; every part gets it with each call.
+/// The state that the parts of one weak peer share. Every part gets it with each call.
 pub(super) struct Context {
     /// The time of this turn.
     pub(super) now: Time,
@@ -107,39 +108,40 @@ pub(super) struct Context {
     pub(super) hosts: Hosts,
     /// Connections to sources that the next small file may use.
     pub(super) idle: IdleConns,
-    /// What is served of contents that are being downloaded.
+    /// What this peer serves of contents that it is downloading.
     pub(super) holdings: Holdings,
-    /// What downloads report of their swarms; taken in the same turn.
+    /// What downloads report about their swarms. It is handled in the same turn.
     pub(super) swarm_steps: VecDeque<Step>,
-    /// The place of this peer, as its user calls it.
+    /// The zone of this peer, as its user has named it.
     pub(super) zone: Option<String>,
-    /// The peer ends with its command.
+    /// Whether the peer ends with its command.
     pub(super) one_shot: bool,
-    /// How much the driver sends and receives.
+    /// The limits on how much the driver sends and receives.
     pub(super) limits: RateLimits,
-    /// What was reported last of complete downloads that others still fetch.
+    /// The last report of whether others still fetch complete downloads from this peer.
     lingers: bool,
     pub(super) node: NodeId,
     pub(super) boot: u64,
     pub(super) agent: String,
-    /// In login mode.
+    /// The state of login mode; none in open mode.
     pub(super) membership: Option<Box<Membership>>,
     entropy: Box<dyn Entropy>,
     out: VecDeque<Output>,
-    /// Events for the queue; taken in the same turn.
+    /// Events for the queue. They are handled in the same turn.
     queue_events: VecDeque<(ClientId, ClientEvent)>,
     dials: BTreeMap<DialId, Owner>,
     conns: BTreeMap<ConnId, Owner>,
-    /// In login mode: the keys that the other sides of dialed connections have proved.
+    /// In login mode: the key that the other side of each dialed connection has proved.
     keys: BTreeMap<ConnId, PublicKey>,
-    /// The accounts of those of them that have shown a valid credential.
+    /// The account of each of these connections that has shown a valid credential.
     accounts: BTreeMap<ConnId, Account>,
     next_dial: u64,
 }
 
-/// A least rate, or a part of what each of the connections gets of a limit, if that is less.
+/// The least rate of a connection: the usual one or, if that is less, a part of the share that each
+/// connection has of a limit.
 fn least_rate(usual: u64, limit: u64, conns: impl FnOnce() -> usize) -> u64 {
-    // As many connections as there may be get enough of such a limit.
+    // If the limit is high enough for the largest number of connections, they need not be counted.
     if limit == 0 || limit / RATE_FLOOR_PART / UPLOADS_MAX as u64 >= usual {
         return usual;
     }
@@ -193,14 +195,14 @@ impl Context {
         }
     }
 
-    /// The least rate of a source in bytes per second. With a limit on what is received it is a
-    /// part of what each source would get: the limit is not the fault of a source.
+    /// The least rate of a source in bytes per second. If there is a limit on what is received, it
+    /// is a part of each source's share: a source is not to blame for the limit.
     pub(super) fn source_rate_min(&self) -> u64 {
         let fetched_from = |owner: &&Owner| matches!(owner, Owner::Source(..) | Owner::Holder(..));
         least_rate(SOURCE_RATE_MIN, self.limits.download, || self.conns.values().filter(fetched_from).count())
     }
 
-    /// The least rate at which a peer takes bytes from us, in the same way.
+    /// The least rate at which a peer must take bytes from us, computed in the same way.
     pub(super) fn upload_rate_min(&self, uploads: usize) -> u64 {
         least_rate(UPLOAD_RATE_MIN, self.limits.upload, || uploads)
     }
@@ -215,8 +217,8 @@ impl Context {
         dial
     }
 
-    /// Ends a dial, or gives it up. If it then still succeeds, its connection is closed. Returns
-    /// its owner; none if the dial was given up before.
+    /// A dial has ended or is given up. If a given-up dial still succeeds, its connection is
+    /// closed. Returns the owner; none if the dial was given up before.
     pub(super) fn end_dial(&mut self, dial: DialId) -> Option<Owner> {
         self.dials.remove(&dial)
     }
@@ -235,14 +237,14 @@ impl Context {
         self.conns.remove(&conn)
     }
 
-    /// Closes a connection once its queue is written. Later input of this connection has no owner
-    /// and is ignored.
+    /// Closes a connection once its queue is written. Later inputs of this connection have no owner
+    /// and are ignored.
     pub(super) fn close(&mut self, conn: ConnId) {
         self.disown(conn);
         self.push(Output::Close { conn });
     }
 
-    /// Gives up a dial or a connection, whichever there is.
+    /// Gives up a dial or closes a connection.
     pub(super) fn give_up(&mut self, dial: Option<DialId>, conn: Option<ConnId>) {
         dial.and_then(|dial| self.end_dial(dial));
         conn.into_iter().for_each(|conn| self.close(conn));
@@ -278,12 +280,13 @@ impl Context {
         self.accounts.insert(conn, account);
     }
 
-    /// Whether what comes from a source may be used: there is no login, or its credential is valid.
+    /// Whether data from a source may be used: there is no login, or the source has shown a valid
+    /// credential.
     pub(super) fn may_use(&self, conn: ConnId) -> bool {
         self.membership.is_none() || self.accounts.contains_key(&conn)
     }
 
-    /// The dialed connections whose other side has shown a credential that is revoked by now.
+    /// The dialed connections whose other side has shown a credential that is now revoked.
     pub(super) fn revoked(&self) -> Vec<ConnId> {
         let Some(membership) = &self.membership else { return Vec::new() };
         let revoked = self.accounts.iter().filter(|(_, account)| membership.denies(account));
@@ -296,7 +299,8 @@ impl Context {
         self.push(Output::Send { conn, message });
     }
 
-    /// HELLO on a chunk connection; in login mode LOGIN too, whose answer is not waited for.
+    /// Sends HELLO on a chunk connection. In login mode it also sends LOGIN, and does not wait for
+    /// the answer.
     pub(super) fn hello(&mut self, conn: ConnId) {
         let hello = Hello::new(self.node, self.boot, self.agent.clone());
         self.send(conn, Message::Hello(Hello { features: vec![FEATURE_SWARM.to_owned()], ..hello }));
@@ -305,7 +309,7 @@ impl Context {
         }
     }
 
-    /// The HELLO of a session.
+    /// Sends the HELLO of a session.
     pub(super) fn hello_super_peer(&mut self, conn: ConnId) {
         let hello = Hello::new(self.node, self.boot, self.agent.clone());
         self.send(
@@ -323,7 +327,7 @@ impl Context {
         self.send(conn, Message::Error(Error::new(code, message, req)));
     }
 
-    /// Answers a message of an unknown kind; the connection goes on.
+    /// Answers a message of an unknown kind. The connection stays open.
     pub(super) fn unknown_kind(&mut self, conn: ConnId, kind: &str) {
         self.error(conn, ErrorCode::UNKNOWN_KIND, format!("{kind} is not known"), None);
     }
@@ -342,7 +346,7 @@ impl Context {
         self.push(Output::Event(Box::new(event)));
     }
 
-    /// Reports whether it stays in the swarm of a complete download.
+    /// Reports whether this peer stays in the swarm of a complete download.
     pub(super) fn set_lingers(&mut self, lingers: bool) {
         if self.lingers != lingers {
             self.lingers = lingers;
@@ -373,7 +377,8 @@ impl Context {
         self.event(Event::Log { level: log::Level::Info, text });
     }
 
-    /// Warns of what keeps others from this peer. For a one-shot command it is only information.
+    /// Warns of a problem that keeps others from reaching this peer. For a one-shot command the
+    /// text is only information.
     pub(super) fn warn_host(&mut self, text: String) {
         if self.one_shot { self.info(text) } else { self.warn(text) }
     }
@@ -382,36 +387,36 @@ impl Context {
         self.event(Event::Log { level: log::Level::Warn, text });
     }
 
-    /// Any number.
+    /// A random number.
     pub(super) fn draw_u64(&mut self) -> u64 {
         self.entropy.next_u64()
     }
 
-    /// A number drawn evenly from those below this one; 0 if there is none.
+    /// A random number below this one, all equally likely; 0 if this one is 0.
     pub(super) fn draw(&mut self, below: usize) -> usize {
         let below = u64::try_from(below).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.entropy.next_u64() % below).unwrap_or(0)
     }
 
-    /// A wait drawn evenly from zero to `longest`: full jitter, so that many peers do not return in
-    /// step.
+    /// A random wait from zero to `longest` (full jitter), so that many peers do not return at the
+    /// same time.
     pub(super) fn jitter(&mut self, longest: Duration) -> Duration {
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(1);
         Duration::from_micros(self.entropy.next_u64() % micros)
     }
 }
 
-/// The client id under which this run of a download of the queue reports its events.
+/// The client id of the queue for this run of a download.
 pub(super) fn queue_client(run: u64) -> ClientId {
     ClientId(QUEUE_BIT | run)
 }
 
-/// A text from another peer: shortened, without invisible characters.
+/// A text from another peer: shortened, and without invisible characters.
 pub(super) fn quoted(text: &str) -> String {
     text.chars().filter(|c| !is_invisible(*c)).take(QUOTE_CHARS_MAX).collect()
 }
 
-/// Whole milliseconds, as events report them.
+/// The duration in milliseconds, rounded down, as events report it.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,6 @@
-//! Limits on dials of each host at addresses that have never sent WELCOME. Addresses of sources
-//! come from strangers: they may name the ports of a machine that is not a peer. All names count as
-//! one host, because the names of a stranger may all lead to one machine. It dials nothing.
+//! Limits for each host on dials of addresses that have never sent WELCOME. Strangers name the
+//! addresses of sources, and may name ports of a machine that is not a peer. All names count as one
+//! host, because the names of a stranger may all lead to one machine. It dials nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::wire::HostPort;
 /// The dials of one host.
 #[derive(Clone, Copy, Debug)]
 struct Dials {
-    /// Dials that run: they have neither failed nor got WELCOME.
+    /// How many dials run: they have neither failed nor got WELCOME.
     at_once: u32,
     /// When all allowed dials are free again (the generic cell rate algorithm).
     idle_at: Time,
@@ -22,7 +22,7 @@ struct Dials {
 /// All hosts that were dialed lately.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    /// None: all names.
+    /// The key of all names is none.
     hosts: BTreeMap<Option<Host>, Dials>,
 }
 
@@ -38,7 +38,7 @@ impl Hosts {
         }
     }
 
-    /// Whether the limit on such dials of this host at once is reached.
+    /// Whether this host has the most such dials that may run at once.
     pub(super) fn is_full(&self, addr: &HostPort) -> bool {
         self.hosts.get(&host_of(addr)).is_some_and(|dials| dials.at_once >= HOST_DIALS_AT_ONCE)
     }
@@ -58,7 +58,7 @@ impl Hosts {
         host.idle_at = host.idle_at.max(now) + HOST_DIAL_INTERVAL;
     }
 
-    /// Such a dial has ended. One that got WELCOME does not delay others.
+    /// Such a dial has ended. If it got WELCOME, it does not delay others.
     pub(super) fn end(&mut self, addr: &HostPort, welcomed: bool) {
         if let Some(host) = self.hosts.get_mut(&host_of(addr)) {
             host.at_once = host.at_once.saturating_sub(1);

@@ -1,5 +1,5 @@
-//! Chunk connections that one small file no longer needs and the next one may use. They are
-//! connected, have exchanged HELLO and WELCOME, and have no open request. It owns no file and dials
+//! Chunk connections that one small file no longer needs and that the next one may use. On each of
+//! them HELLO and WELCOME were exchanged, and no request is open. It owns no file and dials
 //! nothing.
 
 use std::collections::BTreeMap;
@@ -9,17 +9,17 @@ use crate::config::IDLE_CONNS_MAX;
 use crate::proto::ConnId;
 use crate::wire::HostPort;
 
-/// All connections that are kept.
+/// All connections that are kept, with their addresses.
 #[derive(Debug, Default)]
 pub(super) struct IdleConns(BTreeMap<ConnId, HostPort>);
 
 impl IdleConns {
-    /// Whether one to this source is kept.
+    /// Whether a connection to this source is kept.
     pub(super) fn has(&self, at: &Contact) -> bool {
         self.0.values().any(|kept| *kept == at.addr || Some(kept) == at.other.as_ref())
     }
 
-    /// Keeps a connection; false if too many are kept.
+    /// Keeps a connection. Returns false if there is no room for it.
     pub(super) fn put(&mut self, addr: &HostPort, conn: ConnId) -> bool {
         let room = self.0.len() < IDLE_CONNS_MAX;
         if room {
@@ -28,7 +28,7 @@ impl IdleConns {
         room
     }
 
-    /// Takes one to this address.
+    /// Takes out a connection to this address.
     pub(super) fn take(&mut self, addr: &HostPort) -> Option<ConnId> {
         let conn = self.0.iter().find(|(_, kept)| *kept == addr).map(|(conn, _)| *conn)?;
         self.0.remove(&conn);
@@ -40,7 +40,7 @@ impl IdleConns {
         self.0.remove(&conn);
     }
 
-    /// Takes all.
+    /// Takes out all connections.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = ConnId> {
         std::mem::take(&mut self.0).into_keys()
     }

@@ -1,5 +1,5 @@
 //! Login mode at a weak peer: its credential, the keys of its super peers, and the network whose
-//! credentials it accepts on chunk connections. It decides, and sends nothing.
+//! credentials it accepts on chunk connections. It only decides; it sends nothing.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ use crate::wire::{HostPort, KeyBytes, Message, NodeId};
 /// What a weak peer in login mode is started with.
 #[derive(Debug)]
 pub struct PeerLogin {
-    /// Its own key, which the connections of its driver prove.
+    /// The key of this peer. The driver proves it on each connection.
     pub key: PublicKey,
     /// Its credential, if it has joined.
     pub credential: Option<Credential>,
-    /// Otherwise the account and the token of an invitation.
+    /// If it has not joined: the account and the token of an invitation.
     pub invitation: Option<(String, Token)>,
 }
 
-/// The key that a super peer proved, compared with the one that is known.
+/// The result of comparing the key that a super peer has proved with the known key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// The key that it has to prove.
+    /// It is the known key.
     Right,
-    /// A key of a super peer of which none is known.
+    /// No key of this super peer was known.
     First,
-    /// Another key than this one.
+    /// It differs from the known key, which is this one.
     Other(PublicKey),
 }
 
@@ -42,9 +42,9 @@ pub(super) struct Membership {
     network: Network,
     /// The limits on what is sent to an account of each class, in bytes per second.
     classes: BTreeMap<String, u64>,
-    /// The keys of super peers, as far as they are known.
+    /// The known keys of super peers.
     pins: BTreeMap<HostPort, PublicKey>,
-    /// The wall clock at a time of the machine, once it is known.
+    /// A time of the monotonic clock and the wall clock at that time, once they are known.
     wall: (Time, u64),
 }
 
@@ -93,13 +93,13 @@ impl Membership {
         self.pins.insert(at.clone(), key);
     }
 
-    /// Whether the field `rot` of a WELCOME proves that the first key was replaced by the second
-    /// one.
+    /// Whether the field `rot` of a WELCOME proves that the key `to` has replaced the key `from`.
     pub(super) fn follows(rotation: Option<&[u8]>, from: PublicKey, to: PublicKey) -> bool {
         rotation.and_then(|bytes| Rotation::decode(bytes).ok()).is_some_and(|rotation| rotation.follow(from) == to)
     }
 
-    /// What is sent to a super peer after HELLO; none if this peer has nothing to show.
+    /// The message that is sent to a super peer after HELLO; none if this peer has neither a
+    /// credential nor an invitation.
     pub(super) fn introduction(&self) -> Option<Message> {
         match (&self.credential, &self.invitation) {
             (Some(credential), _) => Some(Message::Login(Login::with_credential(credential.encode()))),
@@ -115,7 +115,8 @@ impl Membership {
         self.credential.is_some()
     }
 
-    /// A super peer has sent a credential. Keeps and returns it, if it is for the key of this peer.
+    /// A super peer has sent a credential. Keeps and returns the credential if it is for the key of
+    /// this peer.
     pub(super) fn enrolled(&mut self, bytes: &[u8]) -> Option<&Credential> {
         let credential = Credential::decode(bytes).ok().filter(|it| it.key == self.key && it.is_signed())?;
         self.network.admit(credential.operator);
@@ -131,7 +132,7 @@ impl Membership {
         }
     }
 
-    /// A super peer has revoked these.
+    /// A super peer has revoked these credentials.
     pub(super) fn on_revoked(&mut self, list: &[RevokedKey]) {
         for RevokedKey { key, at } in list {
             let Ok(key) = PublicKey::from_bytes(key.0) else { continue };
@@ -141,13 +142,13 @@ impl Membership {
         }
     }
 
-    /// A super peer names its classes. The last list of all super peers counts.
+    /// A super peer names its classes. The last list counts, from any super peer.
     pub(super) fn on_classes(&mut self, list: Vec<ClassRate>) {
         self.classes = list.into_iter().take(CLASSES_MAX).map(|one| (one.class, one.upload)).collect();
     }
 
-    /// The limit on what is sent to an account, in bytes per second; 0 for none. A class that the
-    /// super peer does not know has the limit of the default one.
+    /// The limit on what is sent to an account, in bytes per second; 0 means no limit. A class
+    /// without an entry has the limit of the default class.
     pub(super) fn upload_limit(&self, account: &Account) -> u64 {
         let limit = self.classes.get(&account.class).or_else(|| self.classes.get(CLASS_DEFAULT));
         limit.map_or(0, |limit| if *limit == 0 { 0 } else { RATE_LIMIT_MIN.max(*limit) })
@@ -160,12 +161,12 @@ impl Membership {
         self.credential.as_ref().map(Credential::encode)
     }
 
-    /// The other side of a chunk connection shows this credential.
+    /// Checks the credential that the other side of a chunk connection shows.
     pub(super) fn check(&self, credential: Option<&[u8]>, key: PublicKey, now: Time) -> Result<Account, Refusal> {
         self.network.check(credential.unwrap_or_default(), key, self.unix(now))
     }
 
-    /// Whether the credential of an account is revoked by now.
+    /// Whether the credential of an account is now revoked.
     pub(super) fn denies(&self, account: &Account) -> bool {
         self.network.denies(&account.key, account.issued)
     }
@@ -184,7 +185,7 @@ pub(super) fn code_of(refusal: Refusal) -> ErrorCode {
     }
 }
 
-/// Whether a peer may be this node: its key says so, or there is no login.
+/// Whether a peer may have this node id: its key fits the node id, or there is no login.
 pub(super) fn is_node(key: Option<PublicKey>, node: NodeId) -> bool {
     key.is_none_or(|key| key.node() == node)
 }

@@ -1,5 +1,5 @@
-//! The machine of a weak peer. It hands each input to the part that owns it, and carries requests
-//! from one part to another. It decides nothing: the parts do, and none of them knows this module.
+//! The machine of a weak peer. It passes each input to the part that owns it, and passes requests
+//! from one part to another. It decides nothing: the parts do, and no part knows this module.
 
 mod announce;
 mod batch;
@@ -51,8 +51,8 @@ pub use membership::PeerLogin;
 use membership::{Membership, is_node};
 pub use queue::{Newer, QueueConfig, Saved};
 
-/// The deadline of work that is left over. It is past, but not `Time::ZERO`, the deadline of the
-/// start, which drivers may look for.
+/// The deadline of work that is left over. It lies in the past, but is not `Time::ZERO`: that is
+/// the deadline of the start, for which drivers may look.
 const LONG_AGO: Time = Time::from_micros(1);
 
 /// The machine of a weak peer.
@@ -78,7 +78,7 @@ impl WeakPeer {
         WeakPeer::with_sessions(config, 1, entropy)
     }
 
-    /// A peer that holds this number of sessions with super peers at once, 1 to
+    /// A peer that has this number of sessions with super peers at once, 1 to
     /// [`crate::config::SUPER_SESSIONS_MAX`].
     #[must_use]
     pub fn with_sessions(config: WeakPeerConfig, sessions: usize, entropy: Box<dyn Entropy>) -> WeakPeer {
@@ -103,13 +103,13 @@ impl WeakPeer {
         }
     }
 
-    /// The same peer with a queue, which keeps the downloads that clients start.
+    /// Adds a queue, which keeps the downloads that clients start.
     #[must_use]
     pub fn with_queue(self, config: QueueConfig) -> WeakPeer {
         WeakPeer { queue: Queue::new(config), ..self }
     }
 
-    /// The same peer with settings for swarms.
+    /// Sets how the peer takes part in swarms.
     #[must_use]
     pub fn with_swarms(mut self, config: SwarmConfig) -> WeakPeer {
         let SwarmConfig { uploads, zone, linger } = config;
@@ -119,24 +119,24 @@ impl WeakPeer {
         self
     }
 
-    /// The same peer with limits on what it sends and receives.
+    /// Sets limits on what the peer sends and receives.
     #[must_use]
     pub fn with_limits(mut self, limits: RateLimits) -> WeakPeer {
         self.cx.set_limits(limits);
         self
     }
 
-    /// The same peer for one command: it reports no counters of its own.
+    /// Makes it a peer for one command, which reports no counters of its own.
     #[must_use]
     pub fn as_one_shot(mut self) -> WeakPeer {
         self.cx.one_shot = true;
         self
     }
 
-    /// Checks what must hold between two calls.
+    /// Checks the invariants, which hold between two calls.
     ///
     /// # Panics
-    /// If it does not hold.
+    /// If an invariant does not hold.
     pub fn check_invariants(&self) {
         assert!(self.downloads.running_large() <= DOWNLOADS_MAX);
         assert!(self.downloads.running_small() <= SMALL_DOWNLOADS_MAX);
@@ -146,11 +146,11 @@ impl WeakPeer {
         self.queue.check_invariants();
     }
 
-    /// Checks what must hold of its downloads between two calls. It looks at every piece, and so
-    /// takes a while.
+    /// Checks the invariants of its downloads, which hold between two calls. This takes a while,
+    /// because it looks at every piece.
     ///
     /// # Panics
-    /// If it does not hold.
+    /// If an invariant does not hold.
     pub fn check_downloads(&self) {
         self.downloads.check_invariants();
     }
@@ -183,14 +183,14 @@ impl WeakPeer {
         .collect()
     }
 
-    /// Which of the counters say how much there is now.
+    /// Whether this counter is a level, which says how much there is now.
     fn is_level(name: &str) -> bool {
         matches!(name, "files" | "share_bytes" | "uploads" | "downloads_running" | "downloads_waiting" | "sessions_up")
             || name.starts_with("queue_")
             || name.starts_with("parts_unused")
     }
 
-    /// The rest of STATUS; a one-shot command has none.
+    /// The other parts of STATUS. A one-shot command has none.
     fn status(&self) -> Option<Box<PeerStatus>> {
         if !self.serves || self.cx.one_shot {
             return None;
@@ -239,7 +239,7 @@ impl WeakPeer {
             Some(Owner::Upload) => self.uploads.on_message(cx, conn, message),
             Some(Owner::Source(download, source)) => self.downloads.on_message(cx, download, source, message),
             Some(Owner::Holder(download, holder)) => self.collecting.on_message(cx, download, holder, message),
-            // Nothing was requested on this connection: this is BYE or a fault.
+            // No request is open on this connection, so the message is BYE or a fault.
             Some(Owner::Idle) => {
                 cx.idle.forget(conn);
                 cx.close(conn);
@@ -248,7 +248,7 @@ impl WeakPeer {
         }
     }
 
-    /// A source shows its credential: once, after WELCOME.
+    /// A source shows its credential. It does this once, after WELCOME.
     fn on_source_ready(&mut self, conn: ConnId, ready: &Ready) {
         let cx = &mut self.cx;
         let is_welcomed = match cx.owner(conn) {
@@ -275,7 +275,8 @@ impl WeakPeer {
         }
     }
 
-    /// Credentials were revoked: ends the chunk connections with their owners, in both directions.
+    /// Credentials were revoked: closes the chunk connections with their owners, in both
+    /// directions.
     fn on_revoked(&mut self, list: &[RevokedKey]) {
         let cx = &mut self.cx;
         let Some(membership) = &mut cx.membership else { return };
@@ -286,7 +287,7 @@ impl WeakPeer {
         }
     }
 
-    /// A connection that this peer has dialed ends because of who is at the other side.
+    /// Closes a connection that this peer has dialed, because of the identity of the other side.
     fn on_unwanted(&mut self, conn: ConnId, why: &str) {
         let owner = self.cx.owner(conn);
         self.cx.close(conn);
@@ -308,7 +309,7 @@ impl WeakPeer {
             Some(Owner::Holder(download, holder)) => self.collecting.node_of(download, holder),
             Some(Owner::Session(_) | Owner::Upload | Owner::Idle) | None => None,
         };
-        // Hits may contradict each other; then the credential alone decides.
+        // Hits may contradict each other. Then only the credential counts.
         if node.is_some_and(|node| !is_node(key, node)) {
             let why = "is another peer than the one that hits name";
             cx.close(conn);
@@ -395,8 +396,8 @@ impl WeakPeer {
         }
     }
 
-    /// Carries requests from one part to another until none is left. Each step takes an entry from
-    /// a queue; only inputs and timers fill the queues, so the loop ends.
+    /// Passes requests from one part to another until none is left. Each step takes an entry from a
+    /// queue. Only inputs and timers fill the queues, so the loop ends.
     fn settle(&mut self) {
         loop {
             if let Some(event) = self.sessions.poll_event(&mut self.cx) {
@@ -460,7 +461,7 @@ impl WeakPeer {
 
     // ---- swarms ---------------------------------------------------------------------------------
 
-    /// Takes what concerns swarms from an event of a session; returns what does not.
+    /// Handles an event of a session if it concerns swarms. If not, returns the event.
     fn on_swarm_event(&mut self, (session, event): (SessionId, SessionEvent)) -> Option<(SessionId, SessionEvent)> {
         let cx = &mut self.cx;
         match event {
@@ -518,7 +519,7 @@ impl WeakPeer {
         }
     }
 
-    /// Ends the stay of complete downloads that nobody needs any more.
+    /// Leaves the swarms of complete downloads that no member needs any more.
     fn end_lingering(&mut self) {
         let now = self.cx.now;
         let is_over = |root: Root, until: Time| until <= now || !self.uploads.is_needed(root, now);
@@ -537,7 +538,7 @@ impl WeakPeer {
         }
     }
 
-    /// The download serves no more.
+    /// The download no longer serves its content.
     fn end_swarm(&mut self, download: DownloadId, root: Root) {
         let cx = &mut self.cx;
         self.joins.leave(cx, &mut self.sessions, download);
@@ -623,7 +624,7 @@ impl Role for WeakPeer {
             },
             // A weak peer opens no port for datagrams.
             Input::Datagram { .. } | Input::Unanswered { .. } | Input::Undelivered { .. } | Input::Resolved { .. } => {}
-            // Nor does it keep accounts.
+            // A weak peer keeps no accounts.
             Input::AccountsSaved { .. } => {}
             Input::PayloadProgress { conn, req, received } => match cx.owner(conn) {
                 Some(Owner::Source(download, source)) => {
@@ -641,7 +642,7 @@ impl Role for WeakPeer {
                 }
                 Some(Owner::Session(_) | Owner::Upload | Owner::Idle) | None => cx.drop_payload(payload),
             },
-            // What a weak peer sends is bounded by what it was asked for.
+            // The requests of others bound what a weak peer sends.
             Input::Backlogged { .. } | Input::Drained { .. } | Input::Memory { .. } => {}
             Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(cx, conn, req),
             Input::Crowded { excess } => self.uploads.on_crowded(cx, excess),
@@ -661,7 +662,7 @@ impl Role for WeakPeer {
                 self.queue.set_parallel(settings.parallel);
                 self.uploads.set_turns(settings.uploads);
             }
-            // Of the other role.
+            // These settings are for the other role.
             Input::Settings(Settings::Super(_)) => {}
             Input::Shutdown => return self.shut_down(),
         }
@@ -670,7 +671,7 @@ impl Role for WeakPeer {
 
     fn handle_timeout(&mut self, now: Time) {
         self.cx.now = now;
-        // However many deadlines are due, a turn does a bounded part of what they cause.
+        // Even if very many deadlines are due, a turn handles only this many.
         for _ in 0..PEER_TIMERS_PER_TURN {
             let Some(reason) = self.cx.timers.expire(now) else { break };
             self.on_due(reason);
@@ -683,7 +684,7 @@ impl Role for WeakPeer {
 
     fn poll_output(&mut self) -> Option<Output> {
         let mut output = self.cx.poll_output();
-        // `commands` fills in what the super peer reports only.
+        // `commands` fills in only what the super peer reports.
         if let Some(Output::Event(event)) = &mut output
             && let Event::Client { event: ClientEvent::Status { peer, status, mode, .. }, .. } = &mut **event
         {

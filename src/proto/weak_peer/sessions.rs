@@ -1,6 +1,6 @@
-//! The sessions of a weak peer: with one super peer, or with two at once. It owns the sessions and
-//! keeps them with different super peers. It decides nothing within a session: [`super::session`]
-//! does.
+//! The sessions of a weak peer, with one super peer or with two at once. It owns the sessions, and
+//! makes sure that they use different super peers. Within a session it decides nothing:
+//! [`super::session`] does.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,14 +23,14 @@ pub(super) struct Sessions {
     /// The first super peer of the list.
     first: Option<HostPort>,
     connect_timeout: Duration,
-    /// The node and port by which hits name this peer, if it serves.
+    /// The node and port that hits name for this peer, if it serves.
     own: Option<Peer>,
-    /// Why none will open, until it is reported.
+    /// Why no session will open, until this is reported.
     never: Option<Failure>,
 }
 
 impl Sessions {
-    /// `count` sessions with super peers of the list, not begun.
+    /// `count` sessions with super peers of the list. None has begun.
     ///
     /// # Panics
     /// Unless `count` is 1 to [`SUPER_SESSIONS_MAX`].
@@ -62,12 +62,12 @@ impl Sessions {
         self.up().next().is_some()
     }
 
-    /// Whether this peer serves files, which a one-shot command does not.
+    /// Whether this peer serves files. A one-shot command does not.
     pub(super) fn serves(&self) -> bool {
         self.sessions.iter().any(Session::serves)
     }
 
-    /// Whether no session has opened yet; then [`SessionEvent::Never`] ends the wait for one.
+    /// Whether no session has opened yet. Then [`SessionEvent::Never`] ends the wait for a session.
     pub(super) fn is_new(&self) -> bool {
         self.sessions.iter().all(Session::is_new)
     }
@@ -82,19 +82,20 @@ impl Sessions {
         self.sessions.get(usize::from(session.0))?.here
     }
 
-    /// The super peers of the sessions that are up; if none is, the first one that is known.
+    /// The super peers of the sessions that are up. If no session is up, the first super peer that
+    /// is known.
     pub(super) fn super_peers(&self) -> impl Iterator<Item = &HostPort> {
         let mut up = self.sessions.iter().filter_map(Session::super_peer).peekable();
         let known = if up.peek().is_none() { self.first.as_ref() } else { None };
         up.chain(known)
     }
 
-    /// Whether a hit, in its canonical form, means this peer itself.
+    /// Whether a hit, in its canonical form, names this peer itself.
     pub(super) fn is_own_hit(&self, hit: &SourceRecord) -> bool {
         self.is_own(&hit.into())
     }
 
-    /// Whether a source is this peer itself, whatever its address is.
+    /// Whether a source is this peer itself, at any address.
     pub(super) fn is_own(&self, at: &Contact) -> bool {
         let is_own_addr =
             |session: &Session| session.own_addr.as_ref().map(HostPort::canonical).as_ref() == Some(&at.addr);
@@ -130,7 +131,7 @@ impl Sessions {
         self.sessions.iter().map(|session| session.lost).sum()
     }
 
-    /// One session, after it has been given the target of the other one.
+    /// One session, after it was told the target of the other session.
     pub(super) fn at(&mut self, session: SessionId) -> &mut Session {
         let at = usize::from(session.0);
         let other = self.sessions.iter().enumerate().find(|(i, _)| *i != at).map(|(_, other)| other.target());
@@ -172,7 +173,7 @@ impl Sessions {
         self.sessions.iter_mut().for_each(|session| session.flush(cx, announcements));
     }
 
-    /// Ends all sessions; no other one opens.
+    /// Ends all sessions for good: no other session opens.
     pub(super) fn end(&mut self, cx: &mut Context, why: &str) {
         self.sessions.iter_mut().for_each(|session| session.end(cx, why));
         cx.timers.stop(Reason::ConnectTimeout);

@@ -1,4 +1,4 @@
-//! What a command of many files asks for: each file with its content and its sources.
+//! The files of a command of many files: each with its content and its sources.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,12 +16,13 @@ use crate::wire::{Root, SharePath};
 /// A file to download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::proto::weak_peer) struct Entry {
-    /// Where it goes below the destination: any text.
+    /// The path below the destination. It can be any text.
     pub(in crate::proto::weak_peer) path: String,
     pub(in crate::proto::weak_peer) root: Root,
-    /// Whether a hit says that it is a collection: its files are downloaded.
+    /// Whether a hit says that this is a collection. Then the files of the collection are
+    /// downloaded.
     pub(in crate::proto::weak_peer) collection: bool,
-    /// Sources of it, each with the size that its hit claims.
+    /// The sources, each with the size that its hit claims.
     pub(in crate::proto::weak_peer) sources: Vec<(Contact, u64)>,
 }
 
@@ -30,20 +31,20 @@ impl Entry {
         Entry { path: path.to_owned(), root, collection: false, sources: Vec::new() }
     }
 
-    /// The size that most hits claim; of several such the smallest.
+    /// The size that most hits claim. If two sizes have equally many claims, it is the smaller one.
     pub(super) fn size(&self) -> u64 {
         let times = |size: u64| self.sources.iter().filter(|(_, claim)| *claim == size).count();
         let sizes = self.sources.iter().map(|(_, size)| *size);
         sizes.min_by_key(|size| (std::cmp::Reverse(times(*size)), *size)).unwrap_or(0)
     }
 
-    /// Whether it is a file of at most one piece, as hits claim.
+    /// Whether this is a file of at most one piece, as hits claim.
     pub(super) fn is_small(&self) -> bool {
         !self.collection && self.size() <= PIECE_BYTES
     }
 
-    /// What is fetched of it over a connection that small files share, and from whom; none if it is
-    /// a download of its own.
+    /// The item to fetch over a connection that small files share, and its holders; none if the
+    /// file needs a download of its own.
     pub(super) fn as_item(&self) -> Option<(Item, Vec<Contact>)> {
         let size = self.size();
         let path = SharePath::new(&self.path).filter(|_| self.is_small() && is_possible(self.root, size))?;
@@ -78,13 +79,13 @@ pub(in crate::proto::weak_peer) struct Many {
     pub(in crate::proto::weak_peer) client: ClientId,
     pub(in crate::proto::weak_peer) asked_at: Time,
     pub(in crate::proto::weak_peer) entries: Vec<Entry>,
-    /// What else was asked for and cannot be downloaded.
+    /// Files that were also requested and cannot be downloaded.
     pub(in crate::proto::weak_peer) failures: Vec<Failure>,
-    /// The folder that the files go to; none: that of downloads without a destination.
+    /// The folder that the files go to; none means the folder for downloads without a destination.
     pub(in crate::proto::weak_peer) folder: Option<PathBuf>,
     pub(in crate::proto::weak_peer) verify: Verify,
     pub(in crate::proto::weak_peer) pieces: PieceOrder,
-    /// How long a file goes on without a verified piece and at a low rate; zero: for ever.
+    /// How long a file may take without a verified piece and at a low rate; zero means for ever.
     pub(in crate::proto::weak_peer) timeout: Duration,
     /// Whether no other source may be used.
     pub(in crate::proto::weak_peer) only: bool,

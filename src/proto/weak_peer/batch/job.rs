@@ -1,5 +1,4 @@
-//! One command of many files: which are waiting, which are under way, and what has become of the
-//! others.
+//! One command of many files: which files wait, which are being fetched, and how the others ended.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,41 +17,41 @@ use crate::proto::{ClientId, DownloadId, EMPTY_ROOT};
 use crate::time::Time;
 use crate::wire::collection::Item;
 
-/// The files of one command, and how far each is.
+/// The files of one command, and the state of each.
 #[derive(Debug)]
 pub(super) struct Job {
     id: BatchId,
     many: Many,
-    /// Small files that are not begun: they are handed over in this order.
+    /// Small files that are not begun, in the order in which they are handed over.
     items: VecDeque<Entry>,
-    /// Those that were handed over, by their numbers there.
+    /// Small files that were handed over, by the number that each got.
     given: BTreeMap<u64, Entry>,
-    /// How many were handed over.
+    /// How many small files were handed over.
     numbers: u64,
-    /// The number under which they are fetched, until all are.
+    /// The id under which the small files are fetched, until all of them are fetched.
     set: Option<DownloadId>,
-    /// Files for downloads of their own that are not begun: those of at most one piece, and larger
-    /// ones.
+    /// Files that need a download of their own and are not begun: files of at most one piece, and
+    /// larger files.
     small: VecDeque<Entry>,
     large: VecDeque<Entry>,
-    /// Files that the downloads have.
+    /// Files that were handed to the downloads.
     handed: BTreeMap<DownloadId, Entry>,
-    /// How many of these are small.
+    /// How many of the handed files are small.
     handed_small: usize,
-    /// Files of the command, those that cannot be downloaded included.
+    /// The number of files of the command, including those that cannot be downloaded.
     files: u64,
     done: u64,
-    /// Bytes of all files as hits claim them, and of those that are there.
+    /// The bytes of all files, as hits claim, and the bytes that are there.
     size: u64,
     bytes: u64,
-    /// Bytes that need not be fetched.
+    /// Bytes that were there at the start and need not be fetched.
     resumed: u64,
     failed: u64,
-    /// How many of these may be there later without a change by the user.
+    /// How many of the failed files may succeed later without a change by the user.
     may_pass: u64,
-    /// The first failures: exit codes and sentences.
+    /// The first failures: the exit code and the sentence of each.
     failures: Vec<(u8, String)>,
-    /// Bytes at the last tick.
+    /// The time and the bytes at the last tick.
     before: (Time, u64),
 }
 
@@ -105,7 +104,8 @@ impl Job {
 
     // ---- small files ----------------------------------------------------------------------------
 
-    /// The order for all small files, if there are some and it was not made.
+    /// The order that stands for all small files, if there are small files and the order was not
+    /// made yet.
     pub(super) fn small_order(&mut self, cx: &Context, id: DownloadId) -> Option<Order> {
         if self.items.is_empty() || self.set.is_some() || self.numbers > 0 {
             return None;
@@ -128,7 +128,7 @@ impl Job {
         items
     }
 
-    /// What has become of a small file.
+    /// A small file has ended.
     pub(super) fn on_file_end(&mut self, cx: &mut Context, number: u64, end: FileEnd) {
         let Some(entry) = self.given.remove(&number) else { return };
         let size = entry.size();
@@ -147,7 +147,8 @@ impl Job {
         cx.report(self.many.client, ClientEvent::Item(report));
     }
 
-    /// No more small files are fetched together: what is left are downloads of their own.
+    /// No more small files are fetched together: each of the remaining ones needs a download of its
+    /// own.
     fn end_items(&mut self) {
         self.set = None;
         self.small.extend(std::mem::take(&mut self.given).into_values());
@@ -156,7 +157,7 @@ impl Job {
 
     // ---- downloads of their own -----------------------------------------------------------------
 
-    /// The next file for the downloads, if they have few of them.
+    /// The next file for the downloads, if few files of this command are there now.
     pub(super) fn next_order(&mut self, cx: &mut Context, id: DownloadId) -> Option<Order> {
         let small = self.small.pop_front_if(|_| self.handed_small < SMALL_DOWNLOADS_MAX);
         let is_small = small.is_some();
@@ -170,7 +171,7 @@ impl Job {
         Some(order)
     }
 
-    /// An order for an entry, without sources.
+    /// The order for an entry, without sources.
     fn order(&self, cx: &Context, id: DownloadId, entry: &Entry) -> Order {
         let Many { client, verify, pieces, timeout, only, .. } = self.many;
         let destination = Destination::Below { folder: self.many.folder.clone(), path: entry.path.clone() };
@@ -205,7 +206,7 @@ impl Job {
         self.handed_small -= usize::from(entry.is_small());
         let bytes = outcome.bytes.unwrap_or(0);
         if entry.collection {
-            // Its hits have the size of its list.
+            // The hits of a collection claim the size of its list, and not that of its files.
             self.size = self.size - entry.size() + bytes;
         }
         if outcome.ok {

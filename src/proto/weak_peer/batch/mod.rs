@@ -1,9 +1,10 @@
-//! Downloads of many files by one command. It owns the files of each such command until all are
-//! there or have failed, and ends the command. It searches for nothing: what to fetch, and from
-//! whom, is known when it begins.
+//! Downloads of many files by one command. It owns the files of each such command until all of them
+//! are there or have failed. Then it ends the command. It does not search: the contents and their
+//! sources are known when it begins.
 //!
-//! It hands the small files to the part that fetches the files of collections, and the others, and
-//! what that part leaves, to the downloads, a few at a time. It takes back how each one ended.
+//! It hands the small files to the part that fetches the files of collections. It hands all other
+//! files, and the files that this part could not fetch, to the downloads, a few at a time. It is
+//! told how each file ended.
 
 mod entry;
 mod job;
@@ -31,7 +32,8 @@ pub(super) struct Batches {
     next_file: u64,
 }
 
-/// Numbers of files in a batch are from here on; those of other downloads are below.
+/// The numbers of downloads that batches start begin here. The numbers of all other downloads are
+/// lower.
 const FILES_FROM: u64 = 1 << 63;
 
 impl Batches {
@@ -42,7 +44,7 @@ impl Batches {
         self.jobs.insert(id, job);
     }
 
-    /// The order for the small files of a command.
+    /// The order that stands for the small files of a command.
     pub(super) fn poll_small(&mut self, cx: &Context) -> Option<Order> {
         let download = DownloadId(FILES_FROM + self.next_file);
         let (id, order) = self.jobs.iter_mut().find_map(|(id, job)| Some((*id, job.small_order(cx, download)?)))?;
@@ -51,13 +53,13 @@ impl Batches {
         Some(order)
     }
 
-    /// The next small files of a command, each with its sources; none: there are no more.
+    /// The next small files of a command, each with its sources; empty if there are no more.
     pub(super) fn next_items(&mut self, small: DownloadId) -> Vec<(Item, Vec<Contact>)> {
         let job = self.handed.get(&small).and_then(|id| self.jobs.get_mut(id));
         job.map_or_else(Vec::new, Job::next_items)
     }
 
-    /// What has become of a small file.
+    /// A small file has ended.
     pub(super) fn on_file_end(&mut self, cx: &mut Context, small: DownloadId, number: u64, end: FileEnd) {
         if let Some(job) = self.handed.get(&small).and_then(|id| self.jobs.get_mut(id)) {
             job.on_file_end(cx, number, end);
@@ -101,7 +103,7 @@ impl Batches {
         }
     }
 
-    /// A client is gone: its commands end without an answer; the downloads end their files
+    /// A client is gone: its commands end without an answer. The downloads end the files
     /// themselves.
     pub(super) fn on_client_gone(&mut self, cx: &mut Context, client: ClientId) {
         let of_client = |(_, job): &(&BatchId, &Job)| job.client() == client;
@@ -126,7 +128,7 @@ impl Batches {
     }
 }
 
-/// No command is left that would use these connections.
+/// Closes idle connections if no command is left that could use them.
 fn close_idle(cx: &mut Context) {
     let conns: Vec<_> = cx.idle.drain().collect();
     conns.into_iter().for_each(|conn| cx.bye(conn, "done"));

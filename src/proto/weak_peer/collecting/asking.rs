@@ -1,5 +1,5 @@
-//! The holders of a set: which are dialed, what each is asked for, what it answers, and when it is
-//! used no more. What becomes of the files is decided by `set`.
+//! The holders of a set: which of them are dialed, what is requested from each, what each answers,
+//! and when one is no longer used. `set` decides what happens to the files.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::proto::{ClientEvent, ConnId, Digests, HashPlan, Output, PayloadId, Ve
 use crate::wire::message::{Chunk, ErrorCode, Get, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
 use crate::wire::{Message, NodeId};
 
-/// Losses after which a holder is not dialed again.
+/// A holder that was lost this many times is not dialed again.
 const LOSSES_MAX: u32 = 3;
 
 impl Set {
@@ -52,7 +52,8 @@ impl Set {
         }
     }
 
-    /// Ends the connection to a holder of which nothing is wanted; false if there is none.
+    /// Ends the connection to a holder from which no file is wanted. Returns false if there is no
+    /// such holder.
     fn release_one(&mut self, cx: &mut Context, wanted: &[usize]) -> bool {
         let is_free = |(index, holder): &(usize, &mut Holder)| {
             holder.conn.is_some() && holder.asked.is_empty() && !wanted.contains(index)
@@ -68,8 +69,7 @@ impl Set {
         true
     }
 
-    /// Keeps several requests unanswered, so that the next files are on their way while one
-    /// arrives.
+    /// Keeps several requests open, so that the next files are on their way while one file arrives.
     pub(super) fn ask_more(&mut self, cx: &mut Context, index: usize) {
         let Set { order, holders, next_req, small, command, .. } = self;
         let holder = &mut holders[index];
@@ -99,7 +99,7 @@ impl Set {
         }
     }
 
-    /// Which node a holder is, as hits say.
+    /// The node of a holder, as hits say.
     pub(super) fn node_of(&self, index: usize) -> Option<NodeId> {
         self.holders.get(index)?.node
     }
@@ -132,7 +132,7 @@ impl Set {
         self.put_away(cx, index, true, why);
     }
 
-    /// Ends the connection; what the holder was asked for is asked for again.
+    /// Ends the connection. The files that were requested from the holder are requested again.
     pub(super) fn put_away(&mut self, cx: &mut Context, index: usize, for_good: bool, why: &str) {
         let holder = &mut self.holders[index];
         cx.give_up(holder.dial.take(), holder.conn.take());
@@ -141,7 +141,7 @@ impl Set {
             cx.hosts.end(&holder.addr, false);
         }
         holder.losses += 1;
-        // Its other address is dialed at once.
+        // If the holder has another address, this address is dialed at once.
         let turned = !greeted && !for_good && holder.turn();
         let most = if holder.other.is_some() { 2 * LOSSES_MAX } else { LOSSES_MAX };
         holder.over |= for_good || holder.losses >= most;
@@ -183,10 +183,10 @@ impl Set {
             }
             Message::Chunk(chunk) => self.on_chunk(cx, index, chunk),
             Message::Error(error) => match error.req.and_then(|req| self.holders[index].asked.remove(&req)) {
-                // Another peer may have it.
+                // Another peer may have the file.
                 Some(asked)
                     if matches!(error.code, ErrorCode::NOT_FOUND | ErrorCode::CHANGED)
-                        // A hit may state a false size.
+                        // The size that was requested may be a false claim of a hit.
                         || self.command.is_some() && error.code == ErrorCode::BAD_REQUEST =>
                 {
                     self.part_with(asked.file, false);
@@ -231,7 +231,7 @@ impl Set {
             return self.put_away(cx, index, true, "answered with another range than was asked for");
         }
         asked.begun = Some(chunk.md5);
-        // Without BLAKE3 it would not be known whether it is the file of the collection.
+        // Without BLAKE3 nobody would know whether this is the file of the collection.
         let verify = if chunk.md5.is_none() { Verify::Blake3 } else { Verify::Both };
         let verify = if self.order.verify == Verify::Blake3 { Verify::Blake3 } else { verify };
         let plan = HashPlan::Content;

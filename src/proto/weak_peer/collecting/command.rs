@@ -1,5 +1,5 @@
-//! The small files of one command, apart from what they have in common with those of a collection:
-//! each has holders of its own, and its end is reported. It decides nothing.
+//! The small files of one command, where they differ from those of a collection: each file has
+//! holders of its own, and the end of each file is reported. It decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -9,34 +9,34 @@ use crate::proto::disk::Missing;
 use crate::proto::weak_peer::contact::Contact;
 use crate::wire::HostPort;
 
-/// What has become of a small file of a command.
+/// How a small file of a command has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::proto::weak_peer) enum FileEnd {
-    /// It was there.
+    /// The file was there already.
     There(PathBuf),
-    /// It was fetched.
+    /// The file was fetched and placed.
     Placed(PathBuf),
-    /// It is left to a download of its own.
+    /// The file needs a download of its own.
     Left,
 }
 
 /// The files of a command.
 #[derive(Default)]
 pub(super) struct Command {
-    /// How many it was handed.
+    /// How many files the command has handed over.
     handed: u64,
-    /// The places of the holders of each file that is not placed or left, by its number.
+    /// The places of the holders of each file that has not ended, by the number of the file.
     holders: BTreeMap<u64, Vec<usize>>,
-    /// The places of holders by their addresses.
+    /// The place of each holder, by its address.
     places: BTreeMap<HostPort, usize>,
-    /// What has become of files, until it is taken.
+    /// Files that have ended, until they are reported.
     pub(super) ends: VecDeque<(u64, FileEnd)>,
-    /// Other holders than before may be wanted.
+    /// Whether other holders may be needed than before.
     pub(super) turns: bool,
 }
 
 impl Command {
-    /// It hands over a file with these sources, of which those that are not known become holders.
+    /// The command hands over a file with these sources. Sources that are new become holders.
     pub(super) fn hand_over(&mut self, sources: Vec<Contact>, holders: &mut Vec<Holder>) {
         self.handed += 1;
         let places = sources.into_iter().map(|at| {
@@ -55,7 +55,7 @@ impl Command {
         self.holders.get(&file.number).map_or(&[], Vec::as_slice)
     }
 
-    /// The holders that fit of the files that wait, in the order of the files.
+    /// The holders of the waiting files for which `fits` is true, in the order of the files.
     pub(super) fn wanted(&self, files: &VecDeque<Missing>, fits: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut seen = BTreeSet::new();
         let holders = files.iter().flat_map(|file| self.holders_of(file)).copied();

@@ -1,5 +1,5 @@
-//! One peer that serves the small files of a collection: its connection, and what it was asked for.
-//! It decides nothing.
+//! One peer that serves small files: its connection, and the files that were requested from it. It
+//! decides nothing.
 
 use std::collections::BTreeMap;
 
@@ -10,38 +10,38 @@ use crate::time::Time;
 use crate::wire::ids::Md5;
 use crate::wire::{HostPort, NodeId};
 
-/// A file that was asked for.
+/// A file that was requested.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) file: Missing,
-    /// From the header of its chunk, once that has come.
+    /// The MD5 in the header of its chunk, once the header has come.
     pub(super) begun: Option<Option<Md5>>,
 }
 
 /// A peer that serves files.
 #[derive(Debug)]
 pub(super) struct Holder {
-    /// Where it is dialed now.
+    /// The address at which it is dialed now.
     pub(super) addr: HostPort,
-    /// The other address, at which it is dialed in turn, and its peer, as hits say.
+    /// Its other address, which is dialed in turn, and its node, both as hits say.
     pub(super) other: Option<HostPort>,
     pub(super) node: Option<NodeId>,
     pub(super) dial: Option<DialId>,
     pub(super) conn: Option<ConnId>,
-    /// It has sent WELCOME on this connection.
+    /// Whether it has sent WELCOME on this connection.
     pub(super) welcomed: bool,
-    /// It has sent WELCOME on any: it is a peer for certain.
+    /// Whether it has sent WELCOME on any connection. If so, it is certainly a peer.
     pub(super) is_peer: bool,
-    /// It counts among the dials of its host.
+    /// Whether it is counted among the dials of its host.
     pub(super) counted: bool,
     pub(super) asked: BTreeMap<u32, Asked>,
-    /// When bytes last came, or a request was made while none was open.
+    /// When bytes last came, or when a request was made while no request was open.
     pub(super) heard_at: Time,
-    /// When a file was last complete, or was asked for while none was.
+    /// When a file was last complete, or when one was requested while no request was open.
     pub(super) served_at: Time,
     pub(super) losses: u32,
     pub(super) retry_at: Time,
-    /// It is not dialed again.
+    /// Whether it must not be dialed again.
     pub(super) over: bool,
     pub(super) files: u32,
     pub(super) bytes: u64,
@@ -69,7 +69,7 @@ impl Holder {
         }
     }
 
-    /// Adds what another hit with the same address says.
+    /// Adds what another hit with the same address says about it.
     pub(super) fn merge(&mut self, hit: Contact) {
         if self.node != hit.node {
             self.node = None;
@@ -77,12 +77,12 @@ impl Holder {
         self.other = self.other.take().or(hit.other);
     }
 
-    /// How downloads reach it.
+    /// Its addresses, for a download.
     pub(super) fn contact(&self) -> Contact {
         Contact { addr: self.addr.clone(), other: self.other.clone(), node: self.node, unreached: false }
     }
 
-    /// Turns to its other address. Returns whether it has one.
+    /// Switches to its other address. Returns whether it has one.
     pub(super) fn turn(&mut self) -> bool {
         let Some(other) = &mut self.other else { return false };
         std::mem::swap(&mut self.addr, other);

@@ -1,7 +1,7 @@
-//! The files of collections, once the list of each was fetched, and the small files of commands for
-//! several files. Small files come over a few connections to peers that have them; large ones, and
-//! those that no holder serves, are downloads of their own. This part passes each input to the
-//! `Set` that it belongs to; it fetches nothing itself.
+//! The files of collections whose lists were fetched, and the small files of commands for several
+//! files. Small files come over a few connections to peers that have them. Large files, and files
+//! that no holder serves, are downloads of their own. This part passes each input to the `Set` that
+//! it belongs to; it fetches nothing itself.
 
 mod asking;
 mod command;
@@ -22,7 +22,8 @@ use set::Set;
 
 pub(super) use command::FileEnd;
 
-/// A file's download has a number from here on, so that it differs from those of commands.
+/// The numbers of these files' downloads begin here, so that they differ from the numbers of
+/// commands' downloads.
 const FIRST_FILE: u64 = 1 << 62;
 
 /// All collections whose files are being fetched.
@@ -31,18 +32,18 @@ pub(super) struct Collecting {
     sets: BTreeMap<DownloadId, Set>,
     orders: VecDeque<Order>,
     next_file: u64,
-    /// Ends of collections that are parts of commands.
+    /// Collections that are parts of commands and have ended.
     parts_done: VecDeque<(DownloadId, Outcome)>,
-    /// What has become of small files of commands.
+    /// Small files of commands that have ended.
     file_ends: VecDeque<(DownloadId, u64, FileEnd)>,
-    /// How many of these are there.
+    /// How many small files of commands were there or were fetched.
     pub(super) finished: u64,
     /// Bytes that holders of ended sets have sent.
     bytes_ended: u64,
 }
 
 impl Collecting {
-    /// The list of a collection was fetched by this order, and these peers have it.
+    /// This order has fetched the list of a collection, and these peers have the collection.
     pub(super) fn begin(&mut self, cx: &mut Context, order: Order, holders: Vec<Contact>) {
         let id = order.id;
         let set = Set::begin(cx, order, holders);
@@ -56,17 +57,17 @@ impl Collecting {
         self.sets.insert(id, set);
     }
 
-    /// A command that is to hand over files.
+    /// A command that must hand over files now.
     pub(super) fn poll_command(&self) -> Option<DownloadId> {
         self.sets.iter().find(|(_, set)| set.wants_files()).map(|(id, _)| *id)
     }
 
-    /// A command hands over its next files, each with its sources; none: there are no more.
+    /// A command hands over its next files, each with its sources; none if there are no more.
     pub(super) fn look(&mut self, cx: &mut Context, id: DownloadId, files: Vec<(Item, Vec<Contact>)>) {
         self.with(cx, id, |set, cx| set.look(cx, files));
     }
 
-    /// What has become of a file of a command, by its number there.
+    /// A file of a command that has ended, by its number there.
     pub(super) fn poll_file_end(&mut self) -> Option<(DownloadId, u64, FileEnd)> {
         self.file_ends.pop_front()
     }
@@ -100,12 +101,12 @@ impl Collecting {
         }
     }
 
-    /// The end of a collection that is a part of a command.
+    /// A collection that is a part of a command and has ended.
     pub(super) fn poll_part_done(&mut self) -> Option<(DownloadId, Outcome)> {
         self.parts_done.pop_front()
     }
 
-    /// Bytes of small files that were received and right.
+    /// Bytes of small files that were received and are correct.
     pub(super) fn bytes_received(&self) -> u64 {
         self.bytes_ended + self.sets.values().map(Set::bytes_received).sum::<u64>()
     }
@@ -121,7 +122,7 @@ impl Collecting {
         self.with(cx, id, |set, cx| set.on_file_ended(cx, file, outcome));
     }
 
-    /// Which node a holder is, as hits say.
+    /// The node of a holder, as hits say.
     pub(super) fn node_of(&self, id: DownloadId, holder: usize) -> Option<NodeId> {
         self.sets.get(&id)?.node_of(holder)
     }
@@ -139,7 +140,7 @@ impl Collecting {
         self.with(cx, id, |set, cx| set.on_dialed(cx, holder, conn));
     }
 
-    /// The connection is closed, because of who the holder is: it is not dialed again.
+    /// The connection is closed because of the identity of the holder, which is not dialed again.
     pub(super) fn on_unwanted(&mut self, cx: &mut Context, id: DownloadId, holder: usize, why: &str) {
         self.with(cx, id, |set, cx| set.on_unwanted(cx, holder, why));
     }
@@ -173,7 +174,7 @@ impl Collecting {
         }
     }
 
-    /// `bytes_of` says how much of a file's own download is there.
+    /// `bytes_of` returns how many bytes of a file's own download are there.
     pub(super) fn on_tick(&mut self, cx: &mut Context, id: DownloadId, bytes_of: impl Fn(DownloadId) -> u64) {
         self.with(cx, id, |set, cx| set.on_tick(cx, bytes_of));
     }

@@ -1,7 +1,7 @@
-//! One collection whose files are being fetched, or the small files of one command: what is listed,
-//! asked for, placed and lost, and how it ends. The disk compares and publishes; the downloads
-//! fetch what is large. A file of a command that does not come from its holders, or that the disk
-//! does not place, is left to a download of its own, which reports the reason.
+//! The files of one collection, or the small files of one command: which are listed, requested,
+//! placed and lost, and how the set ends. The disk compares and publishes files; the downloads
+//! fetch large ones. A file of a command may not come from its holders, or the disk may not place
+//! it. Then the file gets a download of its own, which reports the reason.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -24,32 +24,33 @@ use crate::proto::weak_peer::download::{Order, Pool, is_possible};
 use crate::proto::{ClientEvent, ClientId, DiskWork, DownloadId};
 use crate::wire::collection::Item;
 
-/// The files of one collection, or the small ones of one command.
+/// The files of one collection, or the small files of one command.
 pub(super) struct Set {
-    /// The order that asked for them. The order of a command has no content of its own.
+    /// The order that requested them. The order of a command has no content of its own.
     pub(super) order: Order,
-    /// What is different if it is a command.
+    /// What only a command needs; none for a collection.
     pub(super) command: Option<Command>,
-    /// A holder may no longer be used, and may have been the only one for some files.
+    /// Whether a holder may have been lost that was the only one for some files.
     pub(super) stranded: bool,
     folder: Option<PathBuf>,
     pub(super) holders: Vec<Holder>,
     pub(super) next_req: u32,
-    /// A page was ordered and has not come.
+    /// Whether a page was ordered from the disk and has not come.
     listing: bool,
-    /// The last page has come.
+    /// Whether the last page has come.
     listed: bool,
     pub(super) small: VecDeque<Missing>,
-    /// Files for downloads of their own, and whether holders of the collection may have them.
+    /// Files that need downloads of their own, and whether the holders of the collection may have
+    /// each.
     large: VecDeque<(Missing, bool)>,
     running: BTreeMap<DownloadId, Missing>,
-    /// Files that are written, or being written, and not published.
+    /// Files that are written or being written, but not published.
     ///
-    /// Below 0 if files of a page are published before the page has been read.
+    /// It is below 0 if files of a page are published before the page was read.
     pub(super) placing: i64,
     files: u64,
     bytes: u64,
-    /// Bytes of files that were at the destination already.
+    /// Bytes of files that were at the destination at the start.
     there_bytes: u64,
     done_files: u64,
     done_bytes: u64,
@@ -58,9 +59,9 @@ pub(super) struct Set {
     lost: Vec<String>,
     lost_files: u64,
     rates: VecDeque<u64>,
-    /// The outcome, while the disk has not closed the collection.
+    /// The outcome, from the end until the disk has closed the collection.
     ending: Option<Outcome>,
-    /// The outcome, once the disk has closed the collection, until it is taken.
+    /// The outcome, from the time when the disk has closed the collection until it is reported.
     pub(super) outcome: Option<Outcome>,
     over: bool,
 }
@@ -80,7 +81,7 @@ impl Set {
         Set::new(cx, order, holders)
     }
 
-    /// The small files of a command, which will be handed over page by page.
+    /// The small files of a command, which hands them over page by page.
     pub(super) fn begin_command(cx: &mut Context, order: Order) -> Set {
         let folder = match &order.destination {
             Destination::Below { folder, .. } => folder.clone(),
@@ -124,17 +125,17 @@ impl Set {
         self.order.client
     }
 
-    /// Whether it is a part of a command for several files. Then that command reports its end.
+    /// Whether it is a part of a command for several files. If so, that command reports its end.
     pub(super) fn is_part(&self) -> bool {
         self.order.is_part
     }
 
-    /// Whether a command is to hand over more files.
+    /// Whether a command must hand over more files.
     pub(super) fn wants_files(&self) -> bool {
         self.command.is_some() && self.has_room()
     }
 
-    /// A command hands over its next files, each with its sources; none: there are no more.
+    /// A command hands over its next files, each with its sources; none if there are no more.
     pub(super) fn look(&mut self, cx: &mut Context, files: Vec<(Item, Vec<Contact>)>) {
         let Set { command: Some(command), holders, .. } = self else { return };
         (self.listing, self.listed) = (!files.is_empty(), files.is_empty());
@@ -148,12 +149,13 @@ impl Set {
         }
     }
 
-    /// What has become of a file of a command, by its number: the first one handed over is 1.
+    /// A file of a command that has ended, by its number. The first file that is handed over has
+    /// the number 1.
     pub(super) fn poll_file_end(&mut self) -> Option<(u64, FileEnd)> {
         self.command.as_mut()?.ends.pop_front()
     }
 
-    /// A file that does not come from a holder over a shared connection.
+    /// Gives a download of its own to a file that no holder sends over a shared connection.
     pub(super) fn part_with(&mut self, file: Missing, at_holders: bool) {
         match &mut self.command {
             Some(command) => command.end(file.number, FileEnd::Left),
@@ -231,11 +233,11 @@ impl Set {
     pub(super) fn on_disk(&mut self, cx: &mut Context, done: CollectionDone) {
         match done {
             CollectionDone::Opened(Ok(folder)) => self.folder = Some(folder),
-            // What was not handed over stays with the command.
+            // The files that were not handed over stay with the command.
             CollectionDone::Opened(Err(_)) if self.command.is_some() => self.finish(cx),
             CollectionDone::Opened(Err(failure)) | CollectionDone::Listed(Err(failure)) => self.fail(cx, &failure),
             CollectionDone::Listed(Ok(listed)) => self.on_listed(cx, listed),
-            // The record was wrong: anyone can register any content as a collection.
+            // The record was wrong, because anyone can register any content as a collection.
             CollectionDone::IsFile(Ok((path, size))) => {
                 (self.folder, self.done_bytes) = (Some(path), size);
                 self.end(cx, Outcome { ok: true, ..Outcome::default() }, false);
@@ -341,7 +343,7 @@ impl Set {
         cx.timers.set(Reason::Collection(self.order.id), cx.now + PROGRESS_INTERVAL);
     }
 
-    /// Bytes that its holders have sent and that were right.
+    /// Bytes that its holders have sent and that are correct.
     pub(super) fn bytes_received(&self) -> u64 {
         self.holders.iter().map(|holder| holder.bytes).sum()
     }

@@ -1,9 +1,9 @@
-//! The answer of one or several super peers to a search. It adds answers up; it asks for none.
+//! The answer of one or several super peers to a search. It adds answers up; it sends no request.
 
 use crate::wire::Cut;
 use crate::wire::message::Done;
 
-/// What the super peers answered to a search, besides the hits.
+/// What the super peers answered to a search, in addition to the hits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     pub(super) reached: u32,
@@ -13,12 +13,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Before any super peer has answered; of the sessions that there should be, `down` are not up.
+    /// The answer before any super peer has answered. `down` is how many sessions are not up that
+    /// should be.
     pub(super) fn none_yet(down: u32) -> Answer {
         Answer { reached: 0, pruned: 0, complete: down == 0, cut: Cut { down, ..Cut::NONE } }
     }
 
-    /// In place of an answer that did not come.
+    /// The answer that stands for one that did not come.
     pub(super) fn cut(cut: Cut) -> Answer {
         Answer { reached: 0, pruned: 0, complete: false, cut }
     }
@@ -39,12 +40,12 @@ impl From<&Done> for Answer {
     }
 }
 
-/// How far a search went, for a message that says that nothing was found.
+/// A phrase that says how far a search went, for the message that nothing was found.
 pub(super) fn reservation(complete: bool) -> &'static str {
     if complete { "" } else { ", as far as the search went" }
 }
 
-/// For each reason the larger count.
+/// The larger of the two counts, for each reason.
 pub(super) fn largest(a: Cut, b: Cut) -> Cut {
     Cut {
         ttl: a.ttl.max(b.ttl),

@@ -28,7 +28,7 @@ impl Commands {
         (session, event): (SessionId, SessionEvent),
     ) {
         match event {
-            // The swarms handle the members that are named.
+            // The swarms handle the members that it names.
             SessionEvent::Peers(_) => {}
             SessionEvent::Up => self.subscriptions.on_up(cx, sessions, session),
             SessionEvent::Down => {
@@ -48,7 +48,7 @@ impl Commands {
         self.pump(cx, sessions);
     }
 
-    /// The task of a request, if it still runs.
+    /// The task of a request, if the task still runs.
     fn task_of(&mut self, request: Request) -> Option<(u64, &mut Task)> {
         let id = *self.requests.get(&request)?;
         Some((id, self.tasks.get_mut(&id)?))
@@ -139,8 +139,8 @@ impl Commands {
         });
     }
 
-    /// A request of a search is over: with an answer, or with a cut in place of the answer. The
-    /// search ends when all of its requests are over, or when it takes no more hits.
+    /// A request of a search is over, with an answer or with a cut in its place. The search ends
+    /// when all of its requests are over, or when it takes no more hits.
     pub(super) fn on_answer(
         &mut self,
         cx: &mut Context,
@@ -219,7 +219,7 @@ impl Commands {
         self.fail(cx, id, exit_of(code), &format!("the super peer refuses: {why}"));
     }
 
-    /// The super peer has no room for a request at present: it is asked again after a wait that
+    /// The super peer has no room for a request now. The request is repeated after a wait that
     /// doubles each time.
     fn rest(&mut self, cx: &mut Context, id: u64, why: &str) {
         self.unlink(cx, id);

@@ -1,5 +1,5 @@
-//! From the hits of a `get` to the order of a download. A content is its root: a name identifies
-//! nothing, and a size is only what a stranger claims.
+//! Makes the order of a download from the hits of a `get`. A content is identified by its root
+//! alone: a name identifies nothing, and a size is only the claim of a stranger.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::proto::{ClientId, DownloadId, command};
 use crate::time::Time;
 use crate::wire::message::SourceRecord;
 
-/// The files of a `get` of contents that are known.
+/// The files of a `get` whose contents are known.
 pub(super) fn known(get: &command::Get, sessions: &Sessions) -> Vec<Entry> {
     let possible = get.known.iter().filter(|known| is_possible(known.root, known.size));
     let entry = |known: &command::KnownContent| {
@@ -45,8 +45,8 @@ pub(super) fn many(
     Many { client, asked_at, entries, failures, folder, verify, pieces: order, timeout, only }
 }
 
-/// The order to download a content that a `get` found. `searching` says that its search may bring
-/// more sources.
+/// The order to download a content that a `get` found. `searching` says that its search still runs
+/// and may bring more sources.
 pub(super) fn order(
     cx: &mut Context,
     task: &Task,

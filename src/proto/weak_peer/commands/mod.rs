@@ -1,11 +1,11 @@
-//! The commands of clients: what they ask of the super peers, the events that the clients get, and
-//! how each command ends. Every command ends with exactly one `done`. It owns the requests to the
-//! sessions. It fetches nothing: a `get` becomes an order to the downloads once its content is
-//! chosen.
+//! The commands of clients: what they request from the super peers, which events the clients get,
+//! and how each command ends. Every command ends with exactly one `done`. This part owns the
+//! requests to the sessions. It fetches nothing: once the content of a `get` is chosen, it gives an
+//! order to the downloads.
 //!
-//! A search goes to each super peer that the peer has a session with, and ends when each has
-//! answered. Its hits are those of all, each once; it is complete if every session is up and every
-//! answer is complete. Everything else goes to the first session.
+//! A search goes to each super peer with which this peer has a session, and ends when each has
+//! answered. It reports the hits of all super peers, each hit once. It is complete if every session
+//! is up and every answer is complete. All other requests go to the first session.
 
 mod answer;
 mod answering;
@@ -42,39 +42,40 @@ use task::{Job, Request, Task};
 use walk::Walk;
 use want::{Content, Verdict};
 
-/// A list continues at the super peer where it began.
+/// A list can only continue at the super peer where it began.
 const LIST_LOST: &str = "the super peer was lost in the middle of its list; ask again";
-/// How long the super peer may take for its part of a status.
+/// How long the super peer may take to answer INFO for a status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(3);
-/// How much longer than its budget a query may take until its DONE arrives.
+/// How much later than the end of its budget the DONE of a query may arrive.
 const DONE_GRACE: Duration = Duration::from_secs(2);
 
-/// What a command asks of the downloads.
+/// What a command gives to the downloads.
 #[derive(Debug)]
 pub(super) enum DownloadInput {
     Start(Order),
     /// Many files of one command.
     Many(Many),
-    /// More sources of its root, each with the size that it reports.
+    /// More sources of the content, each with the size that it reports.
     Sources(DownloadId, Vec<(Contact, Option<u64>)>),
     /// The search for sources is over.
     SourcesDone(DownloadId),
-    /// What to fetch of a content first.
+    /// The byte of a content from which on it should be fetched first.
     Aim(Root, u64),
 }
 
 /// All commands that run or wait, and the searches of downloads.
 pub(super) struct Commands {
     connect_timeout: Duration,
-    /// The timeout of a download whose command names none.
+    /// The timeout of a download whose command names no timeout.
     download_timeout: Duration,
-    /// Hits of addresses where nothing can listen, and of sizes that no content has.
+    /// The number of hits with addresses where nothing can listen, and of hits with impossible
+    /// sizes.
     undialable_hits: u64,
     impossible_hits: u64,
     tasks: BTreeMap<u64, Task>,
     /// The task of each unanswered request.
     requests: BTreeMap<Request, u64>,
-    /// Tasks that wait for a session, or until one more request may be sent.
+    /// Tasks that wait for a session, or for the end of another request.
     line: VecDeque<u64>,
     /// Clients whose paths the disk describes.
     describing: BTreeSet<ClientId>,
@@ -85,7 +86,7 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// Downloads that begin from now on have this timeout.
+    /// From now on new downloads have this timeout.
     pub(super) fn set_timeout(&mut self, timeout: Duration) {
         self.download_timeout = timeout;
     }
@@ -172,7 +173,7 @@ impl Commands {
         self.add(cx, sessions, Some(client), job, only_uri);
     }
 
-    /// The disk has described a path for its URI.
+    /// The disk has described a path, from which the URI is made.
     pub(super) fn on_described(
         &mut self,
         cx: &mut Context,
@@ -200,7 +201,7 @@ impl Commands {
         }
     }
 
-    /// The search of a client that subscribes is due.
+    /// The search for a client that subscribes is due.
     pub(super) fn on_subscription_due(&mut self, cx: &mut Context, sessions: &mut Sessions, client: ClientId) {
         if self.subscriptions.on_due(cx, sessions, client) {
             self.look(cx, sessions, client);
@@ -220,14 +221,14 @@ impl Commands {
         self.pump(cx, sessions);
     }
 
-    /// Puts the task in line for a session, and forgets its earlier requests.
+    /// Queues the task until it can send its requests, and forgets its earlier requests.
     fn enqueue(&mut self, cx: &mut Context, id: u64) {
         self.unlink(cx, id);
         self.line.push_back(id);
         cx.timers.set(Reason::Task(id), cx.now + self.connect_timeout);
     }
 
-    /// Sends the requests of waiting tasks, up to the limit of open requests.
+    /// Sends the requests of waiting tasks, up to the limit on open requests.
     fn pump(&mut self, cx: &mut Context, sessions: &mut Sessions) {
         while sessions.is_up() && self.requests.len() < SESSION_QUERIES_MAX {
             let Some(id) = self.line.pop_front() else { return };
@@ -258,7 +259,7 @@ impl Commands {
             }
         }
         if task.requests.is_empty() {
-            // Only a list can have lost its session while another one is up.
+            // Only a list can have lost its session while another session is up.
             return self.fail(cx, id, Exit::Unreachable, LIST_LOST);
         }
         let patience = if matches!(task.job, Job::Status) { STATUS_PATIENCE } else { ANSWER_DEADLINE };
@@ -301,7 +302,7 @@ impl Commands {
         }
     }
 
-    /// Sends the client what it has to choose from.
+    /// Sends the client the contents among which it must choose.
     fn show(&mut self, cx: &mut Context, id: u64) {
         let Some(Task { job: Job::Get { want, .. }, client: Some(client), .. }) = self.tasks.get_mut(&id) else {
             return;
@@ -340,7 +341,8 @@ impl Commands {
         }
     }
 
-    /// Starts a `get` by root with the sources known so far; its search continues for the download.
+    /// Starts a `get` by root with the sources that are known. Its search continues for the
+    /// download.
     fn start_early(&mut self, cx: &mut Context, id: u64, sessions: &Sessions, content: Content) {
         let Some(Task { job: Job::Get { get, .. }, .. }) = self.tasks.get(&id) else { return };
         let scope = get.scope;
@@ -370,7 +372,7 @@ impl Commands {
 
     // ---- losses and deadlines -------------------------------------------------------------------
 
-    /// A session is lost: sends the requests that only this session had to another one.
+    /// A session is lost: sends the requests that only this session had to another session.
     fn on_down(&mut self, cx: &mut Context, sessions: &mut Sessions, session: SessionId) {
         let lost = self.requests.range((session, 0)..=(session, u32::MAX));
         let lost: Vec<_> = lost.map(|(request, id)| (*request, *id)).collect();
@@ -392,7 +394,7 @@ impl Commands {
         }
     }
 
-    /// The super peer does not answer: a running peer reports its own state at least.
+    /// The super peer does not answer: a running peer at least reports its own state.
     fn report_alone(&mut self, cx: &mut Context, id: u64) {
         if let Some(task) = self.tasks.get(&id) {
             task.report(cx, outcome::status(None, None));
@@ -483,7 +485,7 @@ impl Commands {
         }
     }
 
-    /// Forgets the requests of the task; the task goes on.
+    /// Forgets the requests of the task. The task itself continues.
     fn unlink(&mut self, cx: &mut Context, id: u64) {
         if let Some(task) = self.tasks.get_mut(&id) {
             for request in std::mem::take(&mut task.requests) {

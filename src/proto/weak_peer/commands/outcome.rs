@@ -1,4 +1,4 @@
-//! The events and outcomes that clients get for their commands. It builds them; it sends none.
+//! The events and outcomes that clients get for their commands. It only builds them.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,8 @@ pub(super) fn file(listed: ListedFile) -> ClientEvent {
     ClientEvent::File { name, path, size, root, collection, holders, partial }
 }
 
-/// A status, with the answer of the super peer if there is one. The peer adds what it knows itself.
+/// A status, with the answer of the super peer if there is one. The machine of the peer adds the
+/// rest.
 pub(super) fn status(super_peer: Option<HostPort>, info: Option<Info>) -> ClientEvent {
     let super_agent = info.as_ref().map(|info| quoted(&info.agent));
     let Info { counts: super_counts, links, .. } = info.unwrap_or_default();
@@ -86,7 +87,7 @@ pub(super) fn failure(task: &Task, failure: &Failure) -> Outcome {
     }
 }
 
-/// The same with the time since the command.
+/// The outcome, with the time since the command in it.
 pub(super) fn timed(outcome: Outcome, since: Time, now: Time) -> Outcome {
     Outcome { elapsed_ms: Some(millis(now.since(since))), ..outcome }
 }

@@ -1,10 +1,11 @@
-//! A search page by page: the range of positions to ask for next, and the hits of the current page.
-//! It owns these and the cuts so far; it sends nothing and does not know what the hits are for.
+//! A search page by page: the range of positions of the next query, and the hits of the current
+//! page. It owns these and the cuts so far. It sends nothing and does not know what the hits are
+//! for.
 //!
-//! A page is a query for everything between two positions. If a cap cut its hits, the page is asked
-//! for again at half its length; if not, the next page begins where this one ends. So each hit lies
-//! in a page that no cap cut, wherever the cap is, and no super peer has to keep an order. A file
-//! that stays registered during the search is found exactly once.
+//! A page is a query for everything between two positions. If a cap cut its hits, the page is
+//! requested again with half its length. If not, the next page begins where this page ends. So each
+//! hit lies in a page that no cap cut, and no super peer has to keep an order. A file that stays
+//! registered during the search is found exactly once.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +15,21 @@ use crate::wire::Cut;
 use crate::wire::message::SourceRecord;
 use crate::wire::position::{Position, Range};
 
-/// Hits that a page aims at: well below every cap, so that few pages are asked for twice.
+/// The number of hits that a page should have. It is well below every cap, so that few pages must
+/// be requested twice.
 const PAGE_HITS: u64 = QUERY_HITS_MAX as u64 * 6 / 10;
-/// A page with fewer hits is not halved, whatever its answer says: only a super peer that lies or
-/// is full caps so early.
+/// A page with fewer hits is not halved, even if its answer reports a cap: only a super peer that
+/// lies or is full caps so early.
 const PAGE_HITS_MIN: usize = 16;
 
-/// A search in pages under way.
+/// A running search in pages.
 #[derive(Debug)]
 pub(super) struct Pages {
     range: Range,
     pub(super) pages: u64,
     /// The hits of the current page.
     page: BTreeMap<Position, SourceRecord>,
-    /// Hits of the pages that are over.
+    /// The number of hits in all earlier pages.
     pub(super) hits: u64,
     reached: Option<u32>,
     complete: bool,
@@ -37,10 +39,10 @@ pub(super) struct Pages {
 /// What the answer to a page means.
 #[derive(Debug)]
 pub(super) enum Page {
-    /// It is asked for again, shorter.
+    /// The page is requested again with a shorter range.
     Again,
-    /// Its hits, in the order of their positions, and where the next page begins; none: the search
-    /// is over.
+    /// The page is complete: its hits in the order of their positions, and where the next page
+    /// begins; none if the search is over.
     Over(Vec<SourceRecord>, Option<Position>),
 }
 
@@ -57,8 +59,8 @@ impl Pages {
         }
     }
 
-    /// The smallest reach of a page, whether every page was complete, and the largest count of each
-    /// cut.
+    /// The answer to the complete search: the smallest reach of all pages, whether every page was
+    /// complete, and the largest count of each cut.
     pub(super) fn answer(&self) -> Answer {
         Answer { reached: self.reached.unwrap_or(0), pruned: 0, complete: self.complete, cut: self.cut }
     }
@@ -68,7 +70,7 @@ impl Pages {
         self.range
     }
 
-    /// Takes hits of the current page; ignores others.
+    /// Takes hits that lie in the current page, and ignores all others.
     pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {
         for hit in hits {
             let position = Position::of(&hit.root, hit.path.as_str(), &hit.addr);
@@ -78,7 +80,7 @@ impl Pages {
         }
     }
 
-    /// The page is answered.
+    /// The answer to the page has come.
     pub(super) fn on_done(&mut self, answer: Answer) -> Page {
         self.pages += 1;
         let spent = self.pages >= LIST_PAGES_MAX;
@@ -107,7 +109,7 @@ impl Pages {
         Page::Over(page, next)
     }
 
-    /// The current page has to be asked for again.
+    /// The current page must be requested again.
     pub(super) fn on_lost(&mut self) {
         self.page.clear();
     }

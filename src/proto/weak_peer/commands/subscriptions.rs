@@ -1,7 +1,7 @@
-//! The standing searches of clients. Each begins with a search of the network; after it the super
-//! peers report what is registered at them, and the network is searched again each minute.
+//! The standing searches of clients. Each begins with a search of the network. Then the super peers
+//! report new files that are registered at them, and the network is searched again each minute.
 //!
-//! It owns what was reported to whom. It sends SUBSCRIBE and its CANCEL; the searches are tasks.
+//! It owns what was reported to each client. It sends SUBSCRIBE and CANCEL; the searches are tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,17 +16,17 @@ use crate::proto::{ClientEvent, ClientId, Scope};
 use crate::wire::message::{Cancel, ErrorCode, SourceRecord, Subscribe};
 use crate::wire::{Message, Root, Search};
 
-/// A super peer that came back is asked within this time.
+/// A super peer that came back gets the request within this time.
 const SOON: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// How far a subscription is.
+/// The phase of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The first search runs: what it finds was there before.
+    /// The first search runs. The files that it finds were there before.
     First,
-    /// It is over.
+    /// The first search is over.
     Looked,
-    /// The super peers know of it.
+    /// The super peers have the SUBSCRIBE.
     Stands,
 }
 
@@ -34,24 +34,24 @@ enum Phase {
 struct Subscription {
     search: Search,
     scope: Scope,
-    /// What matches already is reported too.
+    /// Whether files that match already are reported too.
     existing: bool,
     phase: Phase,
     seen: Seen,
-    /// Contents that the first search found.
+    /// How many contents the first search found.
     before: u64,
     /// The SUBSCRIBEs in force.
     standing: Vec<Request>,
 }
 
-/// All of one peer.
+/// All subscriptions of this peer.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     all: BTreeMap<ClientId, Subscription>,
 }
 
 impl Subscriptions {
-    /// A client subscribes. Its first search is to begin.
+    /// A client subscribes. Its first search must begin.
     pub(super) fn add(
         &mut self,
         client: ClientId,
@@ -67,17 +67,17 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// What a client looks for, and how far.
+    /// The search of a client, and its scope.
     pub(super) fn search_of(&self, client: ClientId) -> Option<(Search, Scope)> {
         self.all.get(&client).map(|one| (one.search.clone(), one.scope))
     }
 
-    /// The client whose SUBSCRIBE this is.
+    /// The client that this SUBSCRIBE was sent for.
     pub(super) fn client_of(&self, request: Request) -> Option<ClientId> {
         self.all.iter().find(|(_, one)| one.standing.contains(&request)).map(|(client, _)| *client)
     }
 
-    /// Hits came, which others than this peer serve.
+    /// Hits came that peers other than this one serve.
     pub(super) fn on_hits(&mut self, cx: &mut Context, client: ClientId, hits: Vec<SourceRecord>) {
         let Some(one) = self.all.get_mut(&client) else { return };
         for record in hits {
@@ -94,7 +94,7 @@ impl Subscriptions {
         }
     }
 
-    /// A search of the network is over, however it ended.
+    /// A search of the network is over, with or without an answer.
     pub(super) fn on_looked(&mut self, cx: &mut Context, client: ClientId) {
         let Some(one) = self.all.get_mut(&client) else { return };
         if one.phase == Phase::First {
@@ -102,7 +102,8 @@ impl Subscriptions {
             return cx.timers.set(Reason::Subscription(client), cx.now);
         }
         let every = SUBSCRIBER_SEARCH_EVERY;
-        // Subscribers of one pattern that came together do not search together for ever.
+        // The wait is random, so that subscribers with the same pattern do not search at the same
+        // time for ever.
         let wait = every - every / 10 + cx.jitter(every / 5);
         cx.timers.set(Reason::Subscription(client), cx.now + wait);
     }
@@ -127,7 +128,7 @@ impl Subscriptions {
         for (client, one) in &mut self.all {
             if one.phase == Phase::Stands {
                 one.subscribe(cx, sessions, session);
-                // Of what came while no session was up.
+                // This search finds files that came while no session was up.
                 let soon = cx.now + cx.jitter(SOON);
                 cx.timers.set_earlier(Reason::Subscription(*client), soon);
             }
@@ -139,7 +140,7 @@ impl Subscriptions {
         self.all.values_mut().for_each(|one| one.standing.retain(|(of, _)| *of != session));
     }
 
-    /// A super peer refuses a SUBSCRIBE. Returns the end of the command, if it cannot go on.
+    /// A super peer refuses a SUBSCRIBE. Returns the outcome of the command if it cannot continue.
     pub(super) fn on_refused(
         &mut self,
         client: ClientId,
@@ -148,12 +149,12 @@ impl Subscriptions {
         why: &str,
     ) -> Option<Outcome> {
         self.all.get_mut(&client)?.standing.retain(|other| *other != request);
-        // Without room at the super peer, the search of each minute remains.
+        // If the super peer has no room, the search of each minute remains.
         (code == ErrorCode::BAD_REQUEST)
             .then(|| Outcome::failed(&Failure::new(Exit::Usage, format!("the super peer refuses: {why}"))))
     }
 
-    /// The client does not need it any more.
+    /// The client does not need its subscription any more.
     pub(super) fn remove(&mut self, cx: &mut Context, sessions: &mut Sessions, client: ClientId) {
         let Some(one) = self.all.remove(&client) else { return };
         cx.timers.stop(Reason::Subscription(client));
@@ -175,7 +176,7 @@ impl Subscription {
     }
 }
 
-/// Contents that were reported: those of the last two generations.
+/// Contents that were reported. Two generations are kept.
 #[derive(Debug, Default)]
 struct Seen {
     new: BTreeSet<Root>,
@@ -183,7 +184,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Says whether it is new.
+    /// Adds a root. Returns whether it is new.
     fn insert(&mut self, root: Root) -> bool {
         let known = self.new.contains(&root) || self.old.remove(&root);
         if self.new.len() >= SUBSCRIPTION_ROOTS_KEPT {

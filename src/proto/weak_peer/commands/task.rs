@@ -1,5 +1,5 @@
-//! One command of a client, or the search of a download for more sources: what it asks for and what
-//! it has got so far. It sends nothing and knows no session but those that it asked.
+//! One command of a client, or the search of a download for more sources: what it requests, and
+//! what it has got so far. It sends nothing, and knows only the sessions of its requests.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::time::Time;
 use crate::wire::message::{List, Query, Status};
 use crate::wire::{Message, QueryKind, Search};
 
-/// One request: its session and its number there.
+/// One request: its session, and its number in this session.
 pub(super) type Request = (SessionId, u32);
 
-/// What a task asks for.
+/// What a task requests.
 #[derive(Debug)]
 pub(super) enum Job {
     Query {
@@ -32,13 +32,13 @@ pub(super) enum Job {
     },
     /// The list of one super peer, page by page.
     List {
-        /// Files so far.
+        /// Files that were listed so far.
         files: u64,
         /// Where the next page begins.
         after: Option<u64>,
-        /// The super peer, from the first page on.
+        /// The session with this super peer, once the first page was requested.
         at: Option<SessionId>,
-        /// Peers with a part are counted too.
+        /// Whether peers with a part of a content are counted too.
         partial: bool,
     },
     /// The list of the network, page by page.
@@ -47,13 +47,13 @@ pub(super) enum Job {
         scope: Scope,
     },
     Status,
-    /// What matches in the network, for a client that subscribes.
+    /// A search of the network for a client that subscribes.
     Look {
         client: ClientId,
         search: Search,
         scope: Scope,
     },
-    /// More sources of a content, for a running download.
+    /// A search for more sources of a content, for a running download.
     Sources {
         ask: Ask,
         scope: Scope,
@@ -70,7 +70,7 @@ impl Job {
         Job::Get { get, want }
     }
 
-    /// How far its search goes; none if it is no search.
+    /// The scope of its search; none if it is no search.
     pub(super) fn scope(&self) -> Option<Scope> {
         match self {
             Job::Query { scope, .. }
@@ -88,7 +88,7 @@ impl Job {
         Some(asked.map_or(QUERY_BUDGET, |ms| Duration::from_millis(u64::from(ms))))
     }
 
-    /// The message that asks for it, under this number.
+    /// The message that requests it, with this number.
     pub(super) fn message(&self, req: u32) -> Message {
         let find = match self {
             Job::Query { search, .. } | Job::Look { search, .. } => search.clone(),
@@ -121,7 +121,7 @@ impl Job {
         }
     }
 
-    /// Whether it takes no more hits.
+    /// Whether it has got the most hits that it takes.
     pub(super) fn has_enough(&self) -> bool {
         match self {
             Job::Query { known, .. } => known.len() >= self.hits_max(),
@@ -130,19 +130,19 @@ impl Job {
         }
     }
 
-    /// Forgets what it got from a super peer that was lost, before it is asked again.
+    /// Forgets the answer of a super peer that was lost, before another request is sent.
     pub(super) fn restart(&mut self) {
         match self {
             Job::Get { want, .. } => want.restart(),
             Job::Network { walk, .. } => walk.on_lost(),
             Job::List { at, .. } => *at = None,
-            // A hit that was reported stays reported.
+            // These jobs keep their hits: a hit that was reported stays reported.
             Job::Query { .. } | Job::Status | Job::Sources { .. } | Job::Look { .. } => {}
         }
     }
 }
 
-/// A job under way.
+/// A job that runs.
 #[derive(Debug)]
 pub(super) struct Task {
     /// The client that gets the events; none for the search of a download.
@@ -151,15 +151,15 @@ pub(super) struct Task {
     pub(super) job: Job,
     /// Its unanswered requests; none while it waits for a session.
     pub(super) requests: Vec<Request>,
-    /// What the super peers have answered, added up.
+    /// The sum of the answers of the super peers.
     pub(super) answer: Answer,
-    /// Whether any of them has.
+    /// Whether any super peer has answered.
     pub(super) answered: bool,
-    /// How often a super peer refused it for lack of room.
+    /// How often a super peer has refused it because it had no room.
     pub(super) refusals: u32,
-    /// It waits until it is asked again after such a refusal.
+    /// Whether it waits after such a refusal.
     pub(super) rests: bool,
-    /// Of a `get`: only the URI of the content is asked for.
+    /// For a `get`: whether only the URI of the content is requested.
     pub(super) only_uri: bool,
 }
 
@@ -186,7 +186,8 @@ impl Task {
         }
     }
 
-    /// Whether the task can do without one of its requests: another one was answered, or may be.
+    /// Whether the task can continue without one of its requests, because another one was answered
+    /// or may be.
     pub(super) fn has_others(&self) -> bool {
         self.answered || self.requests.len() > 1
     }

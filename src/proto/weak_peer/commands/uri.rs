@@ -1,4 +1,4 @@
-//! The URI of a content that a search found or the disk described. It searches nothing.
+//! The URI of a content that a search found or the disk described. It does not search.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(super) fn event(sessions: &Sessions, cx: &Context, described: Described) -> 
     ClientEvent::Uri { uri, name, size, root, files, bytes, left_out }
 }
 
-/// What hits say of a content: its size is the one that most of them claim.
+/// What hits say about a content. Its size is the one that most hits claim.
 pub(super) fn described(root: Root, name: String, hits: &[SourceRecord]) -> Described {
     let mut claims: BTreeMap<u64, usize> = BTreeMap::new();
     hits.iter().filter(|hit| hit.root == root).for_each(|hit| *claims.entry(hit.size).or_default() += 1);
@@ -30,7 +30,7 @@ pub(super) fn described(root: Root, name: String, hits: &[SourceRecord]) -> Desc
     Described { root, size, name, files: None, bytes: size, left_out: 0 }
 }
 
-/// Why a path has no URI.
+/// The failure for a path that has no URI.
 pub(super) fn failure(DiskFailure { kind, message }: DiskFailure) -> Failure {
     let exit = match kind {
         DiskFailureKind::Outside => Exit::Usage,

@@ -1,5 +1,5 @@
-//! The list of the network: what its pages bring, added up to contents. It owns the contents that
-//! are not listed yet; it sends nothing.
+//! The list of the network: adds up the hits of its pages to contents. It owns the contents that
+//! are not listed yet. It sends nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,22 +10,22 @@ use crate::proto::ClientEvent;
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, QueryKind, Root, Search};
 
-/// Sources and names of one content.
+/// The sources and names of one content.
 #[derive(Debug, Default)]
 struct Content {
     /// How many hits claim each size.
     sizes: BTreeMap<u64, u32>,
     sources: BTreeSet<HostPort>,
-    /// Hits of sources beyond [`LIST_SOURCES_MAX`].
+    /// Number of hits that were not kept because there are [`LIST_SOURCES_MAX`] sources.
     beyond: u32,
     names: BTreeMap<String, u32>,
 }
 
-/// A list of the network under way.
+/// A running list of the network.
 #[derive(Debug)]
 pub(super) struct Walk {
     pages: Pages,
-    /// Contents that the next page may continue.
+    /// Contents of which the next page may bring more hits.
     open: BTreeMap<Root, Content>,
     /// Contents listed so far.
     pub(super) contents: u64,
@@ -36,13 +36,13 @@ impl Walk {
         Walk { pages: Pages::new(), open: BTreeMap::new(), contents: 0 }
     }
 
-    /// The smallest reach of a page, whether every page was complete, and the largest count of each
-    /// cut.
+    /// The answer to the complete list: the smallest reach of all pages, whether every page was
+    /// complete, and the largest count of each cut.
     pub(super) fn answer(&self) -> Answer {
         self.pages.answer()
     }
 
-    /// Hits of the pages that are over.
+    /// The number of hits in all earlier pages.
     pub(super) fn hits(&self) -> u64 {
         self.pages.hits
     }
@@ -53,13 +53,13 @@ impl Walk {
         Search::new(pattern, QueryKind::Range)
     }
 
-    /// Takes hits of the current page; ignores others.
+    /// Takes hits that lie in the current page, and ignores all others.
     pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {
         self.pages.on_hits(hits);
     }
 
-    /// The page is answered. Returns the contents that are finished, in the order of roots, and
-    /// whether the list is over.
+    /// The answer to the page has come. Returns the contents that are finished, in the order of
+    /// their roots, and whether the list is over.
     pub(super) fn on_done(&mut self, answer: Answer) -> (Vec<ClientEvent>, bool) {
         let Page::Over(page, next) = self.pages.on_done(answer) else { return (Vec::new(), false) };
         for hit in page {
@@ -72,7 +72,7 @@ impl Walk {
         (known, next.is_none())
     }
 
-    /// The current page has to be asked for again.
+    /// The current page must be requested again.
     pub(super) fn on_lost(&mut self) {
         self.pages.on_lost();
     }
@@ -96,7 +96,8 @@ impl Content {
         }
     }
 
-    /// Its size is the one that most hits claim; of several such the smallest.
+    /// Its size is the one that most hits claim. If two sizes have equally many claims, it is the
+    /// smaller one.
     fn event(self, root: Root) -> ClientEvent {
         let most = self.sizes.iter().min_by_key(|(_, hits)| std::cmp::Reverse(**hits));
         let size = most.map_or(0, |(size, _)| *size);
@@ -133,8 +134,8 @@ mod tests {
         Root(*blake3::hash(&n.to_be_bytes()).as_bytes())
     }
 
-    /// Lists what several super peers hold, each of which sends at most `cap` hits, in its own
-    /// order.
+    /// Lists the files of several super peers. Each sends at most `cap` hits, in an order of its
+    /// own.
     fn listed(supers: &[Vec<SourceRecord>], cap: usize) -> (Vec<(Root, u32)>, Answer, u64) {
         let mut walk = Walk::new();
         let mut listed = Vec::new();

@@ -1,4 +1,4 @@
-//! What must hold of a download between any two inputs. The simulator checks it.
+//! The invariants of a download, which hold between any two inputs. The simulator checks them.
 
 use super::picker::CLAIMANTS_MAX;
 use super::source::Source;
@@ -6,7 +6,7 @@ use super::transfer::{Phase, Transfer};
 
 impl Transfer {
     /// # Panics
-    /// If it does not hold.
+    /// If an invariant does not hold.
     pub(super) fn check_invariants(&self) {
         if !matches!(self.phase, Phase::Fetching) {
             return;

@@ -1,5 +1,5 @@
-//! What a download requests from its sources, and what they answer: requests, steals, cancels,
-//! messages. `pieces` handles the chunks.
+//! What a download requests from its sources, and how they answer: requests, takeovers of pieces,
+//! cancels and messages. `pieces` handles the chunks.
 
 use super::picker;
 use super::proof::Failed;
@@ -24,7 +24,7 @@ use crate::wire::swarm::FEATURE_SWARM;
 impl Transfer {
     // ---- asking ---------------------------------------------------------------------------------
 
-    /// Does what can be done now: dials, begins the proof, asks for pieces.
+    /// Does what can be done now: dials sources, begins the proof, and requests pieces.
     pub(super) fn pump(&mut self, cx: &mut Context) {
         match self.phase {
             Phase::Opening | Phase::Publishing | Phase::Over => {}
@@ -39,8 +39,8 @@ impl Transfer {
         }
     }
 
-    /// Asks the active sources for pieces, first those that have sent right ones; if no source is
-    /// active, those that have stalled.
+    /// Requests pieces from the active sources, first from those that have sent correct ones. If no
+    /// source is active, requests pieces from those that have stalled.
     fn fetch_more(&mut self, cx: &mut Context) {
         let active = self.sources.iter().any(|source| source.state == SourceState::Active);
         let wanted = if active { SourceState::Active } else { SourceState::Stalled };
@@ -58,7 +58,7 @@ impl Transfer {
         }
     }
 
-    /// Asks an active source for pieces, up to its depth.
+    /// Requests pieces from an active source, up to its depth.
     fn fill(&mut self, cx: &mut Context, index: SourceIndex) {
         let takes =
             |source: &&Source| source.state == SourceState::Active && (source.outstanding() > 0 || source.may_take());
@@ -93,15 +93,15 @@ impl Transfer {
         }
     }
 
-    /// The number of payloads that are received completely and whose digests have not come.
+    /// The number of payloads that were received completely and whose digests are not known yet.
     pub(super) fn being_hashed(&self) -> usize {
         let complete = |request: &&Request| request.is_being_hashed();
         self.sources.iter().map(|source| source.requests.values().filter(complete).count()).sum()
     }
 
-    /// Takes a piece for an idle source from one that is much slower. A piece that the slow source
-    /// has not begun is taken away from it. A piece that it has begun is requested from both, and
-    /// the request that is still open when the piece has come is canceled.
+    /// Gives an idle source a piece of a source that is much slower. If the slow source has not
+    /// begun the piece, the request is canceled there. If it has, the piece is requested from both
+    /// sources. When one of them has sent it, the other request is canceled.
     pub(super) fn steal(&mut self, cx: &mut Context, index: SourceIndex) -> Option<u32> {
         let (piece, holder) = self.find_theft(index, cx.now)?;
         mark!(PieceStolen);
@@ -124,7 +124,8 @@ impl Transfer {
         let rates: Vec<u64> = self.sources.iter().filter_map(|source| source.rate).collect();
         let mean = (!rates.is_empty()).then(|| rates.iter().sum::<u64>() / rates.len() as u64);
         let rate = self.sources[index].rate;
-        // A source of unknown rate is assumed to be fast enough to take from a slow one.
+        // If the rate of a source is unknown, it is assumed to be fast enough to take a piece from
+        // a slow source.
         let mine = |piece| rate.map_or(STALL_AFTER, |rate| time_for(u64::from(self.picker.length(piece)), rate));
         let left = |holder: SourceIndex, piece| match self.is_silent(holder, now) {
             true => None,
@@ -135,7 +136,7 @@ impl Transfer {
         self.picker.theft_of(index, (|piece| thief.has(piece), gain), mine, left)
     }
 
-    /// Takes from a stalled source what it has not begun, if another source is active.
+    /// Takes from a stalled source the pieces that it has not begun, if another source is active.
     pub(super) fn relieve(&mut self, cx: &mut Context, index: SourceIndex) {
         let helped = self.sources.iter().any(|source| source.state == SourceState::Active && source.pieces > 0);
         if !helped || !matches!(self.phase, Phase::Fetching) {
@@ -223,7 +224,7 @@ impl Transfer {
             let why = format!("speaks version {} of the protocol", welcome.version[0]);
             return self.drop_source(cx, index, &why);
         }
-        // A peer is a source for itself only if it is the only one: the content is copied to
+        // A peer uses itself as a source only if there is no other: then the content is copied to
         // another place.
         if welcome.node == cx.node && self.sources.len() + self.order.pool.len() > 1 {
             return self.drop_source(cx, index, "is this peer itself");
@@ -271,7 +272,7 @@ impl Transfer {
         }
         match request.wanted {
             Wanted::Piece(piece) => self.picker.release(piece, index),
-            // The size may be a false claim of a hit, so the source is asked for it.
+            // The size may be a false claim of a hit, so the source is asked for the size.
             Wanted::Last(_) if error.code == ErrorCode::BAD_REQUEST && self.sources[index].stated.is_none() => {
                 return self.ask_size(cx, index, Failed::Refused(format!("refused a request: {message}")));
             }
@@ -279,7 +280,7 @@ impl Transfer {
         }
         match error.code {
             ErrorCode::NOT_FOUND if self.on_absent(cx, index, request.wanted) => self.pump(cx),
-            // It has not said which pieces it has.
+            // The source has not said which pieces it has.
             ErrorCode::NOT_FOUND if self.sources[index].refused && self.sources[index].followed.is_none() => {
                 self.rest(cx, index, "does not have that piece, and takes no more followers");
                 self.pump(cx);
@@ -298,7 +299,7 @@ impl Transfer {
     }
 }
 
-/// Where a piece of a content of this size begins, and its length.
+/// The offset and length of a piece in a content of this size.
 fn range_of(piece: u32, size: u64) -> (u64, u32) {
     let offset = u64::from(piece) * PIECE_BYTES;
     (offset, u32::try_from(size.saturating_sub(offset).min(PIECE_BYTES)).unwrap_or(u32::MAX))

@@ -1,4 +1,5 @@
-//! What a download knows of its swarm, and of each source that it follows. It decides nothing.
+//! What a download knows about its swarm, and about each source that it follows. It decides
+//! nothing.
 
 use super::picker::Picker;
 use super::pool::Pool;
@@ -8,60 +9,60 @@ use crate::proto::weak_peer::swarm::width::Width;
 use crate::time::Time;
 use crate::wire::swarm::Gateway;
 
-/// What a download knows of its swarm.
+/// What a download knows about its swarm.
 #[derive(Debug, Default)]
 pub(super) struct Swarm {
-    /// It has asked to join.
+    /// Whether the download has asked to join.
     pub(super) joined: bool,
-    /// Others fetch the same content, so turns are requested.
+    /// Whether others fetch the same content. If so, turns are requested.
     pub(super) on: bool,
-    /// When it asked its super peers for members; none once one has answered.
+    /// When the download asked its super peers for members; none once a super peer has answered.
     pub(super) asked_at: Option<Time>,
-    /// When members were named first.
+    /// When a super peer first named members.
     pub(super) named_at: Option<Time>,
-    /// The number of members, and of those that have the complete content, as a super peer reports
-    /// them.
+    /// The number of members, and the number of members that have the complete content, as a super
+    /// peer reports them.
     pub(super) members: u32,
     pub(super) full: u32,
-    /// This peer is a gateway: it fetches from other zones for its own.
+    /// Set if this peer is a gateway, which fetches from other zones for its own zone.
     pub(super) gateway: Option<Gateway>,
-    /// Hits of a search: dialed only if members send nothing.
+    /// Sources from hits of a search. They are dialed only if members send nothing.
     pub(super) reserve: Pool,
-    /// When it last asked for further members.
+    /// When the download last asked for more members.
     pub(super) short_at: Option<Time>,
-    /// Pieces that were chosen in order.
+    /// How many pieces were chosen in order.
     pub(super) picks: u32,
     /// How many pieces are fetched at once.
     pub(super) width: Width,
-    /// Since when no piece is requested.
+    /// Since when no piece has been requested.
     pub(super) idle_since: Option<Time>,
-    /// The best rate so far, and since when the rate is below half of it.
+    /// The best rate so far, and since when the rate has been below half of it.
     pub(super) best_rate: u64,
     pub(super) poor_since: Option<Time>,
 }
 
-/// What is known of a source that is followed.
+/// What is known about a source that is followed.
 #[derive(Debug)]
 pub(super) struct Followed {
     /// The number of the FOLLOW.
     pub(super) req: u32,
-    /// It has answered FOLLOW.
+    /// Whether the source has answered FOLLOW.
     pub(super) heard: bool,
     pub(super) pieces: Pieces,
-    /// It serves the manifest, with the proof of the size.
+    /// Whether the source serves the manifest with the proof of the size.
     pub(super) manifest: bool,
-    /// It is in another zone than this peer, which has one.
+    /// Whether this peer has a zone and the source is in another one.
     pub(super) is_out: bool,
-    /// How many of its pieces are missing here and are requested from no source. If the source is
-    /// in another zone, only pieces count that no source in the zone of this peer has.
+    /// How many pieces of the source are missing here and are requested from no source. If the
+    /// source is in another zone, a piece counts only if no source in the zone of this peer has it.
     pub(super) useful: usize,
-    /// Turns that were requested from it and that it has not given.
+    /// Turns that were requested from the source and not given yet.
     pub(super) wanted: u8,
-    /// When it was last asked for turns, or gave one.
+    /// When turns were last requested from the source, or when it last gave one.
     pub(super) wanted_at: Time,
-    /// The last WANT had `need`.
+    /// Whether the last WANT had `need`.
     pub(super) needed: bool,
-    /// Announced pieces that it did not have.
+    /// Announced pieces that the source did not have.
     pub(super) absent: u32,
 }
 
@@ -71,8 +72,8 @@ impl Followed {
         self.req == req
     }
 
-    /// With `more`, counts its pieces for rarity: the source has sent a right piece and does not
-    /// have all. Without it, no longer counts them.
+    /// With `more`, counts its pieces for rarity, because the source has sent a correct piece and
+    /// does not have all pieces. Without `more`, stops counting them.
     pub(super) fn count(&self, picker: &mut Picker<SourceIndex>, more: bool) {
         self.pieces.iter().for_each(|piece| picker.count(piece, more, !self.is_out));
     }
@@ -87,7 +88,7 @@ impl Followed {
         self.useful = picker.free_of(|piece| self.pieces.has(piece) && self.is_wanted(piece, picker));
     }
 
-    /// It has announced this piece.
+    /// The source has announced this piece.
     pub(super) fn add(&mut self, piece: u32, picker: &mut Picker<SourceIndex>, is_believed: bool) {
         if self.pieces.insert(piece) {
             self.useful += usize::from(self.is_wanted(piece, picker));
@@ -97,7 +98,7 @@ impl Followed {
         }
     }
 
-    /// It does not have this piece any more.
+    /// The source no longer has this piece.
     pub(super) fn remove(&mut self, piece: u32, picker: &mut Picker<SourceIndex>, is_believed: bool) {
         if self.pieces.remove(piece) {
             self.useful = self.useful.saturating_sub(usize::from(self.is_wanted(piece, picker)));
@@ -107,7 +108,7 @@ impl Followed {
         }
     }
 
-    /// Whether a piece could be requested from it.
+    /// Whether some piece could be requested from the source.
     pub(super) fn is_useful(&self) -> bool {
         !self.heard || self.useful > 0 || self.wanted > 0
     }

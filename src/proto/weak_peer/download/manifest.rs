@@ -1,5 +1,5 @@
-//! The manifest of a content: the chaining value of each piece, how they merge to the root, and how
-//! its pages are put together. It hashes no content: pieces are hashed elsewhere.
+//! The manifest of a content: the chaining value of each piece, how the values merge to the root,
+//! and how its pages are put together. It hashes no content: pieces are hashed elsewhere.
 //!
 //! A list of chaining values does not prove the size of the content, because an inner node of the
 //! tree could be sent as the value of a piece. The last piece, hashed at its offset, proves the
@@ -12,8 +12,8 @@ use crate::proto::disk::Edge;
 use crate::proto::pieces_of;
 use crate::wire::ids::{Cv, Root};
 
-/// The root that these values merge to, if there is one value for each piece of a content of this
-/// size and at least two.
+/// The root that these values merge to. None unless there are at least two values, one for each
+/// piece of a content of this size.
 #[must_use]
 pub fn root_of(cvs: &[Cv], size: u64) -> Option<Root> {
     if cvs.len() < 2 || u64::try_from(cvs.len()).ok()? != pieces_of(size) {
@@ -31,7 +31,8 @@ fn halves(cvs: &[Cv], size: u64) -> ([u8; 32], [u8; 32]) {
     (subtree(&cvs[..split], left), subtree(&cvs[split..], size - left))
 }
 
-/// The value of a subtree. The recursion is at most 20 deep: the logarithm of the number of pieces.
+/// The value of a subtree. The depth of the recursion is the logarithm of the number of pieces, at
+/// most 20.
 fn subtree(cvs: &[Cv], size: u64) -> [u8; 32] {
     if let [only] = cvs {
         return only.0;
@@ -43,12 +44,12 @@ fn subtree(cvs: &[Cv], size: u64) -> [u8; 32] {
 /// Bytes of a leaf of the tree, which BLAKE3 calls a chunk.
 const LEAF_BYTES: u64 = 1024;
 
-/// Where the last leaf begins, of a content that is not empty.
+/// Where the last leaf of a content begins. The content must not be empty.
 fn last_leaf(size: u64) -> u64 {
     (size - 1) / LEAF_BYTES * LEAF_BYTES
 }
 
-/// Where the last piece begins, of a content that is not empty.
+/// Where the last piece of a content begins. The content must not be empty.
 fn last_piece(size: u64) -> u64 {
     (size - 1) / PIECE_BYTES * PIECE_BYTES
 }
@@ -57,8 +58,8 @@ fn subtree_of(bytes: &[u8], offset: u64) -> [u8; 32] {
     blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root()
 }
 
-/// The right edge of a content of this size and at least two pieces, from the bytes of its last
-/// piece.
+/// The right edge of a content of this size, which must have at least two pieces. It is computed
+/// from the bytes of the last piece.
 #[must_use]
 pub fn edge_of(piece: &[u8], size: u64) -> Option<Edge> {
     if size <= PIECE_BYTES || piece.len() as u64 != size - last_piece(size) {
@@ -80,7 +81,7 @@ pub fn edge_of(piece: &[u8], size: u64) -> Option<Edge> {
 
 /// Whether this is the right edge of a content of this size whose last piece has this value. If the
 /// values also merge to the root, the size is proven: the hash of a leaf depends on its number and
-/// its length, and that of an inner node on another flag.
+/// its length, and the hash of an inner node has another flag.
 #[must_use]
 pub fn proves(edge: &Edge, size: u64, last: &Cv) -> bool {
     if size <= PIECE_BYTES {
@@ -104,7 +105,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The manifest of a content of this size, without a page so far.
+    /// The manifest of a content of this size, before any page has come.
     #[must_use]
     pub fn new(size: u64) -> Pages {
         Pages { size, cvs: Vec::new() }
@@ -120,7 +121,8 @@ impl Pages {
     /// Adds the next page.
     ///
     /// # Errors
-    /// If it is another page, reports another size of the content, or has a wrong length.
+    /// If the page is not the one that is expected, states another size of the content, or has a
+    /// wrong length.
     pub fn add(&mut self, size: u64, first: u32, page: &[u8]) -> Result<(), &'static str> {
         if size != self.size {
             return Err("reports another size of the content");

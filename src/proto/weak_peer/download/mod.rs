@@ -1,6 +1,6 @@
-//! All downloads of a weak peer: the running ones and the line of those that wait. This module
-//! passes each input to the `Transfer` that it belongs to, and reports the end of a download. It
-//! fetches nothing itself.
+//! All downloads of a weak peer: those that run, and those that wait. This module passes each input
+//! to the `Transfer` that it belongs to, and reports the end of a download. It fetches nothing
+//! itself.
 
 mod check;
 mod fetch;
@@ -36,7 +36,7 @@ pub(super) use order::Order;
 pub(super) use pool::{Pool, is_possible};
 pub(super) use sources::Ask;
 
-/// A download that was part of a larger one.
+/// A download that was a part of something larger and has ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The list of a collection, and peers that have it.
@@ -50,7 +50,7 @@ pub(super) enum Ended {
 pub(super) struct Downloads {
     running: BTreeMap<DownloadId, Transfer>,
     line: VecDeque<Order>,
-    /// Ends of downloads that are parts of commands.
+    /// Downloads that are parts of commands and have ended.
     parts_done: VecDeque<(DownloadId, Outcome)>,
     ended: VecDeque<Ended>,
     /// Bytes that ended downloads have received.
@@ -63,7 +63,7 @@ impl Downloads {
         self.running.len()
     }
 
-    /// Checks what must hold of each running download between two inputs. It looks at every piece.
+    /// Checks the invariants of each running download. It looks at every piece.
     pub(super) fn check_invariants(&self) {
         self.running.values().for_each(Transfer::check_invariants);
     }
@@ -85,7 +85,7 @@ impl Downloads {
         self.line.len()
     }
 
-    /// Starts the download, or puts it in the line.
+    /// Starts the download, or lets it wait.
     pub(super) fn start(&mut self, cx: &mut Context, order: Order) {
         let same = |other: &Order| other.root == order.root && other.destination == order.destination;
         if self.running.values().map(|transfer| &transfer.order).chain(&self.line).any(same) {
@@ -106,7 +106,7 @@ impl Downloads {
         }
     }
 
-    /// Starts downloads from the line, up to the limit of running ones.
+    /// Starts waiting downloads, up to the limit on running ones.
     fn advance(&mut self, cx: &mut Context) {
         while let Some(order) = self.next_in_line() {
             let id = order.id;
@@ -117,7 +117,8 @@ impl Downloads {
         }
     }
 
-    /// The first order for which there is room. Small parts of commands have a limit of their own.
+    /// The first waiting order for which there is room. Small parts of commands have a limit of
+    /// their own.
     fn next_in_line(&mut self) -> Option<Order> {
         if self.line.is_empty() {
             return None;
@@ -144,12 +145,12 @@ impl Downloads {
         }
     }
 
-    /// The end of a download that is a part of a command.
+    /// A download that is a part of a command and has ended.
     pub(super) fn poll_part_done(&mut self) -> Option<(DownloadId, Outcome)> {
         self.parts_done.pop_front()
     }
 
-    /// Runs an action on a running download, and reports the end of the download if the action
+    /// Applies an action to a running download, and reports the end of the download if the action
     /// ended it.
     fn with(&mut self, cx: &mut Context, id: DownloadId, act: impl FnOnce(&mut Transfer, &mut Context)) {
         if let Some(transfer) = self.running.get_mut(&id) {
@@ -183,7 +184,7 @@ impl Downloads {
         self.running.get(&id).map_or(0, |transfer| transfer.bytes)
     }
 
-    /// Makes the downloads of this content fetch first what is missing from this byte on.
+    /// Makes the downloads of this content fetch first the missing pieces from this byte on.
     pub(super) fn aim(&mut self, root: Root, offset: u64) {
         let of_root = |transfer: &&mut Transfer| transfer.order.root == root;
         self.running.values_mut().filter(of_root).for_each(|transfer| transfer.aim(offset));
@@ -191,7 +192,7 @@ impl Downloads {
 
     // ---- sources --------------------------------------------------------------------------------
 
-    /// Sources that were found, each with the size that its hit claims; none of a member of a
+    /// Sources that were found, each with the size that its hit claims; none for a member of a
     /// swarm.
     pub(super) fn add_sources(&mut self, cx: &mut Context, id: DownloadId, sources: Vec<(Contact, Option<u64>)>) {
         if let Some(order) = self.line.iter_mut().find(|order| order.id == id) {
@@ -223,7 +224,7 @@ impl Downloads {
         None
     }
 
-    /// Which node a source is, as hits or its WELCOME say.
+    /// The node of a source, as hits or its WELCOME say.
     pub(super) fn node_of(&self, id: DownloadId, source: SourceIndex) -> Option<NodeId> {
         self.running.get(&id)?.sources.get(source)?.node
     }
@@ -253,8 +254,8 @@ impl Downloads {
         self.with(cx, id, |transfer, cx| transfer.drop_liar(cx, source, why));
     }
 
-    /// The connection is closed because the source is not a peer that may be used. It is not dialed
-    /// again.
+    /// The connection is closed because the source is not a peer that may be used. The source is
+    /// not dialed again.
     pub(super) fn on_unwanted(&mut self, cx: &mut Context, id: DownloadId, source: SourceIndex, why: &str) {
         self.with(cx, id, |transfer, cx| {
             transfer.sources[source].conn = None;
@@ -324,7 +325,7 @@ impl Downloads {
 
     // ---- the end --------------------------------------------------------------------------------
 
-    /// A client is gone: its downloads end, their part files are kept.
+    /// A client is gone: its downloads end, and their part files stay.
     pub(super) fn on_client_gone(&mut self, cx: &mut Context, client: ClientId) {
         self.line.retain(|order| order.client != client);
         let of_client = |transfer: &&Transfer| transfer.order.client == client;
@@ -334,7 +335,7 @@ impl Downloads {
         }
     }
 
-    /// The peer shuts down: all downloads end, their part files are kept.
+    /// The peer shuts down: all downloads end, and their part files stay.
     pub(super) fn shut_down(&mut self, cx: &mut Context) {
         let why = "the peer ends; repeat the command to resume the download";
         for order in std::mem::take(&mut self.line) {

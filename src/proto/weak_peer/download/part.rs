@@ -1,5 +1,5 @@
-//! The part file of a download: it is opened or resumed, written piece by piece, and published. And
-//! the end of the download, whether or not it has a part file. The disk does the work; this module
+//! The part file of a download: how it is opened or resumed, written piece by piece, and published.
+//! Also the end of the download, with or without a part file. The disk does the work; this module
 //! never sees a byte of content.
 
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ impl Transfer {
 
     pub(super) fn begin(&mut self, cx: &mut Context) {
         let Order { id, root, .. } = self.order;
-        // While the search runs, hits with other sizes may follow.
+        // While the search runs, it may bring hits with other sizes.
         let mut sizes: Vec<u64> = Vec::new();
         if !self.order.searching {
             sizes.extend(self.order.pool.iter().filter_map(|candidate| candidate.size));
@@ -44,10 +44,10 @@ impl Transfer {
                 self.end(cx, None, Some(path));
             }
             Ok(PartState::Open { path, size, manifest, verified, proves }) => {
-                // The list of a collection is not what the user gets.
+                // The user wants the files of a collection, and not its list.
                 let is_list = matches!(self.order.destination, Destination::Collection(_));
                 self.path = path.to_str().filter(|_| !is_list).map(str::to_owned);
-                // From here on its name is the one on disk.
+                // From now on the download has the name of its file on the disk.
                 if let Some(name) = path.file_name() {
                     self.order.name = name.to_string_lossy().into_owned();
                 }
@@ -65,7 +65,7 @@ impl Transfer {
         }
     }
 
-    /// An earlier run has proven the size, and fetched these pieces.
+    /// An earlier run has proven the size and fetched these pieces.
     fn resume(&mut self, size: u64, manifest: Option<Vec<Cv>>, verified: &[u32]) {
         let root = self.order.root;
         let claims = manifest.is_some();
@@ -116,7 +116,7 @@ impl Transfer {
         }
         if let Some((event, from)) = self.writing.remove(&piece) {
             self.report(cx, event);
-            // Others may request it only from now on.
+            // Only from now on may others request the piece.
             cx.holdings.add(self.order.root, self.order.id, (piece, from));
             if piece + 1 == u32::try_from(self.picker.len()).unwrap_or(0) {
                 cx.holdings.prove(self.order.root, self.order.id);
@@ -155,7 +155,7 @@ impl Transfer {
 
     // ---- the end --------------------------------------------------------------------------------
 
-    /// Ends it with a failure. The part file stays for a later resume.
+    /// Ends the download with a failure. The part file stays for a later resume.
     pub(super) fn fail(&mut self, cx: &mut Context, exit: Exit, why: &str) {
         if matches!(self.phase, Phase::Over) {
             return;
@@ -185,7 +185,7 @@ impl Transfer {
         });
     }
 
-    /// Closes all connections. The list of sources stays for the report.
+    /// Closes all connections. The list of sources is kept for the report.
     fn leave_sources(&mut self, cx: &mut Context) {
         for source in &mut self.sources {
             if let Some(conn) = source.conn.take() {

@@ -1,9 +1,9 @@
-//! Which piece of a download to fetch next, and from which source. It owns the state of every piece
-//! and the sources that are asked for it; it knows no connection and no clock: its callers pass
-//! rates and expected times.
+//! Which piece of a download to fetch next, and from which source. It owns the state of every
+//! piece, and the sources from which each piece is requested. It knows no connection and no clock:
+//! its callers pass rates and expected times.
 //!
-//! A piece is requested from one source. It is requested from a second one only through
-//! [`Picker::theft`], if that saves enough time.
+//! A piece is requested from one source. It is requested from a second source only through
+//! [`Picker::theft`], if this saves enough time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::config::{
 };
 use crate::proto::pieces_of;
 
-/// How many sources may be asked for one piece at once: its holder and one thief.
+/// From how many sources one piece may be requested at once: its holder and one thief.
 pub(super) const CLAIMANTS_MAX: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,46 +30,46 @@ pub struct Picker<S> {
     states: Vec<State>,
     /// No piece below this one is free.
     low: usize,
-    /// Pieces from the first number on are fetched before others. No piece from the first number up
-    /// to the second one is free.
+    /// Pieces from the first number on are fetched before others. None of the pieces from the first
+    /// number up to the second one is free.
     aim: Option<(usize, usize)>,
-    /// All pieces below this one are verified.
+    /// All pieces with lower numbers are verified.
     first: usize,
     free: usize,
     have: usize,
     claims: BTreeMap<u32, Vec<S>>,
     /// In a swarm: the free pieces in random order, and how many sources have each piece.
     loose: Option<Loose>,
-    /// See [`Picker::set_own`].
+    /// The own pieces, see [`Picker::set_own`].
     own: (u32, u32),
 }
 
 /// The free pieces of a download in a swarm.
 #[derive(Debug)]
 struct Loose {
-    /// In random order.
+    /// The free pieces, in random order.
     list: Vec<u32>,
     /// Where each piece is in the list; [`NOWHERE`] if it is not free.
     at: Vec<u32>,
-    /// How many sources that have a part of the content have each piece.
+    /// For each piece: how many sources that have a part of the content have it.
     counts: Vec<u16>,
-    /// Free pieces that no such source has.
+    /// How many free pieces no such source has.
     orphans: usize,
-    /// Pieces that have become free (`true`), or are no longer free.
+    /// Pieces that have become free (`true`) or are no longer free.
     changes: Vec<(u32, bool)>,
-    /// How many of these are in the zone of this peer.
+    /// For each piece: how many of these sources are in the zone of this peer.
     near: Vec<u16>,
-    /// Own pieces that have become away (`true`), or are no longer away: free, and at none of
-    /// these.
+    /// Own pieces that have become away (`true`) or are no longer away. A piece is away if it is
+    /// free and none of the sources in the zone has it.
     away_changes: Vec<(u32, bool)>,
 }
 
 const NOWHERE: u32 = u32::MAX;
-/// In a swarm, pieces from the first free one after the aim that are fetched before the rarest.
+/// In a swarm: how many free pieces after the aim are fetched before the rarest piece.
 const AIMED_MAX: usize = 16;
-/// Pieces among which the rarest is chosen.
+/// The rarest piece is chosen among this many.
 const CANDIDATES_MAX: usize = 256;
-/// Free pieces that are looked at to find these.
+/// How many free pieces are looked at to find them.
 const LOOKED_AT_MAX: usize = 4096;
 
 impl Loose {
@@ -101,7 +101,7 @@ impl Loose {
 }
 
 impl<S: Copy + Eq> Picker<S> {
-    /// All pieces of a content of this size are missing.
+    /// A picker for a content of this size. All pieces are missing.
     #[must_use]
     pub fn new(size: u64) -> Picker<S> {
         let pieces = usize::try_from(pieces_of(size)).unwrap_or(usize::MAX);
@@ -122,7 +122,7 @@ impl<S: Copy + Eq> Picker<S> {
         self.states.is_empty()
     }
 
-    /// Pieces that are missing and asked of no source.
+    /// How many pieces are missing and requested from no source.
     #[must_use]
     pub fn free(&self) -> usize {
         self.free
@@ -140,27 +140,27 @@ impl<S: Copy + Eq> Picker<S> {
         self.states.get(piece as usize) == Some(&State::Have)
     }
 
-    /// First byte of the piece.
+    /// The offset of the piece.
     #[must_use]
     pub fn offset(&self, piece: u32) -> u64 {
         u64::from(piece) * PIECE_BYTES
     }
 
-    /// Bytes of the piece.
+    /// The length of the piece.
     #[must_use]
     pub fn length(&self, piece: u32) -> u32 {
         let left = self.size.saturating_sub(self.offset(piece));
         u32::try_from(left.min(PIECE_BYTES)).unwrap_or(u32::MAX)
     }
 
-    /// The sources that are asked for the piece.
+    /// The sources from which the piece is requested.
     #[must_use]
     pub fn claimants(&self, piece: u32) -> &[S] {
         self.claims.get(&piece).map_or(&[], Vec::as_slice)
     }
 
-    /// Makes room for one more source among those that are asked for the piece: if all places are
-    /// taken, it takes that of the slowest.
+    /// Makes room for a request of the piece to one more source. If all places are used, the
+    /// request to the slowest source loses its place.
     pub fn make_room(&mut self, piece: u32, slowest: S) {
         if self.claimants(piece).len() >= CLAIMANTS_MAX {
             self.release(piece, slowest);
@@ -172,7 +172,7 @@ impl<S: Copy + Eq> Picker<S> {
         self.aim = Some((piece as usize, piece as usize));
     }
 
-    /// The first piece that fits, of the first few free ones after the aim; none without an aim.
+    /// The first free piece that fits, among the first few after the aim; none without an aim.
     pub fn aimed(&mut self, fits: impl Fn(&Self, u32) -> bool) -> Option<u32> {
         let (_, next) = self.aim.as_mut()?;
         while self.states.get(*next).is_some_and(|state| *state != State::Free) {
@@ -183,7 +183,7 @@ impl<S: Copy + Eq> Picker<S> {
         free.filter_map(|at| u32::try_from(at).ok()).find(|piece| fits(self, *piece))
     }
 
-    /// Assigns the first free piece from the aim on, else the lowest one.
+    /// Assigns the first free piece after the aim. If there is none, assigns the lowest free piece.
     pub fn take(&mut self, source: S) -> Option<u32> {
         if let Some(piece) = self.aimed(|_, _| true) {
             self.claim(piece, source);
@@ -198,9 +198,9 @@ impl<S: Copy + Eq> Picker<S> {
         Some(piece)
     }
 
-    /// Assigns the lowest free piece that fits, if it is near the first piece that is not verified:
-    /// among the next [`SEQUENTIAL_PIECES`], or those that come in [`SEQUENTIAL_AHEAD`] at this
-    /// rate.
+    /// Assigns the lowest free piece that fits, if it is near the first piece that is not verified.
+    /// Near means among the next [`SEQUENTIAL_PIECES`], or among the pieces that come in
+    /// [`SEQUENTIAL_AHEAD`] at this rate.
     pub fn take_in_order(&mut self, source: S, rate: u64, fits: impl Fn(&Self, u32) -> bool) -> Option<u32> {
         while self.states.get(self.first) == Some(&State::Have) {
             self.first += 1;
@@ -213,7 +213,7 @@ impl<S: Copy + Eq> Picker<S> {
         Some(piece)
     }
 
-    /// Whether this piece is missing and asked of no source.
+    /// Whether this piece is missing and requested from no source.
     #[must_use]
     pub fn is_free(&self, piece: u32) -> bool {
         self.states.get(piece as usize) == Some(&State::Free)
@@ -236,8 +236,8 @@ impl<S: Copy + Eq> Picker<S> {
         self.loose = Some(Loose { list, at, counts, orphans, changes, near, away_changes });
     }
 
-    /// One more source that has a part of the content has this piece, or one fewer; with `is_near`,
-    /// a source in the zone of this peer.
+    /// Counts that one more source has this piece, or that one source fewer has it. The source has
+    /// a part of the content; `is_near` says whether it is in the zone of this peer.
     pub fn count(&mut self, piece: u32, more: bool, is_near: bool) {
         let (is_free, is_own) = (self.is_free(piece), self.is_own(piece));
         let Some(loose) = &mut self.loose else { return };
@@ -252,15 +252,15 @@ impl<S: Copy + Eq> Picker<S> {
         }
     }
 
-    /// How many sources with a part of the content have this piece, as far as they are counted;
-    /// none outside of a swarm.
+    /// How many sources have this piece, among the counted sources with a part of the content; none
+    /// outside of a swarm.
     #[must_use]
     pub fn counted(&self, piece: u32) -> Option<usize> {
         Some(usize::from(*self.loose.as_ref()?.counts.get(piece as usize)?))
     }
 
-    /// Whether this piece is away: one of the own pieces that is free, and at none of those sources
-    /// that is in the zone.
+    /// Whether this piece is away: it is one of the own pieces and free, and none of the counted
+    /// sources in the zone has it.
     #[must_use]
     pub fn is_away(&self, piece: u32) -> bool {
         let is_near = |loose: &Loose| loose.near.get(piece as usize).is_some_and(|count| *count > 0);
@@ -272,8 +272,8 @@ impl<S: Copy + Eq> Picker<S> {
         piece % of == rest
     }
 
-    /// Own pieces are those whose number leaves this remainder when it is divided by the second
-    /// number.
+    /// Sets the own pieces: those whose number, divided by the second number, leaves the first
+    /// number as its remainder.
     pub fn set_own(&mut self, own: (u32, u32)) {
         self.own = own;
     }
@@ -283,7 +283,7 @@ impl<S: Copy + Eq> Picker<S> {
         self.loose.as_mut().map_or(Vec::new(), |loose| std::mem::take(&mut loose.away_changes))
     }
 
-    /// Free pieces that no source with a part of the content has.
+    /// How many free pieces no source with a part of the content has.
     #[must_use]
     pub fn orphans(&self) -> usize {
         self.loose.as_ref().map_or(0, |loose| loose.orphans)
@@ -306,7 +306,7 @@ impl<S: Copy + Eq> Picker<S> {
         self.loose.as_mut().map_or(Vec::new(), |loose| std::mem::take(&mut loose.changes))
     }
 
-    /// Assigns the rarest free piece that fits; among equals a random one.
+    /// Assigns the rarest free piece that fits. Among equally rare pieces it chooses at random.
     pub fn take_rarest(&mut self, source: S, fits: impl Fn(&Self, u32) -> bool) -> Option<u32> {
         let loose = self.loose.as_ref()?;
         let fitting = loose.list.iter().take(LOOKED_AT_MAX).filter(|piece| fits(self, **piece)).take(CANDIDATES_MAX);
@@ -322,8 +322,7 @@ impl<S: Copy + Eq> Picker<S> {
         }
     }
 
-    /// Assigns this piece, in addition to a source that is already asked for it. Returns whether
-    /// that is possible.
+    /// Assigns this piece to one more source. Returns whether that is possible.
     pub fn claim(&mut self, piece: u32, source: S) -> bool {
         match self.states.get_mut(piece as usize) {
             None | Some(State::Have) => return false,
@@ -343,7 +342,7 @@ impl<S: Copy + Eq> Picker<S> {
     }
 
     /// The piece is no longer requested from the source. It is free again unless it is requested
-    /// from another one.
+    /// from another source.
     pub fn release(&mut self, piece: u32, source: S) {
         let Some(claimants) = self.claims.get_mut(&piece) else { return };
         claimants.retain(|claimant| *claimant != source);
@@ -361,8 +360,7 @@ impl<S: Copy + Eq> Picker<S> {
         }
     }
 
-    /// The piece is verified, which does not change again. Returns the sources from which it is
-    /// requested.
+    /// The piece is verified, and stays so. Returns the sources from which it is requested.
     pub fn verified(&mut self, piece: u32) -> Vec<S> {
         let Some(state) = self.states.get_mut(piece as usize) else { return Vec::new() };
         match *state {
@@ -376,9 +374,10 @@ impl<S: Copy + Eq> Picker<S> {
         self.claims.remove(&piece).unwrap_or_default()
     }
 
-    /// The piece that an idle source should take over, and its slowest holder: the piece that would
-    /// come last, if taking it pays. `mine` returns how long the thief needs for a piece; `left`
-    /// returns how long a holder still needs, none if it has stalled.
+    /// The piece that an idle source should take over, and the slowest holder of this piece. It is
+    /// the piece that would come last, if taking it over saves enough time. `mine` returns how long
+    /// the thief needs for a piece. `left` returns how long a holder still needs; none if the
+    /// holder has stalled.
     pub fn theft(
         &self,
         thief: S,
@@ -388,7 +387,7 @@ impl<S: Copy + Eq> Picker<S> {
         self.theft_of(thief, (|_| true, STEAL_GAIN_MIN), mine, left)
     }
 
-    /// The same, among the pieces that fit, if taking the piece saves at least `gain`.
+    /// As [`Picker::theft`], among the pieces that fit, if this saves at least `gain`.
     pub fn theft_of(
         &self,
         thief: S,
@@ -421,13 +420,13 @@ impl<S: Copy + Eq> Picker<S> {
     }
 }
 
-/// Counts one more, or one fewer. Returns the count before.
+/// Increases the count by one, or decreases it. Returns the count before.
 fn step(count: &mut u16, more: bool) -> u16 {
     let after = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
     std::mem::replace(count, after)
 }
 
-/// Whether the first is later than the second; none means never.
+/// Whether the first time is later than the second one; none means never.
 fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
     match (first, second) {
         (_, None) => false,
@@ -436,22 +435,22 @@ fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
     }
 }
 
-/// Whether a thief that needs `mine` should take a piece for which its holder still needs `left`:
-/// always from a stalled holder; otherwise if the thief is twice as fast, and saves enough time to
-/// justify bytes that may be fetched twice.
+/// Whether a thief that needs `mine` should take over a piece for which its holder still needs
+/// `left`. From a stalled holder it always should. If the holder has not stalled, the thief must be
+/// twice as fast, and must save enough time to justify that bytes may be fetched twice.
 #[must_use]
 pub fn pays(mine: Duration, left: Option<Duration>) -> bool {
     pays_by(STEAL_GAIN_MIN, mine, left)
 }
 
-/// The same, if it saves at least `gain`.
+/// As [`pays`], if the thief saves at least `gain`.
 fn pays_by(gain: Duration, mine: Duration, left: Option<Duration>) -> bool {
     left.is_none_or(|left| left > mine.saturating_mul(2) && left - mine >= gain)
 }
 
-/// How many pieces to request from a source at once: what it sends in [`SOURCE_AHEAD`], but no more
-/// than an equal share of what is missing, so that no source holds up pieces that another one could
-/// send.
+/// How many pieces to request from a source at once: as many as it sends in [`SOURCE_AHEAD`], but
+/// at most an equal share of the missing pieces. So no source delays pieces that another source
+/// could send.
 #[must_use]
 pub fn depth(rate: Option<u64>, free: usize, outstanding: usize, sources: usize) -> usize {
     let Some(rate) = rate else { return 1 };
@@ -595,8 +594,8 @@ mod tests {
         assert_eq!(picker.orphans(), 0);
     }
 
-    /// Random sources that take, fail, deliver and steal: no piece has two holders unless it was
-    /// stolen, counts agree, and it ends as long as a source delivers.
+    /// Random sources that take, fail, deliver and steal pieces. No piece has two holders unless it
+    /// was stolen, and the counts agree. The run ends as long as one source delivers.
     #[test]
     fn every_run_ends_with_every_piece_once() {
         let mut taken_total = 0;

@@ -1,6 +1,6 @@
-//! Addresses that a download may dial and has not dialed. If there are more than it can remember,
-//! it keeps a random sample, so that false addresses cannot be sure to displace the others, however
-//! many there are. It dials nothing.
+//! Addresses that a download may dial and has not dialed. If there are too many to remember, a
+//! random sample is kept. So false addresses cannot be certain to displace the others, even in
+//! large numbers. It dials nothing.
 
 use crate::config::{PIECE_BYTES, PIECES_MAX, SOURCES_KNOWN_MAX};
 use crate::proto::weak_peer::contact::Contact;
@@ -11,10 +11,10 @@ use crate::wire::Root;
 /// A source that a hit names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::proto::weak_peer) struct Candidate {
-    /// Where it is dialed.
+    /// Its addresses.
     pub(in crate::proto::weak_peer) at: Contact,
-    /// The size of the content that its hits claim; none if they contradict each other, or if a
-    /// super peer names it as a member of a swarm.
+    /// The size of the content that its hits claim. None if hits contradict each other, or if a
+    /// super peer names the source as a member of a swarm.
     pub(in crate::proto::weak_peer) size: Option<u64>,
 }
 
@@ -22,7 +22,7 @@ pub(in crate::proto::weak_peer) struct Candidate {
 #[derive(Clone, Debug, Default)]
 pub(in crate::proto::weak_peer) struct Pool {
     list: Vec<Candidate>,
-    /// The number of candidates of which `list` is a sample.
+    /// How many candidates were offered from which `list` is the sample.
     offered: usize,
 }
 
@@ -39,8 +39,8 @@ impl Pool {
         self.list.iter()
     }
 
-    /// Adds a candidate, or the claims of a hit to one that is known. A member of a swarm comes
-    /// without a size; then the claims of hits about it do not count.
+    /// Adds a candidate, or adds the claims of a hit to a known candidate. A member of a swarm
+    /// comes without a size; then the sizes that hits claim for it are ignored.
     pub(in crate::proto::weak_peer) fn offer(&mut self, cx: &mut Context, at: Contact, size: Option<u64>) {
         if let Some(known) = self.list.iter_mut().find(|candidate| candidate.at.is_same(&at)) {
             known.size = known.size.filter(|claim| size == Some(*claim));
@@ -66,8 +66,8 @@ impl Pool {
         }
     }
 
-    /// Takes a random candidate of those that fit; one that its super peer has not reached only if
-    /// there is no other.
+    /// Takes a random candidate among those that fit. A candidate that its super peer could not
+    /// dial is taken only if there is no other.
     pub(super) fn take(&mut self, cx: &mut Context, fits: impl Fn(&Context, &Candidate) -> bool) -> Option<Candidate> {
         let first = cx.draw(self.list.len());
         let places = || (first..self.list.len()).chain(0..first);
@@ -78,12 +78,12 @@ impl Pool {
         Some(self.list.swap_remove(place))
     }
 
-    /// A search begins, which will offer again the candidates that are not in the sample.
+    /// A search begins. It will offer again the candidates that are not in the sample.
     pub(super) fn recount(&mut self) {
         self.offered = self.list.len();
     }
 
-    /// Drops those whose hits claim another size than the proven one.
+    /// Drops candidates whose hits claim another size than the proven one.
     pub(super) fn keep_size(&mut self, size: u64) {
         self.list.retain(|candidate| candidate.size.is_none_or(|claim| claim == size));
         self.recount();

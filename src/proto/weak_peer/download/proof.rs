@@ -1,4 +1,4 @@
-//! What one source has sent of the proof of a download: see `proving`.
+//! What one source has sent to prove the size and the manifest of a download: see `proving`.
 
 use super::manifest::Pages;
 use super::verdict::Verdict;
@@ -7,7 +7,7 @@ use crate::proto::{Digests, PayloadId};
 use crate::time::Time;
 use crate::wire::ids::{Cv, Md5};
 
-/// A piece that was received and is not judged.
+/// A piece that was received and not judged yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received {
     pub(super) payload: PayloadId,
@@ -15,7 +15,7 @@ pub(super) struct Received {
     pub(super) announced: Md5,
 }
 
-/// Why the last piece was wrong for the size that hits claim. It is a fault of the source only if
+/// Why the last piece was wrong for the size that hits claim. This is a fault of the source only if
 /// the source itself states that size.
 #[derive(Clone, Debug)]
 pub(super) enum Failed {
@@ -23,14 +23,14 @@ pub(super) enum Failed {
     Refused(String),
 }
 
-/// What a source has sent of its proof.
+/// What a source has sent as its proof.
 #[derive(Debug)]
 pub(super) struct Proof {
     pub(super) begun_at: Time,
-    /// Bytes per second from all sources when it began.
+    /// Bytes per second from all sources when this proof began.
     pub(super) rate_before: u64,
-    /// The size that it is to prove: the one that the source states; before that the one that hits
-    /// claim, or none if they contradict each other.
+    /// The size that the source must prove: the size that it states. Before it states one, the size
+    /// that hits claim, or none if hits contradict each other.
     pub(super) size: Option<u64>,
     /// The pages of the manifest.
     pub(super) pages: Pages,
@@ -40,7 +40,7 @@ pub(super) struct Proof {
     pub(super) edge: Option<Edge>,
     /// The last piece, if it came before the manifest was complete.
     pub(super) held: Option<Received>,
-    /// Why the last piece failed, if that was before the source stated the size.
+    /// Why the last piece was wrong, if it came before the source stated the size.
     pub(super) failed: Option<Failed>,
 }
 

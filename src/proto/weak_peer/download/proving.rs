@@ -1,10 +1,10 @@
 //! The proof of a download: which size and which manifest are right. Sizes in hits are claims of
-//! strangers, so the source itself is asked: its manifest states the size, and its last piece, or
-//! the right edge, proves both. If either is wrong, that is a fault of this source. A content of at
+//! strangers, so the source itself is asked. Its manifest states the size. Its last piece, or the
+//! right edge, proves both. If something is wrong, it is a fault of this source. A content of at
 //! most one piece has no manifest: its piece is the proof.
 //!
-//! One source is asked first. Another one is asked in addition if that takes long, so that a slow
-//! source does not delay the download; the first proof that is complete decides.
+//! One source is asked first. If its proof takes long, another source is asked too, so that a slow
+//! source does not delay the download. The first complete proof counts.
 
 use super::manifest::proves;
 use super::proof::{Failed, Proof, Received};
@@ -29,7 +29,7 @@ use crate::wire::message::Cvs;
 impl Transfer {
     // ---- asking ---------------------------------------------------------------------------------
 
-    /// Asks a source for a proof, if one more is to be asked now.
+    /// Asks one more source for a proof, if that is useful now.
     pub(super) fn prove_more(&mut self, cx: &mut Context) {
         if let Some(index) = self.slow_prover(cx.now) {
             self.put_aside(cx, index, "takes long to send its manifest, and others wait");
@@ -50,8 +50,8 @@ impl Transfer {
         }
     }
 
-    /// The source whose proof has run longest, if that is too long and another source waits. A slow
-    /// source may need half an hour for a manifest of 2^20 values, and each page puts off the
+    /// The source whose proof has run longest, if it has run too long and another source waits. A
+    /// slow source may need half an hour for a manifest of 2^20 values, and each page puts off the
     /// timeout. The source gets more time with each try, so that it can complete a long manifest.
     /// No source is dropped for being slow.
     fn slow_prover(&self, now: Time) -> Option<SourceIndex> {
@@ -70,10 +70,10 @@ impl Transfer {
         slow.min_by_key(|(_, _, proof)| proof.begun_at).map(|(index, ..)| index)
     }
 
-    /// The source to ask for a proof now. While one proof runs, another source is asked only after
-    /// a while, and a third one only if the second raised the rate: sources that share a slow line
-    /// must not slow each other down. While almost nothing comes, each time twice as many are
-    /// asked.
+    /// The source to ask for a proof now. While one proof runs, a second source is asked only after
+    /// a while. A third source is asked only if the second one raised the rate, because sources
+    /// behind the same slow link must not slow each other down. While almost no bytes come, the
+    /// number of sources that are asked doubles each time.
     fn next_prover(&self, now: Time) -> Option<SourceIndex> {
         let active = |source: &&Source| source.state == SourceState::Active;
         let running: Vec<&Proof> = self.sources.iter().filter(active).filter_map(|s| s.proof.as_ref()).collect();
@@ -91,7 +91,7 @@ impl Transfer {
                 return None;
             }
         }
-        // A source that was lost during an earlier proof is asked last.
+        // A source that was lost during a proof is asked last.
         let may = |s: &Source| s.state == SourceState::Active && s.proof.is_none() && s.may_prove();
         let free = self.sources.iter().enumerate().filter(|(_, source)| may(source));
         let next = free.min_by_key(|(_, source)| source.fruitless).map(|(index, _)| index);
@@ -108,7 +108,7 @@ impl Transfer {
         let Some(request) = source.requests.get(&page.req) else {
             return self.drop_source(cx, index, "answered a request that was not made");
         };
-        // The request stays until its source is dropped, which frees the piece that it is for.
+        // The request stays until its source is dropped. This frees the piece that was requested.
         match request.wanted {
             Wanted::Page(first) if first == page.first => {}
             Wanted::Page(_) => return self.drop_source(cx, index, "answered with another page than was asked for"),
@@ -173,7 +173,7 @@ impl Transfer {
         reqs.into_iter().for_each(|req| self.cancel(cx, index, req));
     }
 
-    /// One more page has come: requests the next one, or checks that the values of all pages merge
+    /// One more page has come. Requests the next page, or checks that the values of all pages merge
     /// to the root.
     fn on_pages(&mut self, cx: &mut Context, index: SourceIndex) {
         let Some(proof) = &mut self.sources[index].proof else { return };
@@ -248,7 +248,7 @@ impl Transfer {
         self.ask(cx, index, Wanted::Last(size));
     }
 
-    /// The last piece failed at a size that only hits claim: asks the source for the size.
+    /// The last piece was wrong for a size that only hits claim: asks the source for the size.
     pub(super) fn ask_size(&mut self, cx: &mut Context, index: SourceIndex, failed: Failed) {
         let source = &mut self.sources[index];
         let asked = source.requests.values().any(|request| matches!(request.wanted, Wanted::Page(_)));
@@ -262,7 +262,7 @@ impl Transfer {
 
     // ---- the end --------------------------------------------------------------------------------
 
-    /// Size and manifest are proven by the last piece, which is not asked for again.
+    /// The last piece proves size and manifest. It is not requested again.
     fn on_proven_by_last(&mut self, cx: &mut Context, index: SourceIndex, size: u64, piece: (PayloadId, Option<Md5>)) {
         let last = last_piece(size);
         self.fix_proven(cx, index, size, None);
@@ -270,7 +270,7 @@ impl Transfer {
         self.accept(cx, index, last, piece);
     }
 
-    /// Size and manifest are proven by the right edge.
+    /// The right edge proves size and manifest.
     fn on_proven(&mut self, cx: &mut Context, index: SourceIndex, size: u64, edge: Option<Edge>) {
         if matches!(self.phase, Phase::Proving) {
             self.fix_proven(cx, index, size, edge);
@@ -278,12 +278,12 @@ impl Transfer {
         }
     }
 
-    /// Size and manifest are proven, by this source.
+    /// This source has proved size and manifest.
     fn fix_proven(&mut self, cx: &mut Context, index: SourceIndex, size: u64, edge: Option<Edge>) {
         mark!(ManifestProven);
         let proof = self.sources[index].proof.take();
         let cvs = proof.and_then(|proof| proof.manifest).unwrap_or_default();
-        // Without a claim it is 0.
+        // The size is 0 if no hit claims one.
         if self.size != 0 && size != self.size {
             let message = format!("the content has {size} bytes; a source that claims {} is wrong", self.size);
             self.report(cx, ClientEvent::Note { message });
@@ -299,7 +299,7 @@ impl Transfer {
         (0..self.sources.len()).for_each(|other| self.end_proof(cx, other, size));
     }
 
-    /// Fetches first what is missing from this byte on.
+    /// From now on, fetches first the missing pieces from this byte on.
     pub(super) fn aim(&mut self, offset: u64) {
         self.aimed = Some(offset);
         self.picker.aim(u32::try_from(offset / PIECE_BYTES).unwrap_or(u32::MAX));
@@ -316,7 +316,7 @@ impl Transfer {
         self.order.pool.keep_size(size);
     }
 
-    /// Another source was faster: its proof is not needed.
+    /// Another source was faster: the proof of this source is not needed.
     fn end_proof(&mut self, cx: &mut Context, index: SourceIndex, size: u64) {
         if self.sources[index].proof.is_none() {
             return;
@@ -330,14 +330,14 @@ impl Transfer {
         }
     }
 
-    /// Discards what this source sent of its proof.
+    /// Discards what this source has sent as its proof.
     pub(super) fn forget_proof(&mut self, cx: &mut Context, index: SourceIndex) {
         if let Some(held) = self.sources[index].proof.take().and_then(|proof| proof.held) {
             cx.drop_payload(held.payload);
         }
     }
 
-    /// Counts right bytes under a wrong MD5, and drops the source if that goes on.
+    /// Counts correct bytes with a wrong MD5. Drops the source if this happens too often.
     pub(super) fn note_wrong_md5(&mut self, cx: &mut Context, index: SourceIndex) {
         let source = &mut self.sources[index];
         source.md5_misses += 1;
@@ -348,12 +348,12 @@ impl Transfer {
     }
 }
 
-/// The number of the last piece of a content that is not empty.
+/// The number of the last piece of a content, which must not be empty.
 pub(super) fn last_piece(size: u64) -> u32 {
     u32::try_from(pieces_of(size).saturating_sub(1)).unwrap_or(u32::MAX)
 }
 
-/// The digests of a proof: without BLAKE3 it would prove nothing.
+/// The digests to compute for a proof. Without BLAKE3, the piece would prove nothing.
 pub(super) fn proof_verify(verify: Verify) -> Verify {
     match verify {
         Verify::Md5 | Verify::Both => Verify::Both,

@@ -1,6 +1,6 @@
-//! The state of one download, and what it reports. The files beside this one act on it: `part`
-//! opens, writes and publishes the part file, `sources` dials and drops sources, `proving` fetches
-//! the proof, `fetch` asks for pieces and `pieces` judges them.
+//! The state of one download, and what it reports. The other files of this folder change this
+//! state: `part` opens, writes and publishes the part file, `sources` dials and drops sources,
+//! `proving` fetches the proof, `fetch` requests pieces, and `pieces` judges them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,10 +17,10 @@ use crate::wire::{HostPort, NodeId};
 
 /// The rate of progress is measured over this many readings: the last 4 seconds.
 const RATE_WINDOW: usize = 8;
-/// The rate of all sources is measured over this many ticks, including bytes that were wrong.
+/// The rate of all sources is measured over this many ticks. It includes wrong bytes.
 const RECEIVED_TICKS: usize = (STALL_AFTER.as_millis() / PROGRESS_INTERVAL.as_millis()) as usize;
 
-/// How far a download is.
+/// The phase of a download.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// The disk creates or finds the part file.
@@ -31,7 +31,7 @@ pub(super) enum Phase {
     Fetching,
     /// All pieces are written; the disk renames the part file.
     Publishing,
-    /// The end; the outcome may have been taken.
+    /// The download is over. The outcome may have been taken.
     Over,
 }
 
@@ -41,28 +41,28 @@ pub(super) struct Transfer {
     pub(super) phase: Phase,
     /// Sources that were dialed.
     pub(super) sources: Vec<Source>,
-    /// Addresses of sources that were removed from the list, and until when they are not dialed
+    /// Addresses of sources that were removed from the list, and until when each must not be dialed
     /// again.
     pub(super) spent: BTreeMap<HostPort, Time>,
     /// Bytes that the removed sources sent, and whether one of them lied.
     pub(super) bytes_forgotten: u64,
     pub(super) lied_forgotten: bool,
-    /// Bytes of the content; only what hits claim until it is proven.
+    /// The size of the content, and whether it is proven. Until then it is only what hits claim.
     pub(super) size: u64,
     pub(super) is_proven: bool,
     /// Whether the last dial was of an address that was not tried before.
     pub(super) dialed_untried: bool,
     /// How many proofs were begun.
     pub(super) proofs_begun: usize,
-    /// Without pieces until the size is proven.
+    /// It has no pieces until the size is proven.
     pub(super) picker: Picker<SourceIndex>,
-    /// It first fetches what is missing from this byte on.
+    /// The byte from which on missing pieces are fetched first.
     pub(super) aimed: Option<u64>,
     /// One value per piece, once they are proven.
     pub(super) manifest: Option<Vec<Cv>>,
     pub(super) next_req: u32,
-    /// Verified pieces that are not written yet, each with the event that reports it once it is,
-    /// and the node that sent it.
+    /// Verified pieces that are not written yet. Each has the event that reports it once it is
+    /// written, and the node that sent it.
     pub(super) writing: BTreeMap<u32, (ClientEvent, Option<NodeId>)>,
     /// The other peers that fetch the same content.
     pub(super) swarm: Swarm,
@@ -71,30 +71,31 @@ pub(super) struct Transfer {
     /// Bytes verified in earlier runs.
     pub(super) resumed: u64,
     pub(super) started_at: Time,
-    /// When there last was a source that may send, or an address that was not tried.
+    /// When the download last had a source that may send, or an address that was not tried.
     pub(super) had_source_at: Time,
-    /// When a piece was last verified or being written, or the rate of all sources was high enough.
+    /// When a piece was last verified or being written, or when the rate of all sources was last
+    /// high enough.
     pub(super) good_at: Time,
-    /// Bytes that came from all sources, including those that were discarded; now, and at the last
-    /// few ticks.
+    /// Bytes that came from all sources, including discarded ones: the present number, and the
+    /// numbers at the last few ticks.
     pub(super) received: u64,
     received_at: VecDeque<(Time, u64)>,
     /// Whether any source ever sent WELCOME.
     pub(super) reached: bool,
-    /// Whether a search might find sources that are not known.
+    /// Whether a search might find sources that are not known yet.
     pub(super) short_of_sources: bool,
     /// Whether a search for sources runs.
     pub(super) searching: bool,
-    /// The last search before it gives up was made, and no right piece has come since.
+    /// Whether the last search before giving up was made, and no correct piece has come since.
     pub(super) asked_last: bool,
-    /// When the last search began; none if that was a search by name, which may not have found all
+    /// When the last search began. None if it was a search by name, which may not have found all
     /// sources.
     pub(super) searched_at: Option<Time>,
     /// Bytes verified at the last few readings.
     readings: VecDeque<(Time, u64)>,
     /// The path under which it will be published, once the part file is open.
     pub(super) path: Option<String>,
-    /// How it ended, from the end until it is taken.
+    /// The outcome, from the end of the download until it is taken.
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -136,14 +137,14 @@ impl Transfer {
         }
     }
 
-    /// The part file is open and `bytes` of it are right: progress is measured from here.
+    /// The part file is open, and `bytes` of it are correct: progress is measured from now on.
     pub(super) fn restart_clock(&mut self, now: Time) {
         self.readings.push_back((now, self.bytes));
         self.received_at.push_back((now, 0));
         (self.started_at, self.had_source_at, self.good_at) = (now, now, now);
     }
 
-    /// Notes at a tick what has come so far.
+    /// Notes at a tick how many bytes have come so far.
     pub(super) fn note_rate(&mut self, now: Time, rate_min: u64) {
         if self.received_at.len() > RECEIVED_TICKS {
             self.received_at.pop_front();
@@ -171,7 +172,7 @@ impl Transfer {
 
     /// Sends an event to the client.
     pub(super) fn report(&self, cx: &mut Context, event: ClientEvent) {
-        // The list of a collection is announced with its files.
+        // The files of a collection announce the download of its list.
         let quiet = self.order.collection && matches!(event, ClientEvent::Start { .. } | ClientEvent::Piece { .. });
         if !self.order.is_part && self.order.parent.is_none() && !quiet {
             cx.report(self.order.client, event);
@@ -203,7 +204,7 @@ impl Transfer {
         self.report(cx, ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms, swarm });
     }
 
-    /// The report about its swarm, if there are other members or others were served.
+    /// The report about its swarm. None if there are no other members and no other peer was served.
     pub(super) fn swarm_report(&self, cx: &Context) -> Option<SwarmReport> {
         let (sent, up) = cx.holdings.sent(cx.now, self.order.root, self.order.id);
         let (members, complete, received) = (self.swarm.members, self.swarm.full, self.received);

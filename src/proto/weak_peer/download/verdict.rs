@@ -7,18 +7,19 @@ use crate::wire::ids::Md5;
 /// The verdict on a piece and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The bytes are right and so is their MD5.
+    /// The bytes are correct, and so is their MD5.
     Right,
-    /// The bytes are right, the announced MD5 is not: keep the bytes, count the fault.
+    /// The bytes are correct, but the announced MD5 is not. Keep the bytes, count the fault.
     WrongMd5,
-    /// The bytes are those that the source announced, but wrong: it lies, or its file is another
-    /// one.
+    /// The bytes are those that the source announced, but they are wrong: the source lies, or has
+    /// another file.
     Lie,
-    /// Neither digest is right: the bytes may have been damaged on the way.
+    /// Neither digest fits: the bytes may have been damaged on the way.
     LineFault,
 }
 
-/// Judges a piece whose root or chaining value should be `expected`; none if only the MD5 counts.
+/// Judges a piece. `expected` is what its root or chaining value should be; if it is none, only the
+/// MD5 counts.
 pub(super) fn judge(verify: Verify, digests: &Digests, expected: Option<&[u8; 32]>, announced: Md5) -> Verdict {
     let content = || expected.is_some() && digests.blake3.as_ref() == expected;
     let line = || digests.md5 == Some(announced);
@@ -29,7 +30,7 @@ pub(super) fn judge(verify: Verify, digests: &Digests, expected: Option<&[u8; 32
             (false, true) => Verdict::Lie,
             (false, false) => Verdict::LineFault,
         },
-        // Without an MD5, damage on the way looks like a lie.
+        // Without an MD5, damage on the way cannot be distinguished from a lie.
         Verify::Blake3 if content() => Verdict::Right,
         Verify::Blake3 => Verdict::Lie,
         Verify::Md5 if line() => Verdict::Right,

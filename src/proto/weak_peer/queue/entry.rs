@@ -1,5 +1,5 @@
-//! One download of the queue: its command, what is known of its content, its state, and the clients
-//! that wait for it. It starts nothing.
+//! One download of the queue: its command, what is known about its content, its state, and the
+//! clients that wait for it. It starts nothing.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::proto::weak_peer::context::millis;
 use crate::time::Time;
 use crate::wire::Root;
 
-/// What is known of the content of an entry, and is kept in the file.
+/// What is known about the content of an entry. It is kept in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,7 +25,7 @@ pub(super) struct Known {
     pub(super) size: Option<u64>,
 }
 
-/// Why it waits or has failed.
+/// The reason why it waits or has failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Why {
     pub(super) exit: u8,
@@ -36,14 +36,15 @@ pub(super) struct Why {
 pub(super) enum State {
     Queued,
     Running {
-        /// The client of its command.
+        /// The client id of its command.
         run: ClientId,
     },
     Waiting {
         why: Why,
         until: Time,
     },
-    /// By a command; or because only the user can say how it goes on: then there is a reason.
+    /// A command has paused it. Or only the user can decide how it continues; then there is a
+    /// reason.
     Paused(Option<Why>),
     Done,
     Failed(Why),
@@ -53,7 +54,7 @@ pub(super) enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Watcher {
     pub(super) client: ClientId,
-    /// Whether it waits while there is no source.
+    /// Whether the client still waits when there is no source.
     pub(super) patient: bool,
 }
 
@@ -63,13 +64,14 @@ pub(super) struct Entry {
     pub(super) known: Known,
     pub(super) state: State,
     pub(super) watchers: Vec<Watcher>,
-    /// Without a source it waits: its command said so, or a client has left it alone.
+    /// Whether it waits when there is no source, because its command said so or because a client
+    /// has left it.
     pub(super) stays: bool,
-    /// Whether its last run began with a destination that an earlier run has chosen.
+    /// Whether its last run used a destination that an earlier run has chosen.
     pub(super) placed: bool,
-    /// Whether its command is for many files: they have no place in common.
+    /// Whether its command is for many files, which have no common path.
     pub(super) many: bool,
-    /// How often in a row it found no source.
+    /// How many runs in a row have found no source.
     pub(super) tries: u32,
     /// Bytes verified, and bytes per second.
     pub(super) bytes: u64,
@@ -87,8 +89,8 @@ impl Entry {
         Entry { get, known, state, watchers, stays, placed, many, tries: 0, bytes: 0, rate: 0, sources, swarm: None }
     }
 
-    /// The command for its next run: once its content and its destination are known, for just
-    /// these.
+    /// The command for its next run. Once its content and its destination are known, the command
+    /// names exactly these.
     pub(super) fn command(&self) -> Get {
         let mut get = self.get.clone();
         if let Some(root) = &self.known.root {
@@ -104,13 +106,13 @@ impl Entry {
         Get { verify, timeout, order, scope, ..self.get.clone() } == *other
     }
 
-    /// Whether it may be for many files.
+    /// Whether its command may be for many files.
     pub(super) fn has_many(&self) -> bool {
         let Get { what, also, known, .. } = &self.get;
         self.many || !also.is_empty() || !known.is_empty() || what.contains(['/', '*', '?', '['])
     }
 
-    /// Whether it is over, or cannot go on by itself.
+    /// Whether it is over, or cannot continue by itself.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, State::Done | State::Failed(_))
     }

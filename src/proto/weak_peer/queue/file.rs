@@ -1,13 +1,13 @@
-//! The file of the queue, `downloads.jsonl`: one JSON object per line. It reads and writes text,
-//! and no file.
+//! The file of the queue, `downloads.jsonl`: one JSON object per line. It converts from and to
+//! text, and does not touch the file itself.
 //!
 //! ```text
 //! {"sprat":"downloads","v":1,"next":5}
 //! {"id":3,"state":"queued","get":{"what":"a name","verify":"both"},"root":"…","path":"/a name"}
 //! ```
 //!
-//! `v` is the version of the format. A file of a newer version is not read, because writing it
-//! again would lose what only that version knows.
+//! `v` is the version of the format. A file of a newer version is not read: if it were written
+//! again, data that only the newer version knows would be lost.
 
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,7 @@ impl Saved {
             EntryState::Done => State::Done,
             EntryState::Failed => State::Failed(why.unwrap_or(Why { exit: 1, error: "failed".to_owned() })),
         };
-        // The client that ordered it is gone.
+        // The client that ordered it is gone, so it stays without a source too.
         self.entries.push((id, Entry { known, stays: true, ..Entry::new(get, state) }));
         self.next = self.next.max(id.saturating_add(1));
     }
@@ -105,8 +105,8 @@ impl Saved {
 
 /// All lines of the file.
 pub(super) fn text<'a>(next: u64, entries: impl Iterator<Item = (&'a u64, &'a Entry)>) -> String {
-    // A path that is not UTF-8 has no JSON form. None comes here: commands are JSON, or read by the
-    // command line, which refuses such a path.
+    // A path that is not UTF-8 has no JSON form. No such path comes here: commands are JSON, or
+    // come from the command line, which refuses such a path.
     let mut text = serde_json::to_string(&Head { sprat: KIND.to_owned(), v: VERSION, next }).unwrap_or_default();
     for (id, entry) in entries {
         let (state, why) = match &entry.state {

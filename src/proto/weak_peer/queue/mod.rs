@@ -1,10 +1,11 @@
-//! The queue of downloads: which exist, in which order they run, and how many at a time. It sees
-//! of a download its command, its events and its `done`; how the content is found and fetched it
-//! never knows. It is the client of each command that it runs, and passes the events on to the
-//! clients that wait.
+//! The queue of downloads: which downloads exist, in which order they run, and how many run at a
+//! time. Of each download it sees the command, the events and the `done`. It does not know how the
+//! content is found and fetched. It is the client of each command that it runs, and passes the
+//! events on to the clients that wait.
 //!
-//! A download is in the file of the queue before its client hears of it and before it starts. The
-//! file changes when a download comes, ends, is paused, or its content and destination are known.
+//! A download is written to the file of the queue before its client is told of it, and before it
+//! starts. The file is written when a download comes, ends or is paused, or when its content and
+//! destination become known.
 
 mod entry;
 mod file;
@@ -32,9 +33,9 @@ pub use file::{Newer, Saved};
 pub struct QueueConfig {
     /// Downloads at once, 1 to [`DOWNLOADS_MAX`].
     pub parallel: usize,
-    /// Whether the driver keeps it in a file.
+    /// Whether the driver keeps the queue in a file.
     pub kept: bool,
-    /// What was in the file at the start.
+    /// The contents of the file at the start.
     pub saved: Saved,
 }
 
@@ -53,38 +54,38 @@ pub(super) enum Step {
     Stop(ClientId),
 }
 
-/// The queue. Off in a peer that runs one command and ends.
+/// The queue. It is off in a peer that runs one command and ends.
 #[derive(Default)]
 pub(super) struct Queue {
     on: bool,
     kept: bool,
     parallel: usize,
-    /// How many ran when `parallel` changed last: they go on.
+    /// How many downloads ran when `parallel` last changed. They continue.
     running_before: usize,
-    /// By number, which is their order.
+    /// The entries by number. This is the order in which they run.
     entries: BTreeMap<u64, Entry>,
     next: u64,
     /// The entry of each command that runs.
     runs: BTreeMap<ClientId, u64>,
     next_run: u64,
-    /// Commands to be dropped.
+    /// Commands that must be dropped.
     stops: VecDeque<ClientId>,
     /// Whether an entry may be ready to start.
     look: bool,
-    /// Whether the file is to be written.
+    /// Whether the file must be written.
     changed: bool,
-    /// While the file is written: the numbers below this one are in it.
+    /// While the file is being written: entries with lower numbers will be in it.
     saving: Option<u64>,
-    /// Entries with numbers below this one are in the file.
+    /// Entries with lower numbers are in the file.
     durable: u64,
-    /// The disk has failed; it is asked again when the timer expires.
+    /// Whether the disk has failed. The file is written again when the timer expires.
     rests: bool,
     over: bool,
-    /// Part files that no entry uses, when the disk was asked last.
+    /// Part files that no entry used when the disk last looked.
     parts: Parts,
-    /// Whether the disk looks for them.
+    /// Whether the disk is looking for such part files.
     looking: bool,
-    /// Whether it is to look again.
+    /// Whether the disk must look again.
     stale: bool,
 }
 
@@ -105,7 +106,7 @@ impl Queue {
         }
     }
 
-    /// This many downloads run at once from now on; those that run go on.
+    /// From now on this many downloads run at once. Those that run continue.
     pub(super) fn set_parallel(&mut self, parallel: usize) {
         self.parallel = parallel.clamp(1, DOWNLOADS_MAX);
         self.running_before = self.runs.len();
@@ -150,7 +151,7 @@ impl Queue {
 
     // ---- commands -------------------------------------------------------------------------------
 
-    /// Takes a command that is for the queue; returns any other one.
+    /// Handles a command that is for the queue. Returns any other command.
     pub(super) fn on_command(&mut self, cx: &mut Context, client: ClientId, command: Command) -> Option<Command> {
         match command {
             Command::Get(get) if self.on => self.add(cx, Watcher { client, patient: false }, get),
@@ -195,7 +196,7 @@ impl Queue {
             let why = format!("{QUEUE_ENTRIES_MAX} downloads are in the queue; try again when some are over");
             return fail(cx, watcher.client, Exit::Internal, &why);
         }
-        // A command that is repeated takes the place of the one that has ended.
+        // A repeated command replaces the download that has ended.
         self.entries.retain(|_, entry| !entry.has_ended() || !entry.is_of(&get));
         let entry = Entry { watchers: vec![watcher], stays: watcher.patient, ..Entry::new(get, State::Queued) };
         let id = self.next;
@@ -208,7 +209,7 @@ impl Queue {
         }
     }
 
-    /// A client orders what is in the queue already, and waits for it too.
+    /// A client orders a download that is in the queue already, and waits for it too.
     fn join(&mut self, cx: &mut Context, watcher: Watcher, id: u64) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if entry.watchers.len() >= QUEUE_WATCHERS_MAX {
@@ -235,7 +236,7 @@ impl Queue {
         cx.done(client, Outcome { ok: true, ..Outcome::default() });
     }
 
-    /// Looks for part files that no entry uses; for a client also removes them.
+    /// Looks for part files that no entry uses. If a client asked for it, removes them too.
     fn look_for_parts(&mut self, cx: &mut Context, client: Option<ClientId>) {
         let (mut folders, mut keep, mut spare) = (BTreeSet::new(), Vec::new(), false);
         for entry in self.entries.values() {
@@ -271,7 +272,7 @@ impl Queue {
         }
     }
 
-    /// The entry with this number; without one the command of the client fails.
+    /// The entry with this number. If there is none, the command of the client fails.
     fn named(&mut self, cx: &mut Context, client: ClientId, id: u64) -> Option<&mut Entry> {
         if !self.entries.contains_key(&id) {
             let listed = if self.entries.is_empty() { "the queue is empty" } else { "`downloads` lists all numbers" };
@@ -311,7 +312,7 @@ impl Queue {
             State::Done => return fail(cx, client, Exit::Usage, &format!("download {id} is done")),
             State::Queued | State::Running { .. } => {}
             State::Waiting { .. } | State::Paused(_) | State::Failed(_) => {
-                // A user who names it waits for it.
+                // A user who names a download wants it to wait for a source.
                 entry.stays = true;
                 self.set_state(cx, id, State::Queued);
                 self.change();
@@ -320,7 +321,7 @@ impl Queue {
         cx.done(client, Outcome { ok: true, ..Outcome::default() });
     }
 
-    /// A client is gone; what it ordered goes on without it.
+    /// A client is gone. The downloads that it ordered continue without it.
     pub(super) fn on_client_gone(&mut self, client: ClientId) {
         for entry in self.entries.values_mut() {
             let before = entry.watchers.len();
@@ -331,7 +332,7 @@ impl Queue {
 
     // ---- running --------------------------------------------------------------------------------
 
-    /// The next step: commands to be dropped, then those to be run.
+    /// The next step: first commands that must be dropped, then commands that must run.
     pub(super) fn poll_step(&mut self, cx: &mut Context) -> Option<Step> {
         if let Some(run) = self.stops.pop_front() {
             return Some(Step::Stop(run));
@@ -360,7 +361,7 @@ impl Queue {
         Some(Step::Start(run, entry.command()))
     }
 
-    /// Takes an event of a command that runs.
+    /// Handles an event of a running command.
     pub(super) fn on_event(&mut self, cx: &mut Context, run: ClientId, event: ClientEvent) {
         let Some(id) = self.runs.get(&run).copied().filter(|_| !self.over) else { return };
         let Some(entry) = self.entries.get_mut(&id) else { return };
@@ -424,7 +425,7 @@ impl Queue {
         }
         let error = outcome.error.clone().unwrap_or_else(|| "failed".to_owned());
         let why = Why { exit: outcome.exit, error };
-        // An earlier run has chosen the destination, and something else may be there now.
+        // An earlier run has chosen the destination, and another file may be there now.
         if outcome.exit == Exit::Disk.code() && entry.get.out.is_none() && entry.placed {
             entry.known.path = None;
             entry.state = State::Queued;
@@ -437,7 +438,8 @@ impl Queue {
         }
     }
 
-    /// No source can be used: it asks again later. Clients that do not wait get the end.
+    /// No source can be used: the download is tried again later. For clients that do not wait, this
+    /// is the end.
     fn wait(&mut self, cx: &mut Context, id: u64, why: Why, outcome: &Outcome) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let longest = (QUEUE_RETRY_FIRST * (1 << entry.tries.min(16))).min(QUEUE_RETRY_MAX);
@@ -467,7 +469,7 @@ impl Queue {
         }
     }
 
-    /// Drops the command of the entry, if it runs.
+    /// Drops the command of the entry, if one runs.
     fn stop(&mut self, id: u64) {
         if let Some(State::Running { run }) = self.entries.get(&id).map(|entry| &entry.state) {
             self.runs.remove(run);
@@ -493,7 +495,7 @@ impl Queue {
 
     // ---- time and sessions ----------------------------------------------------------------------
 
-    /// Entries whose wait is over run again.
+    /// Entries whose wait is over may run again.
     pub(super) fn on_retry_due(&mut self, cx: &mut Context) {
         let mut next = None;
         for entry in self.entries.values_mut() {
@@ -511,7 +513,7 @@ impl Queue {
         }
     }
 
-    /// A session is up: what waits for a source may find one now.
+    /// A session is up: downloads that wait for a source may find one now.
     pub(super) fn on_session_up(&mut self, cx: &mut Context) {
         for entry in self.entries.values_mut() {
             if let State::Waiting { until, .. } = &mut entry.state {
@@ -554,7 +556,7 @@ impl Queue {
         }
     }
 
-    /// What could not be saved is not in the queue.
+    /// Removes the entries that could not be saved, and tells their clients.
     fn refuse(&mut self, cx: &mut Context, why: &str) {
         let new: Vec<u64> = self.entries.range(self.durable..).map(|(id, _)| *id).collect();
         for entry in new.into_iter().filter_map(|id| self.entries.remove(&id)) {
@@ -568,7 +570,7 @@ impl Queue {
         self.rests = false;
     }
 
-    /// The peer ends. The file is as it should be: what runs goes on at the next start.
+    /// The peer ends. The file needs no change: downloads that run continue at the next start.
     pub(super) fn shut_down(&mut self, cx: &mut Context) {
         self.over = true;
         for entry in self.entries.values_mut() {

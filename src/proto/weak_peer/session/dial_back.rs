@@ -1,5 +1,5 @@
-//! Whether the super peer of a session could dial this peer back, as it reports with REACH. It logs
-//! a change, and decides nothing.
+//! Whether the super peer of a session could dial this peer back, as the super peer reports with
+//! REACH. It logs changes and decides nothing.
 
 use crate::proto::weak_peer::context::{Context, quoted};
 use crate::wire::message::Reach;
@@ -7,13 +7,13 @@ use crate::wire::message::Reach;
 /// The last report of the super peer.
 #[derive(Debug, Default)]
 pub(super) struct DialBack {
-    /// The address that could not be dialed, and the reason; none if the last dial succeeded, or if
-    /// nothing was reported.
+    /// The address that could not be dialed, and the reason. None if the last dial succeeded, or if
+    /// no dial was reported.
     failed: Option<String>,
 }
 
 impl DialBack {
-    /// The address at which the super peer has not reached this peer, and the reason.
+    /// The address at which the super peer could not reach this peer, and the reason.
     pub(super) fn failed(&self) -> Option<&str> {
         self.failed.as_deref()
     }

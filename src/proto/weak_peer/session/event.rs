@@ -9,14 +9,14 @@ use crate::wire::swarm::Peers;
 pub(in crate::proto::weak_peer) enum SessionEvent {
     /// READY came: requests may be sent.
     Up,
-    /// The session is lost, and the answers to its requests with it.
+    /// The session is lost. The answers to its requests are lost too.
     Down,
     Hit(message::Hit),
     Done(message::Done),
     Files(message::Files),
     Info(message::Info),
     Peers(Peers),
-    /// No session will open; the process ends with this.
+    /// No session will open. The process ends with this failure.
     Never(Failure),
     /// The request of this number failed.
     Error(u32, ErrorCode, String),

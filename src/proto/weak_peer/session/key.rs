@@ -1,5 +1,5 @@
-//! The key that the super peer of a session has proved: whether it is the expected one, whether a
-//! rotation leads from the expected one to it, and when it is pinned.
+//! The key that the super peer of a session has proved: whether it is the expected key, whether a
+//! rotation leads from the expected key to it, and when it is pinned.
 //!
 //! It reads and changes the pins of the membership. It sends nothing and ends no session. In open
 //! mode no key is proved, and nothing is pinned.
@@ -13,7 +13,7 @@ use crate::wire::{HostPort, NodeId};
 /// The key that was proved on the present connection.
 #[derive(Debug, Default)]
 pub(super) struct SuperKey {
-    /// With it, whether it is the one that the super peer had to prove; none in open mode.
+    /// The key that was proved, and whether it is the expected key; none in open mode.
     proved: Option<(PublicKey, Proof)>,
 }
 
@@ -29,19 +29,19 @@ impl SuperKey {
         self.proved.is_some()
     }
 
-    /// Whether it is another key than the expected one. Then nothing is shown to the super peer
-    /// before [`SuperKey::follow`].
+    /// Whether another key than the expected one was proved. Then no credential is shown to the
+    /// super peer before [`SuperKey::follow`].
     pub(super) fn is_other(&self) -> bool {
         matches!(self.proved, Some((_, Proof::Other(_))))
     }
 
-    /// Whether the super peer may be this node.
+    /// Whether the super peer may have this node id.
     pub(super) fn is_of(&self, node: NodeId) -> bool {
         is_node(self.proved.map(|(key, _)| key), node)
     }
 
     /// WELCOME has come. If the super peer has proved another key than the expected one, the
-    /// rotation of the WELCOME must lead to it; then it is pinned.
+    /// rotation in WELCOME must lead to the proved key. Then the proved key is pinned.
     ///
     /// # Errors
     /// The reason why the session must end, for people.
@@ -71,8 +71,8 @@ impl SuperKey {
     }
 }
 
-/// From now on the super peer at this address must prove this key, in place of another one if it
-/// had one.
+/// From now on the super peer at this address must prove this key. `before` is the key that it had
+/// to prove until now, if there was one.
 fn pin(cx: &mut Context, at: &HostPort, key: PublicKey, before: Option<PublicKey>) {
     if let Some(membership) = &mut cx.membership {
         membership.pin(at, key);

@@ -1,7 +1,7 @@
-//! One session of a weak peer with a super peer: HELLO to READY, REGISTER and UPDATE by number,
-//! PING, the deadlines, and the next dial when the super peer is lost. It sends the requests of
-//! clients and the changes of the share, and does not interpret them. What concerns other parts of
-//! the peer it reports as a [`SessionEvent`].
+//! One session of a weak peer with a super peer: HELLO to READY, the numbered REGISTERs and
+//! UPDATEs, PING, the deadlines, and the next dial after the super peer is lost. It sends the
+//! requests of clients and the changes of the share, and does not interpret them. It reports
+//! everything that concerns other parts of the peer as a [`SessionEvent`].
 
 mod dial_back;
 mod event;
@@ -40,44 +40,44 @@ use pages::Pages;
 use state::{Introduction, State};
 use unanswered::Unanswered;
 
-/// One session, from the first dial to the end of the peer: it dials again after each loss.
+/// One session, from the first dial to the end of the peer. It dials again after each loss.
 pub(super) struct Session {
     id: SessionId,
     pub(super) candidates: Candidates,
     offer: Option<Offer>,
     /// The key that the super peer has proved.
     key: SuperKey,
-    /// The super peer asked not to be dialed for at least this long.
+    /// How long the super peer asked this peer at least to wait before it dials again.
     retry: Option<Duration>,
     /// Our address on the connection, if it is known.
     pub(super) here: Option<IpAddr>,
     dial_back: DialBack,
     /// The addresses that are registered over the present connection.
     registered: Registered,
-    /// The warning about them that was logged last.
+    /// The last warning about these addresses that was logged.
     warned: Option<String>,
     state: State,
     introduction: Introduction,
     /// The super peer, once it has sent WELCOME.
     node: Option<NodeId>,
-    /// The super peer has the feature of swarms, and so answers JOIN.
+    /// Whether the super peer has the feature of swarms, and so answers JOIN.
     swarms: bool,
     /// Whether a session ever opened.
     opened_once: bool,
     up_since: Time,
-    /// Since when there is no session, once that is known.
+    /// Since when there has been no session, once this is known.
     without_since: Option<Time>,
-    /// When the next round of dials begins, while it waits for that.
+    /// When the next round of dials begins.
     redial_at: Time,
     /// The address under which this super peer lists us as a source.
     pub(super) own_addr: Option<HostPort>,
     ping_interval: Duration,
     sent_at: Time,
     unanswered: Unanswered,
-    /// The pages of the file list that are sent on the present connection.
+    /// The pages of the file list that were sent on the present connection.
     pages: Pages,
     next_req: u32,
-    /// The ERROR that the super peer sent before it closes.
+    /// The ERROR that the super peer sent before closing.
     last_error: Option<String>,
     events: VecDeque<SessionEvent>,
     /// How often a session that was up was lost.
@@ -140,7 +140,7 @@ impl Session {
         self.is_up().then(|| self.candidates.addr())
     }
 
-    /// The super peer that the session is with or tries.
+    /// The super peer that the session uses or tries.
     pub(super) fn target(&self) -> Target {
         match self.state {
             State::Idle => Target { place: None, node: None },
@@ -162,8 +162,8 @@ impl Session {
         let retry = (state == SuperState::Waiting).then(|| millis(self.redial_at.since(now)));
         let addr = self.candidates.addr().clone();
         let why = self.candidates.last_failure().filter(|_| state != SuperState::Up);
-        // The failure may be of another super peer of the list. If it is of this one, its address
-        // is left out, because the status has it.
+        // The failure may be that of another super peer of the list. If it is that of this super
+        // peer, the address is left out of the text, because the status contains it.
         let prefixes = [format!("{addr}: "), format!("cannot reach {addr}: ")];
         let short = |why, prefix: &String| str::strip_prefix(why, prefix.as_str()).unwrap_or(why);
         let why = why.map(|why| prefixes.iter().fold(why, short));
@@ -190,7 +190,7 @@ impl Session {
         }
     }
 
-    /// Tries the next super peer: at once within a round, else after a wait.
+    /// Tries the next super peer. Within a round this happens at once, otherwise after a wait.
     fn dial_next(&mut self, cx: &mut Context) {
         self.state = State::Idle;
         self.node = None;
@@ -209,8 +209,8 @@ impl Session {
     fn wait(&mut self, cx: &mut Context) {
         let since = *self.without_since.get_or_insert(cx.now);
         let wait = cx.jitter(self.candidates.longest_wait(cx.now.since(since)));
-        // The time that the super peer asked for, and up to twice that, so that not all peers come
-        // back at once.
+        // The wait that the super peer requested, or up to twice that, so that not all peers return
+        // at once.
         let asked = self.retry.take().map(|asked| asked + cx.jitter(asked));
         let wait = asked.map_or(wait, |asked| asked.max(wait));
         self.redial_at = cx.now + wait;
@@ -266,7 +266,7 @@ impl Session {
         self.set_deadline(cx);
     }
 
-    /// Sends LOGIN; or ENROLL, and LOGIN once ENROLL is answered.
+    /// Sends LOGIN. If there is no credential yet, sends ENROLL, and LOGIN once ENROLL is answered.
     fn introduce(&mut self, cx: &mut Context) {
         let message = match &cx.membership {
             None => Some(Message::Login(Login::open())),
@@ -322,15 +322,15 @@ impl Session {
         Some(req)
     }
 
-    /// Sends a message that expects no answer, if the session is up.
+    /// Sends a message that needs no answer, if the session is up.
     pub(super) fn notify(&mut self, cx: &mut Context, message: Message) {
         if self.is_up() {
             self.send(cx, message);
         }
     }
 
-    /// Sends pages of the file list and then of its changes, up to the limit of unacknowledged
-    /// ones.
+    /// Sends pages of the file list, and then pages of its changes, up to the limit on
+    /// unacknowledged pages.
     pub(super) fn flush(&mut self, cx: &mut Context, announcements: &mut Announcements) {
         if self.conn().is_none() {
             return announcements.rest(self.id);
@@ -376,9 +376,9 @@ impl Session {
                     cx.unknown_kind(conn, &kind);
                 }
             }
-            // In login mode the peer takes these two before they come here.
+            // In login mode the peer handles these two messages before they come here.
             Message::Revoked(_) | Message::Classes(_) => self.lose(cx, "it sent a message of login mode"),
-            // No super peer sends these: they are never in order.
+            // A super peer never sends these messages.
             Message::Hello(_)
             | Message::Login(_)
             | Message::Cancel(_)
@@ -424,7 +424,7 @@ impl Session {
         }
     }
 
-    /// The super peer has sent a credential: keeps it, and sends LOGIN with it.
+    /// The super peer has sent a credential: keeps the credential, and sends LOGIN with it.
     fn on_enrolled(&mut self, cx: &mut Context, enrolled: &Enrolled) {
         let membership = cx.membership.as_mut().filter(|membership| !membership.has_joined());
         let credential = membership.and_then(|membership| membership.enrolled(&enrolled.credential).cloned());
@@ -466,7 +466,7 @@ impl Session {
     fn on_error(&mut self, cx: &mut Context, error: message::Error) {
         let message = quoted(&error.message);
         match (error.req, error.code) {
-            // No request is open.
+            // No request is open, so this error is not for a request.
             (Some(_), _) if !self.is_up() => {}
             (Some(req), code) => self.events.push_back(SessionEvent::Error(req, code, message)),
             (None, ErrorCode::VERSION) => {
@@ -484,18 +484,18 @@ impl Session {
                 cx.warn(format!("the super peer does not know a message of ours: {message}"));
             }
             (None, ErrorCode::LIMIT) if self.is_up() && self.pages.is_any_acked() => self.on_files_refused(cx, message),
-            // The super peer closes the connection next; the session ends then, with this reason.
+            // Next, the super peer closes the connection. The session ends then, with this reason.
             (None, _) => self.last_error = Some(message),
         }
     }
 
-    /// The super peer has no memory for files that were sent. Those that it has registered stay
-    /// registered.
+    /// The super peer has no memory for some of the files that were sent. The files that it has
+    /// registered stay registered.
     fn on_files_refused(&mut self, cx: &mut Context, why: String) {
         if !self.pages.are_refused() {
             cx.warn(format!("the super peer has no room for more files, and gets the list again later: {why}"));
         }
-        // If it closes the connection, this is the reason.
+        // If the super peer closes the connection, this is the reason.
         self.last_error = Some(why);
         if let Some(longest) = self.pages.on_refusal() {
             let wait = longest / 2 + cx.jitter(longest / 2);
@@ -503,7 +503,7 @@ impl Session {
         }
     }
 
-    /// Sends the list again, because the super peer has not taken all of it.
+    /// Sends the list again, because the super peer has not registered all of it.
     pub(super) fn on_files_due(&mut self, cx: &mut Context, announcements: &mut Announcements) {
         self.pages.repeat();
         announcements.repeat(self.id);
@@ -595,7 +595,7 @@ impl Session {
         cx.timers.stop(Reason::Files(self.id));
     }
 
-    /// Ends the session; no other one opens.
+    /// Ends the session for good: no other session opens.
     pub(super) fn end(&mut self, cx: &mut Context, why: &str) {
         match self.state {
             State::Greeting(conn) | State::LoggingIn(conn) | State::Up(conn) => cx.bye(conn, why),

@@ -1,5 +1,5 @@
 //! The pages of the file list and of its changes on one connection of a session: their numbers,
-//! which of them are acknowledged, and which are sent again because the super peer has refused
+//! which of them are acknowledged, and which must be sent again because the super peer has refused
 //! files. It makes the messages; the session sends them.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::wire::message::{Register, Update};
 /// The numbers of the REGISTERs and UPDATEs of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// Number of the last page that was made, and of the last one that is acknowledged.
+    /// Number of the last page that was made, and number of the last page that was acknowledged.
     made: u64,
     acked: u64,
     /// Files that the super peer had no memory for.
@@ -23,8 +23,8 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// The next page of the file list or of its changes; none if there is none, or if as many pages
-    /// as are allowed are not acknowledged.
+    /// The next page of the file list or of its changes. None if no page is left, or if too many
+    /// pages are not acknowledged.
     pub(super) fn next(
         &mut self,
         session: SessionId,
@@ -56,10 +56,10 @@ impl Pages {
         Some(page)
     }
 
-    /// The super peer has acknowledged the page with this number and all before it.
+    /// The super peer has acknowledged the page with this number and all pages before it.
     ///
     /// # Errors
-    /// If it cannot be right; the reason, for people.
+    /// The reason for people, if this acknowledgement cannot be right.
     pub(super) fn on_ack(&mut self, seq: u64) -> Result<(), String> {
         if seq <= self.acked || seq > self.made {
             return Err(format!("it acknowledged {seq}, and the last number sent is {}", self.made));
@@ -76,7 +76,7 @@ impl Pages {
         self.acked == self.made
     }
 
-    /// Whether a page is acknowledged.
+    /// Whether any page is acknowledged.
     pub(super) fn is_any_acked(&self) -> bool {
         self.acked > 0
     }
@@ -86,8 +86,8 @@ impl Pages {
         self.refused.is_any()
     }
 
-    /// The super peer has refused files. Returns the longest wait until the list is to be sent
-    /// again, if no wait runs.
+    /// The super peer has refused files. Unless a wait runs already, returns the longest wait until
+    /// the list is sent again.
     pub(super) fn on_refusal(&mut self) -> Option<Duration> {
         self.refused.on_refusal()
     }

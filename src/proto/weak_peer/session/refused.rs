@@ -1,5 +1,5 @@
-//! Files of ours for which a super peer has no memory (PROTOCOL.md 4.4). Those that it has
-//! registered stay registered, so the list is sent again later in UPDATEs, which remove nothing.
+//! Files of ours for which a super peer has no memory (PROTOCOL.md 4.4). The files that it has
+//! registered stay registered. So the list is sent again later in UPDATEs, which remove no files.
 //!
 //! It only decides when the list is sent again; the session sends it.
 
@@ -7,22 +7,23 @@ use std::time::Duration;
 
 use crate::config::{REFUSED_FILES_WAIT_FIRST, REFUSED_FILES_WAIT_MAX};
 
-/// What a session knows about such files.
+/// What a session knows about refused files.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
-    /// The upper bound of the last wait; none while the super peer has taken everything.
+    /// The upper bound of the last wait; none while no files are refused.
     wait: Option<Duration>,
-    /// The session waits before it sends the list again.
+    /// Whether the session waits before it sends the list again.
     waits: bool,
-    /// The list is being sent again.
+    /// Whether the list is being sent again.
     repeats: bool,
-    /// The rest of the list is not to be sent, because the super peer refuses again.
+    /// Whether the rest of the list must not be sent, because the super peer has refused files
+    /// again.
     stops: bool,
 }
 
 impl Refused {
-    /// Files were refused. Returns the longest wait until the list is to be sent again, if no wait
-    /// runs.
+    /// Files were refused. Unless a wait runs already, returns the longest wait until the list is
+    /// sent again.
     pub(super) fn on_refusal(&mut self) -> Option<Duration> {
         self.stops |= std::mem::take(&mut self.repeats);
         if std::mem::replace(&mut self.waits, true) {
@@ -42,12 +43,13 @@ impl Refused {
         (self.waits, self.repeats, self.stops) = (false, true, false);
     }
 
-    /// Whether the rest of the list is not to be sent. Returns true only once.
+    /// Whether the rest of the list must not be sent. Returns true only once.
     pub(super) fn take_stop(&mut self) -> bool {
         std::mem::take(&mut self.stops)
     }
 
-    /// A page of the list is sent, and `more` follow. Returns whether the list is being sent again.
+    /// A page of the list is sent; `more` says whether pages follow. Returns whether the list is
+    /// being sent again.
     pub(super) fn on_page(&mut self, more: bool) -> bool {
         let again = self.repeats;
         self.repeats &= more;

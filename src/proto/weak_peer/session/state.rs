@@ -4,10 +4,10 @@ use crate::proto::{ConnId, DialId};
 use crate::wire::Message;
 use crate::wire::message::{sent_by_sources, sent_to_sources, sent_to_super_peers};
 
-/// How far a session is.
+/// The state of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum State {
-    /// Not begun, waiting for the next round, or ended.
+    /// The session has not begun, waits for the next round, or has ended.
     Idle,
     Dialing(DialId),
     /// HELLO is sent, and WELCOME has not come.
@@ -18,8 +18,8 @@ pub(super) enum State {
     Up(ConnId),
 }
 
-/// What is sent on a connection after HELLO. To a super peer that has proved the expected key it is
-/// sent before WELCOME comes.
+/// The messages that follow HELLO on a connection. If the super peer has proved the expected key,
+/// they are sent before WELCOME comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Introduction {
     Nothing,

@@ -1,4 +1,5 @@
-//! The messages of a session that wait for their answers, and the deadline of the first.
+//! The messages of a session that wait for their answers, and the earliest deadline of these
+//! answers.
 
 use crate::config::{ANSWER_DEADLINE, LOGIN_DEADLINE};
 use crate::time::Time;
@@ -12,7 +13,7 @@ pub(super) struct Unanswered {
 }
 
 impl Unanswered {
-    /// When the session ends, if the answer that is due first has not come; none if no answer is
+    /// When the session ends unless the answer that is due first has come; none if no answer is
     /// due.
     pub(super) fn deadline(&self) -> Option<Time> {
         let Unanswered { login, update, ping } = *self;

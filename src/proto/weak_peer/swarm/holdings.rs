@@ -1,5 +1,5 @@
 //! What this peer serves of the contents that it downloads: only pieces that are verified and
-//! written. Changes are announced at the end of the turn.
+//! written. Changes are announced at the end of each turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::wire::{NodeId, Root};
 pub(in crate::proto::weak_peer) struct Holding {
     pub(in crate::proto::weak_peer) download: DownloadId,
     pub(in crate::proto::weak_peer) pieces: Pieces,
-    /// The disk serves the manifest with its proof.
+    /// Whether the disk serves the manifest with its proof.
     pub(in crate::proto::weak_peer) manifest: bool,
     /// Bytes that were sent to others.
     sent: u64,
@@ -24,7 +24,7 @@ pub(in crate::proto::weak_peer) struct Holding {
     news: Vec<(u32, Option<NodeId>)>,
 }
 
-/// What has changed of one content in a turn.
+/// What has changed for one content in a turn.
 #[derive(Debug)]
 pub(in crate::proto::weak_peer) struct News {
     pub(in crate::proto::weak_peer) root: Root,
@@ -33,7 +33,7 @@ pub(in crate::proto::weak_peer) struct News {
     pub(in crate::proto::weak_peer) added: Vec<(u32, Option<NodeId>)>,
 }
 
-/// All such contents.
+/// All contents that downloads serve or have served.
 #[derive(Debug, Default)]
 pub(in crate::proto::weak_peer) struct Holdings {
     by_root: BTreeMap<Root, Holding>,
@@ -56,7 +56,7 @@ impl Holdings {
         Some(holding)
     }
 
-    /// A download begins. Of two downloads of one content, the first one serves.
+    /// A download begins. If two downloads have the same content, the first one serves it.
     pub(in crate::proto::weak_peer) fn begin(&mut self, root: Root, download: DownloadId) {
         let (pieces, up) = (Pieces::default(), Meter::new(RATE_WINDOW));
         let empty = Holding { download, pieces, manifest: false, sent: 0, up, news: Vec::new() };
@@ -71,13 +71,14 @@ impl Holdings {
         }
     }
 
-    /// Bytes of a content that were sent while this download has served it, and bytes per second.
+    /// Bytes of a content that were sent since this download began to serve it, and bytes per
+    /// second.
     pub(in crate::proto::weak_peer) fn sent(&self, now: Time, root: Root, download: DownloadId) -> (u64, u64) {
         let holding = self.by_root.get(&root).filter(|holding| holding.download == download);
         holding.map_or((0, 0), |holding| (holding.sent, holding.up.per_second(now)))
     }
 
-    /// The disk can prove the size to others.
+    /// From now on the disk can prove the size to others.
     pub(in crate::proto::weak_peer) fn prove(&mut self, root: Root, download: DownloadId) {
         if let Some(holding) = self.of_download(root, download) {
             holding.manifest = true;
@@ -106,7 +107,7 @@ impl Holdings {
         }
     }
 
-    /// The download stops serving. Returns whether it did serve.
+    /// The download stops serving. Returns whether it was serving.
     pub(in crate::proto::weak_peer) fn end(&mut self, root: Root, download: DownloadId) -> bool {
         let ends = self.by_root.get(&root).is_some_and(|holding| holding.download == download);
         if ends {

@@ -1,5 +1,5 @@
-//! The swarms of which this peer is a member: what it has joined at each super peer, and until when
-//! it stays after a download. It follows no member: downloads do.
+//! The swarms of which this peer is a member: what it has joined at each super peer, and how long
+//! it stays after a download. It follows no members: downloads do.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ struct Joined {
     short: bool,
     /// The number of the JOIN at each super peer.
     reqs: BTreeMap<SessionId, u32>,
-    /// The download is complete, and it stays until this time at most.
+    /// Once the download is complete: until when the peer stays at most.
     until: Option<Time>,
 }
 
@@ -30,7 +30,7 @@ struct Joined {
 #[derive(Debug)]
 pub(in crate::proto::weak_peer) struct Joins {
     joined: BTreeMap<DownloadId, Joined>,
-    /// Longest time for which it stays after a download.
+    /// How long the peer stays at most after a download.
     pub(in crate::proto::weak_peer) linger: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Default for Joins {
 }
 
 impl Joins {
-    /// A download begins.
+    /// A download begins: the peer joins its swarm.
     pub(in crate::proto::weak_peer) fn join(
         &mut self,
         cx: &mut Context,
@@ -61,7 +61,7 @@ impl Joins {
         self.joined.get(&download).is_some_and(|joined| !joined.reqs.is_empty())
     }
 
-    /// Sends a JOIN to a super peer, or sends it again with what has changed.
+    /// Sends a JOIN to a super peer, or repeats it with what has changed.
     fn send(&mut self, cx: &mut Context, sessions: &mut Sessions, session: SessionId, download: DownloadId) {
         let zone = cx.zone.clone();
         let Some(joined) = self.joined.get_mut(&download).filter(|_| sessions.at(session).swarms()) else { return };
@@ -80,7 +80,7 @@ impl Joins {
         up.into_iter().for_each(|session| self.send(cx, sessions, session, download));
     }
 
-    /// The download asks for others to follow.
+    /// The download asks for more members to follow.
     pub(in crate::proto::weak_peer) fn ask_for_more(
         &mut self,
         cx: &mut Context,
@@ -119,7 +119,7 @@ impl Joins {
         }
     }
 
-    /// The downloads that are complete, with the time at which each leaves.
+    /// The complete downloads, with the time at which the peer leaves the swarm of each.
     pub(in crate::proto::weak_peer) fn finished(&self) -> impl Iterator<Item = (DownloadId, Root, Time)> + '_ {
         self.joined.iter().filter_map(|(download, joined)| Some((*download, joined.root, joined.until?)))
     }
@@ -138,7 +138,7 @@ impl Joins {
         }
     }
 
-    /// The download that these members are for.
+    /// The download for which a super peer has named members.
     pub(in crate::proto::weak_peer) fn download_of(&mut self, session: SessionId, peers: &Peers) -> Option<DownloadId> {
         let is_of = |joined: &Joined| joined.reqs.get(&session) == Some(&peers.req);
         let (download, joined) = self.joined.iter_mut().find(|(_, joined)| is_of(joined))?;

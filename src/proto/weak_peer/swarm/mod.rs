@@ -1,6 +1,6 @@
-//! The swarm of a content, as one weak peer sees it: which pieces it serves while it downloads,
-//! which follower may fetch next, and at which super peers it has joined. It fetches nothing and
-//! sends no content: downloads and uploads do.
+//! The swarm of a content, as one weak peer sees it: which pieces this peer serves while it
+//! downloads, which follower may fetch next, and at which super peers this peer has joined. It
+//! fetches nothing and sends no content: downloads and uploads do.
 
 pub(super) mod holdings;
 pub(super) mod joins;

@@ -2,7 +2,7 @@
 
 use crate::config::{HAS_BITS_MAX, PIECES_MAX};
 
-/// Some pieces, or all.
+/// Some pieces of a content, or all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::proto::weak_peer) struct Pieces {
     full: bool,
@@ -36,7 +36,7 @@ impl Pieces {
         true
     }
 
-    /// Takes a piece out of a set that is not full. Returns whether it was there.
+    /// Removes a piece from a set that is not full. Returns whether the piece was there.
     pub(in crate::proto::weak_peer) fn remove(&mut self, piece: u32) -> bool {
         let had = !self.full && self.has(piece);
         if had {
@@ -51,15 +51,15 @@ impl Pieces {
         bytes.flat_map(|(at, byte)| (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| at * 8 + bit))
     }
 
-    /// Whether it has no piece from this number on.
+    /// Whether all its pieces have lower numbers than this.
     pub(in crate::proto::weak_peer) fn is_below(&self, pieces: u32) -> bool {
         let from = pieces as usize / 8;
         let rest = self.bits.get(from).is_none_or(|byte| byte >> (pieces % 8) == 0);
         rest && self.bits.iter().skip(from + 1).all(|byte| *byte == 0)
     }
 
-    /// The pages of HAS that announce a set that is not full: the first piece of each, and its
-    /// bits. Without a piece there is none.
+    /// The pages of HAS that announce a set that is not full: the first piece of each page, and its
+    /// bits. An empty set has no page.
     pub(in crate::proto::weak_peer) fn pages(&self) -> impl Iterator<Item = (u32, Vec<u8>)> + '_ {
         let pages = (0_u32..).zip(self.bits.chunks(HAS_BITS_MAX));
         pages.map(|(page, bits)| (page * HAS_BITS_MAX as u32 * 8, bits.to_vec()))

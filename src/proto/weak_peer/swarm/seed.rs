@@ -1,28 +1,28 @@
 //! Which pieces a complete holder advises its followers to request: those that it has sent least
-//! often, in an order of its own. It refuses no piece.
+//! often. Each holder has an order of its own. It refuses no piece.
 
 use std::collections::BTreeSet;
 
-/// Pieces that are advised beside the first one, for a follower that has that.
+/// How many pieces are advised in addition to the first one, for a follower that has the first one.
 const ALTERNATIVES: usize = 3;
-/// Pieces that are looked at for one advice.
+/// How many pieces are looked at for one advice.
 const LOOKED_AT_MAX: u32 = 256;
 
-/// The pieces of one content by how often they were sent.
+/// How often each piece of one content was sent.
 #[derive(Debug)]
 pub(super) struct Seed {
     pieces: u32,
-    /// The order: at place n is the piece (first + n · step) mod pieces. The step has no divisor in
-    /// common with the number of pieces, so each piece comes once.
+    /// The order of the pieces: the piece at place n is (first + n · step) mod pieces. The step and
+    /// the number of pieces have no common divisor, so each piece comes once.
     first: u64,
     step: u64,
     /// The next place in the order.
     next: u32,
     /// Every piece was sent at least this many times.
     pub(super) rounds: u32,
-    /// Pieces that were sent, or are advised, in this round before their place in the order.
+    /// Pieces that were sent or advised in this round before their place in the order.
     early: BTreeSet<u32>,
-    /// Pieces that were advised and not requested.
+    /// Pieces that were advised but not requested.
     back: Vec<u32>,
 }
 
@@ -31,7 +31,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 }
 
 impl Seed {
-    /// Nothing is sent yet. `seed` chooses the order.
+    /// Nothing was sent yet. `seed` chooses the order.
     pub(super) fn new(pieces: u32, seed: u64) -> Seed {
         let all = u64::from(pieces.max(1));
         let mut step = 1 + seed % all;
@@ -47,8 +47,8 @@ impl Seed {
         u32::try_from((self.first + u64::from(place) * self.step) % all).unwrap_or(0)
     }
 
-    /// The piece to advise, and others for a follower that has it. The first one counts as sent
-    /// until [`Seed::give_back`].
+    /// The piece to advise, and others for a follower that has this one. The first piece counts as
+    /// sent unless [`Seed::give_back`] is called.
     pub(super) fn advise(&mut self) -> Vec<u32> {
         let first = self.back.pop().or_else(|| self.advance());
         let others = (self.next..self.pieces).take(ALTERNATIVES).map(|place| self.at(place));
@@ -77,14 +77,15 @@ impl Seed {
         }
     }
 
-    /// A piece is requested that was not advised. It is only a claim: the content may not have it.
+    /// A piece is requested that was not advised. Its number is only a claim: the content may have
+    /// no such piece.
     pub(super) fn note(&mut self, piece: u32) {
         if piece >= self.pieces {
             return;
         }
         self.back.retain(|back| *back != piece);
-        // If its place in the order has passed already, the note has no effect, and is removed when
-        // the round ends.
+        // If the place of the piece in the order has passed, this note has no effect. It is removed
+        // when the round ends.
         self.early.insert(piece);
     }
 

@@ -1,4 +1,4 @@
-//! What a download reports to the rest of the peer about its swarm.
+//! What a download reports about its swarm to the rest of the peer.
 
 use crate::proto::DownloadId;
 use crate::wire::Root;
@@ -6,12 +6,12 @@ use crate::wire::Root;
 /// One report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::proto::weak_peer) enum Step {
-    /// It begins, and looks for other peers that fetch the same content.
+    /// The download begins, and looks for other peers that fetch the same content.
     Join { download: DownloadId, root: Root, size: u64, name: String },
-    /// It follows too few members.
+    /// The download follows too few members.
     Short { download: DownloadId },
-    /// It is complete, and its file has its final name.
+    /// The download is complete, and its file has its final name.
     Finished { download: DownloadId, root: Root },
-    /// It has failed.
+    /// The download has failed.
     Failed { download: DownloadId, root: Root },
 }

@@ -11,15 +11,15 @@ use crate::proto::{ConnId, Output};
 use crate::wire::Message;
 use crate::wire::message::{Chunk, Cvs, ErrorCode};
 
-/// Forgets a request, unless its bytes are being sent. Returns whether it is forgotten.
+/// Forgets a request unless its bytes are being sent. Returns whether the request was forgotten.
 pub(super) fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32) -> bool {
     let Some(request) = upload.find(req) else { return false };
     mark!(UploadCanceled);
     match request.stage {
         Stage::Queued => {}
         Stage::Preparing => {
-            // The number stays in use until the disk answers, so that its answer is not mistaken
-            // for the answer to a later request.
+            // The number stays in use until the disk answers. So this answer is not mistaken for
+            // the answer to a later request.
             request.stage = Stage::Canceled;
             return false;
         }
@@ -30,16 +30,17 @@ pub(super) fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload
     true
 }
 
-/// The requests that were answered with anything but a chunk or a page.
+/// The requests that were answered with something other than a chunk or a page.
 #[derive(Debug, Default)]
 pub(super) struct Answered {
     /// Requests that failed.
     pub(super) failed: Vec<u32>,
-    /// FOLLOWs, with the size of the content; none if the content is not there.
+    /// FOLLOWs, each with the size of the content; none if the content is not there.
     pub(super) followed: Vec<(u32, Option<u64>)>,
 }
 
-/// Answers requests from the front of the queue while they are ready. Returns the number of chunks.
+/// Answers the requests at the front of the queue while their answers are ready. Returns the number
+/// of chunks.
 pub(super) fn send_ready(
     cx: &mut Context,
     conn: ConnId,
@@ -90,7 +91,7 @@ pub(super) fn send_ready(
             (Stage::Ready(Answer::Page(page)), Wanted::Follow { .. }) if !page.partial => {
                 answered.followed.push((req, Some(page.size)));
             }
-            // Only a download that is not served has a part of the content.
+            // Only a running download, which the disk does not serve, has a part of the content.
             (Stage::Ready(Answer::Page(_)), Wanted::Follow { .. }) => {
                 answered.followed.push((req, None));
                 let (code, why) = refusal(ServeFailure::NotFound);

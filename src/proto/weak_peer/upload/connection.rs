@@ -1,5 +1,5 @@
-//! One accepted chunk connection: who is at the other side, its requests, and whether it takes its
-//! bytes fast enough to keep its place.
+//! One accepted chunk connection: the identity of the other side, its requests, and whether it
+//! reads its bytes fast enough to stay connected.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,14 +20,14 @@ use crate::trust::{Account, PublicKey};
 use crate::wire::NodeId;
 use crate::wire::ids::Root;
 
-/// How far a connection is.
+/// Which messages a connection has sent so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Greeting {
-    /// No HELLO yet.
+    /// HELLO has not come.
     Hello,
-    /// In login mode: HELLO, and no LOGIN yet.
+    /// In login mode: HELLO has come, but LOGIN has not.
     Login,
-    /// Requests are served.
+    /// All have come, and requests are served.
     Open,
 }
 
@@ -39,34 +39,35 @@ pub(super) struct Upload {
     /// In login mode: the key that the other side has proved, and its account once it is logged in.
     pub(super) key: Option<PublicKey>,
     pub(super) account: Option<Account>,
-    /// Until when the connection must be open.
+    /// By when the connection must be open.
     pub(super) open_by: Time,
-    /// In order of arrival; answers go out in this order.
+    /// The requests in order of arrival. Answers are sent in this order.
     pub(super) requests: VecDeque<Request>,
     /// When the last request arrived or ended.
     pub(super) active_at: Time,
-    /// Since when it counts as idle. It starts at the time of accept. Each byte that the connection
-    /// takes moves it on by the time that one byte needs at [`crate::config::UPLOAD_RATE_MIN`]. So
-    /// a connection that takes a few bytes now and then is idle.
+    /// Since when it counts as idle. This begins with the time of accept. With each byte that the
+    /// connection reads, it moves forward by the time that one byte needs at
+    /// [`crate::config::UPLOAD_RATE_MIN`]. So a connection that reads a few bytes now and then
+    /// counts as idle.
     pub(super) idle_since: Time,
-    /// Bytes of content that it has taken.
+    /// Bytes of content that the other side has read.
     pub(super) taken: u64,
-    /// The bytes that it has taken lately.
+    /// The rate at which the other side has read lately.
     pub(super) rate: Meter,
-    /// The content that it asked for last.
+    /// The content of the last request.
     pub(super) root: Option<Root>,
     /// Its node, as its HELLO says.
     pub(super) node: Option<NodeId>,
     /// Its HELLO has the feature of swarms.
     pub(super) swarms: bool,
-    /// The content that it follows, and the turns that it waits for.
+    /// The content that the other side follows, and the turns that it waits for.
     pub(super) follower: Option<Follower>,
-    /// Bytes of chunks that it has requested and that are not sent.
+    /// Bytes of chunks that were requested and not sent yet.
     pub(super) asked: u64,
 }
 
 impl Upload {
-    /// The other side has taken bytes of content.
+    /// The other side has read bytes of content.
     pub(super) fn on_taken(&mut self, now: Time, bytes: u64, rate_min: u64) {
         self.taken = self.taken.saturating_add(bytes);
         self.rate.add(now, bytes);
@@ -75,8 +76,8 @@ impl Upload {
         self.idle_since = (self.idle_since + worth).min(now + ahead);
     }
 
-    /// Its place among those that may be closed to make room; none if it takes bytes at a
-    /// sufficient rate.
+    /// Its place among the connections that may be closed to make room. None if the other side
+    /// reads at a sufficient rate.
     pub(super) fn occupant(&self, conn: ConnId, now: Time) -> Option<Occupant> {
         let idle = now.since(self.idle_since);
         if self.taken >= UPLOAD_PROVEN_BYTES && idle <= UPLOAD_LAG_MAX {
@@ -87,9 +88,9 @@ impl Upload {
         Some(Occupant { conn, host: self.from.ip().into(), rank, since: self.idle_since })
     }
 
-    /// How many bytes may be prepared in advance: one chunk, and as many bytes as the connection
-    /// has taken, so that one that takes nothing costs little work. The chunk that is being sent
-    /// counts as taken, so that the next one is ready when it ends.
+    /// How many bytes may be prepared in advance: one chunk, plus as many bytes as the other side
+    /// has read. So a connection that reads nothing costs little work. The chunk that is being sent
+    /// counts as read, so that the next chunk is ready when it ends.
     pub(super) fn room(&self) -> u64 {
         let first = self.requests.front().filter(|request| matches!(request.stage, Stage::Sending));
         let taken = self.taken.saturating_add(first.map_or(0, Request::bytes));
@@ -102,7 +103,7 @@ impl Upload {
         ends.zip(cx.membership.as_ref()).is_some_and(|(ends, membership)| ends < membership.unix(cx.now))
     }
 
-    /// When to look at it again: it may be idle then, or its credential may have expired.
+    /// When to look at it again: then it may be idle, or its credential may have expired.
     pub(super) fn look_at(&self, cx: &Context, idle_at: Time) -> Time {
         let idle = idle_at + CHUNK_IDLE_MAX;
         let ends = self.account.as_ref().filter(|account| !account.dates_ignored).and_then(|account| account.not_after);

@@ -1,4 +1,4 @@
-//! One request of a downloader: what it asks for, and how far its answer is.
+//! One request of a downloader: what it requests, and how far its answer is.
 
 use crate::config::FRAME_BYTES_OPEN;
 use crate::proto::disk::{Page, ServeFailure};
@@ -16,7 +16,7 @@ pub(super) enum Wanted {
         root: Root,
         first: u32,
     },
-    /// Whether the content is there, for a follower.
+    /// For a follower: whether the content is there.
     Follow {
         root: Root,
     },
@@ -33,20 +33,20 @@ impl Wanted {
 #[derive(Debug)]
 pub(super) enum Stage {
     Queued,
-    /// The disk reads it.
+    /// The disk is reading the data.
     Preparing,
-    /// To be sent once all earlier requests are answered.
+    /// The answer is sent once all earlier requests are answered.
     Ready(Answer),
     /// The driver sends the bytes.
     Sending,
-    /// Canceled; the answer of the disk will be discarded.
+    /// The request is canceled. The answer of the disk will be discarded.
     Canceled,
 }
 
 /// What the disk prepared for a request.
 #[derive(Debug)]
 pub(in crate::proto::weak_peer) enum Answer {
-    /// A chunk can be sent: its MD5, if it was asked for.
+    /// A chunk can be sent. This is its MD5, if it was requested.
     Chunk(Option<Md5>),
     /// A page of the manifest.
     Page(Page),
@@ -61,7 +61,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Bytes of content that the disk reads for it. A page is short, and does not count.
+    /// Bytes of content that the disk reads for it. A page is short and is not counted.
     pub(super) fn bytes(&self) -> u64 {
         match self.wanted {
             Wanted::Chunk { length, .. } => u64::from(length),

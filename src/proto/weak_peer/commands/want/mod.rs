@@ -1,10 +1,10 @@
-//! What a `get` looks for: one thing after the other, and for each one search after search until
-//! one finds it. It owns the hits of the current search and the files found so far; it sends
-//! nothing and starts no download.
+//! The things that a `get` looks for, one after the other. For each thing there are several
+//! searches, one after the other, until one of them finds it. It owns the hits of the current
+//! search and the files that were found so far. It sends nothing and starts no download.
 //!
-//! A file is taken only if it is the one that was named: by its root, by its name or the end of its
-//! path, byte for byte or else folded, by a pattern, or by the folder that it lies in. If there is
-//! no such file, one more search looks for similar names, which are shown but not downloaded.
+//! A file is accepted only if it is the one that was named: by its root, by its name or the end of
+//! its path (byte for byte, or else folded), by a pattern, or by its folder. If there is no such
+//! file, one more search looks for similar names. These are shown but not downloaded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,19 +20,19 @@ use crate::wire::message::SourceRecord;
 use crate::wire::record::{is_named, name_of};
 use crate::wire::{HostPort, QueryKind, Root, Search};
 
-/// Contents near to what was asked for that are shown.
+/// How many contents with similar names are shown.
 const NEAR_MAX: usize = 20;
 
 /// A search for the current thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The content with that root.
+    /// The content with this root.
     Root,
-    /// Members of its swarm, which may have a part of it, if nobody has all.
+    /// If nobody has all of the content: members of its swarm, which may have a part.
     Members,
-    /// Files of that name or path.
+    /// Files with this name or path.
     Path,
-    /// Files that fit the pattern, page by page.
+    /// Files that match the pattern, page by page.
     Glob,
     /// Files in the folder, page by page.
     Below,
@@ -48,14 +48,15 @@ pub(super) struct Content {
     pub(super) name: String,
 }
 
-/// What the search for one thing has come to.
+/// The result of the searches for one thing.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// [`Want::search`] has to be asked for, again or for the first time.
+    /// [`Want::search`] must be sent, again or for the first time.
     Again,
     /// Everything was looked for, and one content was named.
     One(Content),
-    /// Everything was looked for, and these files were found; not what the failures name.
+    /// Everything was looked for. These files were found, and the failures name the things that
+    /// were not.
     Many(Vec<Entry>, Vec<Failure>),
     /// Everything was looked for, and nothing can be downloaded.
     None(Failure),
@@ -64,25 +65,26 @@ pub(super) enum Verdict {
 /// Files that were found for a command of many.
 #[derive(Debug, Default)]
 struct Found {
-    /// By path below the destination; then by content.
+    /// The files by their path below the destination, and then by content.
     files: BTreeMap<String, BTreeMap<Root, Entry>>,
-    /// How many there are, contents counted.
+    /// The number of files. Two contents with one path are two files.
     count: usize,
     failures: Vec<Failure>,
 }
 
-/// What one command looks for, and the search that runs for it.
+/// The things that one command looks for, and the search that runs for it.
 #[derive(Debug)]
 pub(super) struct Want {
     what: String,
-    /// Things to look for after this one.
+    /// Things to look for after the current one.
     also: VecDeque<String>,
     stage: Stage,
-    /// The searches for the current thing that may follow.
+    /// The next searches for the current thing, in case they are needed.
     stages: VecDeque<Stage>,
     pages: Option<Pages>,
     from: Option<HostPort>,
-    /// The hits of the current search, or of all its pages that count.
+    /// The hits of the current search. If it has several pages, these are the hits of all its pages
+    /// that count.
     pub(super) hits: Vec<SourceRecord>,
     known: KnownSources,
     /// Whether each search for the current thing was complete.
@@ -90,10 +92,10 @@ pub(super) struct Want {
     /// Whether the command may name more than one file.
     many: bool,
     found: Found,
-    /// Files of the current folder by their paths below it, and the path of the folder itself.
+    /// The files of the current folder by their paths below it, and the path of the folder itself.
     folder: Found,
     top: Option<String>,
-    /// Hits to be shown to the client: of what is near, or of contents among which it must choose.
+    /// Hits to show to the client: similar names, or contents among which it must choose.
     pub(super) shown: Vec<SourceRecord>,
 }
 
@@ -119,14 +121,14 @@ impl Want {
         want
     }
 
-    /// Turns to the next thing; false if there is none.
+    /// Goes to the next thing. Returns false if there is none.
     fn next_thing(&mut self) -> bool {
         let Some(what) = self.also.pop_front() else { return false };
         let stages: &[Stage] = match QueryKind::of(&what) {
             _ if is_folder(&what) => &[Stage::Below, Stage::Near],
             QueryKind::Root if self.many => &[Stage::Root, Stage::Near],
             QueryKind::Root => &[Stage::Root, Stage::Members, Stage::Near],
-            // Only a bracket keeps a pattern from fitting the name that is equal to it.
+            // A pattern can only fail to match the name that is equal to it if it has a bracket.
             QueryKind::Glob if what.contains('[') => &[Stage::Path, Stage::Glob, Stage::Near],
             QueryKind::Glob => &[Stage::Glob, Stage::Near],
             QueryKind::Words
@@ -151,13 +153,12 @@ impl Want {
         true
     }
 
-    /// Whether the search is for a root and nothing else, so that a first hit leaves nothing to
-    /// choose.
+    /// Whether the search is for a root and nothing else. Then the first hit leaves no choice.
     pub(super) fn is_root(&self) -> bool {
         matches!(self.stage, Stage::Root | Stage::Members) && !self.many
     }
 
-    /// The content that a `get` by root names, once one of its sources, which `is_other`, is found.
+    /// The content of a `get` by root, once a source is found for which `is_other` is true.
     pub(super) fn named_by_root(&self, is_other: impl Fn(&SourceRecord) -> bool) -> Option<Content> {
         let root = Root::from_hex(&self.what).filter(|_| self.is_root())?;
         let found = self.hits.iter().find(|record| record.root == root && is_other(record))?;
@@ -166,7 +167,7 @@ impl Want {
 
     // ---- searching ------------------------------------------------------------------------------
 
-    /// The search that is to be asked for.
+    /// The search that must be sent.
     pub(super) fn search(&self) -> Search {
         let what = self.what.as_str();
         let (kind, pattern) = match self.stage {
@@ -207,7 +208,7 @@ impl Want {
         self.pages.is_none() && self.hits.len() >= QUERY_HITS_MAX
     }
 
-    /// The super peer was lost: the search, or its current page, begins again.
+    /// The super peer was lost: the search, or its current page, starts again.
     pub(super) fn restart(&mut self) {
         match &mut self.pages {
             Some(pages) => pages.on_lost(),
@@ -220,7 +221,7 @@ impl Want {
 
     // ---- choosing -------------------------------------------------------------------------------
 
-    /// The search, or its current page, is answered.
+    /// The answer to the search, or to its current page, has come.
     pub(super) fn on_done(&mut self, answer: Answer) -> Verdict {
         let mut answer = answer;
         if let Some(pages) = &mut self.pages {
@@ -231,7 +232,7 @@ impl Want {
             } else {
                 self.hits.extend(page);
             }
-            // Each hit beyond is memory that a super peer makes this one use.
+            // A limit on the memory that super peers can make this peer use.
             if self.folder.count.max(self.hits.len()) > GET_FILES_MAX {
                 let why = format!("more than {GET_FILES_MAX} files fit {:?}; name fewer of them", self.what);
                 (self.folder, self.top) = (Found::default(), None);
@@ -253,13 +254,13 @@ impl Want {
         self.go_on(None)
     }
 
-    /// The search could not be made: the pattern is a bad one.
+    /// The super peer refused the search, because the pattern is not valid.
     pub(super) fn on_refused(&mut self, failure: Failure) -> Verdict {
         self.stages.clear();
         self.go_on(Some(failure))
     }
 
-    /// The current thing is done with; turns to the next one, or ends.
+    /// The current thing is finished: goes to the next one, or ends.
     fn go_on(&mut self, failure: Option<Failure>) -> Verdict {
         self.found.failures.extend(failure);
         if self.next_thing() {
@@ -275,7 +276,7 @@ impl Want {
         Verdict::None(Failure::new(exit, text.join("; ")))
     }
 
-    /// What the hits of the current search mean.
+    /// Decides what the hits of the current search mean.
     fn settle(&mut self) -> Settled {
         match self.stage {
             Stage::Root | Stage::Members | Stage::Path => self.settle_named(),
@@ -285,7 +286,7 @@ impl Want {
         }
     }
 
-    /// The content of the hits that fit best, if it is one.
+    /// The content of the hits that fit best, if these hits have only one content.
     fn settle_named(&mut self) -> Settled {
         let fit = Fit::new(&self.what);
         let best = self.hits.iter().filter_map(|record| fit.rank(record)).min();
@@ -316,7 +317,8 @@ impl Want {
         }
     }
 
-    /// Every content whose name, or path, fits the pattern. One of them is as if it were named.
+    /// Every content whose name or path matches the pattern. If there is only one, it is treated as
+    /// if it were named.
     fn settle_glob(&mut self) -> Settled {
         if self.hits.is_empty() {
             return Settled::Not;
@@ -329,7 +331,7 @@ impl Want {
         if let (1, false, Some(first)) = (contents.len(), self.many, self.hits.first()) {
             return Settled::One(Content { root: first.root, name: first.path.name().to_owned() });
         }
-        // A content has one name here, whatever its sources call it.
+        // Each content gets one name here, even if its sources use several.
         let mut names: BTreeMap<Root, &str> = BTreeMap::new();
         for record in &self.hits {
             let name = names.entry(record.root).or_insert(record.path.name());
@@ -341,7 +343,7 @@ impl Want {
         Settled::Found
     }
 
-    /// Takes the files of a page that lie in the folder, folded, under their paths below it.
+    /// Takes the files of a page that are below the folder, when folded, with their paths below it.
     fn take_folder(&mut self, page: Vec<SourceRecord>) {
         let folder = folder_of(&self.what);
         let wanted = folded(folder);
@@ -350,7 +352,8 @@ impl Want {
             if above != folder && folded(above) != wanted {
                 continue;
             }
-            // The folder gets the name that was typed, if a source has that, else that of a source.
+            // The folder gets the name that was typed, if a source uses this name. If not, it gets
+            // the name that a source uses.
             if self.top.as_deref().is_none_or(|top| above == folder || top != folder && above < top) {
                 self.top = Some(above.to_owned());
             }
@@ -365,7 +368,8 @@ impl Want {
             let below = format!("{path}/");
             folder.files.range(below.clone()..).next().is_some_and(|(path, _)| path.starts_with(&below))
         };
-        // A collection whose files are found too would come twice.
+        // If the files of a collection are found too, the collection is left out, because they
+        // would come twice.
         let twice: BTreeSet<String> = collections.map(|(path, _)| path).filter(has_files).cloned().collect();
         for (below, mut contents) in folder.files {
             contents.retain(|_, entry| !(entry.collection && twice.contains(&below)));
@@ -380,8 +384,8 @@ impl Want {
         Settled::Found
     }
 
-    /// Nothing was found that was named: shows what is near. A folder whose path ends in the name,
-    /// folded, is taken if it is the only one.
+    /// Nothing that was named was found: shows similar names. If exactly one folder has a path that
+    /// ends in the name, when folded, this folder is accepted.
     fn settle_near(&mut self) -> Settled {
         let what = folder_of(&self.what).to_owned();
         let folders = folders_named(&what, &self.hits);
@@ -412,13 +416,13 @@ impl Want {
 
 /// What the hits of one search mean.
 enum Settled {
-    /// They are among the files that were found.
+    /// They were added to the files that were found.
     Found,
-    /// They are one content, and nothing else was asked for.
+    /// They have one content, and nothing else was requested.
     One(Content),
     /// They do not fit.
     Not,
-    /// Another search was begun.
+    /// Another search must be sent.
     Again,
     Fails(Failure),
 }
@@ -436,7 +440,7 @@ impl Found {
         }
     }
 
-    /// All files of one content each. Those of several are shown instead.
+    /// Moves out all files that have one content. Files with several contents are shown instead.
     fn take(&mut self, failures: &mut Vec<Failure>, shown: &mut Vec<SourceRecord>) -> Vec<Entry> {
         let mut entries = Vec::new();
         for (path, contents) in std::mem::take(&mut self.files) {
@@ -464,7 +468,8 @@ impl Fit<'_> {
         Fit { what, root: Root::from_hex(what), folded: folded(what) }
     }
 
-    /// 0 is the best; none: not at all. A complete path goes before the end of another one.
+    /// How well the hit fits: 0 is best, none means not at all. A complete path is better than the
+    /// end of a path.
     fn rank(&self, record: &SourceRecord) -> Option<u8> {
         let path = record.path.as_str();
         let complete = |path: &str, what: &str| what.contains('/') && path == what;
@@ -482,12 +487,12 @@ impl Fit<'_> {
     }
 }
 
-/// Whether a folder is named.
+/// Whether the text names a folder.
 fn is_folder(what: &str) -> bool {
     what.ends_with('/')
 }
 
-/// The first components of a path, as many as this, and the others; none if there are no others.
+/// The first `components` components of a path, and the rest; none if there is no rest.
 fn split_at(path: &str, components: usize) -> Option<(&str, &str)> {
     let (end, _) = path.match_indices('/').nth(components.checked_sub(1)?)?;
     Some((&path[..end], &path[end + 1..]))
@@ -498,7 +503,7 @@ fn folder_of(what: &str) -> &str {
     what.trim_end_matches('/')
 }
 
-/// A hit, if its source is at this address, which may be its second one: then it is dialed first.
+/// The hit, if its source is at this address. If that is its second address, it is dialed first.
 fn taken_from(record: SourceRecord, from: Option<&HostPort>) -> Option<SourceRecord> {
     match from {
         Some(from) if record.other.as_ref() == Some(from) => {
@@ -509,7 +514,7 @@ fn taken_from(record: SourceRecord, from: Option<&HostPort>) -> Option<SourceRec
     }
 }
 
-/// The folders among the paths of these hits that are, or end in, this path, folded.
+/// The folders in the paths of these hits that are this path or end in it, when folded.
 fn folders_named(what: &str, hits: &[SourceRecord]) -> Vec<String> {
     let what = folded(what);
     let mut folders = BTreeSet::new();
@@ -521,8 +526,8 @@ fn folders_named(what: &str, hits: &[SourceRecord]) -> Vec<String> {
     folders.into_iter().collect()
 }
 
-/// The end of a path that fits into a pattern: its last components, or the last one as far as it
-/// fits.
+/// The end of a path that is short enough for a pattern: its last components, or a part of the last
+/// one.
 fn end_of(path: &str) -> &str {
     if path.len() <= PATTERN_BYTES_MAX {
         return path;
@@ -534,8 +539,8 @@ fn end_of(path: &str) -> &str {
     }
 }
 
-/// The start of a path that fits into a pattern: its first components, or the first one as far as
-/// it fits.
+/// The start of a path that is short enough for a pattern: its first components, or a part of the
+/// first one.
 fn start_of(path: &str) -> &str {
     if path.len() <= PATTERN_BYTES_MAX {
         return path;
