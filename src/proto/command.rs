@@ -1,7 +1,8 @@
-//! The commands that a client gives to a weak peer: through the prompt, a one-shot command, or the
-//! control socket.
+//! The commands that a client gives to a weak peer: at the prompt, as a one-shot command, or over
+//! the control socket.
 //!
-//! The serde form is that of the control socket: one JSON object per line, `{"cmd": "query", …}`.
+//! Their serde form is what the control socket reads: one JSON object per line, `{"cmd": "query",
+//! …}`.
 
 use std::path::PathBuf;
 
@@ -24,8 +25,8 @@ pub enum Verify {
     Both,
     /// BLAKE3 against the root only.
     Blake3,
-    /// MD5 against the CHUNK header only. This does not prove that the content is the one asked
-    /// for.
+    /// MD5 against the CHUNK header only. This does not prove that the content is the requested
+    /// one.
     Md5,
 }
 
@@ -64,36 +65,36 @@ pub enum Command {
     Subscribe {
         /// What to search for.
         search: Search,
-        /// How far each search goes, the first one and the one of each minute.
+        /// How far each search goes: the first one, and the one of each minute.
         #[serde(flatten)]
         scope: Scope,
-        /// Contents that the first search finds are reported too.
+        /// Whether contents that the first search finds are reported too.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         existing: bool,
     },
     /// Search and download: `source`, `piece` and `progress` events, then `done`. A peer with a
-    /// queue puts it there first, and answers with a `download` event once it is on the disk. While
-    /// the client is there, it fails as soon as no source is left.
+    /// queue adds the download to the queue first, and sends a `download` event once the queue is
+    /// on the disk. While its client is there, the download fails as soon as no source is left.
     Get(Get),
     /// Make the URI of a content: a `uri` event, then `done`.
     Uri {
-        /// A name or a root, as of a `get`.
+        /// A name or a root, as for a `get`.
         #[serde(deserialize_with = "crate::wire::record::pattern")]
         what: String,
-        /// In place of the name: a file or folder on the disk, which the peer shares.
+        /// If present, it replaces the name: a file or folder on the disk, which the peer shares.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         path: Option<PathBuf>,
         /// How far the search goes.
         #[serde(flatten)]
         scope: Scope,
     },
-    /// As `Get`, but without a source it waits in the queue, and searches again until it is
-    /// canceled.
+    /// As `Get`, but if there is no source, the download waits in the queue, and searches again
+    /// until it is canceled.
     Queue(Get),
-    /// As `Get`, but never in the queue: it ends with its client.
+    /// As `Get`, but never in the queue: the download ends with its client.
     Fetch(Get),
-    /// A running download of this content fetches the pieces from this byte on before the others:
-    /// `done`. Nothing happens if no download of it runs.
+    /// A running download of this content first fetches the pieces from this byte on: `done`.
+    /// Nothing happens if no download of the content runs.
     Aim {
         /// The content.
         root: Root,
@@ -121,7 +122,7 @@ pub enum Command {
     },
     /// List the files that are registered at the super peer: `file` events, then `done`.
     List {
-        /// Count the peers that have only a part of a file too.
+        /// Also count the peers that have only a part of a file.
         #[serde(default, rename = "part", skip_serializing_if = "std::ops::Not::not")]
         partial: bool,
     },
@@ -134,29 +135,31 @@ pub enum Command {
     },
     /// Report the counters of the peer and its super peer: a `status` event, then `done`.
     Status,
-    /// Read the options of the daemon again: a `note` for each that changes, and for each that
-    /// cannot change while it runs; then `done`. A driver takes it for itself.
+    /// Read the options of the daemon again: a `note` for each option that changes, and for each
+    /// that cannot change while the daemon runs; then `done`. The driver handles this command
+    /// itself.
     Reload,
-    /// Set the limits of a running peer, until it ends; those that are absent stay as they are: a
-    /// `limits` event with both, then `done`.
+    /// Set the limits of a running peer, until it ends: a `limits` event with both limits, then
+    /// `done`. An absent limit does not change.
     Limit {
-        /// On what it sends of files, in bytes per second; 0: no limit.
+        /// The limit on bytes of files that are sent, in bytes per second; 0: no limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         upload: Option<u64>,
-        /// On what it receives of files, in bytes per second; 0: no limit.
+        /// The limit on bytes of files that are received, in bytes per second; 0: no limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         download: Option<u64>,
     },
-    /// At a super peer in login mode: show or change its accounts; `done` once a change is saved.
+    /// At a super peer in login mode: show or change its accounts. `done` comes once a change is
+    /// saved.
     User(UserCommand),
 }
 
-/// Limits on the bytes of files that pass, in bytes per second; 0: no limit.
+/// Limits on the bytes of files, in bytes per second; 0: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimits {
-    /// On what is sent, to all together.
+    /// The limit on what is sent to all others together.
     pub upload: u64,
-    /// On what is received, from all together.
+    /// The limit on what is received from all others together.
     pub download: u64,
 }
 
@@ -164,18 +167,18 @@ pub struct RateLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum UserCommand {
-    /// Invite a user, who is added if the name is new.
+    /// Invite a user. The user is added if the name is new.
     Add {
         /// The name of the account.
         name: String,
-        /// The class; if absent, that of the user, or the default one.
+        /// The class. If absent, the class of the user, or the default class for a new user.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         class: Option<String>,
         /// The hash of the token of the invitation.
         token: TokenHash,
         /// The time after which the invitation is not accepted.
         until: u64,
-        /// Seconds for which the credential is valid; if absent, for ever.
+        /// Seconds for which the credential is valid; if absent, it never expires.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         valid_s: Option<u64>,
         /// The present time.
@@ -190,11 +193,11 @@ pub enum UserCommand {
         /// The present time.
         unix: u64,
     },
-    /// Deny the credentials of a key, of any operator.
+    /// Deny the credentials of a key, from any operator.
     Deny {
         /// The key.
         key: PublicKey,
-        /// Those that were issued at this time or before.
+        /// Only credentials that were issued at this time or before are denied.
         until: u64,
     },
     /// Give a user another class.
@@ -208,7 +211,7 @@ pub enum UserCommand {
     Limits {
         /// The class.
         class: String,
-        /// Those that are present are set.
+        /// The limits that are present are set.
         #[serde(flatten)]
         limits: Limits,
     },
@@ -221,28 +224,28 @@ pub struct Get {
     /// pattern, or a folder with a slash at its end.
     #[serde(deserialize_with = "name")]
     pub what: String,
-    /// The name of the result; absent: the name that a source has.
+    /// The name of the result. If absent, a name that a source uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// More of these: each file of each one is downloaded.
+    /// More values for `what`. Each file of each of them is downloaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "names")]
     pub also: Vec<String>,
-    /// Contents that an earlier search found. If there are any, these are downloaded, nothing is
-    /// searched for, and `what` only names the command.
+    /// Contents that an earlier search found. If there are any, they are downloaded without a
+    /// search, and `what` only names the command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<KnownContent>,
     /// The only source to use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<HostPort>,
     /// The destination: a file, or a folder, which exists or has a slash at its end. If absent, the
-    /// share, under the sanitized name.
+    /// file goes into the share, with the sanitized name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,
     /// Which digests are checked.
     #[serde(default)]
     pub verify: Verify,
-    /// Milliseconds that the download goes on without a verified piece and at a low rate; 0: for
-    /// ever. If absent, the setting of the peer.
+    /// How long the download may take without a verified piece and at a low rate, in milliseconds;
+    /// 0: for ever. If absent, the setting of the peer counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
     /// In which order its pieces are fetched.
@@ -254,7 +257,7 @@ pub struct Get {
 }
 
 impl Get {
-    /// A download with nothing but defaults.
+    /// A download of `what` with default values.
     #[must_use]
     pub fn of(what: String) -> Get {
         let (verify, order, scope) = (Verify::default(), PieceOrder::default(), Scope::default());
@@ -282,14 +285,14 @@ pub struct KnownContent {
     pub size: u64,
     /// Identity.
     pub root: Root,
-    /// It is a collection: its files are downloaded.
+    /// Whether the content is a collection, whose files are downloaded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub collection: bool,
-    /// Where its sources serve chunks.
+    /// The addresses at which its sources serve chunks.
     pub sources: Vec<HostPort>,
 }
 
-/// What a `get` names: 1 to [`GET_BYTES_MAX`] bytes.
+/// Reads what a `get` names: 1 to [`GET_BYTES_MAX`] bytes.
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     if (1..=GET_BYTES_MAX).contains(&name.len()) {
@@ -308,8 +311,8 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     }
 }
 
-/// How far, how long and in which way a search goes. An absent field takes the default of the super
-/// peer.
+/// How far a search goes, how long it may take, and how it spreads. For an absent field the super
+/// peer uses its default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// TTL: how many hops it may go.

@@ -1,9 +1,9 @@
-//! Which connections go when there is no room for one more: of the host that holds most, the one
-//! that has been idle longest (PROTOCOL.md, "Full"). Both roles use this rule; each decides what
-//! counts as idle.
+//! Which connections are closed when there is no room for one more. First, the host with the most
+//! connections is found; of its connections, the one that has been idle longest is closed
+//! (PROTOCOL.md, "Full"). Both roles use this rule; each decides what counts as idle.
 //!
-//! There is no fixed cap for one host: all peers behind one NAT, and all of a test on one computer,
-//! share an address.
+//! There is no fixed cap for one host: all peers behind one NAT share an address, and so do all
+//! peers of a test on one computer.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -17,9 +17,9 @@ use crate::time::Time;
 /// How long a plan is followed before it is made again.
 const PLAN_AGE_MAX: Duration = Duration::from_millis(100);
 
-/// The part of an address that identifies one owner of connections: an IPv4 address, mapped or not,
-/// or the first 64 bits of an IPv6 address, because one subscriber has at least that many (RFC
-/// 6177).
+/// The part of an address that identifies one owner of connections. It is an IPv4 address, mapped
+/// or not, or the first 64 bits of an IPv6 address, because one subscriber has at least that many
+/// addresses (RFC 6177).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Host {
     V4([u8; 4]),
@@ -38,13 +38,14 @@ impl From<IpAddr> for Host {
     }
 }
 
-/// What a connection does. Of one host, those of the lowest rank go first. A higher rank protects
-/// only while those that have it or exceed it are not most of all ([`CROWD_PROTECTED_MAX`]).
+/// What a connection does. Of the connections of one host, those of the lowest rank are closed
+/// first. A higher rank protects only while not too many of all connections have this rank or a
+/// higher one ([`CROWD_PROTECTED_MAX`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// Nothing.
+    /// It does nothing.
     Idle,
-    /// It waits for an answer, or has just got one.
+    /// It waits for an answer, or got one a moment ago.
     Busy,
     /// Others need it.
     Useful,
@@ -56,12 +57,12 @@ pub(crate) struct Occupant {
     pub(crate) conn: ConnId,
     pub(crate) host: Host,
     pub(crate) rank: Rank,
-    /// Since when it makes no progress.
+    /// Since when it has made no progress.
     pub(crate) since: Time,
 }
 
 impl Occupant {
-    /// The lowest goes first.
+    /// The connection with the lowest value is closed first.
     fn order(&self, protected: Protected) -> (Rank, Time, ConnId) {
         let rank = match self.rank {
             Rank::Useful if protected.useful => Rank::Useful,
@@ -72,8 +73,8 @@ impl Occupant {
     }
 }
 
-/// Which ranks protect. A rank does if at most [`CROWD_PROTECTED_MAX`] percent of all connections
-/// have it or a higher one.
+/// Which ranks protect. A rank protects if at most [`CROWD_PROTECTED_MAX`] percent of all
+/// connections have it or a higher one.
 #[derive(Clone, Copy, Debug)]
 struct Protected {
     busy: bool,
@@ -90,7 +91,8 @@ impl Protected {
     }
 }
 
-/// Those that go, at most `count`, in order: each time from the host that then has most.
+/// The connections to close, at most `count`, in order: each time one of the host that then has the
+/// most.
 pub(crate) fn leaving(occupants: Vec<Occupant>, count: usize) -> Vec<Occupant> {
     let protected = Protected::among(&occupants);
     let mut hosts: BTreeMap<Host, Vec<Occupant>> = BTreeMap::new();
@@ -113,8 +115,8 @@ pub(crate) fn leaving(occupants: Vec<Occupant>, count: usize) -> Vec<Occupant> {
     going
 }
 
-/// The next ones that go, so that a crowd of newcomers does not cause a look at every connection
-/// for each of them.
+/// The next connections to close. The plan is kept, so that not every newcomer of a crowd causes a
+/// look at all connections.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     next: VecDeque<Occupant>,
@@ -122,8 +124,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The connection that goes now, if there is one. `of` finds one connection,
-    /// `all` lists them all; neither returns a connection that may not be closed.
+    /// The connection to close now, if there is one. `of` finds one connection, `all` lists all
+    /// connections. Neither returns a connection that must not be closed.
     pub(crate) fn next(
         &mut self,
         now: Time,
@@ -164,7 +166,7 @@ mod tests {
             occupant(2, 2, Rank::Busy, 2),
             occupant(3, 2, Rank::Idle, 5),
         ];
-        // Once both hosts have one, the one that has been idle longest.
+        // Once each host has one left, the one that has been idle longest goes.
         assert_eq!(order(all, 9), [3, 1, 0, 2]);
     }
 

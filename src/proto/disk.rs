@@ -1,5 +1,5 @@
 //! The work that a machine orders from the disk, and the answers. Payload bytes stay with the
-//! driver, and paths of the share with the disk.
+//! driver. Paths of the share stay with the disk.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -17,29 +17,31 @@ pub struct DownloadId(pub u64);
 /// The destination of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// The share, under this name once it is sanitized.
+    /// The share, with this name once it is sanitized.
     Share {
-        /// The name from a source: any text.
+        /// The name that a source uses. It can be any text.
         name: String,
     },
-    /// A file in a tree below a folder, each of whose components is sanitized. Folders that are
-    /// missing are created.
+    /// A file in a tree below a folder. Each component of its path is sanitized. Missing folders
+    /// are created.
     Below {
-        /// The folder, which is created too; none: that of [`Destination::Share`].
+        /// The folder, which is created if it is missing; none: the folder of
+        /// [`Destination::Share`].
         folder: Option<PathBuf>,
-        /// The path below it, from a source: any text, components separated by `/`.
+        /// The path below the folder, as a source names it. It can be any text; `/` separates the
+        /// components.
         path: String,
     },
-    /// This file; or, if it is a folder that exists or ends in a slash, a file in it under the
+    /// This file. If it is a folder, which exists or ends in a slash, a file in it with the
     /// sanitized name.
     Path {
         /// The path that the user gave, made absolute.
         path: PathBuf,
-        /// The name from a source: any text.
+        /// The name that a source uses. It can be any text.
         name: String,
     },
-    /// The content is the collection of a folder, whose files go to a folder with its name there.
-    /// It is kept beside them until they are complete.
+    /// The content is the list of a collection. The files of the collection go to a folder with its
+    /// name at this destination. The list is kept beside them until they are complete.
     Collection(Box<Destination>),
 }
 
@@ -48,7 +50,7 @@ pub enum Destination {
 pub struct DiskFailure {
     /// The kind of failure.
     pub kind: DiskFailureKind,
-    /// The error, for people; names the path.
+    /// The error, for people. It names the path.
     pub message: String,
 }
 
@@ -67,9 +69,9 @@ pub enum DiskFailureKind {
     Nothing,
     /// The content is not a collection.
     Malformed,
-    /// The file system does not take the name.
+    /// The file system does not accept the name.
     Name,
-    /// Anything else: permissions, an I/O error.
+    /// Any other failure, such as missing permissions or an I/O error.
     Io,
 }
 
@@ -90,8 +92,8 @@ pub enum ServeFailure {
 pub struct Edge {
     /// The last leaf: 1 to 1024 bytes.
     pub tail: Vec<u8>,
-    /// The chaining values to the left of it within the last piece, the nearest first, 32 bytes
-    /// each.
+    /// The chaining values to the left of the last leaf within the last piece, 32 bytes each, the
+    /// nearest one first.
     pub left: Vec<u8>,
 }
 
@@ -102,16 +104,16 @@ pub struct Page {
     pub size: u64,
     /// Up to 1024 chaining values of 32 bytes; none for a content of at most one piece.
     pub cvs: Vec<u8>,
-    /// On the last page, if it is known here.
+    /// The right edge; only on the last page, and only if it is known here.
     pub edge: Option<Edge>,
-    /// Not all pieces of the content are here.
+    /// Whether some pieces of the content are not here.
     pub partial: bool,
 }
 
 /// The part file of a download, as it was found or created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartState {
-    /// The destination already holds this content; nothing has to be fetched.
+    /// The destination already holds this content. Nothing must be fetched.
     AlreadyThere {
         /// The destination.
         path: PathBuf,
@@ -126,9 +128,10 @@ pub enum PartState {
         size: Option<u64>,
         /// The manifest from the map of an earlier run, if there is one.
         manifest: Option<Vec<Cv>>,
-        /// The pieces of an earlier run that are right; the disk has hashed them again. Ascending.
+        /// The pieces of an earlier run that are correct: the disk has hashed them again. In
+        /// ascending order.
         verified: Vec<u32>,
-        /// The map has the right edge, so that the size can be proven to others.
+        /// Whether the map has the right edge, so that the size can be proven to others.
         proves: bool,
     },
 }
@@ -136,7 +139,7 @@ pub enum PartState {
 /// A file or a folder of the share, for a URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// The content; of a folder, its collection.
+    /// The root of the file. For a folder, the root of its collection.
     pub root: Root,
     /// Bytes of that content.
     pub size: u64,
@@ -144,51 +147,51 @@ pub struct Described {
     pub name: String,
     /// Files in the collection; none for a file.
     pub files: Option<u64>,
-    /// Bytes of these files, or of the file.
+    /// The sum of the sizes of these files, or the size of the file.
     pub bytes: u64,
-    /// Files below the folder that cannot be read, and are left out.
+    /// Files below the folder that cannot be read and were left out.
     pub left_out: u64,
 }
 
-/// A file of a collection, or of a command, that is not at the destination. If it is small, the
-/// share does not have it.
+/// A file of a collection or of a command that must be fetched: it is not at the destination. If it
+/// is small, it is not in the share either.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// Its number in the collection or in the command, from 1.
     pub number: u64,
-    /// Its path below the folder, as the collection has it.
+    /// Its path below the folder, as the collection names it.
     pub path: SharePath,
-    /// Where it goes.
+    /// The path of its destination.
     pub full: PathBuf,
     /// Bytes.
     pub size: u64,
     /// Its content.
     pub root: Root,
-    /// Whether it is to be executable.
+    /// Whether the file must be executable.
     pub executable: bool,
 }
 
 /// A page of a collection or of a command, compared with the destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
-    /// Files in this page, and their bytes.
+    /// The number of files in this page, and their bytes.
     pub files: u64,
     /// See `files`.
     pub bytes: u64,
-    /// Files that are there with the right content.
+    /// Files that are at the destination with the right content.
     pub there_files: u64,
     /// Their bytes.
     pub there_bytes: u64,
-    /// Of a command: which these are, and where each is.
+    /// For a command: the number of each of these files, and where it is.
     pub there: Vec<(u64, PathBuf)>,
-    /// Small files that are empty or were copied from the share. They are reported once they are
-    /// placed.
+    /// Small files that are empty or were copied from the share. They are reported as placed later.
     pub copied: u64,
     /// Files to fetch.
     pub missing: Vec<Missing>,
     /// Files that cannot be placed.
     pub failed: Vec<Unplaced>,
-    /// No page follows. Of a command, the machine knows that.
+    /// Whether this is the last page. For a command this has no meaning: the machine knows the end
+    /// itself.
     pub last: bool,
 }
 
@@ -199,30 +202,31 @@ pub struct Unplaced {
     pub number: u64,
     /// Its path below the folder.
     pub path: String,
-    /// Why.
+    /// The reason.
     pub failure: DiskFailure,
 }
 
-/// What is to be done for a collection whose list was fetched, or for the small files of a command.
+/// A step of a collection whose list was fetched, or of the small files of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CollectionStep {
     /// Open its folder.
     Open {
-        /// Of the files.
+        /// The destination of the files.
         destination: Destination,
         /// The collection.
         root: Root,
     },
-    /// Open the folder below which the files of a command go. Unlike those of a collection, they
-    /// displace no file of another content.
+    /// Open the folder below which the files of a command go. Unlike the files of a collection,
+    /// they never replace a file with another content.
     OpenBelow {
-        /// The folder, which is created; none: that of [`Destination::Share`].
+        /// The folder, which is created if it is missing; none: the folder of
+        /// [`Destination::Share`].
         folder: Option<PathBuf>,
     },
     /// List the next page.
     List,
-    /// Look for the next files of a command, each of at most one piece. Their numbers follow those
-    /// of the files before.
+    /// Look for the next files of a command, each of at most one piece. Their numbers continue
+    /// those of the earlier files.
     Look {
         /// The files.
         items: Vec<Item>,
@@ -234,7 +238,7 @@ pub enum CollectionStep {
         /// Its bytes.
         payload: PayloadId,
     },
-    /// The end. If it is complete, its list is not kept at the destination.
+    /// End the set. If the collection is complete, its list is not kept at the destination.
     Close {
         /// Whether all files are there.
         complete: bool,
@@ -248,11 +252,11 @@ pub enum CollectionDone {
     Opened(Result<PathBuf, DiskFailure>),
     /// Answer to List and Look.
     Listed(Result<Listed, DiskFailure>),
-    /// The content is no collection, but a file: here it is, with its size.
+    /// The content is not a collection, but a file. It is at this path and has this size.
     IsFile(Result<(PathBuf, u64), DiskFailure>),
     /// Answer to Close.
     Closed,
-    /// A file is written, or could not be; it is not published.
+    /// A file is written but not published yet, or could not be written.
     Written(Result<(), Box<Unplaced>>),
     /// Files were published.
     Placed {
@@ -278,11 +282,11 @@ pub struct Parts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskWork {
     /// Open the shared file with this root, check that it has not changed, and compute the MD5 of
-    /// the range. Of a content that is being downloaded, written pieces are served too.
+    /// the range. If the content is being downloaded, its written pieces are served too.
     PrepareChunk {
         /// The connection that asked.
         conn: ConnId,
-        /// Where it comes from: hosts are served in turn.
+        /// The address that it comes from. Hosts are served in turn.
         from: IpAddr,
         /// The request of this connection.
         req: u32,
@@ -292,7 +296,7 @@ pub enum DiskWork {
         offset: u64,
         /// Bytes, 1 to 1 MiB.
         length: u32,
-        /// Whether the request was for a chunk without MD5; none is computed then.
+        /// Whether a chunk without MD5 was requested. Then no MD5 is computed.
         bare: bool,
     },
     /// Read a page of the manifest of a shared file.
@@ -308,12 +312,12 @@ pub enum DiskWork {
         /// First piece of the page.
         first: u32,
     },
-    /// Discard all that was prepared for this connection.
+    /// Discard everything that was prepared for this connection.
     ForgetConn {
         /// The connection.
         conn: ConnId,
     },
-    /// Find the content of a file of the share; of a folder, make a collection and offer it.
+    /// Find the content of a file of the share. For a folder, make a collection and offer it.
     Describe {
         /// The client that gets the answer.
         client: ClientId,
@@ -327,8 +331,8 @@ pub enum DiskWork {
         /// The step.
         step: CollectionStep,
     },
-    /// Create or resume the part file of a download. What an earlier run left is not changed before
-    /// [`DiskWork::PreparePart`].
+    /// Create or resume the part file of a download. The data of an earlier run does not change
+    /// before [`DiskWork::PreparePart`].
     OpenPart {
         /// The download.
         download: DownloadId,
@@ -336,12 +340,12 @@ pub enum DiskWork {
         destination: Destination,
         /// The content.
         root: Root,
-        /// The sizes that sources claim for it; empty if others may follow. A file of another size
-        /// at the destination is another content, and is not hashed.
+        /// The sizes that sources claim; empty if more claims may come. A file at the destination
+        /// with another size has another content and is not hashed.
         sizes: Vec<u64>,
     },
-    /// The size of the content is proven, and its manifest: store both in the map. Drops the pieces
-    /// of another content or size.
+    /// The size and the manifest of the content are proven: store both in the map. Drop pieces that
+    /// belong to another content or size.
     PreparePart {
         /// The download.
         download: DownloadId,
@@ -360,14 +364,15 @@ pub enum DiskWork {
         piece: u32,
         /// Its bytes.
         payload: PayloadId,
-        /// Its MD5, if it was computed. It is sent with the piece, and not computed again.
+        /// The MD5 of the piece, if it was computed. It is sent with the piece and not computed
+        /// again.
         md5: Option<Md5>,
-        /// Whether it was compared with the root or the manifest. If not, the pieces of this
-        /// download are not served, and its file is hashed before it is offered.
+        /// Whether the piece was compared with the root or the manifest. If not, the pieces of this
+        /// download are not served, and the file is hashed before it is offered.
         proven: bool,
     },
-    /// All pieces are written: sync the file, rename it without replacing another, sync the folder.
-    /// It is served until [`DiskWork::Release`].
+    /// All pieces are written: sync the file, rename it without replacing another file, and sync
+    /// the folder. The file is served until [`DiskWork::Release`].
     Publish {
         /// The download.
         download: DownloadId,
@@ -382,23 +387,23 @@ pub enum DiskWork {
         /// The download.
         download: DownloadId,
     },
-    /// Look for part files that no download uses, in the shares, the folder for downloads and these
-    /// folders.
+    /// Look for part files that no download uses: in the shares, in the folder for downloads, and
+    /// in these folders.
     LookForParts {
-        /// The command that waits for the answer; none: only the figures are asked for.
+        /// The command that waits for the answer; none if only the figures are needed.
         client: Option<ClientId>,
         /// More folders.
         folders: Vec<PathBuf>,
-        /// Destinations whose part files are in use: files, or folders with all below them.
+        /// Destinations whose part files are in use. A folder stands for all destinations below it.
         keep: Vec<PathBuf>,
         /// Whether the shares and the folder for downloads are left out, because a download of many
         /// files uses them.
         spare: bool,
-        /// Whether they are removed.
+        /// Whether the part files are removed.
         remove: bool,
     },
-    /// Replace the file of the queue of downloads, so that a crash or a power cut leaves the old or
-    /// the new one.
+    /// Replace the file of the download queue. After a crash or a power cut, the file has either
+    /// the old or the new content.
     SaveQueue {
         /// All lines of the file.
         lines: String,
@@ -408,8 +413,8 @@ pub enum DiskWork {
 /// What the disk reports to a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskDone {
-    /// Files of the share were added or changed (`added`; replaces a record of the same path), or
-    /// removed.
+    /// Files of the share were added, changed or removed. A record in `added` replaces the record
+    /// with the same path.
     Share {
         /// New or changed files, hashed.
         added: Vec<FileRecord>,
@@ -422,7 +427,7 @@ pub enum DiskDone {
         conn: ConnId,
         /// The request.
         req: u32,
-        /// The MD5 of the range, if one was asked for or is known. The driver keeps the file open
+        /// The MD5 of the range, if it was requested or is known. The driver keeps the file open
         /// until SendPayload, DropChunk or ForgetConn.
         result: Result<Option<Md5>, ServeFailure>,
     },
@@ -464,7 +469,7 @@ pub enum DiskDone {
         download: DownloadId,
         /// The piece.
         piece: u32,
-        /// Whether it is written.
+        /// Whether the piece was written.
         result: Result<(), DiskFailure>,
     },
     /// Answer to Publish.
@@ -485,7 +490,7 @@ pub enum DiskDone {
     },
     /// Answer to SaveQueue.
     QueueSaved {
-        /// Whether it is on the disk.
+        /// Whether the file is on the disk.
         result: Result<(), DiskFailure>,
     },
 }

@@ -1,5 +1,5 @@
-//! The numbered events of a node, which its page and its control socket report. The serde form is
-//! that of both: `{"kind": "link", …}`.
+//! The numbered events of a node, which its page and its control socket report. Their serde form is
+//! what both write: `{"kind": "link", …}`.
 
 use std::net::SocketAddr;
 
@@ -31,10 +31,10 @@ pub enum Happening {
     Link {
         /// The neighbor, as it is configured.
         neighbor: HostPort,
-        /// The address at which it is, or was.
+        /// The address of the neighbor, or its last address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<SocketAddr>,
-        /// Whether it is up now.
+        /// Whether the link is up now.
         up: bool,
     },
     /// At a super peer: a peer that serves files came or left.
@@ -43,7 +43,7 @@ pub enum Happening {
         peer: HostPort,
         /// Its node.
         node: NodeId,
-        /// How many it has registered, once its list is complete.
+        /// How many files it has registered, once its list is complete.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         files: Option<u64>,
         /// Why it left; absent if it came.
@@ -69,7 +69,7 @@ pub enum Happening {
         /// Files that are gone.
         removed: u64,
     },
-    /// At a weak peer: a download of the queue has another state.
+    /// At a weak peer: a download of the queue has changed its state.
     Download {
         /// Its number.
         id: u64,
@@ -98,7 +98,7 @@ pub enum Happening {
         source: HostPort,
         /// Its state.
         state: SourceState,
-        /// Pieces from it that were wrong.
+        /// Wrong pieces that it sent.
         bad: u32,
         /// The reason, for people.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +114,7 @@ pub enum Happening {
 }
 
 impl Happening {
-    /// The form of an event for the page and the control socket; none if it is not for them.
+    /// The event as the page and the control socket report it; none if they do not report it.
     #[must_use]
     pub fn of(event: &Event) -> Option<Happening> {
         Some(match event.clone() {

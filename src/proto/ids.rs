@@ -1,7 +1,7 @@
-//! The names by which a machine and its driver speak of what the driver holds.
+//! The ids that a machine and its driver use for things that the driver holds.
 
 /// A connection: its slot in the driver's table, and how often that slot was used before. A stale
-/// id names nothing: the driver drops and counts whatever is addressed to it.
+/// id names nothing. The driver drops and counts whatever is sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     /// Slot in the connection table.
@@ -18,6 +18,7 @@ pub struct DialId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResolveId(pub u64);
 
-/// A received chunk in a buffer of the driver, until the machine orders it written or dropped.
+/// A received chunk in a buffer of the driver, until the machine orders the driver to write or drop
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PayloadId(pub u64);

@@ -21,17 +21,17 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The address of the other side; an IPv4 address is never in its mapped form.
         from: SocketAddr,
-        /// Our address on this connection; in the same form.
+        /// Our address on this connection. An IPv4 address is never in its mapped form.
         to: IpAddr,
-        /// When it was accepted. In login mode the handshake is between that time and this input;
-        /// the deadline of the login counts from the accept.
+        /// When it was accepted. In login mode the handshake takes place between this time and this
+        /// input. The deadline of the login is counted from this time.
         since: Time,
         /// The key that the other side has proved; none in open mode.
         key: Option<PublicKey>,
         /// The wall clock, for the dates of credentials: seconds since the start of 1970.
         unix: u64,
     },
-    /// A dial succeeded; in login mode its handshake too.
+    /// A dial succeeded. In login mode its handshake is complete too.
     Dialed {
         /// The dial.
         dial: DialId,
@@ -61,36 +61,36 @@ pub enum Input<'a> {
         /// The message.
         message: Message,
     },
-    /// Bytes that are not a message. Nothing more is read from the connection: answer ERROR and
-    /// close it.
+    /// Bytes arrived that are not a message. Nothing more is read from the connection: answer ERROR
+    /// and close it.
     Malformed {
         /// The connection that they came on.
         conn: ConnId,
         /// What is wrong.
         error: WireError,
     },
-    /// A datagram that is not decoded yet: check the sender first.
+    /// A datagram that is not decoded yet: the machine must check the sender first.
     Datagram {
-        /// The sender; an IPv4 address is never in its mapped form. In login mode: where its newest
-        /// datagram came from.
+        /// The sender. An IPv4 address is never in its mapped form. In login mode, this is where
+        /// the newest datagram of the sender came from.
         from: SocketAddr,
-        /// The address of this host that it was sent to, if the socket takes those of several.
+        /// The address of this host that it was sent to, if the socket listens at several.
         to: Option<IpAddr>,
         /// The key that the sender has proven; none in open mode.
         key: Option<PublicKey>,
         /// The datagram, in the envelope of open mode.
         bytes: &'a [u8],
     },
-    /// A greeting of a super peer gets no answer, for a reason that the envelope of its datagram
-    /// shows. It is only a hint: the address may be forged.
+    /// A super peer sends a greeting and gets no answer, for a reason that the envelope of its
+    /// datagram shows. This is only a hint: the address may be forged.
     Unanswered {
         /// The address.
         from: SocketAddr,
         /// The reason.
         why: Unanswered,
     },
-    /// The system says that a datagram did not reach its destination. It is a hint: the network can
-    /// forge it, and most losses are silent.
+    /// The system says that a datagram did not reach its destination. This is only a hint: the
+    /// network can forge it, and most losses are silent.
     Undelivered {
         /// The destination of [`Output::SendTo`].
         to: SocketAddr,
@@ -101,12 +101,13 @@ pub enum Input<'a> {
     Resolved {
         /// The number that the machine gave.
         id: ResolveId,
-        /// At most [`crate::config::DIAL_ADDRESSES_MAX`] addresses and at least one, in the order
-        /// of the resolver, an IPv4 address never in its mapped form; or the reason, for people.
+        /// At least one address and at most [`crate::config::DIAL_ADDRESSES_MAX`], in the order of
+        /// the resolver. An IPv4 address is never in its mapped form. The error is the reason, for
+        /// people.
         result: Result<Vec<SocketAddr>, String>,
     },
-    /// More bytes of a payload arrived. Comes at most once per connection and turn, and once more
-    /// for each payload that is complete, before it is hashed.
+    /// More bytes of a payload arrived. This input comes at most once per connection and turn. It
+    /// comes once more for each complete payload, before the payload is hashed.
     PayloadProgress {
         /// The connection.
         conn: ConnId,
@@ -134,9 +135,9 @@ pub enum Input<'a> {
         /// The request.
         req: u32,
     },
-    /// The other side does not read: more than [`crate::config::BACKLOG_BYTES`] are in the send
-    /// queue after an attempt to write it. Until Drained, nothing more is read from the connection,
-    /// and a machine should put off everything for it that can wait.
+    /// The other side does not read: after an attempt to write the send queue, more than
+    /// [`crate::config::BACKLOG_BYTES`] are still in it. Until Drained, nothing more is read from
+    /// the connection, and the machine should delay all work for it that can wait.
     Backlogged {
         /// The connection.
         conn: ConnId,
@@ -146,20 +147,20 @@ pub enum Input<'a> {
         /// The connection.
         conn: ConnId,
     },
-    /// Descriptors are short: close this many connections that do nothing, if there are any. The
-    /// connection that was accepted last may be one too many already.
+    /// Descriptors are short: close this many connections that do nothing, if there are any. Even
+    /// the connection that was accepted last may be too much.
     Crowded {
         /// Connections above the limit.
         excess: usize,
     },
-    /// The connection is gone; its id is never used again.
+    /// The connection is gone. Its id is never used again.
     Closed {
         /// The connection.
         conn: ConnId,
         /// The reason.
         why: CloseReason,
     },
-    /// Memory is short from now on, or no longer: more than
+    /// Memory is short from now on, or is no longer short. It is short while more than
     /// [`crate::config::MEMORY_SHORT_PERCENT`] of the budget are in use.
     Memory {
         /// Whether it is short.
@@ -174,8 +175,8 @@ pub enum Input<'a> {
     },
     /// A client (prompt, one-shot command, control socket) sent a command.
     Command {
-        /// The command's number. Every answer is an [`super::Event::Client`] with it, the last one
-        /// a `done`.
+        /// The command's number. Every answer is an [`super::Event::Client`] with this number. The
+        /// last answer is a `done`.
         client: ClientId,
         /// The command.
         command: Command,
@@ -186,15 +187,15 @@ pub enum Input<'a> {
         /// The command's number.
         client: ClientId,
     },
-    /// The options of the daemon were read again.
+    /// The daemon has read its options again.
     Settings(Settings),
     /// The process was asked to end: send BYE everywhere and close.
     Shutdown,
 }
 
 impl Input<'_> {
-    /// What a machine that has ended must still answer, so that neither a connection nor a buffer
-    /// leaks.
+    /// What must still be done for an input that comes after the machine has ended, so that neither
+    /// a connection nor a buffer leaks.
     #[must_use]
     pub fn given_back(&self) -> Option<Output> {
         match self {
@@ -229,26 +230,26 @@ impl Input<'_> {
 pub struct OwnAddrs {
     /// The local address of the connection, never in its mapped form; none if it is not known.
     pub here: Option<IpAddr>,
-    /// One of the other family that other hosts may dial, if there is one.
+    /// An address of the other IP version that other hosts may dial, if there is one.
     pub other: Option<IpAddr>,
 }
 
-/// Why a dial failed, as far as a machine acts on it.
+/// The causes of a failed dial that machines distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialCause {
     /// The name has no address, or no address accepted a connection in time.
     Unreachable,
-    /// This node has no descriptor or no room for one more dial. That says nothing about the other
+    /// This node has no descriptor or no room for one more dial. This says nothing about the other
     /// side.
     NoRoom,
-    /// The other side proved another key than the one that was expected.
+    /// The other side proved another key than the expected one.
     WrongKey {
         /// The key that [`Output::Dial`] named.
         expected: PublicKey,
         /// The key that the other side has.
         found: PublicKey,
     },
-    /// We speak TLS and the other side does not: it is a node in open mode, or another program.
+    /// We use TLS and the other side does not: it is a node in open mode, or another program.
     OtherMode,
     /// The TLS handshake failed in another way, or took too long.
     Handshake,
@@ -259,33 +260,34 @@ pub enum DialCause {
 pub struct Digests {
     /// MD5 of the bytes; none if [`super::Verify`] did not ask for it.
     pub md5: Option<Md5>,
-    /// Root or chaining value, as the [`super::HashPlan`] said; none if [`super::Verify`] did not
-    /// ask for it.
+    /// The root or chaining value, as the [`super::HashPlan`] says; none if [`super::Verify`] did
+    /// not ask for it.
     pub blake3: Option<[u8; 32]>,
 }
 
 /// Why a greeting of a super peer gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
-    /// It is open, and this super peer is in login mode.
+    /// The sender is in open mode, and this super peer is in login mode.
     Open,
-    /// It is in login mode, and this super peer is open.
+    /// The sender is in login mode, and this super peer is in open mode.
     Login,
-    /// What it sends is for another key than that of this super peer.
+    /// Its datagrams are for another key than that of this super peer.
     OtherKey,
-    /// It has this key, which no neighbor has.
+    /// The sender has this key, which is not the key of a neighbor.
     Stranger(PublicKey),
-    /// It is a neighbor, and its counter is not greater than the last one: its state folder is an
-    /// old copy, or somebody repeats an earlier datagram of it.
+    /// The sender has the key of a neighbor, but its counter is not greater than the last one.
+    /// Either its state folder is an old copy, or somebody repeats one of its earlier datagrams.
     Counter(PublicKey),
 }
 
 /// Why a datagram did not reach its destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Undelivered {
-    /// The host is there, and nothing listens at the port (ICMP port unreachable).
+    /// The host answers, but nothing listens at the port (ICMP port unreachable).
     Refused,
-    /// Another error, with the text of the system: no route, another family, not permitted.
+    /// Any other error, in the words of the system, such as no route, another IP version, or no
+    /// permission.
     Failed(String),
 }
 
@@ -296,15 +298,15 @@ pub enum CloseReason {
     Remote,
     /// It was reset, or its socket failed in another way.
     Failed,
-    /// The other side let our send queue fill up, or read nothing for too long.
+    /// The other side let our send queue become full, or read nothing for too long.
     SlowConsumer,
     /// The other side began a frame and did not finish it in time.
     SlowFrame,
-    /// It had not logged in, and others needed its place.
+    /// It had not logged in, and newer connections needed its place.
     Crowded,
     /// This host has lost the address that it used.
     AddressGone,
-    /// The machine asked for it with [`Output::Close`].
+    /// The machine closed it with [`Output::Close`].
     Asked,
 }
 

@@ -1,6 +1,6 @@
-//! Marks of branches that tests must reach: `mark!(PieceStolen)`. A campaign of the simulator fails
-//! if a mark was never hit. A mark is for a branch that no counter of a super peer counts. Without
-//! debug assertions a mark compiles to nothing.
+//! Marks for branches that tests must reach: `mark!(PieceStolen)`. A campaign of the simulator
+//! fails if a mark was never hit. Marks are for branches that no counter of a super peer counts.
+//! Without debug assertions a mark compiles to nothing.
 
 /// Notes that this branch was reached.
 macro_rules! mark {
@@ -11,7 +11,7 @@ macro_rules! mark {
 
 macro_rules! marks {
     ($($mark:ident => $name:literal,)*) => {
-        /// One branch.
+        /// A marked branch.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Mark {
             $($mark,)*

@@ -1,16 +1,16 @@
-//! How much happened lately, for `status`: no timer, two numbers, and nothing to do while nobody
-//! asks.
+//! Counts how much happened lately, for `status`. It needs no timer and only two numbers, and does
+//! nothing while nobody asks.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// A sliding window in two halves of its own length: what was counted in the window that began
-/// last, and in the one before. Within each, the events are assumed to be spread evenly.
+/// Two windows of the same length: the one that began last, and the one before it. Within each
+/// window, the events are assumed to be spread evenly.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meter {
     window: Duration,
-    /// When the first was counted.
+    /// When the first event was counted.
     first: Option<Time>,
     /// When the current window began, and when it ends.
     since: Time,
@@ -20,12 +20,12 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Over this time, which is not zero.
+    /// Counts over this time, which must not be zero.
     pub(crate) const fn new(window: Duration) -> Meter {
         Meter { window, first: None, since: Time::ZERO, until: Time::ZERO, count: 0, before: 0 }
     }
 
-    /// `n` more now.
+    /// Adds `n` events now.
     pub(crate) fn add(&mut self, now: Time, n: u64) {
         if now >= self.until || self.first.is_none() {
             self.first.get_or_insert(now);
@@ -45,7 +45,7 @@ impl Meter {
         self.until = self.since + self.window;
     }
 
-    /// How many in the last window.
+    /// How many events there were in the last window.
     pub(crate) fn recent(&self, now: Time) -> u64 {
         let mut it = *self;
         it.add(now, 0);
@@ -54,8 +54,8 @@ impl Meter {
         it.count.saturating_add(u64::try_from(before).unwrap_or(u64::MAX))
     }
 
-    /// How many a second: over the window, or since the first if that is less; at least over a
-    /// second.
+    /// Events per second over the window. If the first event is more recent than that, over the
+    /// time since then, but at least over one second.
     pub(crate) fn per_second(&self, now: Time) -> u64 {
         let Some(first) = self.first else { return 0 };
         let over = now.since(first).clamp(Duration::from_secs(1).min(self.window), self.window);

@@ -1,12 +1,12 @@
-//! The state machines of both roles. A driver feeds them the time and what happened ([`Input`]),
-//! and performs what they ask for ([`Output`]).
+//! The state machines of both roles. A driver passes the time and inputs to them ([`Input`]), and
+//! performs the outputs that they return ([`Output`]).
 //!
 //! Nothing here opens a socket or a file, reads a clock, draws a random number of its own or
 //! iterates over a hash map. `node` performs the outputs with mio and the disk; `sim` performs them
 //! in virtual time. Payload bytes never enter a machine: it handles extents and digests.
 //!
-//! A driver is a loop: feed an input, drain the outputs, perform each. This one lets a weak peer
-//! list the files of a super peer, in memory and in virtual time:
+//! A driver is a loop: pass an input, take all outputs, perform each of them. The driver below lets
+//! a weak peer list the files of a super peer, in memory and in virtual time:
 //!
 //! ```
 //! use std::collections::VecDeque;

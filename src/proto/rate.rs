@@ -1,11 +1,11 @@
-//! How often something may happen: one number and no timer.
+//! Limits how often something may happen. It needs one number and no timer.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// A bucket of one second's worth, as the generic cell rate algorithm keeps it: full at the start,
-/// and filled again at the rate.
+/// A bucket for the tokens of one second, kept as in the generic cell rate algorithm: it is full at
+/// the start, and is filled at the rate.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rate {
     /// When it is full again.
@@ -13,8 +13,8 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// Takes one, if there is one at this rate. A rate of less than `burst` still lets that many
-    /// come at once.
+    /// Takes one token at this rate, if there is one. Even if the rate is lower than `burst`, that
+    /// many tokens may be taken at once.
     pub(crate) fn take(&mut self, now: Time, per_second: u64, burst: u64) -> bool {
         let Some(each) = cost(per_second) else { return false };
         let room = each.saturating_mul(u32::try_from(burst.max(per_second)).unwrap_or(u32::MAX));
@@ -27,7 +27,7 @@ impl Rate {
     }
 }
 
-/// The time in which one comes at this rate; none if the rate is zero.
+/// The time for one token at this rate; none if the rate is zero.
 fn cost(per_second: u64) -> Option<Duration> {
     1_000_000_u64.checked_div(per_second).map(Duration::from_micros)
 }

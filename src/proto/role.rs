@@ -12,16 +12,16 @@ use crate::time::Time;
 /// - `poll_*`: what to do, and when to come back;
 /// - getters are on the concrete types, for tests and invariants.
 pub trait Role {
-    /// Takes one input.
+    /// Handles one input.
     fn handle_input(&mut self, now: Time, input: Input<'_>);
-    /// Fires the timers that are due at `now`; without one nothing happens.
+    /// Fires the timers that are due at `now`. If none is due, nothing happens.
     fn handle_timeout(&mut self, now: Time);
-    /// The next thing to do.
+    /// The next output.
     fn poll_output(&mut self) -> Option<Output>;
-    /// When to call [`Role::handle_timeout`]. A time that is not after `now` means that work is
-    /// left over from this turn.
+    /// When to call [`Role::handle_timeout`]. If the time is not after `now`, work is left over
+    /// from this turn.
     fn poll_timeout(&self) -> Option<Time>;
-    /// What it shows of itself; nothing by default.
+    /// What it shows about itself; nothing by default.
     fn glance(&self) -> Glance {
         Glance::default()
     }

@@ -1,5 +1,5 @@
-//! What a running machine takes over when the options of its daemon are read again. Everything else
-//! of its configuration stays as it was at the start.
+//! The settings that a running machine accepts when the options of its daemon are read again. All
+//! other options keep the value that they had at the start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,34 +16,35 @@ pub enum Settings {
     Weak(WeakSettings),
 }
 
-/// Settings of a super peer; each as in [`super::super_peer::SuperPeerConfig`].
+/// Settings of a super peer. Each has the meaning that it has in
+/// [`super::super_peer::SuperPeerConfig`].
 #[derive(Clone, Debug)]
 pub struct SuperSettings {
-    /// The neighbors. Links to those that stay are not touched.
+    /// The neighbors. Links to neighbors that stay are not touched.
     pub neighbors: Vec<Pin>,
     /// Hops of a query that names no ttl.
     pub ttl: u8,
     /// Time of a query that names no budget.
     pub budget: Duration,
-    /// How often a session must send something; for sessions that open from now on.
+    /// How often a session must send something, for sessions that open from now on.
     pub ping: Duration,
-    /// Bytes of memory that all that it holds may take.
+    /// Bytes of memory that everything in it may take.
     pub memory: usize,
     /// Whether it reports each query of a session.
     pub reports_queries: bool,
-    /// Its operators and accounts, in login mode. The key must be the same.
+    /// In login mode, its operators and accounts. The key must be the same as before.
     pub login: Option<Arc<LoginConfig>>,
 }
 
 /// Settings of a weak peer.
 #[derive(Clone, Copy, Debug)]
 pub struct WeakSettings {
-    /// How long a download goes on without a piece; zero is for ever. For downloads that begin from
-    /// now on.
+    /// How long a download may take without a verified piece, for downloads that begin from now on;
+    /// zero means for ever.
     pub download_timeout: Duration,
-    /// Downloads at once. Those that run go on.
+    /// How many downloads run at once. Those that run already continue.
     pub parallel: usize,
-    /// Pieces that are sent at once to peers that fetch the same content; none: as few as fill the
-    /// line.
+    /// How many pieces are sent at once to peers that fetch the same content; none means as few as
+    /// fill the line.
     pub uploads: Option<usize>,
 }

@@ -1,8 +1,8 @@
 //! One ordered set of deadlines, keyed by the reason of each. It has no clock and never calls back:
-//! its owner takes out what has expired.
+//! its owner takes out the deadlines that have expired.
 //!
-//! A reason has at most one deadline. Idle deadlines are lazy: a message only notes its time; when
-//! the deadline expires, its owner reads that note and sets the deadline again.
+//! A reason has at most one deadline. Idle deadlines are lazy: a message only notes its time. When
+//! the deadline expires, its owner reads this note and sets the deadline again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ impl<R: Ord + Copy> Timers<R> {
         Timers { order: BTreeSet::new(), at: BTreeMap::new() }
     }
 
-    /// Sets the deadline of this reason, and replaces an earlier setting.
+    /// Sets the deadline of this reason. It replaces an earlier setting.
     pub fn set(&mut self, reason: R, time: Time) {
         if let Some(before) = self.at.insert(reason, time) {
             if before == time {
@@ -81,7 +81,7 @@ impl<R: Ord + Copy> Timers<R> {
         self.order.is_empty()
     }
 
-    /// Both maps hold the same deadlines.
+    /// Checks that both maps hold the same deadlines.
     ///
     /// # Panics
     /// If they do not.

@@ -7,21 +7,22 @@ pub enum Dropped {
     Mode,
     /// It has no envelope of this protocol.
     Shape,
-    /// Its keys are not known here: they are of an earlier run, too old, or invented.
+    /// Its keys are not known here: they belong to an earlier run, are too old, or are invented.
     Keys,
-    /// Its number was taken already, or is too far below the greatest one.
+    /// Its number was accepted before, or is too far below the greatest one.
     Replayed,
     /// It was not sealed under the keys that it names.
     Forged,
-    /// A message of a handshake whose check does not fit the key of this super peer.
+    /// A message of a handshake whose check does not match the key of this super peer.
     Check,
-    /// A message of a handshake that cannot be decrypted, or a response to nothing.
+    /// A message of a handshake that cannot be decrypted, or a response that belongs to no
+    /// handshake.
     Handshake,
     /// An initiation of a key that no neighbor has.
     Stranger,
     /// An initiation whose counter is not above the last one of its key.
     Counter,
-    /// An initiation above the number that is read in a second.
+    /// An initiation that came after the most that are read in one second.
     Shed,
 }
 
@@ -66,7 +67,7 @@ impl EnvelopeCounters {
         self.dropped[why as usize]
     }
 
-    /// All, by name.
+    /// All counters, by name.
     pub fn all(&self) -> impl Iterator<Item = (String, u64)> + use<> {
         let counts = [
             ("handshakes_begun", self.begun),

@@ -1,4 +1,4 @@
-//! What the envelopes take and give. It does nothing.
+//! The input and output types of the envelopes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use crate::trust::PublicKey;
 /// A datagram to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// The address of this host that it leaves from; none: the system chooses.
+    /// The address of this host to send it from; none: the system chooses.
     pub from: Option<IpAddr>,
     /// Its destination.
     pub to: SocketAddr,
@@ -21,15 +21,15 @@ pub struct Transmit {
 pub struct Taken {
     /// The key that its sender has proven; none in open mode.
     pub key: Option<PublicKey>,
-    /// Where the newest datagram of its sender came from: usually this one.
+    /// Where the newest datagram of its sender came from. Usually this is the newest one.
     pub from: SocketAddr,
-    /// The address of this host that it came to.
+    /// The address of this host that it was sent to.
     pub to: Option<IpAddr>,
-    /// How many bytes of [`super::Envelopes::opened`] it is; none: it is as it came.
+    /// The length of its opened form, see [`super::Envelopes::opened`]; none: it needs no opening.
     pub opened: Option<usize>,
 }
 
-/// Somebody greets this super peer and gets no answer.
+/// A super peer sends a greeting and gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The address, which may be forged.

@@ -1,4 +1,5 @@
-//! The keys that one handshake made, for both directions, and what was sent and taken under them.
+//! The keys of one handshake, for both directions, and the numbers that were sent and accepted with
+//! them.
 
 use snow::StatelessTransportState;
 
@@ -11,9 +12,9 @@ use crate::wire::envelope::{SEALED_BYTES, TAG_BYTES, sealed_head};
 /// The keys of one handshake.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// How this side calls them.
+    /// The index of the keys at this side.
     pub(super) local: u32,
-    /// How the other side calls them.
+    /// The index of the keys at the other side.
     pub(super) remote: u32,
     transport: StatelessTransportState,
     /// Whether this side began the handshake.
@@ -30,12 +31,12 @@ impl Keys {
         Keys { local, remote, transport, begun_here, since: now, next: 0, window: Window::default() }
     }
 
-    /// Whether they are too old for any use.
+    /// Whether the keys are too old for any use.
     pub(super) fn are_over(&self, now: Time) -> bool {
         now >= self.since + LINK_KEYS_MAX
     }
 
-    /// Whether new ones should be made. The side that began the handshake is the first to do so.
+    /// Whether new keys should be made. The side that began the handshake is the first to do so.
     pub(super) fn are_worn(&self, now: Time) -> bool {
         let grace = if self.begun_here { std::time::Duration::ZERO } else { LINK_REKEY_GRACE };
         now >= self.since + LINK_REKEY_AFTER + grace || self.next >= LINK_REKEY_DATAGRAMS
@@ -51,8 +52,8 @@ impl Keys {
         bytes
     }
 
-    /// Opens what the other side has sealed under this number, into `body`. Returns its length and
-    /// whether the number is the greatest so far.
+    /// Opens a datagram that the other side has sealed with this number, into `body`. Returns its
+    /// length, and whether the number is the greatest so far.
     pub(super) fn open(&mut self, number: u64, sealed: &[u8], body: &mut [u8]) -> Result<(usize, bool), Dropped> {
         if !self.window.takes(number) {
             return Err(Dropped::Replayed);
@@ -61,7 +62,7 @@ impl Keys {
         Ok((length, self.window.take(number)))
     }
 
-    /// As after this many datagrams.
+    /// Acts as if this many datagrams were sent.
     #[cfg(test)]
     pub(super) fn set_next(&mut self, next: u64) {
         self.next = next;

@@ -2,9 +2,9 @@
 //! UDP and back: the number in open mode; handshakes and encryption in login mode (PROTOCOL.md 6.5
 //! and 6.6).
 //!
-//! It owns keys, numbers and replay windows. It has no clock, does no IO, and draws its randomness
-//! from the driver. It knows no message: other modules decode what it takes out of an envelope. A
-//! datagram that fails a check is never decoded.
+//! It owns keys, numbers and replay windows. It has no clock, does no I/O, and draws its random
+//! numbers from the driver. It knows no messages: other modules decode what it returns. A datagram
+//! that fails a check is never decoded.
 
 mod counter;
 mod counters;
@@ -38,7 +38,7 @@ use crate::wire::envelope::{self, HANDSHAKE, SEALED};
 /// - `handle_*`: [`Envelopes::handle_datagram`];
 /// - mutators: [`Envelopes::send`], [`Envelopes::take_risen`];
 /// - `poll_*`: [`Envelopes::poll_transmit`], [`Envelopes::poll_notice`]. There is no
-///   `poll_timeout`: whatever it does, it does when something is sent or comes.
+///   `poll_timeout`, because it acts only when a datagram is sent or comes.
 #[derive(Debug)]
 pub struct Envelopes {
     mode: Mode,
@@ -55,7 +55,7 @@ enum Mode {
 #[derive(Debug, Default)]
 struct Numbers {
     next: BTreeMap<SocketAddr, u64>,
-    /// The first number to an address that is not in the table.
+    /// The first number for an address that is not in the table.
     first: u64,
 }
 
@@ -78,21 +78,21 @@ impl Default for Envelopes {
 }
 
 impl Envelopes {
-    /// Those of open mode.
+    /// The envelopes of open mode.
     #[must_use]
     pub fn open() -> Envelopes {
         Envelopes { mode: Mode::Open(Numbers::default()), out: Outbox::default() }
     }
 
-    /// Those of login mode.
+    /// The envelopes of login mode.
     #[must_use]
     pub fn sealed(seal: Seal, entropy: Box<dyn Entropy>) -> Envelopes {
         Envelopes { mode: Mode::Sealed(Box::new(Sealed::new(seal, entropy))), out: Outbox::default() }
     }
 
-    /// In login mode: the neighbors have these keys from now on. What is known of those that stay
-    /// is kept, and so are the counters of those that go: nothing that they once sent is taken
-    /// again.
+    /// In login mode: from now on the neighbors have these keys. What is known about neighbors that
+    /// stay is kept. The counters of neighbors that are removed are kept too, so that none of their
+    /// initiations is accepted again.
     pub fn set_neighbors(&mut self, keys: &[PublicKey]) {
         match &mut self.mode {
             Mode::Open(_) => {}
@@ -100,8 +100,8 @@ impl Envelopes {
         }
     }
 
-    /// A datagram came, to this address of ours. Returns it if it passes every check; then it is
-    /// for the machine.
+    /// A datagram came, to this address of ours. Returns it if it passes every check. Then it must
+    /// be given to the machine.
     pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, to: Option<IpAddr>, bytes: &[u8]) -> Option<Taken> {
         let Envelopes { mode, out } = self;
         match mode {
@@ -112,13 +112,13 @@ impl Envelopes {
                 out.counters.drop_one(Dropped::Mode);
                 None
             }
-            // The machine counts what it cannot decode.
+            // The machine counts datagrams that it cannot decode.
             Mode::Open(_) => Some(Taken { key: None, from, to, opened: None }),
             Mode::Sealed(sealed) => sealed.take(now, (from, to), bytes, out),
         }
     }
 
-    /// The datagram that was taken last, in the envelope of open mode.
+    /// The last datagram that was opened, in the form of open mode.
     #[must_use]
     pub fn opened(&self, length: usize) -> &[u8] {
         match &self.mode {
@@ -127,8 +127,8 @@ impl Envelopes {
         }
     }
 
-    /// Puts a packed datagram into its envelope; [`Envelopes::poll_transmit`] returns it, once it
-    /// can be sent. `key`: the neighbor, in login mode.
+    /// Puts a packed datagram into its envelope. [`Envelopes::poll_transmit`] returns it once it
+    /// can be sent. `key` names the neighbor in login mode.
     pub fn send(
         &mut self,
         now: Time,
@@ -143,7 +143,7 @@ impl Envelopes {
                 out.transmits.push_back(Transmit { from, to, bytes: datagram });
             }
             (Mode::Sealed(sealed), Some(key)) => sealed.seal(now, key, (from, to), datagram, out),
-            // Nothing leaves a node in login mode that is for no key.
+            // In login mode, no datagram is sent without the key of its receiver.
             (Mode::Sealed(_), None) => debug_assert!(false, "a neighbor in login mode has a key"),
         }
     }
@@ -153,13 +153,13 @@ impl Envelopes {
         self.out.transmits.pop_front()
     }
 
-    /// Somebody who greets this super peer and gets no answer.
+    /// A super peer that sends greetings and gets no answer.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.out.notices.pop_front()
     }
 
-    /// The greatest counters of the neighbors, if one rose since the last call. They should be kept
-    /// before anything is sent: then no initiation is answered twice, even by a later run.
+    /// The greatest counters of the neighbors, if one has risen since the last call. They should be
+    /// stored before anything is sent. Then no initiation is answered twice, even by a later run.
     pub fn take_risen(&mut self) -> Option<BTreeMap<PublicKey, u64>> {
         match &mut self.mode {
             Mode::Open(_) => None,
@@ -182,8 +182,8 @@ impl Envelopes {
     }
 }
 
-/// A message of a handshake with the check that fits its receiver. Everybody who knows the
-/// receiver's key can make it: it proves nothing.
+/// A message of a handshake with the check for its receiver. Everybody who knows the receiver's key
+/// can make the check, so it proves nothing.
 #[must_use]
 pub fn with_check(message: Vec<u8>, receiver: PublicKey) -> Vec<u8> {
     Remote::new(receiver).check(message)

@@ -1,5 +1,5 @@
-//! What the envelopes know of one neighbor: its key, the keys of the last handshakes, the handshake
-//! that is under way, and where its newest datagram came from.
+//! What the envelopes know about one neighbor: its key, the keys of the last handshakes, the
+//! running handshake, and where its newest datagram came from.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,7 +10,7 @@ use super::noise::Remote;
 use crate::config::{DIAL_ADDRESSES_MAX, LINK_HANDSHAKE_RETRY, LINK_UNHEARD_MAX};
 use crate::time::Time;
 
-/// Where a datagram came from, and to which address of ours.
+/// The address that a datagram came from, and our address that it was sent to.
 pub(super) type Path = (SocketAddr, Option<IpAddr>);
 
 /// A handshake that this side has begun.
@@ -29,7 +29,7 @@ impl Begun {
         Begun { local, state, at, bytes, sent_to: Vec::new() }
     }
 
-    /// Whether there was no answer for so long that another handshake may begin.
+    /// Whether it has had no answer for so long that another handshake may begin.
     pub(super) fn is_late(&self, now: Time) -> bool {
         now >= self.at + LINK_HANDSHAKE_RETRY
     }
@@ -51,19 +51,20 @@ pub(super) struct Neighbor {
     /// The greatest counter of its initiations.
     pub(super) seen: u64,
     pub(super) begun: Option<Begun>,
-    /// Keys that it made and has not used yet: it may not have got the response.
+    /// Keys of a handshake that the neighbor began and has not used yet. It may not have got the
+    /// response.
     pub(super) next: Option<Keys>,
     /// The keys that are used for sending.
     pub(super) current: Option<Keys>,
-    /// Those before: datagrams under them may still be on their way.
+    /// The keys before the current ones. Datagrams sealed with them may still be on their way.
     pub(super) previous: Option<Keys>,
-    /// The last datagram that could not be sealed, for lack of keys.
+    /// The last datagram that could not be sealed, because there were no keys.
     pub(super) held: Option<Vec<u8>>,
     /// Where its newest datagram came from.
     pub(super) at: Option<Path>,
     /// When its last datagram came.
     heard: Time,
-    /// The host that it was last greeted at.
+    /// The host to which the last greeting was sent.
     greeted: Option<IpAddr>,
 }
 
@@ -83,13 +84,13 @@ impl Neighbor {
         }
     }
 
-    /// The indices of everything here.
+    /// The indices of all its keys and of its handshake.
     pub(super) fn locals(&self) -> impl Iterator<Item = u32> + '_ {
         let keys = [&self.next, &self.current, &self.previous].into_iter().flatten();
         keys.map(|keys| keys.local).chain(self.begun.as_ref().map(|begun| begun.local))
     }
 
-    /// The keys that this side calls so.
+    /// The keys that have this index at this side.
     pub(super) fn keys_mut(&mut self, local: u32) -> Option<&mut Keys> {
         let Neighbor { next, current, previous, .. } = self;
         [current, next, previous].into_iter().flatten().find(|keys| keys.local == local)
@@ -107,18 +108,19 @@ impl Neighbor {
         self.current.as_ref().is_none_or(|keys| keys.are_worn(now)) || now >= self.heard + LINK_UNHEARD_MAX
     }
 
-    /// This side's handshake is over: its keys are used from now on. Returns what is left out.
+    /// A handshake of this side is complete: from now on its keys are used. Returns the keys that
+    /// are dropped.
     pub(super) fn use_new(&mut self, keys: Keys) -> [Option<Keys>; 2] {
         let before = self.current.replace(keys);
         match self.next.take() {
-            // The neighbor may use them already.
+            // The neighbor may be using these keys already.
             Some(unused) => [self.previous.replace(unused), before],
             None => [std::mem::replace(&mut self.previous, before), None],
         }
     }
 
-    /// The neighbor has used the keys of its handshake: so does this side. Returns what is left
-    /// out.
+    /// The neighbor has used the keys of its own handshake: from now on this side uses them too.
+    /// Returns the keys that are dropped.
     pub(super) fn use_next(&mut self, local: u32) -> Option<Keys> {
         let next = self.next.take_if(|keys| keys.local == local)?;
         let before = self.current.replace(next);
@@ -133,7 +135,7 @@ impl Neighbor {
         self.greeted = Some(to);
     }
 
-    /// Whether something is expected from this host.
+    /// Whether datagrams of the neighbor are expected from this host.
     pub(super) fn may_be_at(&self, ip: IpAddr) -> bool {
         let sent = self.begun.iter().flat_map(|begun| &begun.sent_to).map(SocketAddr::ip);
         let known = self.at.map(|(from, _)| from.ip()).into_iter().chain(self.greeted);

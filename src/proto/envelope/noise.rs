@@ -29,9 +29,9 @@ const PAYLOAD_BYTES: usize = INITIATION_NOISE_BYTES - 2 * KEY_BYTES - 2 * TAG_BY
 /// Random bytes for one message of a handshake.
 pub(super) type Seed = [u8; KEY_BYTES];
 
-/// The key of the check of messages to one super peer. Everybody who knows the public key of that
-/// super peer can compute it. So the receiver can drop messages of all others without a
-/// Diffie-Hellman.
+/// The key for the check of messages to one super peer. Everybody who knows the public key of that
+/// super peer can compute it. So the receiver can drop the messages of all others without a
+/// Diffie-Hellman computation.
 #[derive(Clone, Debug)]
 pub(super) struct CheckKey([u8; KEY_BYTES]);
 
@@ -45,7 +45,7 @@ impl CheckKey {
         mac.chain_update(bytes)
     }
 
-    /// Whether the message ends with the check that belongs to it; in constant time.
+    /// Whether the message ends with the correct check. It takes constant time.
     pub(super) fn fits(&self, message: &[u8]) -> bool {
         split_check(message).is_some_and(|(bytes, check)| self.mac(bytes).verify_slice(check).is_ok())
     }
@@ -71,13 +71,13 @@ impl Remote {
         Remote { key, public, check: CheckKey::new(&public) }
     }
 
-    /// A message with the check that fits it.
+    /// Appends the check for this receiver to a message.
     pub(super) fn check(&self, message: Vec<u8>) -> Vec<u8> {
         self.check.add_to(message)
     }
 }
 
-/// This super peer in handshakes.
+/// This super peer, as a handshake sees it.
 pub(super) struct Identity {
     secret: Zeroizing<[u8; KEY_BYTES]>,
     key: PublicKey,
@@ -98,7 +98,7 @@ impl Identity {
         Identity { secret: secret.to_x25519(), key, check: CheckKey::new(&key.to_x25519()) }
     }
 
-    /// Begins a handshake with another super peer. `local`: how this one calls the keys.
+    /// Begins a handshake with another super peer. `local` is the index of the keys at this side.
     pub(super) fn initiate(&self, to: &Remote, local: u32, counter: u64, seed: Seed) -> (HandshakeState, Vec<u8>) {
         let mut state = self
             .builder(seed)
@@ -140,7 +140,7 @@ impl std::fmt::Debug for Identity {
 }
 
 impl Heard {
-    /// Answers the initiation. `local` and `remote`: how the two call the keys.
+    /// Answers the initiation. `local` and `remote` are the indices of the keys at the two sides.
     pub(super) fn answer(mut self, to: &Remote, local: u32, remote: u32) -> (StatelessTransportState, Vec<u8>) {
         let mut noise = [0; RESPONSE_NOISE_BYTES];
         let written = self.state.write_message(&[], &mut noise).expect("the second message can be written");
@@ -150,13 +150,14 @@ impl Heard {
     }
 }
 
-/// Reads the Noise part of a response. If it is forged, the handshake goes on as if it had not
-/// come.
+/// Reads the Noise part of a response. If the response is forged, the handshake continues without
+/// it.
 pub(super) fn read_response(state: &mut HandshakeState, noise: &[u8]) -> bool {
     state.read_message(noise, &mut [0; TAG_BYTES]).is_ok()
 }
 
-/// The functions of `snow`, with the randomness of a seed: a handshake draws one ephemeral key.
+/// The functions of `snow`, with a seed as the source of randomness: a handshake draws one
+/// ephemeral key.
 struct Resolver(Seed);
 
 impl CryptoResolver for Resolver {

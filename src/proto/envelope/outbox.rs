@@ -1,4 +1,4 @@
-//! What a call of the envelopes leaves to be done.
+//! The datagrams and notices that a call of the envelopes produces.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,13 +12,13 @@ use crate::proto::rate::Rate;
 use crate::time::Time;
 use crate::wire::envelope;
 
-/// What a call leaves to be done.
+/// The output of a call.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) transmits: VecDeque<Transmit>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) counters: EnvelopeCounters,
-    /// Notices are for the log: a flood needs no more of them than a few neighbors.
+    /// Limits the notices, which are for the log: during a flood a few neighbors are enough.
     patience: Rate,
 }
 

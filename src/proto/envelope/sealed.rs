@@ -1,9 +1,9 @@
 //! The envelopes of login mode: handshakes with neighbors, and one encryption per datagram.
 //!
-//! It has no timer. Every handshake begins because something is to be sent. HELLO is sent every two
-//! seconds on a link that is up, and every second on one that is not. Nothing is sent to an address
-//! that has not proven the key of a neighbor, except initiations to where the machine says that a
-//! neighbor is.
+//! It has no timer. A handshake only begins when something must be sent. HELLO is sent every two
+//! seconds on a link that is up, and every second on a link that is not. To an address that has not
+//! proven the key of a neighbor, only initiations are sent, and only if the machine says that a
+//! neighbor is there.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -30,8 +30,8 @@ pub struct Seal {
     pub secret: SecretKey,
     /// The keys of its neighbors. Datagrams of any other key are dropped.
     pub neighbors: Vec<PublicKey>,
-    /// The counter of its first initiation: above every one that it has ever used
-    /// ([`super::reserve_counters`]).
+    /// The counter of its first initiation. It must be above every counter that this super peer has
+    /// used ([`super::reserve_counters`]).
     pub counter: u64,
     /// The greatest counters that its neighbors have used.
     pub seen: BTreeMap<PublicKey, u64>,
@@ -41,19 +41,20 @@ pub struct Seal {
 pub(super) struct Sealed {
     me: Identity,
     pub(super) neighbors: Vec<Neighbor>,
-    /// Where in `neighbors` a key is.
+    /// The place of each key in `neighbors`.
     by_key: BTreeMap<PublicKey, usize>,
-    /// Where in `neighbors` the keys or the handshake of an index are.
+    /// The place in `neighbors` for each index of keys or of a handshake.
     by_index: BTreeMap<u32, usize>,
     /// The counter of the next initiation.
     counter: u64,
     entropy: Box<dyn Entropy>,
-    /// Initiations of hosts of neighbors that are read, and of all others.
+    /// The rate at which initiations from the hosts of neighbors are read, and the rate for all
+    /// other hosts.
     known: Rate,
     strange: Rate,
     /// The datagram that was opened last, in the envelope of open mode.
     opened: Vec<u8>,
-    /// A counter of a neighbor rose.
+    /// Whether the counter of a neighbor has risen.
     has_risen: bool,
 }
 
@@ -78,7 +79,7 @@ impl Sealed {
             opened: vec![0; DATAGRAM_BYTES_MAX],
             has_risen: false,
         };
-        // Those that are no neighbors now may become neighbors again.
+        // A super peer that is not a neighbor now may become one again.
         for (key, seen) in seen {
             all.neighbors.push(Neighbor::new(Remote::new(key), seen));
         }
@@ -86,7 +87,7 @@ impl Sealed {
         all
     }
 
-    /// The neighbors have these keys from now on.
+    /// From now on the neighbors have these keys.
     pub(super) fn set_neighbors(&mut self, keys: &[PublicKey]) {
         let gone: Vec<usize> = self.by_key.extract_if(.., |key, _| !keys.contains(key)).map(|(_, at)| at).collect();
         for at in gone {
@@ -108,12 +109,12 @@ impl Sealed {
         }
     }
 
-    /// The bytes that [`Taken::opened`] speaks of.
+    /// The bytes that [`Taken::opened`] counts.
     pub(super) fn opened(&self, length: usize) -> &[u8] {
         &self.opened[..length]
     }
 
-    /// The greatest counters of the neighbors, if one rose since the last call.
+    /// The greatest counters of the neighbors, if one has risen since the last call.
     pub(super) fn take_risen(&mut self) -> Option<BTreeMap<PublicKey, u64>> {
         let heard = self.neighbors.iter().filter(|neighbor| neighbor.seen > 0);
         let all = heard.map(|neighbor| (neighbor.remote.key, neighbor.seen)).collect();
@@ -122,8 +123,8 @@ impl Sealed {
 
     // ---- sending --------------------------------------------------------------------------------
 
-    /// Seals a datagram that is in the envelope of open mode, for the neighbor with this key. While
-    /// there are no keys it is held, and a handshake begins.
+    /// Seals a datagram, which is in the form of open mode, for the neighbor with this key. If
+    /// there are no keys, the datagram is held and a handshake begins.
     pub(super) fn seal(
         &mut self,
         now: Time,
@@ -145,7 +146,7 @@ impl Sealed {
         }
     }
 
-    /// Sends an initiation, unless one was sent there a moment ago.
+    /// Sends an initiation, unless one was sent to this address a moment ago.
     fn greet(&mut self, now: Time, at: usize, path: Path, out: &mut Outbox) {
         if self.neighbors[at].begun.as_ref().is_none_or(|begun| begun.is_late(now)) {
             let (local, seed) = (self.draw_index(at), self.draw_seed());
@@ -165,8 +166,8 @@ impl Sealed {
         }
     }
 
-    /// Seals what waited for the first keys; if nothing did, an empty body, so that the other side
-    /// knows that these keys are used.
+    /// Seals the datagram that waited for the first keys. If none did, seals an empty one, so that
+    /// the other side knows that these keys are in use.
     fn confirm(&mut self, at: usize, path: Path, begun_here: bool, out: &mut Outbox) {
         let neighbor = &mut self.neighbors[at];
         let held = neighbor.held.take();
@@ -180,7 +181,7 @@ impl Sealed {
 
     // ---- receiving ------------------------------------------------------------------------------
 
-    /// Takes a datagram that came. All checks are made before anything in it is decoded.
+    /// Handles a datagram that came. All checks are made before anything in it is decoded.
     pub(super) fn take(&mut self, now: Time, path: Path, bytes: &[u8], out: &mut Outbox) -> Option<Taken> {
         let taken = match Envelope::parse(bytes) {
             Some(Envelope::Sealed { receiver, number, sealed }) => {
@@ -325,7 +326,8 @@ impl Sealed {
         }
     }
 
-    /// An index that leads to this neighbor from now on. Only those who see the traffic know it.
+    /// Draws an index that leads to this neighbor from now on. Only those who see the traffic can
+    /// know it.
     fn draw_index(&mut self, at: usize) -> u32 {
         loop {
             let drawn = self.entropy.next_u64() as u32;

@@ -1,15 +1,15 @@
-//! Which numbers of datagrams were taken under one set of keys: a sliding window (RFC 6479). It
+//! Which numbers of datagrams were accepted with one set of keys: a sliding window (RFC 6479). It
 //! allocates nothing and never moves back.
 
 use crate::config::LINK_REPLAY_WINDOW;
 
 const WORD_BITS: u64 = u64::BITS as u64;
-/// One word more than the window: the one that is being filled.
+/// One word more than the window has, because one word is being filled.
 const WORDS: u64 = LINK_REPLAY_WINDOW / WORD_BITS + 1;
 
 const _: () = assert!(LINK_REPLAY_WINDOW.is_multiple_of(WORD_BITS));
 
-/// The numbers that were taken.
+/// The numbers that were accepted.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     greatest: u64,
@@ -17,8 +17,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Whether the number was not taken yet, and is not so far below the greatest one that this is
-    /// no longer known.
+    /// Whether the number is new. A number that is too far below the greatest one counts as used.
     pub(super) fn takes(&self, number: u64) -> bool {
         if number > self.greatest {
             return true;
@@ -26,7 +25,7 @@ impl Window {
         self.greatest - number < LINK_REPLAY_WINDOW && self.seen[word(number)] & bit(number) == 0
     }
 
-    /// The number is taken from now on. Returns whether it is the greatest so far.
+    /// Accepts the number. Returns whether it is the greatest so far.
     pub(super) fn take(&mut self, number: u64) -> bool {
         let is_newest = number > self.greatest || number == 0 && self.seen == [0; WORDS as usize];
         if number > self.greatest {
@@ -34,7 +33,7 @@ impl Window {
             for fresh in (from + 1..=to).take(WORDS as usize) {
                 self.seen[word(fresh * WORD_BITS)] = 0;
             }
-            // Far ahead: words are cleared in any order, and all of them.
+            // If the number is far ahead, all words are cleared, in any order.
             if to - from >= WORDS {
                 self.seen = [0; WORDS as usize];
             }

@@ -1,4 +1,5 @@
-//! What a client of the control socket, or of `--json`, gets for a command, line by line.
+//! What a client of the control socket, or of `--json`, gets for a command, one line for each
+//! event.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,24 +29,24 @@ pub enum ClientEvent {
         size: u64,
         /// Identity.
         root: Root,
-        /// The content is a collection: a folder.
+        /// Whether the content is a collection, which stands for a folder.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         collection: bool,
         /// Where the source serves chunks.
         source: HostPort,
-        /// The same in the other family, if it serves there too.
+        /// The address of the other IP version at which the source serves too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         other: Option<HostPort>,
-        /// The source, whatever its addresses are.
+        /// The node id of the source, which has it at all its addresses.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<NodeId>,
-        /// Its super peer has not reached it there.
+        /// Whether its super peer could not reach it at this address.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unreached: bool,
-        /// It serves its share over HTTP there too.
+        /// Whether it also serves its share over HTTP there.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         http: bool,
-        /// It has only a part of the content, which it fetches itself.
+        /// Whether it has only a part of the content, which it is fetching.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         partial: bool,
     },
@@ -63,7 +64,8 @@ pub enum ClientEvent {
         root: Root,
         /// Where its sources serve chunks.
         sources: Vec<HostPort>,
-        /// The same of those that have only a part of it; empty if the command did not ask.
+        /// Where the peers that have only a part of it serve chunks; empty if the command did not
+        /// ask for them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         partial: Vec<HostPort>,
     },
@@ -77,12 +79,12 @@ pub enum ClientEvent {
         size: u64,
         /// Identity.
         root: Root,
-        /// The content is a collection: a folder.
+        /// Whether the content is a collection, which stands for a folder.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         collection: bool,
         /// How many peers hold it.
         holders: u32,
-        /// How many peers have only a part of it; 0 if the command did not ask.
+        /// How many peers have only a part of it; 0 if the command did not ask for them.
         #[serde(default, skip_serializing_if = "crate::wire::record::is_zero")]
         partial: u32,
     },
@@ -99,7 +101,7 @@ pub enum ClientEvent {
     },
     /// The URI of a content.
     Uri {
-        /// The line to paste.
+        /// The URI.
         uri: String,
         /// Name of the file or folder.
         name: String,
@@ -107,12 +109,12 @@ pub enum ClientEvent {
         size: u64,
         /// Identity.
         root: Root,
-        /// Of a collection: how many files it has.
+        /// For a collection: how many files it has.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         files: Option<u64>,
-        /// Bytes of these files, or of the file.
+        /// The sum of the sizes of these files, or the size of the file.
         bytes: u64,
-        /// Files below the folder that cannot be read, and are left out.
+        /// Files below the folder that cannot be read and were left out.
         left_out: u64,
     },
     /// A download has begun.
@@ -125,7 +127,7 @@ pub enum ClientEvent {
         root: Root,
         /// Sources known so far.
         sources: usize,
-        /// Bytes that an earlier run fetched and that are right.
+        /// Bytes that an earlier run fetched and that are correct.
         resumed: u64,
         /// Where the file will be.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,7 +141,7 @@ pub enum ClientEvent {
         source: HostPort,
         /// Bytes.
         bytes: u32,
-        /// Bytes of the content, which are proven now.
+        /// The size of the content, which is proven now.
         size: u64,
         /// Milliseconds since the download began.
         elapsed_ms: u64,
@@ -154,10 +156,10 @@ pub enum ClientEvent {
         rate: u64,
         /// All sources that are or were in use.
         sources: Vec<SourceReport>,
-        /// No source is left that could be used: milliseconds until the download gives up.
+        /// If no usable source is left: milliseconds until the download gives up.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         gives_up_ms: Option<u64>,
-        /// Who else has or fetches the content; none if it is fetched alone.
+        /// Which other peers have or fetch the content; none if this peer fetches it alone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         swarm: Option<SwarmReport>,
     },
@@ -165,15 +167,16 @@ pub enum ClientEvent {
     Files {
         /// How many there are.
         files: u64,
-        /// Bytes of all, as hits claim them.
+        /// The sum of the sizes, as hits claim them.
         size: u64,
     },
-    /// A command of many files: one of them is there, or has failed.
+    /// One file of a command of many files: it is there, or has failed.
     Item(ItemReport),
     /// A source changed its state.
     Source(SourceReport),
-    /// A download of the queue: one of `downloads`; or that of this command, once it is in the
-    /// queue and whenever it begins to wait, is paused or resumed.
+    /// A download of the queue. Either it is one that `downloads` lists. Or it is the download of
+    /// this command, once it is in the queue, and whenever it begins to wait, is paused or is
+    /// resumed.
     Download(DownloadReport),
     /// The counters of the peer and of its super peer.
     Status {
@@ -184,13 +187,13 @@ pub enum ClientEvent {
         peer: BTreeMap<String, u64>,
         /// The counters of the super peer.
         super_counts: BTreeMap<String, u64>,
-        /// What a running peer reports of itself; none from a one-shot command or a super peer.
+        /// What a running peer reports about itself; none from a one-shot command or a super peer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<Box<PeerStatus>>,
         /// Program and version of the super peer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         super_agent: Option<String>,
-        /// The links of the super peer, those that are not up first.
+        /// The links of the super peer. Links that are not up come first.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         links: Vec<LinkRow>,
         /// The mode of the node that answers.
@@ -206,20 +209,20 @@ pub enum ClientEvent {
         /// Its text.
         message: String,
     },
-    /// The end of the command: always last, exactly once.
+    /// The end of the command. It comes last and exactly once.
     Done(Outcome),
 }
 
 impl ClientEvent {
-    /// In a status, the counters of the node that answers; its driver adds its own ones. None for a
-    /// one-shot command.
+    /// In a status, the counters of the node that answers, so that its driver can add its own
+    /// counters. None for a one-shot command.
     pub fn own_counts(&mut self) -> Option<&mut BTreeMap<String, u64>> {
         let ClientEvent::Status { super_peer, peer, super_counts, .. } = self else { return None };
         let own = if peer.is_empty() && super_peer.is_none() { super_counts } else { peer };
         (!own.is_empty()).then_some(own)
     }
 
-    /// In a status, what a running peer reports of itself.
+    /// In a status, what a running peer reports about itself.
     pub fn own_status(&mut self) -> Option<&mut PeerStatus> {
         if let ClientEvent::Status { status: Some(status), .. } = self { Some(status) } else { None }
     }
@@ -234,7 +237,7 @@ pub struct UserRow {
     pub class: String,
     /// When it was added.
     pub added: u64,
-    /// Until when its invitation is good, if it has one that is not used.
+    /// Until when its invitation is valid, if it has an invitation that was not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invited_until: Option<u64>,
     /// When it was revoked.
@@ -243,10 +246,10 @@ pub struct UserRow {
     /// The keys of its nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<PublicKey>,
-    /// When the last of its credentials ends, if one does.
+    /// When the last of its credentials expires, if that credential does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<u64>,
-    /// Its sessions that are open.
+    /// The number of its open sessions.
     pub sessions: u64,
 }
 
@@ -280,10 +283,10 @@ pub struct Outcome {
     /// Query, list of the network: number of hits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hits: Option<u32>,
-    /// Query: super peers that searched their index.
+    /// Query: number of super peers that searched their index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached: Option<u32>,
-    /// Query: super peers that were not asked, because their digests exclude a hit.
+    /// Query: number of super peers that were not asked, because their digests rule out a hit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<u32>,
     /// Query: whether nothing was cut.
@@ -292,8 +295,8 @@ pub struct Outcome {
     /// Query: what was cut, by reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// List: number of files; list of the network: number of contents; get of many files: those
-    /// that are there.
+    /// List: number of files. List of the network: number of contents. Get of many files: number of
+    /// files that are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
     /// Get: the final path.
@@ -302,7 +305,7 @@ pub struct Outcome {
     /// Get: the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Root>,
-    /// Get: bytes of the content; of a failed download, bytes verified.
+    /// Get: bytes of the content. For a failed download: bytes verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// Get: bytes that an earlier run had fetched.
@@ -311,20 +314,21 @@ pub struct Outcome {
     /// Milliseconds since the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
-    /// Get: all sources that were in use.
+    /// Get: all sources that were used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<SourceReport>>,
-    /// Get: who else had or fetched the content, if anybody did.
+    /// Get: which other peers had or fetched the content, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swarm: Option<SwarmReport>,
-    /// Get of many files: each of those that are not there needs something of the user: a choice
-    /// between contents, another place, room on the disk. To ask again is of no use.
+    /// Get of many files: whether each missing file needs the user, who must choose between
+    /// contents or another destination, or make room on the disk. If so, it is useless to try
+    /// again.
     #[serde(skip)]
     pub needs_user: bool,
 }
 
 impl Outcome {
-    /// A failure, with no field but its exit code and its error.
+    /// A failure. Only its exit code and its error are present.
     #[must_use]
     pub fn failed(failure: &Failure) -> Outcome {
         Outcome { ok: false, exit: failure.exit.code(), error: Some(failure.message.clone()), ..Outcome::default() }

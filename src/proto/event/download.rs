@@ -1,4 +1,4 @@
-//! What is reported of one download: its state, its sources, its swarm and its files.
+//! What is reported about one download: its state, its sources, its swarm and its files.
 
 use std::path::PathBuf;
 
@@ -13,14 +13,14 @@ pub struct SourceReport {
     pub source: HostPort,
     /// Bytes received from it, including discarded ones.
     pub bytes: u64,
-    /// Pieces from it that were right and came first.
+    /// Correct pieces that it sent first.
     pub pieces: u32,
-    /// Pieces from it that were wrong.
+    /// Wrong pieces that it sent.
     pub bad: u32,
-    /// Bytes per second that it has sent lately, once that is known.
+    /// Its rate lately in bytes per second, once this is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
-    /// It has only a part of the content, as far as it has said.
+    /// Whether it has only a part of the content, as far as it has said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
     /// Its state.
@@ -30,34 +30,34 @@ pub struct SourceReport {
     pub why: Option<String>,
 }
 
-/// The swarm of a download, and what this peer has given to it.
+/// The swarm of a download, and what this peer has sent to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwarmReport {
-    /// Members, this peer included, as its super peer counts them.
+    /// Members, including this peer, as its super peer counts them.
     pub members: u32,
-    /// Those of them that have the complete content.
+    /// Members that have the complete content.
     pub complete: u32,
     /// Bytes of the content that this peer has sent to others during the download.
     pub sent: u64,
-    /// Bytes per second that it sends.
+    /// The rate at which it sends, in bytes per second.
     pub up: u64,
-    /// Bytes that it has received. `sent` over this is the share ratio.
+    /// Bytes that it has received. `sent` divided by this is the share ratio.
     pub received: u64,
 }
 
 /// How one of many files ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemReport {
-    /// Its path below the destination, as it was named.
+    /// Its path below the destination, as the command or a source named it.
     pub name: String,
     /// The final path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Bytes of the content; of a failed file, bytes verified.
+    /// Bytes of the content. For a failed file: bytes verified.
     pub size: u64,
     /// Identity.
     pub root: Root,
-    /// The exit code that a command for this file alone would have.
+    /// The exit code of a command for this file alone.
     pub exit: u8,
     /// The error, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,20 +70,20 @@ pub struct ItemReport {
 pub enum SourceState {
     /// Known, not dialed yet.
     Idle,
-    /// Being dialed, or greeted.
+    /// It is being dialed, or the greeting is not complete.
     Connecting,
-    /// Sends pieces, or waits for a request.
+    /// It sends pieces, or waits for a request.
     Active,
-    /// Owes bytes and has sent nothing for 2 seconds.
+    /// It owes bytes and has sent nothing for 2 seconds.
     Stalled,
-    /// Could not be dialed, or closed the connection; may be dialed again.
+    /// It could not be dialed, or has closed the connection. It may be dialed again.
     Lost,
-    /// Sent wrong bytes or does not have the content; is not dialed again.
+    /// It has sent wrong bytes, or does not have the content. It is not dialed again.
     Dropped,
 }
 
 impl SourceState {
-    /// Whether it sends nothing now, and not because nothing was asked of it.
+    /// Whether it sends nothing now although something was or could be requested.
     #[must_use]
     pub fn is_trouble(self) -> bool {
         match self {
@@ -120,7 +120,7 @@ pub struct DownloadReport {
     /// Running: bytes per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
-    /// Waiting: milliseconds until it asks again.
+    /// Waiting: milliseconds until it searches again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_ms: Option<u64>,
     /// Waiting, failed, or paused until the user decides: the reason, for people.
@@ -132,7 +132,7 @@ pub struct DownloadReport {
     /// The sources that it uses, or used when it last ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceReport>,
-    /// Running: who else has or fetches the content.
+    /// Running: which other peers have or fetch the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swarm: Option<SwarmReport>,
 }
@@ -145,12 +145,12 @@ pub enum DownloadState {
     Queued,
     /// Searches, fetches or publishes.
     Running,
-    /// No source could be used; it asks again later.
+    /// No source could be used. It searches again later.
     Waiting,
-    /// Stopped by a command, or because only the user can say how it goes on.
+    /// A command has stopped it, or only the user can decide how it continues.
     Paused,
     /// The file is there.
     Done,
-    /// It cannot go on by itself.
+    /// It cannot continue by itself.
     Failed,
 }

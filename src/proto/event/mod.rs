@@ -1,5 +1,5 @@
-//! What a machine reports to clients and to the log. The serde form of [`ClientEvent`] is that of
-//! `--json` and of the control socket: `{"event": "hit", …}`; the writer adds `"v": 1` and the
+//! What a machine reports to clients and to the log. The serde form of [`ClientEvent`] is what
+//! `--json` and the control socket write: `{"event": "hit", …}`. The writer adds `"v": 1` and the
 //! time.
 
 mod client;
@@ -22,7 +22,7 @@ pub enum Event {
     Client {
         /// The client that asked.
         client: ClientId,
-        /// What it gets.
+        /// The event.
         event: ClientEvent,
     },
     /// A session is up, and the file list is being sent.
@@ -32,24 +32,24 @@ pub enum Event {
         /// Its node.
         node: Option<NodeId>,
     },
-    /// A session is lost; the next super peer is tried.
+    /// A session is lost. The next super peer is tried.
     SessionLost {
         /// The super peer, as it was given.
         super_peer: HostPort,
         /// The reason, for people.
         why: String,
     },
-    /// At a weak peer: whether it stays in the swarm of a content that it has completed. It comes
-    /// before the end of the command.
+    /// At a weak peer: whether it stays in the swarm of a content that it has completed. This event
+    /// comes before the end of the command.
     Lingers(bool),
-    /// At a weak peer: a super peer gave this node a credential, which is to be kept.
+    /// At a weak peer: a super peer has given a credential to this node. It must be stored.
     Enrolled {
         /// The super peer.
         super_peer: Pin,
         /// The credential.
         credential: Credential,
     },
-    /// At a weak peer: from now on a super peer is expected to prove this key, which is to be kept.
+    /// At a weak peer: from now on a super peer must prove this key. The key must be stored.
     SuperKey {
         /// The super peer, with the key.
         super_peer: Pin,
@@ -60,28 +60,28 @@ pub enum Event {
     Link {
         /// The neighbor, as it is configured.
         neighbor: HostPort,
-        /// The address at which it is, or was.
+        /// The address of the neighbor, or its last address.
         at: Option<std::net::SocketAddr>,
-        /// Whether it is up now.
+        /// Whether the link is up now.
         up: bool,
     },
-    /// At a super peer: how many peers have files registered, for its state. It comes some seconds
-    /// after a change.
+    /// At a super peer: how many peers have registered files. The number is stored in the state.
+    /// This event comes some seconds after a change.
     Sharing {
         /// The number.
         peers: usize,
     },
-    /// At a super peer: a peer that serves files came or left. At most
-    /// [`crate::config::PEERS_REPORTED_PER_SECOND`] come in a second.
+    /// At a super peer: a peer that serves files came or left. There are at most
+    /// [`crate::config::PEERS_REPORTED_PER_SECOND`] of these events in a second.
     Peer(PeerReport),
-    /// At a super peer: in the last second more came and left than were reported one by one.
+    /// At a super peer: in the last second, more peers came or left than were reported one by one.
     MorePeers {
         /// How many more came.
         came: u64,
         /// How many more left.
         left: u64,
     },
-    /// At a super peer that reports queries: a session asks.
+    /// At a super peer that reports queries: a session has sent a query.
     Asked {
         /// The session.
         session: ConnId,
@@ -90,7 +90,7 @@ pub enum Event {
         /// What it looks for.
         search: Search,
     },
-    /// At a super peer that reports queries: the query of a session has its answer.
+    /// At a super peer that reports queries: the query of a session is answered.
     Answered {
         /// The session.
         session: ConnId,
@@ -105,8 +105,8 @@ pub enum Event {
         /// How long it took, in milliseconds.
         ms: u32,
     },
-    /// At a weak peer: files came to its share, changed or left it. Changes that follow soon after
-    /// are reported together.
+    /// At a weak peer: files were added to its share, changed in it, or removed from it. Changes
+    /// that come soon after each other are reported together.
     Share {
         /// Files on offer now.
         files: u64,
@@ -126,7 +126,7 @@ pub enum Event {
         /// The source.
         report: SourceReport,
     },
-    /// The machine cannot go on: end the process with this.
+    /// The machine cannot continue: the process must end with this failure.
     Fatal(Failure),
     /// A line for the log.
     Log {
@@ -137,14 +137,14 @@ pub enum Event {
     },
 }
 
-/// A peer that serves files, at its super peer.
+/// A peer that serves files, as its super peer sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerReport {
     /// Where it serves them.
     pub addr: HostPort,
     /// Its node id.
     pub node: NodeId,
-    /// How many are registered; none while its list is not complete.
+    /// How many files it has registered; none while its list is not complete.
     pub files: Option<u64>,
     /// Why it left; none if it came.
     pub left: Option<String>,

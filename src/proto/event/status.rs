@@ -1,4 +1,4 @@
-//! What a running peer reports of itself in a status.
+//! What a running peer reports about itself in a status.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,21 +6,21 @@ use super::download::DownloadReport;
 use crate::proto::command::RateLimits;
 use crate::wire::{HostPort, Root};
 
-/// What a running peer reports of itself in a status.
+/// What a running peer reports about itself in a status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
-    /// Its `--name`; its driver knows it.
+    /// The name in its option `--name`, which its driver knows.
     #[serde(default)]
     pub name: String,
     /// Program and version.
     pub agent: String,
     /// Milliseconds since the start.
     pub uptime_ms: u64,
-    /// The addresses under which its super peers offer it to others, each once.
+    /// The addresses under which its super peers offer it to others, without repetition.
     pub addresses: Vec<HostPort>,
-    /// Its super peers: those of its sessions, then the others of its list.
+    /// Its super peers: first those of its sessions, then the others of its list.
     pub supers: Vec<SuperStatus>,
-    /// How much it sends and receives at most.
+    /// Its limits on what it sends and receives.
     #[serde(default)]
     pub limits: RateLimits,
     /// The downloads of the queue that have not ended.
@@ -32,11 +32,11 @@ pub struct PeerStatus {
 /// A super peer of a weak peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuperStatus {
-    /// As it was given.
+    /// Its address, as it was given.
     pub addr: HostPort,
-    /// How far the session with it is.
+    /// The state of the session with it.
     pub state: SuperState,
-    /// Milliseconds since the session came up, or since there is none.
+    /// Milliseconds since the session came up, or since it was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<u64>,
     /// Waiting: milliseconds until it is dialed.
@@ -45,22 +45,23 @@ pub struct SuperStatus {
     /// Not up: why the last try failed, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Up: the address of this peer that it dialed and could not reach, and why, for people.
+    /// Up: the address of this peer that the super peer dialed and could not reach, with the
+    /// reason, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreached: Option<String>,
 }
 
-/// States of a super peer, from the view of a weak peer.
+/// States of a super peer, as a weak peer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SuperState {
     /// A session is up.
     Up,
-    /// It is dialed, or greeted.
+    /// It is being dialed, or the greeting is not complete.
     Connecting,
-    /// It is dialed after a wait.
+    /// It will be dialed after a wait.
     Waiting,
-    /// Another one is used; it is dialed if that one is lost.
+    /// Another super peer is used. This one will be dialed if that one is lost.
     Spare,
 }
 
@@ -84,9 +85,9 @@ pub struct UploadReport {
 /// A connection that fetches a content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadPeer {
-    /// Where it comes from.
+    /// The address that it comes from.
     pub peer: HostPort,
-    /// Bytes that it has taken, of all contents.
+    /// Bytes of all contents that it has taken.
     pub bytes: u64,
     /// Bytes per second.
     pub rate: u64,
