@@ -1,8 +1,8 @@
-//! The TCP listener: it accepts within the bounds of a turn and survives a lack of descriptors.
+//! The TCP listener. It accepts within the bounds of a turn, and survives a lack of descriptors.
 //!
-//! A newcomer is accepted even above the usual limit of connections, with descriptors that are kept
-//! for this; the machine then closes idle connections. A newcomer is refused only if that frees no
-//! descriptor.
+//! Even above the usual limit of connections, new connections are accepted, with descriptors that
+//! are kept for this. The machine then closes idle connections. A new connection is refused only if
+//! no descriptor becomes free.
 
 use std::fs::File;
 use std::io;
@@ -29,15 +29,16 @@ pub(super) struct Acceptor {
     addr: SocketAddr,
     /// Latched: connections may be waiting. Cleared on `WouldBlock` only.
     ready: bool,
-    /// Descriptors ran out: nothing is accepted until one is freed or the timer fires.
+    /// Whether descriptors ran out. Then nothing is accepted until one is freed or the timer fires.
     stalled: bool,
-    /// The timer.
+    /// What the timer is for.
     due: Due,
-    /// The system had no descriptor, and the machine was asked to free some since the last accept.
+    /// Whether the system had no descriptor, and the machine was asked to free some, since the last
+    /// accept.
     asked: bool,
     /// Connections that may be accepted in this turn.
     accepts_left: usize,
-    /// Connections that may be refused before it stalls.
+    /// Connections that may be refused before accepting stalls.
     pub(super) refusals_left: usize,
     /// When no other descriptor is left, this one is closed for a moment to accept a connection and
     /// refuse it.
@@ -45,8 +46,8 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Binds TCP to the address; `[::]` accepts IPv4 as well. `option` is the one with which the
-    /// user chose the address, for the error.
+    /// Binds TCP to the address; `[::]` accepts IPv4 as well. `option` is the option that sets the
+    /// address, for the error.
     ///
     /// # Errors
     /// Exit 5 with a sentence that names the address.
@@ -86,7 +87,7 @@ impl Acceptor {
         self.addr
     }
 
-    /// An event came for it.
+    /// An event came for the listener.
     pub(super) fn latch(&mut self) {
         self.ready = true;
     }
@@ -95,7 +96,7 @@ impl Acceptor {
         self.accepts_left = ACCEPTS_PER_TURN;
     }
 
-    /// Connections may be waiting that can be accepted now.
+    /// Whether connections may be waiting that can be accepted now.
     pub(super) fn is_busy(&self) -> bool {
         self.ready && !self.stalled
     }
@@ -156,7 +157,8 @@ impl Acceptor {
         None
     }
 
-    /// The new connection, if the machine gets it now; with TLS it gets it after the handshake.
+    /// The arrival for the new connection, if the machine gets the connection now. With TLS the
+    /// machine gets it only after the handshake.
     fn enter(
         &self,
         stream: TcpStream,
@@ -174,9 +176,8 @@ impl Acceptor {
         Ok(Some((conns.enter(stream, Phase::Open, ctx)?, accepted)))
     }
 
-    /// Counts a refusal, and stalls after several. A peer that is refused can dial another super
-    /// peer at once, but a crowd that keeps dialing must not take the time of the other
-    /// connections.
+    /// Counts a refusal, and stalls after several. A refused peer can dial another super peer at
+    /// once. A crowd that keeps dialing must not take the time of the other connections.
     fn on_refused(&mut self, conns: &Connections, ctx: &mut Context) {
         if ctx.counters.refused == 0 {
             let open = conns.len();
@@ -189,8 +190,8 @@ impl Acceptor {
         }
     }
 
-    /// Leaves connections waiting until a descriptor is freed. The timer is for descriptors that
-    /// are freed elsewhere, not by a connection.
+    /// Leaves connections waiting until a descriptor is freed. If a descriptor is freed elsewhere,
+    /// and not by a connection, the timer ends the wait.
     fn stall(&mut self, ctx: &mut Context) {
         if !self.stalled {
             self.stalled = true;
@@ -205,8 +206,8 @@ impl Acceptor {
         self.refusals_left = REFUSALS_PER_RETRY;
     }
 
-    /// Closes one waiting connection by means of the spare descriptor, so that its peer can dial
-    /// another super peer.
+    /// Closes one waiting connection with the help of the spare descriptor, so that its peer can
+    /// dial another super peer.
     fn refuse_one(&mut self) -> bool {
         let had = self.spare.take().is_some();
         let refused = had && self.socket.accept().is_ok();
@@ -219,8 +220,8 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Whether the error concerns only the connection that waited, or the network to its other end
-/// (accept(2), "Error handling").
+/// Whether the error concerns only the connection that waited, or the network between this host and
+/// the other end (accept(2), "Error handling").
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

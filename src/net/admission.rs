@@ -1,8 +1,8 @@
 //! How often one host may begin a handshake: a bucket of tokens for each host that has begun one
 //! lately.
 //!
-//! A handshake needs computations with keys, and any stranger can begin one. So each host may begin
-//! only a limited number of them, however many connections it opens.
+//! A handshake needs computations with keys, and any stranger can begin one. So the number of
+//! handshakes of each host is limited, even if the host opens many connections.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     buckets: BTreeMap<Host, Bucket>,
-    /// Used by all hosts for which there is no room.
+    /// The bucket that all hosts without a place of their own share.
     shared: Option<Bucket>,
     /// When full buckets were last removed.
     swept: Option<Time>,
@@ -23,7 +23,7 @@ pub(super) struct Admission {
     pub(super) exempts_loopback: bool,
 }
 
-/// Handshakes that are left, and when that was computed.
+/// Handshakes that are left, and when this number was computed.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     left: u64,
@@ -41,7 +41,7 @@ impl Bucket {
 }
 
 impl Admission {
-    /// Whether this address may begin a handshake now; if so, it is counted.
+    /// Whether this address may begin a handshake now. If so, the handshake is counted.
     pub(super) fn admit(&mut self, from: IpAddr, now: Time) -> bool {
         if self.exempts_loopback && from.is_loopback() {
             return true;

@@ -1,4 +1,4 @@
-//! The way to wake the loop from another thread.
+//! A way to wake the loop from another thread.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub struct Alarm(pub(super) Arc<mio::Waker>);
 
 impl Alarm {
-    /// Makes the poll return, now or when it is called next.
+    /// Makes the poll return: the present one, or the next one.
     pub fn ring(&self) {
         if let Err(error) = self.0.wake() {
             log::error!("cannot wake the loop: {error}");

@@ -18,7 +18,7 @@ pub enum Arrival {
     /// A datagram that passed the checks of its envelope. Its bytes are [`super::Net::datagram`]
     /// until the next arrival is taken.
     Datagram(Taken),
-    /// A chunk is complete and not hashed yet. Once it is written or dropped,
+    /// A chunk is complete but not hashed yet. Once it is written or dropped,
     /// [`super::Net::release`] must be called.
     Payload {
         /// The connection.
@@ -32,12 +32,12 @@ pub enum Arrival {
         /// Which digests to compute.
         verify: Verify,
     },
-    /// A line on the control socket. It must be answered by lines of which exactly one is marked as
+    /// A line on the control socket. It must be answered by lines; exactly one of them is marked as
     /// the last.
     ControlLine {
         /// The client that wrote it.
         client: ControlId,
-        /// The line, or why it is not one.
+        /// The line, or the reason why it is not valid.
         line: Result<String, &'static str>,
     },
     /// A client of the control socket is gone; its commands can be dropped.
@@ -45,18 +45,18 @@ pub enum Arrival {
         /// The client.
         client: ControlId,
     },
-    /// A connection of the listener speaks HTTP. The machine gets its end.
+    /// A connection of the listener speaks HTTP. The machine is told that it has ended.
     HttpBegun {
         /// The connection.
         conn: ConnId,
     },
-    /// A request of HTTP. It must be answered before the next one of its connection comes.
+    /// A request of HTTP. It must be answered before the next request of its connection comes.
     Http {
         /// The connection.
         conn: ConnId,
-        /// What is served there.
+        /// What is served on this connection.
         surface: Surface,
-        /// Where it comes from; an IPv4 address is never in its mapped form.
+        /// The address that it comes from. An IPv4 address is never in its mapped form.
         from: IpAddr,
         /// The request.
         request: Box<Request>,
@@ -68,7 +68,8 @@ pub enum Arrival {
         /// The number of the chunk.
         req: u32,
     },
-    /// The client of a request that is not answered yet sends no more; most often it has left.
+    /// A client sends no more, although its request is not answered yet. Most often the client has
+    /// left.
     HttpLeft {
         /// The connection.
         conn: ConnId,

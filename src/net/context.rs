@@ -15,13 +15,13 @@ use crate::error::{Exit, Failure};
 use crate::proto::Input;
 use crate::time::Time;
 
-/// The one context of a net. Each part gets it with every call and keeps none of it.
+/// The one context of a net. Each part gets it with every call and keeps no reference to it.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) poll: Poll,
     pub(super) deadlines: Deadlines,
-    /// What has happened, except what the reading of a connection returns; oldest first. Bounded by
-    /// what one turn can cause.
+    /// Everything that has happened, oldest first, without what the reading of a connection
+    /// returns. The number is bounded by what one turn can cause.
     pub(super) arrivals: VecDeque<Arrival>,
     pub(super) counters: Counters,
     /// The time of this turn.
@@ -45,12 +45,12 @@ impl Context {
         })
     }
 
-    /// Watches a socket that is read and written.
+    /// Watches a socket for reading and writing.
     pub(super) fn watch(&self, source: &mut (impl Source + ?Sized), token: Token) -> io::Result<()> {
         self.poll.registry().register(source, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Watches a socket that accepts or receives; `what` names it in the error.
+    /// Watches a socket that accepts or receives. `what` names the socket in the error.
     pub(super) fn watch_reads(&self, source: &mut impl Source, token: Token, what: &str) -> Result<(), Failure> {
         let watched = self.poll.registry().register(source, token, Interest::READABLE);
         watched.map_err(|error| internal(what, &error))
@@ -61,7 +61,7 @@ impl Context {
     }
 }
 
-/// The failure of something that the system should always provide.
+/// The failure if the system does not provide what it always should.
 pub(super) fn internal(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("{what} failed: {error}"))
 }

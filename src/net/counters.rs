@@ -2,7 +2,7 @@
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What the sockets did since the process started. No count ever goes down.
+        /// What the sockets have done since the process started. No count ever decreases.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)*
@@ -63,7 +63,8 @@ counters! {
     backlogs,
     /// Connections closed because the other side did not read.
     slow_consumers,
-    /// Of these, connections closed because memory was short.
+    /// Of the connections closed because the other side did not read: those closed because memory
+    /// was short.
     unread_closed,
     /// Connections closed because a frame was not complete in time.
     slow_frames,
@@ -90,7 +91,7 @@ counters! {
     http_slow_readers,
     /// HTTP connections refused because there were too many (503).
     http_busy,
-    /// Idle HTTP connections closed for others.
+    /// Idle HTTP connections closed to make room for others.
     http_evicted,
     /// Datagrams received.
     datagrams_in,
@@ -102,11 +103,11 @@ counters! {
     datagram_errors,
     /// Clients of the control socket that were accepted.
     control_clients,
-    /// Clients of the control socket that were closed because there were too many and all of them
-    /// waited for answers, or because they did not read.
+    /// Clients of the control socket that were closed, either because there were too many and all
+    /// of them waited for answers, or because they did not read.
     control_refused,
     /// Clients of the control socket that were closed because another user runs them.
     control_strangers,
-    /// Idle clients of the control socket that were closed for others.
+    /// Idle clients of the control socket that were closed to make room for others.
     control_evicted,
 }

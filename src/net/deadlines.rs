@@ -1,9 +1,9 @@
 //! The lazy deadlines of sockets: an entry says when to look again, not that a deadline has passed.
 //!
-//! A connection has at most one valid entry. Progress does not move it: when the entry is due, the
+//! A connection has at most one valid entry. Progress does not move the entry: when it is due, the
 //! connection is asked for its real deadline, which replaces the entry. So a connection that makes
-//! progress costs one entry per ten seconds, and an idle one costs nothing. Entries of connections
-//! that are gone are removed once there are more of them than valid ones.
+//! progress costs one entry per ten seconds, and an idle one costs nothing. When most entries are
+//! those of connections that are gone, these entries are removed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,19 +14,19 @@ use crate::time::Time;
 /// What a deadline is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    /// A frame, a write, an address of a dial or a close takes too long.
+    /// A frame, a write, a dial of an address or a close takes too long.
     Connection(ConnId),
-    /// A host name is not resolved.
+    /// The resolving of a host name takes too long.
     Resolve(DialId),
     /// Accepting failed because descriptors ran out: try again.
     Accept,
-    /// The same on the listener of the page.
+    /// Accepting on the listener of the page failed because descriptors ran out: try again.
     Page,
-    /// The same on the control socket.
+    /// Accepting on the control socket failed because descriptors ran out: try again.
     Control,
 }
 
-/// When what is due.
+/// The entries, in the order of their times.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     heap: BinaryHeap<Reverse<(Time, Due)>>,
@@ -45,12 +45,12 @@ impl Deadlines {
         self.heap.len()
     }
 
-    /// Removes the entries that are not valid any more.
+    /// Removes the entries that are no longer valid.
     pub(super) fn sweep(&mut self, is_valid: impl Fn(Time, Due) -> bool) {
         self.heap.retain(|Reverse((at, due))| is_valid(*at, *due));
     }
 
-    /// Takes the first entry, if it is due.
+    /// Removes and returns the first entry, if it is due.
     pub(super) fn pop_due(&mut self, now: Time) -> Option<(Time, Due)> {
         if self.next()? > now {
             return None;

@@ -1,4 +1,4 @@
-//! Dials: of a literal address at once, of a host name after it is resolved. The addresses of a
+//! Dials. A literal address is dialed at once, a host name after it is resolved. The addresses of a
 //! name are tried one after the other.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,15 +24,15 @@ use crate::time::Time;
 use crate::trust::PublicKey;
 use crate::wire::HostPort;
 
-/// The dials in progress. The machine bounds their number.
+/// The dials that run. The machine bounds their number.
 #[derive(Debug)]
 pub(super) struct Dialer {
     resolver: Resolver,
-    /// Dials whose host name is being resolved, and the time at which they count as failed.
+    /// Dials whose host name is being resolved.
     resolving: BTreeMap<DialId, Resolving>,
-    /// Dials whose connection is being made, by its slot.
+    /// Dials that are connecting, by their slot.
     connecting: BTreeMap<ConnId, Dialing>,
-    /// Local addresses that dials use in turn; the system chooses if there is none.
+    /// Local addresses that dials use in turn. If there is none, the system chooses.
     sources: Vec<IpAddr>,
     sources_used: usize,
     interfaces: Interfaces,
@@ -47,15 +47,15 @@ struct Resolving {
     until: Time,
 }
 
-/// A dial, the address that is tried, and the addresses that are left.
+/// A dial, the address that is being tried, and the addresses that are left.
 #[derive(Debug)]
 struct Dialing {
     dial: DialId,
     to: HostPort,
     /// The key that the other side must prove; none accepts any key.
     expected: Option<PublicKey>,
-    /// Why an address that connected was refused. If all addresses fail, this is reported, because
-    /// it is more useful than that another address does not connect.
+    /// Why an address that connected was refused. If all addresses fail, this reason is reported,
+    /// because it is more useful than that an address does not connect.
     refused: Option<(String, DialCause)>,
     rest: VecDeque<SocketAddr>,
     /// The time at which the dial counts as failed.
@@ -79,7 +79,7 @@ impl Dialer {
         self.resolving.contains_key(&dial)
     }
 
-    /// Begins a dial; Dialed or DialFailed arrives.
+    /// Begins a dial. `Dialed` or `DialFailed` arrives later.
     pub(super) fn dial(
         &mut self,
         dial: DialId,
@@ -106,14 +106,14 @@ impl Dialer {
         }
     }
 
-    /// Resolves a name for the machine; Resolved arrives.
+    /// Resolves a name for the machine. `Resolved` arrives later.
     pub(super) fn resolve(&mut self, id: ResolveId, name: HostPort, ctx: &mut Context) {
         if let Err(why) = self.resolver.ask(Purpose::Machine(id), name) {
             ctx.push(Input::Resolved { id, result: Err(why) });
         }
     }
 
-    /// Continues the dials whose names are resolved by now.
+    /// Continues the dials whose names are now resolved.
     pub(super) fn begin_turn(&mut self, conns: &mut Connections, ctx: &mut Context) {
         while let Some((purpose, result)) = self.resolver.answer() {
             let dial = match purpose {
@@ -143,7 +143,7 @@ impl Dialer {
         }
     }
 
-    /// An event came for a connection that is being made.
+    /// An event came for a connection of a dial.
     pub(super) fn on_event(&mut self, id: ConnId, conns: &mut Connections, ctx: &mut Context) {
         match conns.is_connected(id) {
             Ok(false) => {}
@@ -172,7 +172,7 @@ impl Dialer {
         ctx.push(Input::Dialed { dial: dialing.dial, conn: id, own, key, unix: ctx.unix });
     }
 
-    /// The address that was tried does not connect: the next one is tried in the same slot.
+    /// The address that was tried does not connect: tries the next one, in the same slot.
     fn on_address_failed(&mut self, id: ConnId, why: String, conns: &mut Connections, ctx: &mut Context) {
         if let Some(dialing) = self.connecting.remove(&id) {
             log::debug!("dialing {}: {why}", dialing.to);
@@ -180,7 +180,7 @@ impl Dialer {
         }
     }
 
-    /// The address that was tried has had its time.
+    /// The time for the address that was tried is over.
     pub(super) fn on_overdue(&mut self, id: ConnId, conns: &mut Connections, ctx: &mut Context) {
         self.on_address_failed(id, words(&io::ErrorKind::TimedOut.into()), conns, ctx);
     }
@@ -198,7 +198,7 @@ impl Dialer {
         }
     }
 
-    /// The handshake of a dial went on.
+    /// The handshake of a dial has made a step.
     pub(super) fn on_greeted(&mut self, id: ConnId, greeted: Greeted, conns: &mut Connections, ctx: &mut Context) {
         let (why, cause) = match greeted {
             Greeted::Waiting => return conns.go_on(id),
@@ -239,8 +239,8 @@ impl Dialer {
         }
     }
 
-    /// Connects to the first address that is left and can be tried; `why` is the reason if there is
-    /// none.
+    /// Connects to the first of the remaining addresses that can be tried. If there is none, the
+    /// dial fails because of `why`.
     fn try_addresses(
         &mut self,
         mut dialing: Dialing,
@@ -271,8 +271,8 @@ impl Dialer {
         fail(dialing.dial, &dialing.to, &why, cause, ctx);
     }
 
-    /// A stream that connects to the address, from the next of our own addresses if that is of the
-    /// same family.
+    /// A stream that connects to the address. It starts from the next of our own addresses, if that
+    /// has the same IP version.
     fn stream_to(&mut self, address: SocketAddr) -> io::Result<TcpStream> {
         if self.sources.is_empty() {
             return TcpStream::connect(address);
@@ -296,8 +296,8 @@ fn fail(dial: DialId, to: &HostPort, why: &str, cause: DialCause, ctx: &mut Cont
     ctx.push(Input::DialFailed { dial, why: format!("cannot reach {to}: {why}"), cause });
 }
 
-/// The end of the time for one address. Each address gets an equal share of the time that is left,
-/// because one that drops packets must leave some to the others.
+/// The end of the time for one address. Each address gets an equal share of the remaining time,
+/// because an address that drops packets must leave time for the others.
 fn share_of(now: Time, until: Time, others: usize) -> Time {
     now + until.since(now) / (u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1))
 }

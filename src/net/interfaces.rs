@@ -1,5 +1,5 @@
 //! The addresses of this host that others may dial, as the system lists them. The list is kept for
-//! a moment, because dials come in bursts. It opens no socket.
+//! a short time, because dials come in bursts. It opens no socket.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -26,8 +26,8 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
-    /// A link-local address of another host, with each interface of this host that has a link-local
-    /// address too, because it is not known which of them leads to the other host.
+    /// A link-local address of another host, once for each interface of this host that has a
+    /// link-local address. It is not known which of these interfaces leads to the other host.
     pub(super) fn on_each(&mut self, now: Time, ip: Ipv6Addr, port: u16) -> Vec<SocketAddr> {
         let is_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         let names: BTreeSet<&str> =
@@ -51,8 +51,8 @@ impl Interfaces {
     }
 }
 
-/// The best address of the other family: of the same interface if it has one, and one that is valid
-/// everywhere before one of a site.
+/// The best address of the other IP version. An address of the same interface comes first, and a
+/// global address comes before one of a site.
 fn other(found: &[(String, IpAddr)], here: IpAddr) -> Option<IpAddr> {
     let at = found.iter().find(|(_, ip)| *ip == here).map(|(name, _)| name);
     let others = found.iter().filter(|(_, ip)| ip.is_ipv4() != here.is_ipv4());
@@ -60,13 +60,13 @@ fn other(found: &[(String, IpAddr)], here: IpAddr) -> Option<IpAddr> {
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, ip)| ip)
 }
 
-/// How far an address reaches, the farthest first; none if no other host can dial it.
+/// How far an address reaches; 0 is the farthest. None if no other host can dial it.
 fn rank(ip: IpAddr) -> Option<u8> {
     match ip {
         IpAddr::V4(ip) if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() => None,
         IpAddr::V4(ip) => Some(u8::from(ip.is_link_local())),
         IpAddr::V6(ip) if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() => None,
-        // It is of no use without the interface of the other host.
+        // This address is useless without the interface of the other host.
         IpAddr::V6(ip) if ip.is_unicast_link_local() => None,
         IpAddr::V6(ip) => Some(u8::from(ip.is_unique_local())),
     }
@@ -91,8 +91,8 @@ fn read() -> Vec<(String, IpAddr)> {
     found
 }
 
-/// The IPv6 addresses that change soon, from lines of 32 hex digits, index, length, scope, flags
-/// and name.
+/// The IPv6 addresses that will soon change. Each line has 32 hex digits, index, length, scope,
+/// flags and name.
 fn unsteady(text: &str) -> BTreeSet<Ipv6Addr> {
     let read = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();

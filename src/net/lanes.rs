@@ -1,9 +1,8 @@
-//! Lanes: one UDP socket for each neighbor to which something is sent, connected to its address.
-//! The kernel puts datagrams from there into the queue of that socket. However much others send to
-//! this port, they cannot displace the datagrams of a neighbor.
+//! Lanes: for each neighbor to which datagrams are sent, one UDP socket that is connected to its
+//! address. The kernel puts datagrams from this address into the queue of this socket. So other
+//! senders cannot displace the datagrams of a neighbor, even if they send very much to this port.
 //!
-//! They only receive. A lane that cannot be opened is left out, and the common socket takes its
-//! datagrams.
+//! Lanes only receive. If a lane cannot be opened, the common socket receives its datagrams.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,12 +20,12 @@ use super::token;
 use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_ERRORS_PER_TURN, LINK_SOCKETS_MAX};
 use crate::time::Time;
 
-/// A lane through whose addresses nothing was sent for this long may be replaced.
+/// A lane may be replaced if nothing was sent between its two addresses for this long.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
 
-/// A datagram, or an error of the neighbor at this address.
+/// A datagram, or an error that concerns the neighbor at this address.
 type Received = Result<(SocketAddr, IpAddr, usize), (SocketAddr, io::Error)>;
-/// This host's address, and the neighbor's.
+/// The address of this host, and the address of the neighbor.
 type Ends = (IpAddr, SocketAddr);
 
 #[derive(Debug)]
@@ -51,7 +50,7 @@ pub(super) struct Lanes {
 const _: () = assert!(LINK_SOCKETS_MAX == u32::BITS as usize);
 
 impl Lanes {
-    /// Something is sent from this address to that one: opens a lane if there is none.
+    /// A datagram is sent from this address of ours to that one: opens a lane if there is none.
     pub(super) fn note_sent(&mut self, ends: Ends, port: u16, ctx: &Context) {
         if let Some(lane) = self.by_ends.get(&ends).and_then(|at| self.lanes[*at].as_mut()) {
             lane.used = ctx.now;
@@ -66,7 +65,7 @@ impl Lanes {
         self.latch(at);
     }
 
-    /// A free place, or else that of a lane that is not used any more.
+    /// A free place. If there is none, the place of a lane that is no longer used.
     fn place(&mut self, now: Time) -> Option<usize> {
         let at = (0..LINK_SOCKETS_MAX).min_by_key(|at| self.lanes[*at].as_ref().map(|lane| lane.used))?;
         if let Some(lane) = self.lanes[at].take_if(|lane| now >= lane.used + UNUSED_MAX) {
@@ -84,7 +83,7 @@ impl Lanes {
         }
     }
 
-    /// The poll says that something waits.
+    /// The poll says that datagrams or errors wait.
     pub(super) fn latch(&mut self, at: usize) {
         self.ready |= 1 << at;
     }
@@ -93,8 +92,8 @@ impl Lanes {
         self.ready != 0
     }
 
-    /// Receives one datagram: its sender, the address that it came to, and its length; or an error
-    /// and the neighbor that it is about. None if nothing waits.
+    /// Receives one datagram: its sender, the address that it was sent to, and its length. Or it
+    /// returns an error and the neighbor that the error concerns. None if nothing waits.
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Option<Received> {
         while self.ready != 0 {
             let at = (self.ready.rotate_right(self.next).trailing_zeros() + self.next) % u32::BITS;
@@ -105,7 +104,7 @@ impl Lanes {
             };
             match socket.recv_from(buffer) {
                 Ok((length, from)) => {
-                    // The next lane comes first the next time.
+                    // At the next call, the next lane comes first.
                     self.next = (at + 1) % u32::BITS;
                     return Some(Ok((canonical(from), ends.0, length)));
                 }
@@ -120,8 +119,8 @@ impl Lanes {
     }
 }
 
-/// Empties the queue of errors, which takes room from datagrams: the read has returned one of them,
-/// and all are about this neighbor.
+/// Empties the queue of errors, which uses the room for datagrams. The read has returned one of
+/// these errors, and all of them concern this neighbor.
 fn drop_errors(socket: &UdpSocket) {
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
     for _ in 0..DATAGRAM_ERRORS_PER_TURN {
@@ -142,7 +141,8 @@ fn open_lane(at: usize, (here, there): Ends, port: u16, ctx: &Context) -> io::Re
     socket.set_reuse_port(true)?;
     socket.bind(&local.into())?;
     socket.connect(&there.into())?;
-    // Errors about what the common socket sends to there come to this one.
+    // This socket also gets the errors about datagrams that the common socket sends to this
+    // neighbor.
     report_errors(&socket, there.is_ipv6())?;
     let mut socket = UdpSocket::from_std(socket.into());
     ctx.poll.registry().register(&mut socket, token::lane(at), mio::Interest::READABLE)?;

@@ -8,24 +8,24 @@
 //! A turn, as `node` drives it: [`Net::poll`], [`Net::begin_turn`], [`Net::next`] until it returns
 //! `None` (outputs are performed in between), [`Net::expire`], [`Net::flush`], [`Net::end_turn`].
 //!
-//! - mio is edge-triggered. Readiness is latched per socket and cleared on `WouldBlock`; on Linux
-//!   it is also cleared by a read that empties the socket, which saves the read that would find
-//!   nothing. Every connection has a budget of bytes per turn. One that stops on its budget goes
-//!   to the back of the run queue, and while that is not empty the poll does not wait.
+//! - mio is edge-triggered. Readiness is latched per socket and cleared on `WouldBlock`. On Linux a
+//!   read that empties the socket also clears it, which saves one more read. Every connection has a
+//!   budget of bytes per turn. A connection that has used up its budget goes to the back of the run
+//!   queue. While this queue is not empty, the poll does not wait.
 //! - Ids carry a generation, and slots are freed only at the end of a turn. An event or an output
 //!   for a connection that was closed earlier in this turn finds a dead slot. If the connection was
 //!   closed in an earlier turn, it finds no slot. Both cases are counted and have no effect.
-//! - Every queue has a cap in `config` and one reaction: a connection whose send queue is full is
-//!   closed; requests of a connection that does not read its answers stay unread; datagrams that
+//! - Every queue has a cap in `config` and one reaction: a connection with a full send queue is
+//!   closed. If a connection does not read its answers, its requests stay unread. Datagrams that
 //!   the kernel does not accept are dropped.
 //!
-//! Limits on bytes per second apply to bytes of files that are sent, and to bytes of chunks that
-//! are received: a connection that must wait is neither read nor written until its turn comes.
+//! Limits on bytes per second apply to sent bytes of files and to received bytes of chunks. A
+//! connection that must wait is neither read nor written until it may continue.
 //!
 //! Parts with their own state: `Connections` (table, run queue, budgets), `Acceptor`, `Dialer`,
-//! `ControlSocket`, `Datagrams`. What they share is the `Context`. A further listener is a struct
-//! like `Acceptor`. `Transport` is plain TCP or TLS. HTTP is a phase of a connection: on the
-//! listener by the first byte, or on a listener of its own.
+//! `ControlSocket`, `Datagrams`. They share the `Context`. Each further listener is a struct like
+//! `Acceptor`. A `Transport` is plain TCP or TLS. HTTP is a phase of a connection. On the listener,
+//! the first byte shows it; the page has a listener of its own.
 //!
 //! In login mode every connection begins with a handshake. The machine gets the connection once the
 //! handshake is complete, with the key that the other side has proved. An accepted connection whose

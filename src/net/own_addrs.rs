@@ -17,7 +17,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProto
 use super::context::Context;
 use super::token;
 
-/// Most announcements that are skipped at once; the rest waits for the next turn.
+/// The most announcements that are skipped at once. The others wait for the next turn.
 const SKIPPED_MAX: usize = 256;
 
 /// The addresses, and the socket that announces changes.
@@ -25,7 +25,7 @@ const SKIPPED_MAX: usize = 256;
 pub(super) struct OwnAddrs {
     socket: OwnedFd,
     known: BTreeSet<IpAddr>,
-    /// Latched: something was announced. Cleared when nothing more waits.
+    /// Latched: something was announced. It is cleared when no announcement waits.
     ready: bool,
 }
 

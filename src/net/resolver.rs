@@ -1,5 +1,5 @@
-//! Resolves host names on threads of its own, which are started when names come. The loop never
-//! waits for them.
+//! Resolves host names on its own threads, which are started when names come. The loop never waits
+//! for them.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
@@ -20,19 +20,20 @@ pub(super) enum Purpose {
     Machine(ResolveId),
 }
 
-/// The result for a name: its addresses, in the order in which to try them, or why there are none.
+/// The result for a name: its addresses, in the order in which to try them, or the reason why there
+/// are none.
 pub(super) type Resolved = (Purpose, Result<Vec<SocketAddr>, String>);
 
 /// A name and its purpose, as the threads take them.
 type Names = Arc<Mutex<Receiver<(Purpose, HostPort)>>>;
 
-/// The channels to the threads and back.
+/// The channels to and from the threads.
 #[derive(Debug)]
 pub(super) struct Resolver {
     names: SyncSender<(Purpose, HostPort)>,
     waiting: Names,
-    /// Names whose answers were not taken yet. With at least as many threads, no name waits for
-    /// another one.
+    /// Names whose answers were not taken yet. While there are at least as many threads, no name
+    /// waits for another one.
     asked: usize,
     threads: usize,
     answers: Receiver<Resolved>,
@@ -48,12 +49,12 @@ impl Resolver {
         Resolver { names, waiting, asked: 0, threads: 0, answers, answer, alarm }
     }
 
-    /// Asks for the addresses of a name.
+    /// Requests the addresses of a name.
     ///
     /// # Errors
-    /// If too many names wait already, or no thread can be started.
+    /// If too many names wait already, or if no thread can be started.
     pub(super) fn ask(&mut self, purpose: Purpose, name: HostPort) -> Result<(), String> {
-        // A name that takes long must not hold up the others.
+        // A name that takes long must not delay other names.
         if self.asked >= self.threads && self.threads < RESOLVER_THREADS {
             match self.start() {
                 Ok(()) => self.threads += 1,

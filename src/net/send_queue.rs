@@ -1,7 +1,7 @@
-//! The send queue of one connection: bytes of frames, and bodies of chunks between them, in order.
-//! A body is an extent of a file, or bytes in memory if it is short.
+//! The send queue of one connection: bytes of frames, and between them the bodies of chunks, in
+//! order. A body is an extent of a file or, if it is short, bytes in memory.
 //!
-//! The frames of a turn are in one buffer, so that one write sends them, with the short bodies
+//! The frames of a turn are in one buffer. So one write sends them, together with the short bodies
 //! between them. An empty queue owns no memory.
 
 use std::collections::VecDeque;
@@ -14,14 +14,14 @@ use super::transport::Transport;
 
 /// Written bytes are removed from the front of the buffer once there are this many of them.
 const COMPACT_BYTES: usize = 64 * 1024;
-/// Bodies that one write sends, with the frames between them: a quarter of what the kernel takes
-/// (UIO_MAXIOV).
+/// The most bodies that one write sends, with the frames between them: a quarter of what the kernel
+/// accepts (UIO_MAXIOV).
 const BODIES_PER_WRITE: usize = 128;
 
 /// The queue of one connection.
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
-    /// Frame bytes; those before `head` are written.
+    /// Frame bytes. Those before `head` are written.
     bytes: Vec<u8>,
     head: usize,
     /// Frame bytes written since the connection began. The position of an extent
@@ -31,7 +31,7 @@ pub(super) struct SendQueue {
     files: Option<Box<VecDeque<Extent>>>,
 }
 
-/// A body that follows after this many frame bytes of the connection.
+/// A body that comes after this many frame bytes of the connection.
 #[derive(Debug)]
 struct Extent {
     after: u64,
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Body {
 }
 
 impl Extent {
-    /// What is left of it, if it is in memory.
+    /// The bytes of the body that are left, if the body is in memory.
     fn in_memory(&self) -> Option<&[u8]> {
         let Body::Memory(bytes) = &self.body else { return None };
         let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);
@@ -68,10 +68,10 @@ impl Extent {
     }
 }
 
-/// How a flush ended.
+/// How a call of `flush` ended.
 #[derive(Debug)]
 pub(super) enum Flushed {
-    /// Nothing is left.
+    /// The queue is empty.
     Empty,
     /// The socket accepts no more.
     Blocked,
@@ -82,7 +82,7 @@ pub(super) enum Flushed {
 }
 
 impl SendQueue {
-    /// Frame bytes that wait. Those of files are not counted: they cost no memory.
+    /// Frame bytes that wait. Bytes of files do not count, because they cost no memory.
     pub(super) fn frame_bytes(&self) -> usize {
         self.bytes.len() - self.head
     }
@@ -131,10 +131,10 @@ impl SendQueue {
         self.files.get_or_insert_default().push_back(Extent { after, req, body, offset, left });
     }
 
-    /// Writes all frames, whose bytes the cap of the queue bounds, and up to `left` bytes of
-    /// bodies, which it subtracts from `left`. A chunk that this bound would cut waits for the next
-    /// turn, unless it is the first one. Calls `sent` with each request whose body is written.
-    /// Returns how it ended, and how many bytes were written.
+    /// Writes all frames, and up to `left` bytes of bodies, which it subtracts from `left`. The cap
+    /// of the queue bounds the bytes of the frames. If this limit would cut a chunk, the chunk
+    /// waits for the next turn, unless it is the first one. Calls `sent` with each request whose
+    /// body is written. Returns how the call ended, and how many bytes were written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
@@ -209,7 +209,7 @@ impl SendQueue {
     }
 
     /// Writes the short bodies at the front, up to `most` bytes of them, and the frames before
-    /// them. Returns how many bytes were written, and how many of them are of bodies.
+    /// them. Returns how many bytes were written, and how many of them belong to bodies.
     fn write_gathered(
         &mut self,
         transport: &mut Transport,

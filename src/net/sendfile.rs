@@ -1,5 +1,5 @@
-//! File to socket with sendfile(2), or through a small buffer where the file system or the kernel
-//! has no such call.
+//! Copies from a file to a socket with sendfile(2). If the file system or the kernel does not
+//! support this, it copies through a small buffer.
 
 use std::fs::File;
 use std::io;

@@ -1,10 +1,10 @@
-//! SIGTERM, SIGINT and SIGHUP: caught while a net exists; after the last one is gone they end the
-//! process again. A SIGHUP that is ignored when the process starts (by nohup) stays ignored.
-//! Otherwise it means that the terminal was closed; or, if the process was started without one, it
-//! is an order to read the options again.
+//! SIGTERM, SIGINT and SIGHUP. They are caught while a net exists. After the last net is gone, they
+//! end the process again. If SIGHUP is ignored when the process starts (by nohup), it stays
+//! ignored. Otherwise it has one of two meanings: if the process was started with a terminal, the
+//! terminal was closed; if it was started without a terminal, the options must be read again.
 //!
-//! If they stayed caught after the last net is gone, a process that has left its loop and waits for
-//! its disk could not be interrupted.
+//! If the signals stayed caught after the last net is gone, a process that has left its loop and
+//! waits for its disk could not be interrupted.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,14 +16,14 @@ use signal_hook_mio::v1_0::Signals;
 /// The signals that end a process of this program.
 const ENDING: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
-/// Those of them that are caught.
+/// The signals that are caught.
 static CAUGHT: OnceLock<Vec<i32>> = OnceLock::new();
-/// Whether SIGHUP is an order to read the options again. It is decided at the start, because a
-/// process whose terminal was closed has none any more.
+/// Whether SIGHUP orders the process to read its options again. This is decided at the start,
+/// because later the terminal may be closed.
 static ORDERS: OnceLock<bool> = OnceLock::new();
 /// How many nets exist in this process.
 static LIVING: Mutex<usize> = Mutex::new(0);
-/// Set while there is none: the signals then have their default effect.
+/// Set while no net exists: then the signals have their default effect.
 static DEADLY: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// The signals of one net.
@@ -32,9 +32,9 @@ pub(super) struct Caught(pub(super) Signals);
 impl Caught {
     pub(super) fn open() -> io::Result<Caught> {
         let mut living = living();
-        // Registered before the signals of any net, because handlers run in this order: otherwise a
-        // loop could be woken, end, and make the signal deadly before this handler looks at the
-        // flag.
+        // This must be registered before the signals of any net, because handlers run in this
+        // order. Otherwise a signal could wake a loop, the loop could end and set the flag, and
+        // then this handler would see the flag and end the process.
         if DEADLY.get().is_none() {
             let deadly = DEADLY.get_or_init(Arc::default);
             for signal in ending_signals() {
@@ -56,8 +56,8 @@ impl Drop for Caught {
     }
 }
 
-/// The signals that end a process of this program. The first call must come before any of them is
-/// caught.
+/// The signals that end a process of this program. The first call must come before any of the
+/// signals is caught.
 pub fn ending_signals() -> &'static [i32] {
     CAUGHT.get_or_init(|| {
         ORDERS.get_or_init(|| std::fs::File::open("/dev/tty").is_err());
@@ -67,8 +67,8 @@ pub fn ending_signals() -> &'static [i32] {
     })
 }
 
-/// Whether SIGHUP is an order to read the options again: the process was started without a
-/// controlling terminal.
+/// Whether SIGHUP orders the process to read its options again. This is so if the process was
+/// started without a controlling terminal.
 pub fn hangup_reloads() -> bool {
     ORDERS.get() == Some(&true)
 }

@@ -1,4 +1,5 @@
-//! What sockets have in common: opening one, its addresses, and the errors of the system.
+//! Functions for all kinds of sockets: opening a socket, its addresses, and the errors of the
+//! system.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{Exit, Failure};
 
-/// A non-blocking socket of the address's family; one for `[::]` takes IPv4 as well.
+/// A non-blocking socket for the IP version of the address. A socket for `[::]` accepts IPv4 as
+/// well.
 pub(super) fn open(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
     if let IpAddr::V6(ip) = addr.ip() {
@@ -27,7 +29,7 @@ pub(super) fn is_of_own_user(stream: &impl AsFd) -> bool {
     getsockopt(stream, sockopt::PeerCredentials).is_ok_and(|peer| [0, own].contains(&peer.uid()))
 }
 
-/// The address with an IPv4 address never in its mapped form.
+/// The address. If it is an IPv4 address in its mapped form, its plain form.
 pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
@@ -41,8 +43,8 @@ pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-/// The failure of a bind: exit 5 with a sentence that names the address. `what` follows the
-/// address, and `option` is the one that chooses it.
+/// The failure of a bind: exit 5 with a sentence that names the address. `what` follows the address
+/// in the sentence. `option` is the option that sets the address.
 pub(super) fn cannot_listen(addr: SocketAddr, what: &str, option: &str, error: &io::Error) -> Failure {
     let kind = error.kind();
     let message = if kind == io::ErrorKind::AddrInUse {
@@ -72,7 +74,7 @@ pub(super) fn raise_descriptors() -> usize {
     current.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// Asks the system for the ICMP errors of datagrams. An IPv6 socket may also carry IPv4.
+/// Asks the system for the ICMP errors about datagrams. An IPv6 socket may also carry IPv4.
 pub(super) fn report_errors(socket: &Socket, is_v6: bool) -> io::Result<()> {
     setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
     if is_v6 {

@@ -1,13 +1,13 @@
-//! Slots with generations: an id never names another value later.
+//! Slots with generations, so that an id never names another value later.
 //!
-//! Only [`Table::remove`] frees a slot. Its owner calls it at the end of a turn, when no event of
-//! the batch can name the slot any more. Looking up a stale id finds nothing.
+//! Only [`Table::remove`] frees a slot. The owner of the table calls it at the end of a turn, when
+//! no event of the batch can name the slot any more. A look-up of a stale id finds nothing.
 
 use slab::Slab;
 
 use crate::proto::ConnId;
 
-/// Slots that a full table grows by at least.
+/// A full table grows by at least this many slots.
 const GROWTH_MIN: usize = 64;
 
 /// A slab whose keys include how often their slot was used before.
@@ -26,12 +26,12 @@ impl<T> Table<T> {
         self.slots.len()
     }
 
-    /// Takes a free slot. The caller keeps the table below `u32::MAX` entries: there are no more
+    /// Uses a free slot. The caller keeps the table below `u32::MAX` entries; there are never more
     /// descriptors than that.
     pub(super) fn insert(&mut self, value: T) -> ConnId {
         if self.slots.len() == self.slots.capacity() {
-            // By a quarter, not by half: the slots are most of the memory of many thousand idle
-            // sessions.
+            // It grows by a quarter and not by half, because the slots are most of the memory of
+            // many thousand idle sessions.
             let more = (self.slots.len() / 4).max(GROWTH_MIN);
             self.slots.reserve_exact(more);
             self.generations.reserve_exact(more);
@@ -56,15 +56,15 @@ impl<T> Table<T> {
         (self.generations.get(index) == Some(&id.generation)).then(|| self.slots.get_mut(index)).flatten()
     }
 
-    /// The id of the slot, if its generation ends in these bits (a token of 32 bits has no room for
-    /// more).
+    /// The id of the slot, if its generation ends in these bits. A token of 32 bits has no room for
+    /// more bits.
     pub(super) fn id_at(&self, index: usize, generation_bits: u32, mask: u32) -> Option<ConnId> {
         let generation = *self.generations.get(index)?;
         let current = self.slots.contains(index) && generation & mask == generation_bits;
         current.then(|| ConnId { index: u32::try_from(index).unwrap_or(u32::MAX), generation })
     }
 
-    /// Frees the slot; its next user gets the next generation.
+    /// Frees the slot. Its next value gets the next generation.
     pub(super) fn remove(&mut self, id: ConnId) -> Option<T> {
         self.get(id)?;
         let index = id.index as usize;

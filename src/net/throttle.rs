@@ -1,8 +1,7 @@
-//! A limit on bytes per second: the bytes that may pass now, and the connections that wait, in
-//! order, until more may pass. It moves no bytes and arms no timer: its owner asks when to look
-//! again.
+//! A limit on bytes per second: the bytes that may pass now, and the connections that wait for
+//! more, in order. It moves no bytes and sets no timer: its owner asks when to call again.
 //!
-//! While no connection waits there is nothing to do, so an idle loop with a limit sleeps.
+//! While no connection waits, there is nothing to do. So an idle loop with a limit sleeps.
 
 use std::collections::VecDeque;
 
@@ -18,22 +17,23 @@ const MICRO: i64 = 1_000_000;
 pub(super) struct Throttle {
     /// Bytes per second; 0: no limit.
     rate: u64,
-    /// At most the allowed burst divided by this passes at once.
+    /// At most the allowed burst divided by this number passes at once.
     part: u64,
-    /// What may pass at the time `at`. Below zero, too much has passed, such as headers of TLS.
+    /// The bytes that may pass at the time `at`. It is below zero if too many have passed, for
+    /// example headers of TLS.
     credit: i64,
     at: Time,
     waiting: VecDeque<ConnId>,
 }
 
 impl Throttle {
-    /// Without a limit. With a later one, at most the allowed burst divided by `part` passes at
-    /// once.
+    /// No limit at first. Once a limit is set, at most the allowed burst divided by `part` passes
+    /// at once.
     pub(super) fn new(part: u64) -> Throttle {
         Throttle { rate: 0, part, credit: 0, at: Time::ZERO, waiting: VecDeque::new() }
     }
 
-    /// Sets the limit; 0 for none.
+    /// Sets the limit; 0 means none.
     pub(super) fn set_rate(&mut self, rate: u64, now: Time) {
         self.fill(now);
         let was_off = self.rate == 0;
@@ -69,8 +69,8 @@ impl Throttle {
         }
     }
 
-    /// How many bytes a connection may move now. If there are none, or if others wait, it waits
-    /// too: [`Throttle::next`] returns it when it is its turn.
+    /// How many bytes a connection may move now. If it may move none, or if others wait, it must
+    /// wait too. [`Throttle::next`] returns it when it may continue.
     pub(super) fn admit(&mut self, id: ConnId, waits: &mut bool) -> usize {
         if *waits {
             return 0;
@@ -94,7 +94,7 @@ impl Throttle {
         self.waiting.len()
     }
 
-    /// When [`Throttle::next`] returns a connection.
+    /// When [`Throttle::next`] will return a connection.
     pub(super) fn due(&self) -> Option<Time> {
         if self.waiting.is_empty() {
             return None;
@@ -104,13 +104,13 @@ impl Throttle {
         Some(self.at + std::time::Duration::from_micros(micros))
     }
 
-    /// Most credit.
+    /// The most credit.
     fn burst(&self) -> i64 {
         let timed = self.rate.saturating_mul(micros(RATE_BURST)) / MICRO.unsigned_abs();
         credit(RATE_BURST_BYTES.max(timed) / self.part)
     }
 
-    /// Least credit with which a connection goes on.
+    /// The least credit with which a connection continues.
     fn step(&self) -> i64 {
         let timed = self.rate.saturating_mul(micros(RATE_STEP_MAX)) / MICRO.unsigned_abs();
         (self.burst() / credit_parts()).min(credit(timed)).max(MICRO)
@@ -139,9 +139,9 @@ mod tests {
         ConnId { index, generation: 0 }
     }
 
-    /// Moves what may pass at this limit for a minute, in a loop that comes `late` microseconds
-    /// after each deadline. Returns the bytes, the most beside the limit at any time, how often the
-    /// loop woke up, and the bytes of each of three connections.
+    /// Moves for a minute all bytes that may pass at this limit, in a loop that wakes up `late`
+    /// microseconds after each deadline. Returns the bytes, the largest difference from the limit
+    /// at any time, how often the loop woke up, and the bytes of each of three connections.
     fn minute(rate: u64, part: u64, late: u64) -> (u64, u64, u64, BTreeMap<u32, u64>) {
         let mut throttle = Throttle::new(part);
         throttle.set_rate(rate, Time::ZERO);
@@ -165,7 +165,8 @@ mod tests {
                 resumed.push((index, room));
             }
             for (index, bytes) in resumed {
-                // Before these bytes and after them: how much more than the limit has passed.
+                // How much more than the limit had passed before these bytes, and how much after
+                // them.
                 let limit = i128::from(now.as_micros()) * i128::from(rate) / 1_000_000;
                 least_ahead = least_ahead.min(i128::from(total) - limit);
                 total += bytes as u64;

@@ -1,16 +1,17 @@
-//! The tokens of the poll: a fixed socket, or a slot of a table with its generation.
+//! The tokens of the poll. A token stands for a fixed socket, or for a slot of a table with its
+//! generation.
 
 use mio::Token;
 
 use crate::config::LINK_SOCKETS_MAX;
 use crate::proto::ConnId;
 
-/// Half of a token is the slot; the other half is the table's bit and the generation, cut to 15
-/// bits where a token has 32.
+/// Half of a token is the slot. The other half is the bit of the table and the generation, which is
+/// cut to 15 bits if a token has 32 bits.
 const HALF: u32 = usize::BITS / 2;
 const INDEX_MASK: usize = (1 << HALF) - 1;
 const CONTROL_BIT: usize = 1 << (usize::BITS - 1);
-/// The bits of a generation that a token has room for.
+/// The bits of a generation for which a token has room.
 #[expect(clippy::cast_possible_truncation, reason = "at most 31 bits")]
 pub(super) const GENERATION_MASK: u32 = ((CONTROL_BIT - 1) >> HALF) as u32;
 
@@ -21,7 +22,7 @@ pub(super) const SIGNALS: Token = Token(INDEX_MASK - 3);
 pub(super) const CONTROL_LISTENER: Token = Token(INDEX_MASK - 4);
 pub(super) const OWN_ADDRS: Token = Token(INDEX_MASK - 5);
 pub(super) const PAGE_LISTENER: Token = Token(INDEX_MASK - 6);
-/// Most slots of a table, so that no slot has the token of a fixed socket.
+/// The most slots of a table, so that no slot has the token of a fixed socket.
 pub(super) const SLOTS_MAX: usize = LANES;
 /// The token of the first lane; the others follow.
 const LANES: usize = INDEX_MASK - 16 - LINK_SOCKETS_MAX;
@@ -32,12 +33,12 @@ pub(super) fn lane(at: usize) -> Token {
     Token(LANES + at)
 }
 
-/// The lane of a token, if it is one of a lane.
+/// The lane of a token, if the token stands for one.
 pub(super) fn lane_of(token: Token) -> Option<usize> {
     token.0.checked_sub(LANES).filter(|at| *at < LINK_SOCKETS_MAX)
 }
 
-/// A slot of one of the two tables (connections, clients of the control socket), with the
+/// A slot of one of the two tables (connections, and clients of the control socket), with the
 /// generation bits of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot {

@@ -1,5 +1,5 @@
-//! How the bytes of a connection are carried: plain TCP, or TLS over it. Callers need to know which
-//! it is only where a connection begins.
+//! How the bytes of a connection are carried: over plain TCP, or over TLS. Only where a connection
+//! begins must callers know which of them it is.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read};
@@ -29,15 +29,15 @@ pub(super) struct Transport {
 pub(super) enum Taken {
     /// The other side sends no more.
     End,
-    /// Something was read.
+    /// Bytes were read.
     Some {
-        /// Bytes for the caller; with TLS there may be none although something was read.
+        /// Bytes for the caller. With TLS this may be 0 although bytes were read.
         count: usize,
         /// Bytes from the socket.
         taken: usize,
-        /// The socket is empty, and so are the buffers here.
+        /// Whether the socket and the buffers here are empty.
         emptied: bool,
-        /// It has computed with keys of a handshake.
+        /// Whether keys of a handshake were used in a computation.
         worked: bool,
     },
 }
@@ -51,7 +51,7 @@ impl Transport {
         &mut self.stream
     }
 
-    /// From now on its bytes are TLS.
+    /// From now on the bytes of the connection are TLS.
     pub(super) fn begin_tls(&mut self, tls: Tls) {
         self.tls = Some(Box::new(tls));
     }
@@ -60,15 +60,16 @@ impl Transport {
         self.tls.as_deref()
     }
 
-    /// The first byte that waits, without taking it. `None`: the other side sends no more.
+    /// The first byte that waits. It stays in the socket. `None` means that the other side sends no
+    /// more.
     pub(super) fn peek(&self) -> io::Result<Option<u8>> {
         let mut first = [0];
         let count = self.stream.peek(&mut first)?;
         Ok((count > 0).then_some(first[0]))
     }
 
-    /// Reads at most `most` bytes from the socket into `into`; `sealed` is the buffer that records
-    /// are opened in.
+    /// Reads at most `most` bytes from the socket into `into`. `sealed` is the buffer in which
+    /// records are opened.
     pub(super) fn read(&mut self, into: &mut [u8], most: usize, sealed: &mut Vec<u8>) -> io::Result<Taken> {
         let Some(tls) = &mut self.tls else {
             let most = most.min(into.len());
@@ -90,21 +91,21 @@ impl Transport {
         }
         match tls.open(sealed, held + taken, into) {
             Ok(opened) => {
-                // If the end of the stream came with these bytes, only another read finds it, and
-                // no event would cause that read.
+                // If the end of the stream came with these bytes, only another read will find it.
+                // No event would cause that read.
                 let emptied = held + taken < end && SHORT_READ_EMPTIES && !tls.has_ended();
                 Ok(Taken::Some { count: opened.count, taken, emptied, worked: opened.worked })
             }
             Err(error) => {
-                // The alert, as far as the socket takes it.
+                // Sends the alert, as much as the socket accepts.
                 let _ = self.push();
                 Err(broken(&error))
             }
         }
     }
 
-    /// `more`: bytes of a file follow at once, so the kernel should not send a short segment. Bytes
-    /// that it has taken may be sealed and not be sent yet: see [`Transport::push`].
+    /// `more` says that bytes of a file follow at once, so the kernel should not send a short
+    /// segment. Bytes that were accepted may be sealed but not sent yet: see [`Transport::push`].
     pub(super) fn write(&mut self, bytes: &[u8], more: bool, buffers: &mut Buffers) -> io::Result<usize> {
         let flags = if more { SendFlags::MORE } else { SendFlags::empty() };
         if self.tls.is_none() {
@@ -114,15 +115,15 @@ impl Transport {
         self.write_sealed(bytes, flags, &mut buffers.sealed)
     }
 
-    /// Sends several pieces of memory in order, of a connection without TLS.
+    /// Sends several pieces of memory in order. The connection must not have TLS.
     pub(super) fn write_gathered(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         debug_assert!(self.tls.is_none(), "with TLS, bytes are sealed before they are sent");
         let mut none = SendAncillaryBuffer::default();
         Ok(rustix::net::sendmsg(self.stream.as_fd(), bytes, &mut none, SendFlags::NOSIGNAL)?)
     }
 
-    /// Sends bytes of a file: without copying them into the process if the kernel can, and through
-    /// a buffer with TLS. `Ok(0)` means that the file ends there.
+    /// Sends bytes of a file. Without TLS the kernel copies them if it can; with TLS they go
+    /// through a buffer. `Ok(0)` means that the file ends there.
     pub(super) fn send_file(
         &mut self,
         file: &File,
@@ -148,7 +149,7 @@ impl Transport {
         let tls = self.tls.as_mut().expect("looked at by the caller");
         let count = bytes.len().min(SEALED_STEP_BYTES);
         let length = tls.seal(&bytes[..count], sealed).map_err(|error| broken(&error))?;
-        // Records of TLS itself may have to be sent before.
+        // Records of TLS itself may have to be sent first.
         let is_first = tls.unsent().is_empty();
         let sent = if is_first { send(&self.stream, &sealed[..length], flags) } else { Ok(0) };
         match sent {
@@ -161,7 +162,7 @@ impl Transport {
         Ok(count)
     }
 
-    /// Sends what is sealed and not sent.
+    /// Sends bytes that are sealed but not sent.
     pub(super) fn push(&mut self) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while !tls.unsent().is_empty() {
@@ -175,7 +176,7 @@ impl Transport {
         Ok(())
     }
 
-    /// Bytes that are sealed and not sent.
+    /// Bytes that are sealed but not sent.
     pub(super) fn unsent_bytes(&self) -> usize {
         self.tls.as_ref().map_or(0, |tls| tls.unsent().len())
     }
@@ -185,12 +186,12 @@ impl Transport {
         &self.stream
     }
 
-    /// A record has begun and is not complete.
+    /// Whether an incomplete record is held.
     pub(super) fn is_within_record(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_within_record())
     }
 
-    /// Bytes of its buffers: of what is to be written, and of what was read.
+    /// The bytes of its buffers: the one for writing, and the one for reading.
     pub(super) fn buffer_bytes(&self) -> [usize; 2] {
         self.tls.as_ref().map_or([0; 2], |tls| tls.buffer_bytes())
     }
@@ -201,7 +202,7 @@ impl Transport {
         }
     }
 
-    /// Whether a dial has connected; an error if it has failed.
+    /// Whether a dial has connected. The error says that the dial has failed.
     pub(super) fn connected(&self) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
@@ -227,8 +228,8 @@ impl Transport {
         self.stream.set_nodelay(true)
     }
 
-    /// Bounds what the kernel takes and does not send yet. Otherwise chunks that could still be
-    /// canceled would wait in the kernel.
+    /// Bounds how many bytes the kernel accepts without sending them. Without this bound, chunks
+    /// that could still be canceled would wait in the kernel.
     pub(super) fn bound_unsent(&self) -> io::Result<()> {
         SockRef::from(&self.stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
     }
@@ -242,8 +243,8 @@ impl Transport {
     }
 }
 
-/// A read that returns fewer bytes than it has room for has emptied the socket. mio's other back
-/// ends (Windows, poll) make edges of another kind.
+/// Whether a read that returns fewer bytes than it has room for has emptied the socket. With mio's
+/// other back ends (Windows, poll) this is not so.
 const SHORT_READ_EMPTIES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 fn send(stream: &TcpStream, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {

@@ -1,10 +1,9 @@
 //! The UDP socket. It reads a bounded number of datagrams per turn. It packs the messages for each
-//! destination until the end of the turn, and then sends them. Between the messages and the socket
-//! are the envelopes of [`crate::proto::envelope`]: a datagram that does not pass their checks is
-//! dropped.
+//! destination and sends them at the end of the turn. Every datagram passes through the envelopes
+//! of [`crate::proto::envelope`]. A datagram that fails their checks is dropped.
 //!
-//! A socket that is bound to all addresses reports to which of them each datagram came. It sends
-//! from the address that the caller gives, because a neighbor accepts datagrams only from the
+//! A socket that is bound to all addresses reports to which address each datagram was sent. It
+//! sends from the address that the caller gives, because a neighbor accepts datagrams only from the
 //! address that is configured there. It also reports the errors of the system about datagrams that
 //! were not delivered.
 
@@ -35,13 +34,12 @@ use crate::trust::PublicKey;
 use crate::wire::LinkMessage;
 use crate::wire::link::Packer;
 
-/// Room for a bit more than one datagram, so that one that is too long is detected.
+/// Room for more than the longest datagram, so that a longer one is detected.
 const BUFFER_BYTES: usize = DATAGRAM_BYTES_MAX + 64;
 /// Room for the control messages of a datagram or an error.
 const CONTROL_BYTES: usize = 256;
 
-/// The address of this host that a datagram leaves from, if it must be a certain one, and its
-/// destination.
+/// The destination of a datagram, and the address of this host to send it from, if that matters.
 pub(super) type Destination = (Option<IpAddr>, SocketAddr);
 
 /// What the socket has received.
@@ -49,7 +47,7 @@ pub(super) type Destination = (Option<IpAddr>, SocketAddr);
 pub(super) enum Received {
     /// A datagram that passed the checks of its envelope.
     Datagram(Taken),
-    /// A greeting came that gets no answer.
+    /// A greeting came that is not answered.
     Unanswered(Notice),
     /// A datagram of ours was not delivered.
     Undelivered { to: SocketAddr, why: Undelivered },
@@ -61,7 +59,7 @@ pub(super) struct Datagrams {
     socket: UdpSocket,
     /// Latched: datagrams may be waiting. Cleared on `WouldBlock` only.
     ready: bool,
-    /// Latched: errors may be waiting. Cleared when there is none.
+    /// Latched: errors may be waiting. It is cleared when there is none.
     failed: bool,
     /// Datagrams that may still be read in this turn.
     budget: usize,
@@ -73,19 +71,19 @@ pub(super) struct Datagrams {
     envelopes: Envelopes,
     control: Vec<u8>,
     is_v6: bool,
-    /// It takes datagrams to any address of this host.
+    /// Whether it accepts datagrams to any address of this host.
     is_wildcard: bool,
     /// The address that it is bound to.
     bound: SocketAddr,
     lanes: Lanes,
     /// Datagrams of lanes that may still be read in this turn.
     lanes_budget: usize,
-    /// The common socket is looked at before the lanes.
+    /// Whether the common socket is looked at before the lanes.
     common_first: bool,
-    /// The last error of a send, until it is reported.
+    /// The last error of a send, until the error is reported.
     refused: Option<(SocketAddr, String)>,
-    /// One packer for each destination of this turn: at most as many as the machine has addresses
-    /// of neighbors.
+    /// One packer for each destination of this turn. There are at most as many as the machine has
+    /// addresses of neighbors.
     packers: BTreeMap<(Destination, Option<PublicKey>), Packer>,
 }
 
@@ -93,7 +91,7 @@ impl Datagrams {
     /// Binds UDP to the address.
     ///
     /// # Errors
-    /// As the system says.
+    /// The error of the system.
     pub(super) fn bind(addr: SocketAddr) -> io::Result<Datagrams> {
         let socket = open(addr, Type::DGRAM, Protocol::UDP)?;
         if let Err(error) = socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES) {
@@ -107,7 +105,7 @@ impl Datagrams {
             log::debug!("errors of datagrams are not reported: {error}");
         }
         socket.bind(&addr.into())?;
-        // Set after the bind, so that the bind fails if another program uses this port.
+        // This is set after the bind, so that the bind fails if another program uses this port.
         if let Err(error) = socket.set_reuse_port(true) {
             log::debug!("neighbors have no sockets of their own: {error}");
         }
@@ -133,7 +131,7 @@ impl Datagrams {
         })
     }
 
-    /// Every datagram has one of these envelopes from now on.
+    /// From now on every datagram has one of these envelopes.
     pub(super) fn set_envelopes(&mut self, envelopes: Envelopes) {
         self.envelopes = envelopes;
     }
@@ -171,7 +169,7 @@ impl Datagrams {
         self.lanes.lose(gone);
     }
 
-    /// Whether there may be something to receive.
+    /// Whether datagrams or errors may wait.
     pub(super) fn is_ready(&self) -> bool {
         self.ready || self.failed || self.lanes.is_ready()
     }
@@ -186,7 +184,7 @@ impl Datagrams {
         if let Some(undelivered) = self.next_error() {
             return Some(undelivered);
         }
-        // The common socket and the lanes take turns, so that neither holds up the other.
+        // The common socket and the lanes take turns, so that neither delays the other.
         self.common_first = !self.common_first;
         if self.common_first {
             self.receive_common(now, counters).or_else(|| self.receive_lane(now, counters))
@@ -226,7 +224,7 @@ impl Datagrams {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) => {
-                    // It may be the error of a datagram that was sent.
+                    // This may be the error of a datagram that was sent.
                     self.failed = true;
                     counters.datagram_errors += 1;
                     log::debug!("receiving a datagram: {error}");
@@ -236,7 +234,7 @@ impl Datagrams {
         None
     }
 
-    /// What the datagram in the buffer is, if it is not dropped.
+    /// The meaning of the datagram in the buffer, unless it is dropped.
     fn look_at(
         &mut self,
         now: Time,
@@ -287,7 +285,7 @@ impl Datagrams {
         None
     }
 
-    /// The bytes of the last datagram that passed, in the envelope of open mode.
+    /// The bytes of the last datagram that passed the checks, in the form of open mode.
     pub(super) fn bytes(&self, taken: &Taken) -> &[u8] {
         match taken.opened {
             Some(length) => self.envelopes.opened(length),
@@ -295,7 +293,7 @@ impl Datagrams {
         }
     }
 
-    /// Packs a message for its destination, from an address of ours; a datagram that is full is
+    /// Packs a message for its destination, to be sent from an address of ours. A full datagram is
     /// sent at once.
     pub(super) fn push(
         &mut self,
@@ -323,7 +321,7 @@ impl Datagrams {
         self.transmit(ctx);
     }
 
-    /// Sends what the envelopes have ready.
+    /// Sends the datagrams that the envelopes have ready.
     fn transmit(&mut self, ctx: &mut Context) {
         while let Some(Transmit { from, to, bytes }) = self.envelopes.poll_transmit() {
             // Datagrams are sent to neighbors only.
@@ -334,16 +332,16 @@ impl Datagrams {
         }
     }
 
-    /// Sends a datagram, or drops it if the socket does not accept it now: links repeat what must
-    /// arrive.
+    /// Sends a datagram. If the socket does not accept it now, drops it: links repeat everything
+    /// that must arrive.
     fn send(&mut self, (from, to): Destination, datagram: &[u8], counters: &mut Counters) {
         let mut sent = self.send_from(from, to, datagram);
         match &sent {
             Ok(_) => {}
-            // This host has lost the address from which it should be sent.
+            // This host has lost the address that the datagram should be sent from.
             Err(error) if from.is_some() && is_not_ours(error) => sent = self.send_from(None, to, datagram),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // It may be the error of an earlier datagram, which this call has cleared.
+            // This may be the error of an earlier datagram. The call has cleared it.
             Err(_) => sent = self.send_from(from, to, datagram),
         }
         match sent {
@@ -401,8 +399,8 @@ fn report_addresses(socket: &Socket, is_v6: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// The address of ours that a datagram came to, if the control message has it. A broadcast came to
-/// the address of its interface.
+/// The address of ours that a datagram was sent to, if the control message contains it. For a
+/// broadcast, this is the address of its interface.
 fn local_address(message: &ControlMessageOwned) -> Option<IpAddr> {
     if let ControlMessageOwned::Ipv4PacketInfo(info) = message {
         Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into())

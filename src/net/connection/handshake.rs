@@ -1,7 +1,7 @@
-//! The handshake of one connection: until it is complete, the machine does not know the connection.
+//! The handshake of one connection. Until it is complete, the machine does not know the connection.
 //!
 //! It reads a bounded number of bytes, and must be complete by the deadline of its phase. One step
-//! reads what is there; it never waits.
+//! reads the bytes that are there; it never waits.
 
 use std::io;
 
@@ -22,24 +22,24 @@ const RECORD_CHANGE: u8 = 0x14;
 /// The result of one step.
 #[derive(Debug)]
 pub(in crate::net) enum Greeted {
-    /// It waits for the other side.
+    /// The handshake waits for the other side.
     Waiting,
-    /// An accepted connection begins with TLS: it needs the state for it.
+    /// An accepted connection begins with TLS: the state for TLS must be made.
     Tls,
-    /// It begins with this byte, which is not TLS.
+    /// The connection begins with this byte, which is not TLS.
     Foreign(u8),
-    /// It is complete, and the other side has this key.
+    /// The handshake is complete, and the other side has this key.
     Done(PublicKey),
     /// The other side proved another key than the expected one.
     WrongKey(WrongKey),
-    /// The other side closed it.
+    /// The other side closed the connection.
     Gone,
-    /// It failed, for this reason.
+    /// The handshake failed, for this reason.
     Failed(String),
 }
 
 impl Connection {
-    /// Goes on with the handshake. Also returns whether it has computed with keys, which takes
+    /// Continues the handshake. Also returns whether keys were used in a computation, which takes
     /// long.
     pub(in crate::net) fn greet(&mut self, scratch: &mut Scratch) -> (Greeted, bool) {
         let mut worked = false;
@@ -96,7 +96,7 @@ impl Connection {
         }
     }
 
-    /// Reads once. Bytes after the handshake are kept, to be read as frames.
+    /// Reads once. Bytes after the handshake are kept and later read as frames.
     fn read_handshake(&mut self, scratch: &mut Scratch) -> io::Result<bool> {
         match self.transport.read(&mut scratch.bytes, self.early_left as usize, &mut scratch.sealed) {
             Ok(Taken::End) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -117,8 +117,8 @@ impl Connection {
         }
     }
 
-    /// It is complete: frames are read from now on. The first one may have begun, and the last
-    /// message of the handshake may not be sent yet.
+    /// The handshake is complete: frames are read from now on. The first frame may have begun
+    /// already, and the last message of the handshake may not be sent yet.
     pub(in crate::net) fn end_handshake(&mut self, now: Time) {
         self.phase = Phase::Open;
         (self.frame_since, self.write_since) = (now, now);

@@ -1,5 +1,5 @@
-//! A connection that speaks HTTP: the bytes of its next request, whether one is being answered, and
-//! when it is too slow. It reads no socket and knows no content.
+//! A connection that speaks HTTP: the bytes of its next request, whether a request is being
+//! answered, and when it is too slow. It reads no socket and knows no content.
 
 use std::time::Duration;
 
@@ -8,31 +8,32 @@ use crate::http::{Reader, Refusal, Request, Surface};
 use crate::proto::CloseReason;
 use crate::time::Time;
 
-/// The state of such a connection.
+/// The HTTP state of a connection.
 #[derive(Debug)]
 pub(in crate::net) struct Http {
     pub(in crate::net) surface: Surface,
     reader: Reader,
     answering: Answering,
-    /// The answer that is being sent is the last one.
+    /// Whether the answer that is being sent is the last one.
     last: bool,
-    /// When the first byte of the head came, or the last answer ended, or the connection began.
+    /// When the first byte of the head came. If none has come: when the last answer ended, or when
+    /// the connection began.
     since: Time,
-    /// A complete request is due within [`HTTP_HEAD_MAX`]: the connection is new, or a head has
-    /// begun.
+    /// Whether a complete request must come within [`HTTP_HEAD_MAX`]. This is so if the connection
+    /// is new, or if a head has begun.
     expects: bool,
-    /// The reader has bytes at which it has not looked yet.
+    /// Whether the reader has bytes that it has not looked at.
     fresh: bool,
-    /// Bytes written since `since`, while a request is answered.
+    /// While a request is answered: bytes written since `since`.
     written: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answering {
     No,
-    /// The next request waits until the answer to this one is queued.
+    /// The next request waits until the answer to this request is queued.
     Yes,
-    /// The answer has no end; what arrives is discarded.
+    /// The answer has no end. Bytes that arrive are discarded.
     Stream,
 }
 
@@ -70,7 +71,7 @@ impl Http {
         self.reader.buffer_bytes()
     }
 
-    /// Keeps bytes that arrived; discards them if the answer is a stream.
+    /// Keeps bytes that arrived. If the answer is a stream, discards them.
     pub(super) fn hold(&mut self, bytes: &[u8]) {
         if self.answering != Answering::Stream {
             self.reader.hold(bytes);
@@ -78,7 +79,7 @@ impl Http {
         }
     }
 
-    /// Keeps bytes that arrived; notes when a head begins.
+    /// Keeps bytes that arrived. Notes when a head begins.
     pub(super) fn take(&mut self, bytes: &[u8], now: Time) {
         if bytes.is_empty() {
             return;
@@ -89,7 +90,7 @@ impl Http {
         self.hold(bytes);
     }
 
-    /// The next request, if it is complete and no other is being answered.
+    /// The next request, if it is complete and no other request is being answered.
     pub(super) fn next(&mut self, now: Time) -> Result<Option<Request>, Refusal> {
         if self.answering != Answering::No || self.reader.is_empty() {
             return Ok(None);
@@ -105,21 +106,21 @@ impl Http {
         Ok(Some(request))
     }
 
-    /// The answer has no end of its own: it ends when the client leaves.
+    /// The answer has no end of its own. It ends when the client leaves.
     pub(in crate::net) fn begin_stream(&mut self) {
         self.answering = Answering::Stream;
     }
 
-    /// The answer is queued. Returns `false` if it was the last one, so that the connection is to
-    /// be closed.
+    /// The answer is queued. Returns `false` if it was the last one, because the connection must
+    /// then be closed.
     pub(in crate::net) fn end_answer(&mut self, last: bool, now: Time) -> bool {
         self.answering = Answering::No;
         (self.since, self.expects, self.fresh) = (now, false, !self.reader.is_empty());
         !(self.last || last)
     }
 
-    /// No request is answered after the present one. Returns `false` if there is none, or its
-    /// answer has no end.
+    /// After the present request no request is answered. Returns `false` if no request is being
+    /// answered, or if the answer has no end.
     pub(in crate::net) fn drain(&mut self) -> bool {
         self.last = true;
         self.answering == Answering::Yes
@@ -129,25 +130,26 @@ impl Http {
         self.written += count as u64;
     }
 
-    /// Since when it has had no request.
+    /// Since when the connection has had no request.
     pub(in crate::net) fn idle_since(&self) -> Option<Time> {
         (self.answering == Answering::No).then_some(self.since)
     }
 
-    /// Whether it takes its answer so slowly that it may be closed for another connection.
+    /// Whether the client reads its answer so slowly that the connection may be closed for another
+    /// one.
     pub(in crate::net) fn is_slow(&self, now: Time) -> bool {
         let took = now.since(self.since);
         let least = u64::try_from(took.as_millis()).unwrap_or(u64::MAX) / 1000 * HTTP_RATE_MIN;
         self.answering == Answering::Yes && took >= HTTP_RATE_AFTER && self.written < least
     }
 
-    /// When it is too slow, if no complete request comes until then.
+    /// When it is too slow, unless a complete request comes before.
     pub(super) fn deadline(&self) -> Option<Time> {
         let most: Duration = if self.expects { HTTP_HEAD_MAX } else { HTTP_IDLE_MAX };
         (self.answering == Answering::No).then(|| self.since + most)
     }
 
-    /// The reason to end it after its deadline has passed.
+    /// The reason why it ends after its deadline.
     pub(super) fn overdue(&self) -> CloseReason {
         if self.expects && !self.reader.is_empty() { CloseReason::SlowFrame } else { CloseReason::Asked }
     }

@@ -1,5 +1,5 @@
-//! Reading one connection: frames, chunks, requests of HTTP, and bytes to discard, through the one
-//! scratch buffer of the loop.
+//! Reads one connection through the one scratch buffer of the loop: frames, chunks, requests of
+//! HTTP, and bytes that are discarded.
 
 use std::io;
 
@@ -17,7 +17,7 @@ use crate::wire::{Message, WireError, frame};
 #[derive(Debug)]
 pub(in crate::net) struct Scratch {
     pub(super) bytes: Vec<u8>,
-    /// Where the records of TLS are opened; empty until there are some.
+    /// The buffer in which TLS records are opened; empty until there are some.
     pub(super) sealed: Vec<u8>,
     start: usize,
     end: usize,
@@ -34,7 +34,7 @@ impl Scratch {
         Scratch { bytes, sealed, start: 0, end: 0, now: Time::ZERO, budget: 0, payload: 0 }
     }
 
-    /// The connection that is being read may read no more than this in this turn.
+    /// Limits how many bytes the connection that is being read may still read in this turn.
     pub(in crate::net) fn cap(&mut self, room: usize) {
         self.budget = self.budget.min(room);
     }
@@ -56,21 +56,21 @@ impl Scratch {
 /// The result of one step of reading.
 #[derive(Debug)]
 pub(in crate::net) enum Step {
-    /// A message; there may be more.
+    /// A message. More may follow.
     Message(Message),
     /// Bytes that are not a message.
     Malformed(WireError),
     /// Some bytes of a chunk, for the last time in this turn.
     Progress { req: u32, received: usize },
-    /// A complete chunk; there may be more.
+    /// A complete chunk. More may follow.
     Chunk(Box<Incoming>),
-    /// The other side speaks HTTP; its request is read next.
+    /// The other side speaks HTTP. Its request is read next.
     Http,
-    /// A request of HTTP; there may be more once it is answered.
+    /// A request of HTTP. More may follow once it is answered.
     Request(Box<Request>),
-    /// Bytes that are not a request that is served, and the reason.
+    /// Bytes that are not a valid request, with the reason.
     Refused(Refusal),
-    /// Nothing more in this turn.
+    /// Nothing more is read in this turn.
     Rest,
     /// The connection is over.
     Closed(CloseReason),
@@ -90,7 +90,8 @@ impl Connection {
         }
     }
 
-    /// Takes the next thing out of the bytes that arrived. Must be called until it rests or closes.
+    /// The next step for the bytes that arrived. Must be called until it returns `Rest` or
+    /// `Closed`.
     pub(in crate::net) fn read_step(&mut self, scratch: &mut Scratch, buffers: &mut Buffers, now: Time) -> Step {
         match self.phase {
             Phase::Open if self.is_choked() => self.put_off(scratch),
@@ -149,7 +150,7 @@ impl Connection {
         }
     }
 
-    /// Adds to the frame in `held` the bytes that belong to it, and decodes it once it is complete.
+    /// Adds the missing bytes to the frame in `held`. Decodes the frame once it is complete.
     fn complete_held(
         &mut self,
         scratch: &mut Scratch,
@@ -162,7 +163,7 @@ impl Connection {
             if missing == 0 {
                 let decoded = frame::decode(&self.held, cap)?.map(|(message, _)| message);
                 buffers.put_frame(std::mem::take(&mut self.held));
-                // A record of the next one may have begun.
+                // A record of the next frame may have begun.
                 self.frame_since = scratch.now;
                 return Ok(decoded);
             }
@@ -185,7 +186,7 @@ impl Connection {
         scratch.clear();
     }
 
-    /// Keeps all bytes that were read until reading continues.
+    /// Keeps all bytes that were read, and stops until reading continues.
     fn put_off(&mut self, scratch: &mut Scratch) -> Step {
         if !scratch.unread().is_empty() {
             assert!(self.held.is_empty(), "while a frame is held, only its own bytes are taken");
@@ -196,7 +197,7 @@ impl Connection {
         Step::Rest
     }
 
-    /// Stops between two steps, before the bytes that were read are used up.
+    /// Stops between two steps. Some of the bytes that were read may not be used yet.
     pub(in crate::net) fn pause(&mut self, scratch: &mut Scratch) {
         match self.phase {
             Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) => drop(self.put_off(scratch)),
@@ -240,8 +241,8 @@ impl Connection {
         if received == before { Step::Rest } else { Step::Progress { req, received } }
     }
 
-    /// Reads into the buffer of a chunk: directly, or through the scratch buffer if a read may
-    /// return bytes after the chunk.
+    /// Reads into the buffer of a chunk. It reads directly, or through the scratch buffer if a read
+    /// may also return bytes after the chunk.
     fn fill_chunk(&mut self, incoming: &mut Incoming, scratch: &mut Scratch) -> Result<(), CloseReason> {
         let Incoming { length, ref mut filled, ref mut bytes, .. } = *incoming;
         let bytes = bytes.as_mut().expect("looked at by the caller");
@@ -273,7 +274,7 @@ impl Connection {
         }
     }
 
-    /// Reads and discards, within bounds.
+    /// Reads and discards bytes, within bounds.
     fn read_away(&mut self, scratch: &mut Scratch) -> Step {
         loop {
             let count = match self.fill(scratch) {
@@ -295,7 +296,7 @@ impl Connection {
         }
     }
 
-    /// Takes the next request out of the bytes that arrived.
+    /// The next request in the bytes that arrived.
     fn read_request(&mut self, scratch: &mut Scratch, now: Time) -> Step {
         let choked = self.is_choked();
         loop {
@@ -321,8 +322,8 @@ impl Connection {
         }
     }
 
-    /// Reads once into the empty scratch buffer. `Ok(false)`: there is nothing, or the budget of
-    /// this turn is used up.
+    /// Reads once into the empty scratch buffer. `Ok(false)` means that there are no bytes, or that
+    /// the budget of this turn is used up.
     fn fill(&mut self, scratch: &mut Scratch) -> Result<bool, CloseReason> {
         scratch.clear();
         while self.readable && scratch.budget > 0 && self.early_left > 0 {
@@ -333,7 +334,7 @@ impl Connection {
             };
             scratch.end = count;
             scratch.budget -= taken.min(scratch.budget);
-            // More bytes of the same record do not extend the deadline.
+            // More bytes of one record do not extend the deadline.
             if self.held.is_empty() && (count > 0 || !was_within) {
                 self.frame_since = scratch.now;
             }
@@ -344,12 +345,12 @@ impl Connection {
         Ok(false)
     }
 
-    /// Reads once. Returns how many bytes there are and how many came from the socket; none if
-    /// there is nothing.
+    /// Reads once. Returns how many bytes there are, and how many of them came from the socket;
+    /// none if there are no bytes.
     ///
-    /// A plain read that returns fewer bytes than it has room for has emptied the socket, and what
-    /// arrives later is a new edge (epoll(7)). So no second read is needed to see `WouldBlock`: one
-    /// system call less for every message.
+    /// A plain read that returns fewer bytes than it has room for has emptied the socket. Bytes
+    /// that arrive later are a new edge (epoll(7)). So no second read is needed to see
+    /// `WouldBlock`, which saves one system call for every message.
     fn read_some(
         &mut self,
         into: &mut [u8],
@@ -380,8 +381,8 @@ impl Connection {
 /// The first byte of TLS (RFC 8446 §5.1).
 const TLS: u8 = 0x16;
 
-/// The first byte of a connection shows its protocol. A frame begins with 0, because none is 16 MiB
-/// long.
+/// The error for a connection whose first byte is that of another protocol. A frame begins with 0,
+/// because no frame is 16 MiB long.
 fn sniff(first: u8) -> Option<WireError> {
     let who = match first {
         0 => return None,

@@ -1,5 +1,5 @@
-//! Connections that have not logged in: their handshakes, how many a turn computes, and which are
-//! closed when there are too many.
+//! Connections that have not logged in: their handshakes, how many of them compute with keys in a
+//! turn, and which connections are closed when there are too many.
 
 use std::io;
 
@@ -39,8 +39,8 @@ impl Connections {
         Ok(())
     }
 
-    /// Closes connections that have not logged in, if there are too many. They are chosen by the
-    /// rule of `proto::crowd`, so that one host does not displace the logins of others.
+    /// Closes connections that have not logged in, if there are too many. The rule of
+    /// `proto::crowd` chooses them, so that one host does not displace the logins of others.
     fn evict_half_open(&mut self, ctx: &mut Context) {
         let most = UNAUTHENTICATED_MAX.min(self.conns_max / 2).max(1);
         while self.half_open.len() > most {
@@ -52,7 +52,7 @@ impl Connections {
         }
     }
 
-    /// A connection has logged in, or is gone: it is not half-open any more.
+    /// A connection has logged in or is gone: it is no longer half-open.
     pub(in crate::net) fn note_login(&mut self, id: ConnId) {
         if self.half_open.remove(&id).is_some()
             && let Some(conn) = self.table.get_mut(id)
@@ -81,8 +81,8 @@ impl Connections {
     }
 
     /// Continues handshakes: many that only wait for bytes, or one that computes with keys. `left`
-    /// is how many may still be looked at in this turn. Returns the next one of a dial, which the
-    /// dialer handles; none once the share of the turn is used up.
+    /// is how many may still be looked at in this turn. Returns the next handshake of a dial, which
+    /// the dialer handles; none once this turn's share is used up.
     pub(in crate::net) fn greet(&mut self, left: &mut usize, ctx: &mut Context) -> Option<(ConnId, Greeted)> {
         while *left > 0 {
             *left -= 1;
@@ -160,7 +160,7 @@ impl Connections {
         self.requeue(id);
     }
 
-    /// The machine knows it from now on.
+    /// From now on the machine knows the connection.
     pub(in crate::net) fn end_handshake(&mut self, id: ConnId, ctx: &mut Context) {
         if let Some(conn) = self.table.get_mut(id) {
             conn.end_handshake(ctx.now);
@@ -171,7 +171,7 @@ impl Connections {
         }
     }
 
-    /// A connection speaks HTTP instead of TLS. The node decides which requests are answered.
+    /// A connection speaks HTTP and not TLS. The node decides which requests are answered.
     fn go_over(&mut self, id: ConnId, ctx: &mut Context) {
         self.note_login(id);
         let Some(conn) = self.table.get_mut(id) else { return };
@@ -182,8 +182,8 @@ impl Connections {
         self.arm(id, ctx);
     }
 
-    /// Sends ERROR on a connection that does not begin with TLS, of a node in open mode or of
-    /// another program, and closes it.
+    /// Sends ERROR on a connection that does not begin with TLS, and closes it. The other side is a
+    /// node in open mode or another program.
     fn refuse(&mut self, id: ConnId, first: u8, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else { return };
         let why = if first == 0 {
@@ -199,7 +199,7 @@ impl Connections {
         self.close(id, ctx);
     }
 
-    /// Ends every handshake of an accepted connection: the node ends.
+    /// The node ends: ends the handshakes of all accepted connections.
     pub(in crate::net) fn end_handshakes(&mut self) {
         let is_accepted =
             |conn: &Connection| matches!(&conn.phase, Phase::Handshaking(handshake) if handshake.accepted.is_some());

@@ -1,4 +1,5 @@
-//! Connections that speak HTTP: how many there are, which are closed for others, and their answers.
+//! Connections that speak HTTP: how many there are, which are closed to make room, and their
+//! answers.
 
 use std::io;
 
@@ -21,7 +22,7 @@ impl Connections {
         Ok(())
     }
 
-    /// A connection is served as HTTP from now on. If there are too many, it replaces another one
+    /// From now on a connection is served as HTTP. If there are too many, it replaces another one
     /// or is refused.
     pub(super) fn begin_http(&mut self, id: ConnId, ctx: &mut Context) {
         ctx.counters.http_connections += 1;
@@ -36,8 +37,8 @@ impl Connections {
         }
     }
 
-    /// Closes the longest idle connection; if there is no other, one whose answer is not written
-    /// completely. Returns `false` if all are being answered.
+    /// Closes the connection that has been idle longest. If none is idle, closes one whose answer
+    /// is queued but not completely written. Returns `false` if all requests are being answered.
     pub(super) fn end_idle_http(&mut self, ctx: &mut Context) -> bool {
         let waits = |id: ConnId| self.get(id).is_some_and(|conn| !conn.is_written());
         let idle = self.http_states().filter_map(|(id, http)| Some((waits(id), http.idle_since()?, id)));
@@ -47,9 +48,9 @@ impl Connections {
         true
     }
 
-    /// Closes a connection that takes its answer slowly. Returns `false` if there is none.
+    /// Closes a connection whose client reads slowly. Returns `false` if there is none.
     fn end_slow_http(&mut self, ctx: &mut Context) -> bool {
-        // A client that waits for our own limit is not slow.
+        // A client that waits because of our own limit is not slow.
         let waits = |id: ConnId| self.table.get(id).is_some_and(|conn| conn.waits_to_write);
         let slow = self.http_states().find(|(id, http)| http.is_slow(ctx.now) && !waits(*id));
         let Some((id, _)) = slow else { return false };
@@ -72,7 +73,7 @@ impl Connections {
         })
     }
 
-    /// Bytes of answers that wait to be written, without those of files.
+    /// Bytes of answers that wait to be written. Bytes of files do not count.
     pub(in crate::net) fn http_bytes(&self) -> usize {
         self.http.iter().filter_map(|id| self.table.get(*id)).map(|conn| conn.send.frame_bytes()).sum()
     }
@@ -103,7 +104,7 @@ impl Connections {
         }
     }
 
-    /// The answer is queued: the next request is read, or the connection is closed.
+    /// The answer is queued. Now the next request is read, or the connection is closed.
     pub(in crate::net) fn end_answer(&mut self, id: ConnId, last: bool, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else { return };
         let Phase::Http(http) = &mut conn.phase else { return };
@@ -115,7 +116,8 @@ impl Connections {
         }
     }
 
-    /// The node ends: connections without a request are closed, the others after their answers.
+    /// The node ends: connections without a request are closed, and the others are closed after
+    /// their answers.
     pub(in crate::net) fn drain_http(&mut self, ctx: &mut Context) {
         for id in self.http.clone() {
             let state = self.table.get_mut(id).map(|conn| &mut conn.phase);

@@ -1,4 +1,5 @@
-//! The connections that wait until a limit on bytes per second lets more pass, and their turns.
+//! The connections that wait until a limit on bytes per second lets more bytes pass, and their
+//! order.
 
 use std::collections::btree_map::Entry;
 
@@ -17,7 +18,7 @@ impl Connections {
         self.download.set_rate(limits.download, now);
     }
 
-    /// Limits what the account of a connection gets, in bytes per second.
+    /// Limits what is sent to the account of a connection, in bytes per second.
     pub(in crate::net) fn limit_account(&mut self, id: ConnId, account: u64, rate: u64, now: Time) {
         if self.get(id).is_some_and(|conn| conn.account != account) {
             self.leave_account(id);
@@ -49,7 +50,7 @@ impl Connections {
         }
     }
 
-    /// Time has passed.
+    /// Time has passed: more bytes may pass.
     pub(super) fn fill_limits(&mut self, now: Time) {
         let accounts = self.accounts.values_mut().map(|(throttle, _)| throttle);
         accounts.chain([&mut self.upload, &mut self.download]).for_each(|throttle| throttle.fill(now));
@@ -61,7 +62,7 @@ impl Connections {
         accounts.chain([&self.upload, &self.download]).filter_map(Throttle::due).min()
     }
 
-    /// Lets the connections continue whose turn it is.
+    /// Lets the connections continue that have waited long enough.
     pub(in crate::net) fn resume(&mut self, ctx: &mut Context) {
         for _ in 0..self.upload.len().min(FLUSHES_PER_TURN) {
             let Some(id) = self.upload.next() else { break };
@@ -84,7 +85,8 @@ impl Connections {
                 }
             }
         }
-        // How much it reads is known only in the next turn; then the next connection may follow.
+        // The next turn shows how much the connection reads. Only then may the next connection
+        // follow.
         while let Some(id) = self.download.next() {
             if let Some(conn) = self.table.get_mut(id) {
                 conn.waits_to_read = false;
@@ -97,7 +99,7 @@ impl Connections {
         }
     }
 
-    /// How many bytes of files the connection may write. If there are none, it waits for its turn.
+    /// How many bytes of files the connection may write. If it may write none, it waits.
     pub(super) fn upload_room(&mut self, id: ConnId) -> usize {
         let Connections { table, accounts, upload, .. } = self;
         let Some(conn) = table.get_mut(id).filter(|conn| conn.has_files()) else { return usize::MAX };
@@ -106,7 +108,7 @@ impl Connections {
         if own == 0 { 0 } else { own.min(upload.admit(id, &mut conn.waits_to_write)) }
     }
 
-    /// How many bytes the connection may read in this turn; none while it waits for its turn.
+    /// How many bytes the connection may read in this turn; none while it waits.
     pub(super) fn read_budget(&mut self, id: ConnId) -> Option<usize> {
         let conn = self.table.get_mut(id)?;
         let is_its_turn = std::mem::take(&mut conn.may_read);

@@ -1,4 +1,4 @@
-//! One client of the control socket: lines in, lines out.
+//! One client of the control socket. It reads and writes lines.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -7,7 +7,7 @@ use mio::net::UnixStream;
 use crate::config::{CONTROL_LINE_BYTES_MAX, CONTROL_QUEUE_BYTES_MAX, WRITE_STALL_MAX};
 use crate::time::Time;
 
-/// One client, with the part of a line that it has sent, and the answers that it has not read yet.
+/// One client, with the incomplete line that it has sent, and the answers that it has not read yet.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) stream: UnixStream,
@@ -15,14 +15,14 @@ pub(super) struct Client {
     pub(super) writable: bool,
     pub(super) queued: bool,
     pub(super) dirty: bool,
-    /// Both directions are closed, or the socket failed.
+    /// Whether both directions are closed or the socket has failed.
     pub(super) dead: bool,
     /// Lines whose last answer has not been queued yet.
     pub(super) running: usize,
-    /// When it last sent a complete line or took a part of an answer.
+    /// When it last sent a complete line or read a part of an answer.
     active: Time,
     held: Vec<u8>,
-    /// Bytes at the front of `held` in which there is no line end.
+    /// Bytes at the front of `held` that are known to contain no line end.
     searched: usize,
     eof: bool,
     out: Vec<u8>,
@@ -32,9 +32,9 @@ pub(super) struct Client {
 /// What reading from a client found.
 #[derive(Debug)]
 pub(super) enum Line {
-    /// A line without its end.
+    /// A line, without its line end.
     Complete(String),
-    /// A line that is too long or not UTF-8; only in the second case are further lines read.
+    /// A line that is too long or not UTF-8. More lines are read only if it is not UTF-8.
     Bad(&'static str),
     /// Nothing more for now.
     Rest,
@@ -61,7 +61,7 @@ impl Client {
         }
     }
 
-    /// The next line.
+    /// The next line of the client.
     pub(super) fn read_line(&mut self) -> Line {
         loop {
             if let Some(at) = self.held[self.searched..].iter().position(|byte| *byte == b'\n') {
@@ -90,7 +90,7 @@ impl Client {
         }
     }
 
-    /// A last line without a line end counts as a line.
+    /// The last line counts even if it has no line end.
     fn rest(&mut self) -> Line {
         if self.held.is_empty() {
             self.held = Vec::new();
@@ -103,21 +103,21 @@ impl Client {
         line_of(std::mem::take(&mut self.held))
     }
 
-    /// It has sent a complete line. A part of a line does not count as activity.
+    /// The client has sent a complete line. An incomplete line does not count as activity.
     pub(super) fn on_line(&mut self, now: Time) {
         self.running += 1;
         self.active = now;
     }
 
-    /// Since when it has been idle: it waits for no answer, or does not read the answers that are
-    /// queued.
+    /// Since when the client has been idle. It is idle if it waits for no answer, or if it does not
+    /// read the queued answers.
     pub(super) fn idle_since(&self, now: Time) -> Option<Time> {
         let waits = self.running > 0 || !self.out.is_empty();
         let unread = !self.out.is_empty() && now.since(self.active) >= WRITE_STALL_MAX;
         (!self.dead && self.active < now && (!waits || unread)).then_some(self.active)
     }
 
-    /// Queues a line, given without its end. Returns `false` if the queue is full.
+    /// Queues a line, which comes without a line end. Returns `false` if the queue is full.
     pub(super) fn queue(&mut self, line: &str, now: Time) -> bool {
         if self.out.is_empty() {
             self.active = now;
@@ -130,8 +130,8 @@ impl Client {
         true
     }
 
-    /// Writes what the socket accepts. Returns `false` if the client is to be closed: the socket
-    /// has failed, or the client sends no more and has all its answers.
+    /// Writes what the socket accepts. Returns `false` if the client must be closed: the socket has
+    /// failed, or the client sends no more and has got all its answers.
     pub(super) fn flush(&mut self, now: Time) -> bool {
         while self.writable && self.written < self.out.len() {
             match self.stream.write(&self.out[self.written..]) {

@@ -1,9 +1,9 @@
-//! The control socket: a Unix listener and its clients, lines in and lines out. It does not know
-//! what a line means.
+//! The control socket: a Unix listener and its clients. It reads and writes lines, and does not
+//! know what they mean.
 //!
-//! Every line that is reported must be answered by lines of which exactly one is marked as the
-//! last. A client that sends no more is kept until all of its lines are answered and the answers
-//! are written.
+//! Every reported line must be answered by lines; exactly one of them is marked as the last. A
+//! client that sends no more is kept until all of its lines are answered and the answers are
+//! written.
 
 mod client;
 
@@ -31,7 +31,7 @@ use crate::error::{Exit, Failure};
 /// The mode of the socket's file: its user reads and writes.
 const PRIVATE: u32 = 0o600;
 
-/// The listener, if there is one, and its clients.
+/// The listener, if there is one, and the clients.
 #[derive(Debug)]
 pub(super) struct ControlSocket {
     listener: Option<Listener>,
@@ -46,7 +46,7 @@ pub(super) struct ControlSocket {
     lines_left: usize,
     /// Clients that may be accepted in this turn.
     accepts_left: usize,
-    /// Clients at once.
+    /// The most clients that may be connected at once.
     clients_max: usize,
 }
 
@@ -54,7 +54,7 @@ impl ControlSocket {
     /// Binds to the path, if there is one.
     ///
     /// # Errors
-    /// Exit 5 if another process serves it, 9 if no socket can be made there, with a sentence that
+    /// Exit 5 if another process serves the socket, 9 if no socket can be made there. The sentence
     /// names the path.
     pub(super) fn bind(path: Option<&Path>, clients_max: usize, ctx: &Context) -> Result<ControlSocket, Failure> {
         let mut listener = path.map(Listener::bind).transpose()?;
@@ -102,12 +102,12 @@ impl ControlSocket {
         self.accepts_left = CONTROL_ACCEPTS_PER_TURN.min(self.clients_max.div_ceil(2));
     }
 
-    /// Work is left over from this turn.
+    /// Whether work is left over from this turn.
     pub(super) fn is_busy(&self) -> bool {
         self.listener.as_ref().is_some_and(|listener| listener.ready) || !(self.run.is_empty() && self.dirty.is_empty())
     }
 
-    /// Whether every client has all of its answers.
+    /// Whether every client has got all of its answers.
     pub(super) fn is_quiet(&self) -> bool {
         self.clients.iter().all(Client::is_quiet)
     }
@@ -128,7 +128,8 @@ impl ControlSocket {
                 continue;
             };
             let line = match client.read_line() {
-                // It has no answer, and counts as a line, so that others get their turn.
+                // An empty line has no answer. It counts as a line, so that other clients get their
+                // turn.
                 Line::Complete(line) if line.is_empty() => {
                     self.lines_left -= 1;
                     self.run.rotate_left(1);
@@ -156,7 +157,7 @@ impl ControlSocket {
         None
     }
 
-    /// Queues a line for a client; `last` marks the last one that answers a line of the client.
+    /// Queues a line for a client. `last` marks the last answer to a line of the client.
     pub(super) fn reply(&mut self, id: ControlId, line: &str, last: bool, ctx: &mut Context) {
         let Some(client) = self.clients.get_mut(id.0).filter(|client| !client.dead) else {
             ctx.counters.stale_ids += 1;
@@ -194,8 +195,8 @@ impl ControlSocket {
         }
     }
 
-    /// No client is accepted from now on, and the file of the socket is removed. Clients still get
-    /// their answers.
+    /// From now on no client is accepted, and the file of the socket is removed. Connected clients
+    /// still get their answers.
     pub(super) fn stop_listening(&mut self) {
         self.listener = None;
     }
@@ -218,9 +219,9 @@ impl ControlSocket {
         }
     }
 
-    /// A client that connects takes the place of the longest idle one if all places are taken. The
-    /// mode of the file keeps other users out. This check does so if the mode is another one,
-    /// because of the file system or because its owner changed it.
+    /// Admits a client that has connected. If all places are used, it replaces the client that has
+    /// been idle longest. The mode of the file keeps other users out. The check of the user does so
+    /// too, for the case that the file system or the owner has changed the mode.
     fn admit(&mut self, stream: UnixStream, ctx: &mut Context) {
         if !is_of_own_user(&stream) {
             ctx.counters.control_strangers += 1;
@@ -231,7 +232,8 @@ impl ControlSocket {
         }
     }
 
-    /// Closes the longest idle client. Returns `false` if all wait for answers or have just come.
+    /// Closes the client that has been idle longest. Returns `false` if every client waits for an
+    /// answer or has just connected.
     fn evict(&mut self, ctx: &mut Context) -> bool {
         let idle = self.clients.ids().filter_map(|(id, client)| Some((client.idle_since(ctx.now)?, id)));
         let Some((_, id)) = idle.min() else { return false };
@@ -283,7 +285,7 @@ impl ControlSocket {
     }
 }
 
-/// The listening socket; its file is removed with it.
+/// The listening socket. Its file is removed when it is dropped.
 #[derive(Debug)]
 struct Listener {
     socket: UnixListener,
@@ -295,8 +297,8 @@ struct Listener {
 }
 
 impl Listener {
-    /// Binds to the path. A socket file that no process serves is left over from one that died, and
-    /// is replaced.
+    /// Binds to the path. A socket file that no process serves is left over from a process that has
+    /// died. It is replaced.
     fn bind(path: &Path) -> Result<Listener, Failure> {
         let socket = match listen_privately(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -315,11 +317,11 @@ impl Listener {
     }
 }
 
-/// A socket at the path to which only this user can connect, at any time.
+/// A socket at the path. At no time can another user connect to it.
 ///
-/// The umask is not used: it is one for all threads of the process. Linux gives the file the mode
-/// of the socket, so it is private when it appears. On other systems its mode is set before
-/// listen(2), and until then nobody can connect.
+/// The umask is not used, because all threads of the process share it. On Linux the file gets the
+/// mode of the socket, so it is private when it appears. On other systems the mode is set before
+/// listen(2), and nobody can connect before that.
 fn listen_privately(path: &Path) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -340,14 +342,15 @@ fn listen_privately(path: &Path) -> io::Result<UnixListener> {
     Ok(UnixListener::from_std(socket.into()))
 }
 
-/// What distinguishes the file at the path from another one that is made there later.
+/// The device and inode. They distinguish the file from another file that is later made at this
+/// path.
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Another process may have made its own in the same place.
+        // Another process may have made its own socket at this path.
         if inode(&self.path).is_ok_and(|inode| inode != self.inode) {
             return;
         }
@@ -380,7 +383,7 @@ fn remove_if_dead(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Whether a process serves the socket, without waiting for it to accept: a process that is stopped
+/// Whether a process serves the socket. It does not wait for an accept: a process that is stopped
 /// (SIGSTOP) accepts no clients, but exists.
 fn connects(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -1,5 +1,5 @@
-//! The self-signed certificate of a node: making one, and reading the key out of one (RFC 5280,
-//! RFC 8410).
+//! The self-signed certificate of a node. It is made here, and the key is read out of a received
+//! one (RFC 5280, RFC 8410).
 
 use std::fmt;
 
@@ -15,14 +15,15 @@ const ED25519_INFO: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 
 /// The AlgorithmIdentifier of an Ed25519 signature (RFC 8410 §3).
 const ED25519_SIGNED: [u8; 7] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
 
-/// What is signed of a certificate, before the key: the length, version 3, serial number 1,
-/// Ed25519, the issuer (CN=sprat), the dates (1975 to 4096) and the subject (CN=sprat). The name
-/// and the dates are fixed because nobody reads them: a credential has dates of its own.
+/// The signed part of a certificate up to the key: the length, version 3, serial number 1, Ed25519,
+/// the issuer (CN=sprat), the dates (1975 to 4096) and the subject (CN=sprat). The names and the
+/// dates are fixed because nobody reads them: a credential has dates of its own.
 const SIGNED_HEAD: &[u8] = b"\x30\x81\x81\xa0\x03\x02\x01\x02\x02\x01\x01\x30\x05\x06\x03\x2b\x65\x70\
     \x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05sprat\
     \x30\x20\x17\x0d750101000000Z\x18\x0f40960101000000Z\
     \x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05sprat";
-/// The head of a certificate: a sequence of what is signed, the algorithm and the signature.
+/// The head of a certificate, which is a sequence of the signed part, the algorithm and the
+/// signature.
 const CERTIFICATE_HEAD: [u8; 3] = [TAG_SEQUENCE, 0x81, 206];
 /// The head of a bit string of 64 bytes.
 const SIGNATURE_HEAD: [u8; 3] = [TAG_BIT_STRING, 65, 0];
@@ -30,7 +31,7 @@ const SIGNATURE_HEAD: [u8; 3] = [TAG_BIT_STRING, 65, 0];
 const TAG_SEQUENCE: u8 = 0x30;
 const TAG_BIT_STRING: u8 = 0x03;
 
-/// The key of a node, as rustls signs with it.
+/// The key of a node, in the form in which rustls uses it to sign.
 pub(super) struct NodeKey {
     secret: SecretKey,
     public: PublicKey,
@@ -69,20 +70,20 @@ impl Signer for NodeKey {
     }
 }
 
-/// The certificate of the key. It is the same each time.
+/// The certificate of the key. Each call makes the same certificate.
 pub(super) fn make(key: &NodeKey) -> CertificateDer<'static> {
     signed_by(&key.secret, &key.public)
 }
 
-/// A certificate of one key, signed with another.
+/// A certificate of one key that is signed with another key.
 fn signed_by(signer: &SecretKey, key: &PublicKey) -> CertificateDer<'static> {
     let signed = [SIGNED_HEAD, &ED25519_INFO, key.as_bytes()].concat();
     let signature = signer.sign(&signed);
     [&CERTIFICATE_HEAD[..], &signed, &ED25519_SIGNED, &SIGNATURE_HEAD, &signature].concat().into()
 }
 
-/// The key of a certificate. Whether its owner holds the secret half is proved by the handshake,
-/// not here.
+/// The key of a certificate. The handshake proves whether the owner has the secret half of the key;
+/// this function does not.
 ///
 /// # Errors
 /// If it is not a certificate of an Ed25519 key.
@@ -104,7 +105,7 @@ pub(super) fn self_signed_key_of(certificate: &CertificateDer<'_>) -> Result<Pub
     if key.verifies(signed, &signature) { Ok(key) } else { Err(CertificateError::BadSignature.into()) }
 }
 
-/// What is signed, and its Ed25519 signature (RFC 5280 §4.1).
+/// The signed part and its Ed25519 signature (RFC 5280 §4.1).
 fn parts(certificate: &[u8]) -> Option<(&[u8], [u8; 64])> {
     let (body, rest) = element(certificate, TAG_SEQUENCE)?;
     let (_, after_signed) = element(body.content, TAG_SEQUENCE)?;
@@ -120,8 +121,8 @@ struct Element<'a> {
     content: &'a [u8],
 }
 
-/// The first element, if it has this tag and a length in its shortest form below 64 KiB; and what
-/// follows it.
+/// The first element, and the bytes after it. The element must have this tag and a length below 64
+/// KiB in its shortest form.
 fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
     let (length, rest) = match *bytes.strip_prefix(&[tag])? {
         [length @ ..=0x7f, ref rest @ ..] => (usize::from(length), rest),

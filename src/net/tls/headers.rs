@@ -1,6 +1,6 @@
-//! The headers of received records (RFC 8446 §5). Each has the version of TLS 1.2, and once records
-//! are sealed, the type of application data. rustls does not look at them then, so a changed bit in
-//! them would not be seen.
+//! The headers of received records (RFC 8446 §5). Each contains the version of TLS 1.2 and, once
+//! records are sealed, the type of application data. rustls does not check these fields of sealed
+//! records. Without this module a changed bit in them would not be noticed.
 
 const LENGTH: usize = 5;
 const APPLICATION_DATA: u8 = 23;
@@ -10,19 +10,19 @@ const FIRST: [u8; 2] = [3, 1];
 /// Follows the records in a stream of bytes.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
-    /// The header that is being read, and how much of it there is.
+    /// The header that is being read, and how many of its bytes have come.
     header: [u8; LENGTH],
     have: u8,
     /// Bytes that are left of the record.
     left: u16,
-    /// A record has come. Only the first one may have an older version (RFC 8446 §5.1).
+    /// Whether a record has come. Only the first record may have an older version (RFC 8446 §5.1).
     begun: bool,
-    /// A sealed record has come: all later ones must be sealed.
+    /// Whether a sealed record has come. Then all later records must be sealed.
     sealed: bool,
 }
 
 impl Headers {
-    /// Takes the next bytes. Returns `false` if they contain a wrong header.
+    /// Reads the next bytes. Returns `false` if they contain a wrong header.
     pub(super) fn take(&mut self, mut bytes: &[u8]) -> bool {
         while let Some((first, rest)) = bytes.split_first() {
             if self.left > 0 {
@@ -68,7 +68,7 @@ mod tests {
         for (at, byte) in [(13, 22), (14, 2), (15, 1), (21, 22), (22, 1)] {
             let mut stream = STREAM.to_vec();
             stream[at] = byte;
-            // The first one may still be a plain one of another type.
+            // The first record may still be a plain one of another type.
             assert_eq!(Headers::default().take(&stream), at == 13, "byte {at}");
         }
     }

@@ -1,10 +1,10 @@
 //! TLS 1.3 between nodes (RFC 8446): the identity of this node, the check of the other side, and
 //! the state of one connection.
 //!
-//! Both sides prove an Ed25519 key with a self-signed certificate, and that key is the identity:
+//! Both sides prove an Ed25519 key with a self-signed certificate. This key is the identity:
 //! certificate authorities, host names and dates are not used. There are no tickets, no resumption
-//! and no early data. Nothing here touches a socket or decides which keys are accepted, except that
-//! a dial may name the key that it expects.
+//! and no early data. Nothing here uses a socket. Nothing here decides which keys are accepted,
+//! except that a dial may name the key that it expects.
 
 mod certificate;
 mod headers;
@@ -38,7 +38,7 @@ pub struct TlsIdentity(Arc<Configs>);
 struct Configs {
     key: PublicKey,
     server: Arc<ServerConfig>,
-    /// For dials; more than one only in a node that plays many peers.
+    /// For dials. There is more than one only in a node that acts as many peers.
     clients: Vec<Arc<ClientConfig>>,
 }
 
@@ -51,9 +51,9 @@ impl TlsIdentity {
         TlsIdentity::with_dial_keys(secret, [])
     }
 
-    /// The identity of a node that plays many peers: it accepts with the first key, and dial number
-    /// `n` shows key `n` of `dial_keys`, modulo their number. Without `dial_keys` it shows the
-    /// first key.
+    /// The identity of a node that acts as many peers. It accepts with the first key. Dial number
+    /// `n` shows key `n` of `dial_keys`, modulo their number. If `dial_keys` is empty, dials show
+    /// the first key too.
     ///
     /// # Errors
     /// Exit 1 if a certificate cannot be made.
@@ -85,18 +85,18 @@ impl TlsIdentity {
         TlsIdentity(Arc::new(Configs { key: shown.public(), server, clients }))
     }
 
-    /// The key that accepted connections see.
+    /// The key that is shown on accepted connections.
     #[must_use]
     pub fn key(&self) -> PublicKey {
         self.0.key
     }
 
-    /// The state of a connection that was accepted.
+    /// The TLS state of an accepted connection.
     pub(super) fn accept(&self) -> Result<Tls, TlsError> {
         Tls::server(self.0.server.clone())
     }
 
-    /// The state of a connection that was dialed, whose other side must prove the expected key.
+    /// The TLS state of a dialed connection. The other side must prove the expected key.
     pub(super) fn dial(&self, number: u64, expected: Option<PublicKey>) -> Result<Tls, TlsError> {
         let count = self.0.clients.len() as u64;
         let config = &self.0.clients[usize::try_from(number % count).unwrap_or(0)];
@@ -110,8 +110,8 @@ impl fmt::Debug for TlsIdentity {
     }
 }
 
-/// What both sides offer: TLS 1.3, X25519, Ed25519, and the AEADs, first those that are faster on
-/// this processor.
+/// What both sides offer: TLS 1.3, X25519, Ed25519, and the AEADs, the faster one on this processor
+/// first.
 fn provider() -> CryptoProvider {
     let aes_128 = cipher_suite::TLS13_AES_128_GCM_SHA256;
     let aes_256 = cipher_suite::TLS13_AES_256_GCM_SHA384;
@@ -120,15 +120,15 @@ fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites,
         kx_groups: vec![kx_group::X25519],
-        // Signatures are verified by `verify`; certificates of authorities never.
+        // `verify` verifies signatures. Certificates of authorities are never verified.
         signature_verification_algorithms: WebPkiSupportedAlgorithms { all: &[], mapping: &[] },
         secure_random: &System,
         key_provider: &System,
     }
 }
 
-/// The random numbers of the operating system, and no keys from files. The provider of rustls has
-/// the same random numbers, and with them every algorithm that it knows.
+/// The random numbers of the operating system, and no keys from files. The provider of rustls would
+/// bring all algorithms that it knows as well.
 #[derive(Debug)]
 struct System;
 

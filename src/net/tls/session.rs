@@ -1,8 +1,8 @@
-//! The TLS state of one connection: bytes of records in, plaintext out, and the other way round.
+//! The TLS state of one connection: from the bytes of records to plaintext, and back.
 //!
-//! It owns memory for a record that is not complete and for records that the socket has not taken;
-//! an idle connection owns neither. It uses rustls without its buffers, because those keep 4 KiB
-//! for each connection.
+//! It owns memory for an incomplete record, and for records that the socket has not accepted yet.
+//! An idle connection owns neither. rustls is used without its buffers, because they keep 4 KiB for
+//! each connection.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use crate::trust::PublicKey;
 
 /// Plaintext that is sealed in one step: four full records.
 pub(in crate::net) const SEALED_STEP_BYTES: usize = 64 * 1024;
-/// Longest header and tail of a record around its bytes (RFC 8446 §5.2): 5 bytes, the type and the
-/// tag.
+/// The most bytes of a record in addition to its content (RFC 8446 §5.2): 5 bytes of the header,
+/// the type and the tag.
 const RECORD_OVERHEAD: usize = 5 + 1 + 16;
 /// Plaintext of a full record (RFC 8446 §5.1).
 const RECORD_BYTES: usize = 16 * 1024;
-/// Longest record (RFC 8446 §5.2), and with it the most bytes that are held of one that is not
-/// complete.
+/// The longest record (RFC 8446 §5.2). This is also the most bytes that are held of an incomplete
+/// record.
 const HELD_BYTES_MAX: usize = 5 + RECORD_BYTES + 256;
-/// Room for records of the handshake, for an update of keys and for an alert.
+/// Room for records of the handshake, an update of the keys and an alert.
 const ENCODE_BYTES: usize = 1024;
-/// Most records of rustls itself that go before sealed ones.
+/// The most records of rustls itself that are sent before sealed ones.
 const RECORDS_BEFORE_MAX: usize = 8;
 /// Length of the output of one step.
 const SEALED_BYTES: usize = SEALED_STEP_BYTES + (SEALED_STEP_BYTES / RECORD_BYTES) * RECORD_OVERHEAD + ENCODE_BYTES;
@@ -62,7 +62,7 @@ impl std::error::Error for TlsError {}
 pub(in crate::net) struct Opened {
     /// Bytes of plaintext.
     pub(in crate::net) count: usize,
-    /// It has computed with keys of the handshake, which takes long.
+    /// Whether keys of the handshake were used in a computation, which takes long.
     pub(in crate::net) worked: bool,
 }
 
@@ -70,16 +70,16 @@ pub(in crate::net) struct Opened {
 pub(in crate::net) struct Tls {
     side: Side,
     headers: Headers,
-    /// The beginning of a record that is not complete.
+    /// The beginning of an incomplete record.
     held: Vec<u8>,
-    /// Records that the socket has not taken completely; the bytes before `head` are sent.
+    /// Records that the socket has not accepted completely. The bytes before `head` are sent.
     out: Vec<u8>,
     head: usize,
-    /// The other side has ended its direction.
+    /// Whether the other side has ended its direction.
     ended: bool,
-    /// It cannot be used any more.
+    /// Whether the connection can no longer be used.
     failed: bool,
-    /// The handshake is complete.
+    /// Whether the handshake is complete.
     ready: bool,
 }
 
@@ -88,7 +88,7 @@ enum Side {
     Client(UnbufferedClientConnection),
 }
 
-/// What one call of rustls has done.
+/// The result of one call of rustls.
 enum Found {
     Plain(usize),
     Encoded,
@@ -112,7 +112,7 @@ impl Tls {
 
     pub(super) fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Tls, TlsError> {
         let mut tls = Tls::new(Side::Client(UnbufferedClientConnection::new(config, name).map_err(TlsError)?));
-        // Its first message.
+        // This makes the first message of the handshake.
         tls.open(&mut [], 0, &mut [])?;
         Ok(tls)
     }
@@ -137,12 +137,12 @@ impl Tls {
         self.ended
     }
 
-    /// Whether a record is not complete.
+    /// Whether an incomplete record is held.
     pub(in crate::net) fn is_within_record(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Bytes of its buffers: of what is to be written, and of what was read.
+    /// The bytes of its buffers: the one for writing, and the one for reading.
     pub(in crate::net) fn buffer_bytes(&self) -> [usize; 2] {
         [self.out.capacity(), self.held.capacity()]
     }
@@ -154,7 +154,7 @@ impl Tls {
     /// The key that the other side has proved.
     ///
     /// # Errors
-    /// If it has shown no certificate, which the handshake does not let happen.
+    /// If the other side has shown no certificate. The handshake does not allow this.
     pub(in crate::net) fn key(&self) -> Result<PublicKey, TlsError> {
         let certificates = match &self.side {
             Side::Server(conn) => conn.peer_certificates(),
@@ -166,14 +166,15 @@ impl Tls {
 
     // ---- reading --------------------------------------------------------------------------------
 
-    /// How many bytes are held of a record. The next bytes are read into `sealed` after them, from
-    /// this position on.
+    /// How many bytes of a record are held. The next bytes must be read into `sealed` behind them,
+    /// from this position on.
     pub(in crate::net) fn held_bytes(&self) -> usize {
         self.held.len()
     }
 
-    /// Takes the records in the first `length` bytes of `sealed`, after it has put the held bytes
-    /// at their front, and writes what they contain into `plain`, which must be as long.
+    /// Opens the records in the first `length` bytes of `sealed`. First it copies the held bytes to
+    /// the front of `sealed`. It writes the plaintext into `plain`, which must be as long as
+    /// `sealed`.
     ///
     /// # Errors
     /// If a record or a message is wrong. An alert is left in the output.
@@ -211,7 +212,8 @@ impl Tls {
                 Found::Plain(count) => opened.count += count,
                 Found::Encoded => opened.worked |= !self.ready,
                 Found::Transmitted => {}
-                // rustls says this once, and then whether the handshake is complete.
+                // rustls reports this only once. After it, rustls reports whether the handshake is
+                // complete.
                 Found::Ended if !self.ended => self.ended = true,
                 Found::Ended | Found::Waiting => break,
                 Found::Ready => {
@@ -228,8 +230,8 @@ impl Tls {
         Ok(opened)
     }
 
-    /// Puts the alert for the other side into the output, only while rustls has one: after an error
-    /// rustls must not look at input again.
+    /// Puts the alert for the other side into the output. It runs only while rustls has an alert,
+    /// because after an error rustls must not get more input.
     fn encode_alert(&mut self) {
         let is_waiting = match &self.side {
             Side::Server(conn) => conn.wants_write(),
@@ -250,7 +252,7 @@ impl Tls {
         &self.out[self.head..]
     }
 
-    /// The socket has taken this many bytes of them.
+    /// The socket has accepted this many bytes of the unsent records.
     pub(in crate::net) fn on_sent(&mut self, count: usize) {
         self.head += count;
         if self.head == self.out.len() {
@@ -266,16 +268,16 @@ impl Tls {
     }
 
     /// Seals up to [`SEALED_STEP_BYTES`] into the buffer, and returns the length of the records.
-    /// What is unsent afterwards goes before them.
+    /// Bytes that are unsent after the call must be sent before these records.
     ///
     /// # Errors
-    /// If the connection has failed, or its keys are used up.
+    /// If the connection has failed, or if its keys are used up.
     pub(in crate::net) fn seal(&mut self, plain: &[u8], into: &mut Vec<u8>) -> Result<usize, TlsError> {
         into.resize(SEALED_BYTES, 0);
         self.write(&Sealing::Data(plain), into)
     }
 
-    /// Seals the alert that nothing more follows, if that is possible.
+    /// Seals the alert that says that nothing more follows, if this is possible.
     pub(in crate::net) fn seal_end(&mut self) {
         let mut record = [0; ENCODE_BYTES];
         if self.ready
@@ -290,7 +292,7 @@ impl Tls {
             return Err(TlsError(Error::HandshakeNotComplete));
         }
         let Tls { side, held, out, .. } = self;
-        // Records of rustls itself, such as an update of the keys, may have to be sent before.
+        // rustls may have to send records of its own before, such as an update of the keys.
         for _ in 0..RECORDS_BEFORE_MAX {
             let (discard, length) = match side {
                 Side::Server(conn) => seal(conn.process_tls_records(held), what, into, out),
@@ -311,8 +313,7 @@ enum Sealing<'a> {
     End,
 }
 
-/// Does what rustls asks for. Returns how many bytes of its input are used up, and what it has
-/// found.
+/// Does what rustls requires next. Returns how many bytes of the input are used up, and the result.
 fn step<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     plain: &mut [u8],
@@ -343,7 +344,7 @@ fn step<Data>(
             result.map(|_| Found::Encoded).map_err(|error| Error::General(error.to_string()))
         }
         ConnectionState::TransmitTlsData(transmit) => {
-            // It is in the output, which is sent in order.
+            // The data is in the output, which is sent in order.
             transmit.done();
             Ok(Found::Transmitted)
         }
@@ -356,7 +357,7 @@ fn step<Data>(
     (discard, found)
 }
 
-/// Seals, if nothing has to go before.
+/// Seals the data, unless something must be sent before it.
 fn seal<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     what: &Sealing<'_>,

@@ -1,7 +1,8 @@
-//! What a certificate of the other side must be: one of an Ed25519 key, signed with that key; and
-//! for a dial that names one, of the expected key.
+//! What a certificate of the other side must be: a certificate of an Ed25519 key, signed with that
+//! key. If a dial names a key, it must be the certificate of this key.
 //!
-//! It accepts any key. The machine decides by the credential which nodes may take part.
+//! Apart from this, it accepts any key. The machine decides by the credential which nodes may take
+//! part.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,16 +37,17 @@ impl fmt::Display for WrongKey {
 
 impl std::error::Error for WrongKey {}
 
-/// The name by which the verifier learns the expected key: its digits. It is never sent.
+/// The server name that tells the verifier which key is expected: the digits of the key. It is
+/// never sent.
 pub(super) fn name_of(expected: Option<PublicKey>) -> ServerName<'static> {
     match expected.map(|key| ServerName::try_from(key.to_string())) {
         Some(Ok(name)) => name,
-        // A key has 56 letters and digits, which are a DNS name.
+        // A key has 56 letters and digits, which form a valid DNS name.
         Some(Err(_)) | None => no_name(),
     }
 }
 
-/// The name that is used where rustls needs one and no key is expected. It is never sent.
+/// The name for a dial without an expected key, because rustls needs a name. It is never sent.
 fn no_name() -> ServerName<'static> {
     ServerName::try_from("node").expect("a DNS name")
 }
@@ -71,7 +73,8 @@ fn verify_signature(
     }
 }
 
-/// What both verifiers have in common: the signature that proves a key, in TLS 1.3 only.
+/// The part that both verifiers share: they verify the signature that proves a key, only in TLS
+/// 1.3.
 macro_rules! signatures {
     () => {
         fn verify_tls12_signature(
