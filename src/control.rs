@@ -1,11 +1,11 @@
-//! The lines of the control socket and of `--json`. Each is one JSON object: a command, or one of
-//! the events that answer it, of which the last one is `done`.
+//! The lines of the control socket and of `--json`. Each line is one JSON object: a command, or an
+//! event that answers a command. The last event of an answer is `done`.
 //!
 //! In every string, control characters and other characters without a visible form are written as
-//! `\uXXXX`, so that a name from the network cannot control the terminal that shows the line. A
-//! JSON parser returns the same string.
+//! `\uXXXX`. So a name from the network cannot control the terminal that shows the line. A JSON
+//! parser returns the original string.
 //!
-//! Nothing here is sent or printed; `node` and `cli` do that.
+//! Nothing is sent or printed here; `node` and `cli` do that.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -24,22 +24,23 @@ const LINES_VERSION: u8 = 1;
 /// A line of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// The number that the client gave to it, if it did; each answer repeats it.
+    /// The number that the client gave to the line, if it gave one. Each answer repeats it.
     pub req: Option<u64>,
-    /// What it asks for, or a sentence that says what is wrong with it.
+    /// The request, or a sentence that says what is wrong with the line.
     pub request: Result<Request, String>,
 }
 
-/// What a line of a client asks for.
+/// The request in a line of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// A command, for the machine.
     Command(Command),
     /// The numbered events of the node.
     Events {
-        /// First the events with a higher number that are still kept. None: only events to come.
+        /// If set, the events with a higher number that are still kept come first. If not, only new
+        /// events come.
         since: Option<u64>,
-        /// True: then each event as it comes. False: `done`.
+        /// If true, each new event follows as it comes. If false, `done` follows.
         follow: bool,
     },
 }
@@ -56,11 +57,11 @@ pub enum Reply {
         #[serde(flatten)]
         what: Happening,
     },
-    /// Events that are forgotten.
+    /// Events that are no longer kept.
     Gap {
-        /// The number of the first one.
+        /// The number of the first lost event.
         first: u64,
-        /// The number of the last one.
+        /// The number of the last lost event.
         last: u64,
     },
     /// The end: nothing follows.
@@ -103,7 +104,7 @@ fn yes() -> bool {
 /// Reads a command.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the line, with an example of a right one.
+/// A sentence that says what is wrong with the line, with an example of a correct line.
 pub fn parse_command(line: &str) -> Result<Command, String> {
     serde_json::from_str(line).map_err(|error| wrong(&error))
 }
@@ -117,8 +118,8 @@ fn wrong(error: &serde_json::Error) -> String {
 /// Writes a command, without a line end.
 #[must_use]
 pub fn command_line(command: &Command) -> String {
-    // A path that is not UTF-8 has no JSON form; the command line refuses it before it becomes part
-    // of a command.
+    // A path that is not UTF-8 has no JSON form. The command line refuses such a path, so no
+    // command contains one.
     json(command).unwrap_or_default()
 }
 
@@ -128,22 +129,22 @@ pub fn event_line(event: &ClientEvent, wall: SystemTime) -> String {
     answer_line(None, event, wall)
 }
 
-/// Writes an event that answers the line with this number, if it has one.
+/// Writes an event that answers a line. If the line has a number, the answer repeats it.
 #[must_use]
 pub fn answer_line(req: Option<u64>, event: &impl Serialize, wall: SystemTime) -> String {
     let line = numbered_line(req, event, wall);
     if !line.is_empty() {
         return line;
     }
-    // Only a path that is not UTF-8 has no JSON form. The reader must get a `done` in that case
-    // too.
+    // Only an event with a path that is not UTF-8 has no JSON form. Even then the reader must get a
+    // `done`.
     let message = "an event has no JSON form: it has a path that is not UTF-8";
     let failure = crate::error::Failure::new(crate::error::Exit::Internal, message);
     numbered_line(req, &ClientEvent::Done(Outcome::failed(&failure)), wall)
 }
 
-/// Writes a value with named fields as an event: the version, the time and its fields. Empty if it
-/// has no JSON form.
+/// Writes a value with named fields as an event: the version, the time and the fields. The line is
+/// empty if the value has no JSON form.
 #[must_use]
 pub fn value_line(value: &impl Serialize, wall: SystemTime) -> String {
     numbered_line(None, value, wall)
@@ -172,7 +173,8 @@ pub fn json(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
     Ok(String::from_utf8(bytes).expect("a serializer of JSON writes UTF-8"))
 }
 
-/// Escapes what serde_json leaves as it is (U+007F and above) and is not plainly visible.
+/// Escapes the characters from U+007F on that have no visible form, which serde_json does not
+/// escape.
 struct Visible;
 
 impl Formatter for Visible {
@@ -198,7 +200,7 @@ pub fn parse_event(line: &str) -> Result<ClientEvent, String> {
     serde_json::from_str(line).map_err(|error| format!("not an event: {error}"))
 }
 
-/// UTC with milliseconds, as RFC 3339 has it: `2026-11-22T16:02:22.123Z`.
+/// The time in UTC with milliseconds, in the format of RFC 3339: `2026-11-22T16:02:22.123Z`.
 #[must_use]
 pub fn rfc3339(wall: SystemTime) -> String {
     let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -208,10 +210,10 @@ pub fn rfc3339(wall: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
 }
 
-/// Year, month and day in the Gregorian calendar, of a number of days since 1970-01-01.
+/// The year, month and day in the Gregorian calendar. `days` counts from 1970-01-01.
 fn civil(days: u64) -> (u64, u64, u64) {
-    // Years begin in March here, so that the leap day is the last day of a year. 400 years have
-    // 146,097 days.
+    // In this computation a year begins in March, so that the leap day is the last day of a year.
+    // 400 years have 146,097 days.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -271,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_command_is_refused_with_the_right_form() {
-        // A super peer would close the session of a peer that sends it such a name.
+        // A super peer would close the session if a peer sent it such a name.
         let long = format!(r#"{{"cmd":"get","what":"{}"}}"#, "x".repeat(702));
         for line in ["", "{}", "[]", r#"{"cmd":"dance"}"#, r#"{"cmd":"get"}"#, r#"{"cmd":"get","what":""}"#, &long] {
             let why = parse_command(line).unwrap_err();
@@ -316,7 +318,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), Reply::Node { seq: 5, what });
     }
 
-    /// The characters that must not be printed as they are.
+    /// The characters that must be escaped.
     fn hidden() -> impl Iterator<Item = char> {
         let ranges = [
             0..=0x1f,

@@ -10,36 +10,36 @@ pub enum Exit {
     Ok = 0,
     /// An internal error, or an I/O error with no better code.
     Internal = 1,
-    /// A wrong flag, address, pattern or setting; also a name that several contents have.
+    /// A flag, address, pattern or setting is wrong. Also: a name stands for several contents.
     Usage = 2,
     /// No peer has the file.
     NotFound = 3,
     /// No answer came in time.
     TimedOut = 4,
-    /// An address does not answer or refuses, or an address to listen on is in use.
+    /// An address does not answer or refuses the connection, or an address to listen on is in use.
     Unreachable = 5,
     /// No source sent valid data.
     Integrity = 6,
     /// The login was rejected.
     LoginRejected = 7,
-    /// Some of several things were done, not all.
+    /// Some things were done, but not all.
     Partial = 8,
-    /// The local disk or its permissions: a share that cannot be read, a destination that exists, a
-    /// full disk.
+    /// The local disk failed or denied permission: the share cannot be read, the destination
+    /// exists, or the disk is full.
     Disk = 9,
     /// The other side has another major version of the protocol.
     Version = 10,
 }
 
 impl Exit {
-    /// The exit status of the process.
+    /// The number of this code, for the exit status of the process.
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// Whether a download that fails with this code may succeed later, without a change by the
-    /// user.
+    /// Whether a download that has failed with this code may succeed later, although the user
+    /// changes nothing.
     #[must_use]
     pub fn may_pass(code: u8) -> bool {
         [Exit::NotFound, Exit::TimedOut, Exit::Unreachable, Exit::Integrity, Exit::Partial, Exit::Internal]
@@ -48,7 +48,7 @@ impl Exit {
     }
 }
 
-/// Why a command fails: a code for scripts, and a sentence for people that says what to do.
+/// Why a command fails: a code for scripts, and a sentence that tells people what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The exit code.
@@ -63,7 +63,7 @@ impl Failure {
         Failure { exit, message: message.into() }
     }
 
-    /// A wrong flag, address, pattern or setting.
+    /// The failure for a wrong flag, address, pattern or setting.
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure::new(Exit::Usage, message)
     }

@@ -1,11 +1,11 @@
 //! sprat: a two-tier peer-to-peer file-sharing network in one small binary. This is its library,
 //! for the binary, the tests and the examples.
 //!
-//! Start with [`proto`]. Its two pure machines, [`SuperPeer`](proto::super_peer::SuperPeer) and
-//! [`WeakPeer`](proto::weak_peer::WeakPeer), take the time and what happened ([`proto::Input`]) and
-//! answer with what to do ([`proto::Output`]). They exchange the messages of PROTOCOL.md, which
+//! Start with [`proto`]. Its two pure machines are [`SuperPeer`](proto::super_peer::SuperPeer) and
+//! [`WeakPeer`](proto::weak_peer::WeakPeer). They take the time and inputs ([`proto::Input`]), and
+//! answer with outputs ([`proto::Output`]). They exchange the messages of PROTOCOL.md, which
 //! [`wire`] defines as types. [`node`] is the loop that performs their outputs with [`net`] (the
-//! only module that uses mio) and [`disk`] (the only one that opens shared files, on a worker
+//! only module that uses mio) and [`disk`] (the only module that opens shared files, on a worker
 //! thread). [`sim`] performs the same outputs in virtual time, with faults.
 //!
 //! [`control`] is the JSON form of commands and events. [`bench`](mod@bench) is a machine that acts

@@ -1,13 +1,13 @@
 //! The machines' time: microseconds since an arbitrary start. No clock is read here.
 //!
-//! The driver reads its monotonic clock once per turn and passes the value to the machine; the
+//! The driver reads its monotonic clock once per turn and passes the value to the machine. The
 //! simulator passes virtual time.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A point in time, in microseconds since the start of the driver. Successive calls of a machine
-/// never get an earlier one. Arithmetic saturates.
+/// A point in time, in microseconds since the start of the driver. From call to call, a machine
+/// never gets an earlier point. Arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 

@@ -1,5 +1,5 @@
-//! The chunks that the loop holds for the machine: received ones until they are written or dropped,
-//! and the files of those to be sent, between ChunkReady and SendPayload.
+//! The chunks that the loop holds for the machine: received chunks until they are written or
+//! dropped, and the files of chunks to send, between ChunkReady and SendPayload.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,15 +8,16 @@ use std::sync::Arc;
 use crate::disk::Lent;
 use crate::proto::{CloseReason, ConnId, PayloadId};
 
-/// What the loop holds. The machine's own caps on outstanding requests bound each map.
+/// The chunks and files that the loop holds. The machine's caps on open requests bound each map.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     minted: u64,
     /// Chunks that are hashed.
     pub(super) payloads: BTreeMap<PayloadId, Vec<u8>>,
-    /// How many chunks of a connection are being hashed, and why the connection was closed since.
+    /// How many chunks of a connection are being hashed. If the connection was closed in the
+    /// meantime, also the reason.
     hashing: BTreeMap<ConnId, (usize, Option<CloseReason>)>,
-    /// Files that the disk has opened, and the chunks of them that it has read.
+    /// Files that the disk has opened, with chunks of them that it has read.
     pub(super) prepared: BTreeMap<(ConnId, u32), (Arc<File>, Option<Lent>)>,
 }
 
@@ -34,8 +35,8 @@ impl Chunks {
         payload
     }
 
-    /// One chunk fewer is being hashed. Returns why the connection was closed, if this was its last
-    /// one.
+    /// A chunk of this connection is hashed. If it was the last one and the connection was closed
+    /// in the meantime, returns the reason.
     pub(super) fn end_hashing(&mut self, conn: ConnId) -> Option<CloseReason> {
         let (left, closed) = self.hashing.get_mut(&conn)?;
         *left -= 1;
@@ -47,9 +48,9 @@ impl Chunks {
         closed
     }
 
-    /// The connection is closed. Returns whether all its chunks are hashed: only then may the
-    /// machine get [`Input::Closed`](crate::proto::Input::Closed), because it would fetch again a
-    /// chunk that has arrived and is still being hashed.
+    /// The connection is closed. Returns whether all its chunks are hashed. Only then may the
+    /// machine get [`Input::Closed`](crate::proto::Input::Closed): otherwise it would request a
+    /// chunk again that has arrived and is still being hashed.
     pub(super) fn close(&mut self, conn: ConnId, why: CloseReason) -> bool {
         self.forget(conn);
         let hashing = self.hashing.get_mut(&conn);

@@ -1,11 +1,11 @@
-//! The machines' clock. It never goes back, and it also counts while the computer sleeps, so that a
-//! lease or a session that should have ended during the sleep has ended when the computer wakes.
+//! The clock of the machines. It never goes back. It also runs while the computer sleeps, so a
+//! lease or a session whose time ends during the sleep is over when the computer wakes.
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::time::Time;
 
-/// On Linux only this clock counts sleep.
+/// On Linux, no other monotonic clock runs while the computer sleeps.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -27,8 +27,8 @@ impl Clock {
     }
 }
 
-/// The wall clock, in seconds since the start of 1970: for the dates of credentials only. It may
-/// jump.
+/// The wall clock, in seconds since the start of 1970. It may jump. It is used only for the dates
+/// of credentials.
 pub(super) fn unix() -> u64 {
     u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
 }
@@ -55,8 +55,8 @@ mod tests {
         assert!(last > Time::ZERO, "10,000 readings take more than a microsecond");
     }
 
-    /// On a computer that has never slept both clocks show the same time, so this test also looks
-    /// at the clock's name.
+    /// On a computer that has never slept, both clocks show the same time. So this test also checks
+    /// the name of the clock.
     #[cfg(target_os = "linux")]
     #[test]
     fn it_is_the_one_that_counts_sleep() {

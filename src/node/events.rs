@@ -1,6 +1,6 @@
-//! The events of the machine, numbered once, for the viewers of the page and the clients of the
-//! control socket. The oldest are forgotten; a client that comes back later gets the numbers of the
-//! forgotten ones that it has not seen.
+//! The numbered events of the machine, for the viewers of the page and the clients of the control
+//! socket. Each event gets one number for all of them. The oldest events are dropped. A client that
+//! comes back later is told the numbers of the dropped events that it has not seen.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::SystemTime;
@@ -11,10 +11,10 @@ use crate::proto::{ClientId, Event, Happening};
 /// The latest events.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    /// The number of the last one; the first is 1.
+    /// The number of the last event. The first event has the number 1.
     pub(super) last: u64,
     kept: VecDeque<Numbered>,
-    /// Commands of the control socket that get each event as it comes.
+    /// Commands of the control socket that get each new event.
     followers: BTreeSet<ClientId>,
 }
 
@@ -26,17 +26,17 @@ pub(super) struct Numbered {
     pub(super) what: Happening,
 }
 
-/// What a client gets that has seen the events up to a number.
+/// The events for a client that has seen all events up to a number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Since {
-    /// The first and the last number of those that are forgotten.
+    /// The first and the last number of the events that were dropped.
     pub(super) gap: Option<(u64, u64)>,
-    /// The others.
+    /// The events that are still kept.
     pub(super) events: Vec<Numbered>,
 }
 
 impl Events {
-    /// Numbers and keeps an event. Returns `false` if it is not one that viewers and clients get.
+    /// Numbers and keeps an event. Returns `false` if viewers and clients do not get this event.
     pub(super) fn note(&mut self, event: &Event) -> bool {
         let Some(what) = Happening::of(event) else { return false };
         self.last += 1;
@@ -47,8 +47,8 @@ impl Events {
         true
     }
 
-    /// All events after this number. A number greater than the last one is from before a restart of
-    /// the node, and means all.
+    /// All events with a higher number than this. A number above the last one is from before a
+    /// restart of the node; then all events are returned.
     pub(super) fn since(&self, seen: u64) -> Since {
         let restarted = seen > self.last;
         let seen = if restarted { 0 } else { seen };
@@ -57,24 +57,24 @@ impl Events {
         Since { gap, events: self.kept.iter().filter(|event| event.seq > seen).cloned().collect() }
     }
 
-    /// The last one.
+    /// The last event.
     pub(super) fn latest(&self) -> Option<&Numbered> {
         self.kept.back()
     }
 
     // ---- followers ------------------------------------------------------------------------------
 
-    /// Whether one more may follow.
+    /// Whether one more command may follow the events.
     pub(super) fn has_room(&self) -> bool {
         self.followers.len() < CONTROL_FOLLOWERS_MAX
     }
 
-    /// This command gets each event from now on.
+    /// From now on this command gets each new event.
     pub(super) fn follow(&mut self, client: ClientId) {
         self.followers.insert(client);
     }
 
-    /// This command gets no more events. Returns `false` if it did not follow.
+    /// This command gets no more events. Returns `false` if it did not get them before.
     pub(super) fn unfollow(&mut self, client: ClientId) -> bool {
         self.followers.remove(&client)
     }

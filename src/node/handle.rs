@@ -1,4 +1,4 @@
-//! The way into a running loop from other threads.
+//! How other threads control a running loop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -25,25 +25,25 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Sends a command; the answers are events with this client.
+    /// Sends a command. The answers are events with this client id.
     pub fn command(&self, client: ClientId, command: Command) {
         self.request(Request::Command { client, command });
     }
 
-    /// Ends the loop as a signal does.
+    /// Ends the loop, as a signal does.
     pub fn shutdown(&self) {
         self.request(Request::Shutdown);
     }
 
-    /// The signal that ended the loop or is about to: a command that was interrupted does not exit
-    /// with 0.
+    /// The signal that has ended the loop or will end it. With it, an interrupted command knows
+    /// that it must not exit with 0.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
         Some(self.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }
 
     fn request(&self, request: Request) {
-        // A loop that has ended takes no more requests.
+        // A loop that has ended accepts no more requests.
         if self.requests.send(request).is_ok() {
             self.alarm.ring();
         }

@@ -1,4 +1,4 @@
-//! The program that runs a node and takes its events.
+//! The program that runs a node and handles its events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::trust::{Accounts, PublicKey};
 /// Whether the loop continues after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// It continues.
+    /// The loop continues.
     Continue,
     /// The work is done: send BYE everywhere and end with this code.
     Stop(Exit),
@@ -20,7 +20,7 @@ pub enum Flow {
 /// New options of a running node.
 #[derive(Debug)]
 pub struct Reload {
-    /// For the machine.
+    /// The settings for the machine.
     pub settings: Settings,
     /// The budget for memory.
     pub memory: Option<usize>,
@@ -28,7 +28,8 @@ pub struct Reload {
     pub shares: Option<Shares>,
     /// The keys of neighbors, in login mode.
     pub neighbors: Vec<PublicKey>,
-    /// What changes and what does not, a sentence each, for the log and for the client.
+    /// What changes and what does not, one sentence for each option, for the log and for the
+    /// client.
     pub notes: Vec<String>,
 }
 
@@ -39,13 +40,13 @@ pub struct Shares {
     pub folders: Vec<ShareFolder>,
     /// As in [`super::DiskOptions`].
     pub rescan: Option<Duration>,
-    /// Downloads that name no destination go to the first of them.
+    /// Whether downloads without a destination go to the first folder.
     pub take_downloads: bool,
 }
 
-/// Takes the events of a node that are not for the control socket.
+/// Handles the events of a node that are not for the control socket.
 pub trait Host {
-    /// Something happened. Called on the loop's thread: it must not block.
+    /// An event of the machine. It is called on the thread of the loop and must not block.
     fn on_event(&mut self, event: Event) -> Flow;
 
     /// The name of the node, for `status`.
@@ -53,11 +54,11 @@ pub trait Host {
         ""
     }
 
-    /// Gauges of the share changed: how much of it is hashed, and what is left out.
+    /// The gauges of the share have changed: how much of it is hashed, and how much is left out.
     fn on_gauges(&mut self, _gauges: &[(&'static str, u64)]) {}
 
-    /// The greatest counters in the handshakes of neighbors, after one of them rose. The host keeps
-    /// them, so that a later run accepts no handshake a second time.
+    /// The greatest counters in the handshakes of neighbors, after one of them has risen. The host
+    /// stores them, so that a later run accepts no handshake a second time.
     fn on_counters(&mut self, _counters: &BTreeMap<PublicKey, u64>) {}
 
     /// Saves the accounts of a super peer so that they survive a failure of the host.
@@ -81,17 +82,17 @@ pub trait Host {
         Err(Failure::usage("this node has no options to read again"))
     }
 
-    /// The options that were read last are used from now on, or are dropped because a part of them
-    /// is wrong.
+    /// The options that were read last are used from now on. Or they are dropped, because a part of
+    /// them is wrong.
     fn on_reloaded(&mut self, _taken: bool) {}
 
-    /// The loop runs. Called at the interval of the watchdog.
+    /// The loop is alive. Called at the interval of the watchdog.
     fn on_alive(&mut self) {}
 
     /// The node begins to end.
     fn on_ending(&mut self) {}
 
-    /// A signal arrived. Returns whether the host takes it for itself; if not, it ends the node.
+    /// A signal arrived. Returns whether the host handles it. If not, the signal ends the node.
     fn on_signal(&mut self, _signal: i32) -> bool {
         false
     }

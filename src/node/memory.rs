@@ -1,7 +1,7 @@
-//! The memory budget of a node: whether it is short, by how much send queues are to be shortened,
-//! and when freed memory is given back.
+//! The memory budget of a node: whether memory is short, how much send queues must shrink, and when
+//! freed memory is given back.
 //!
-//! It only watches the sum of [`crate::memory`]; the driver acts.
+//! It only watches the sum that [`crate::memory`] counts; the driver acts.
 
 use std::time::Duration;
 
@@ -17,22 +17,22 @@ const WARN_GAP: Duration = Duration::from_secs(60);
 /// How much of a budget is in use.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// Bytes; none without a bound.
+    /// Bytes; none if there is no budget.
     budget: Option<usize>,
     /// The thresholds, in bytes.
     short_from: usize,
     close_from: usize,
-    /// What frames that are not complete may take while memory is short.
+    /// The most bytes of incomplete frames while memory is short.
     unfinished_max: usize,
-    /// When these were looked at last.
+    /// When incomplete frames were last looked at.
     frames_looked: Option<Time>,
     /// Whether the machine knows that memory is short.
     short: bool,
-    /// Send queues were looked at in this turn.
+    /// Whether send queues were looked at in this turn.
     looked: bool,
-    /// The most that was in use since memory was given back last.
+    /// The most memory that was in use since memory was last given back.
     peak: usize,
-    /// Memory is not given back again before this.
+    /// Memory is not given back again before this time.
     rests_until: Time,
     /// When a line of the log last said that memory is short.
     warned: Option<Time>,
@@ -56,7 +56,7 @@ impl Memory {
         memory
     }
 
-    /// Sets how much may be in use from now on.
+    /// Sets how much memory may be in use from now on.
     pub(super) fn set_budget(&mut self, budget: Option<usize>) {
         let percent = |percent: usize| budget.map_or(usize::MAX, |budget| budget / 100 * percent);
         self.budget = budget;
@@ -65,21 +65,21 @@ impl Memory {
         self.unfinished_max = percent(MEMORY_UNFINISHED_PERCENT);
     }
 
-    /// Whether memory is short now, if that has changed.
+    /// If this has changed: whether memory is short now.
     pub(super) fn change(&mut self, held: usize) -> Option<bool> {
         let short = held >= self.short_from;
         (short != std::mem::replace(&mut self.short, short)).then_some(short)
     }
 
-    /// Whether the log may report that memory is short: not again within a minute.
+    /// Whether the log may report that memory is short. It may do so at most once a minute.
     pub(super) fn may_warn(&mut self, now: Time) -> bool {
         let may = self.warned.is_none_or(|warned| now.since(warned) >= WARN_GAP);
         self.warned = if may { Some(now) } else { self.warned };
         may
     }
 
-    /// Bytes of send queues that must be freed now. It returns more than 0 at most once a turn,
-    /// because the caller then looks at all connections.
+    /// Bytes of send queues that must be freed now. More than 0 is returned at most once a turn,
+    /// because the caller must then look at all connections.
     pub(super) fn excess(&mut self, held: usize) -> usize {
         if self.looked {
             return 0;
@@ -89,10 +89,10 @@ impl Memory {
         excess
     }
 
-    /// How many of the `unfinished` bytes, which belong to incomplete frames, must be freed now. It
-    /// is more than 0 only while memory is short, so that peers that never complete a frame cannot
-    /// lock out others. It is more than 0 only from time to time, because the caller then looks at
-    /// all connections.
+    /// How many of the `unfinished` bytes, which belong to incomplete frames, must be freed now.
+    /// More than 0 is returned only while memory is short, so that peers that never complete a
+    /// frame cannot lock out others. And it is returned only from time to time, because the caller
+    /// must then look at all connections.
     pub(super) fn unfinished_excess(&mut self, unfinished: usize, now: Time) -> usize {
         let excess = unfinished.saturating_sub(self.unfinished_max);
         let is_soon = self.frames_looked.is_some_and(|at| now.since(at) < FRAMES_LOOKED_AT_EVERY);
@@ -116,7 +116,7 @@ impl Memory {
         due
     }
 
-    /// When freed memory is to be given back, if nothing happens before.
+    /// When freed memory is given back, unless something happens before.
     pub(super) fn timeout(&self, held: usize) -> Option<Time> {
         self.has_freed(held).then_some(self.rests_until)
     }
@@ -179,7 +179,7 @@ mod tests {
             held -= GIVE_BACK_BYTES / 2;
             steps += usize::from(memory.end_turn(held, start));
         }
-        // The first one needs only the smaller amount.
+        // The first step needs only the smaller amount.
         assert_eq!(steps, 10, "each turn gives back a step, whenever the last one was");
     }
 

@@ -1,5 +1,5 @@
-//! Which client of the control socket sent which command. The ids of their commands have the top
-//! bit set.
+//! Which client of the control socket has sent which command. In the ids of these commands the top
+//! bit is set.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::proto::ClientId;
 /// Set in the ids of commands that came over the control socket.
 const CONTROL_BIT: u64 = 1 << 63;
 
-/// Who gets the answers to a command.
+/// The client that gets the answers to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) control: ControlId,
-    /// The number that the client gave to the command, if it did; each answer repeats it.
+    /// The number that the client gave to the command, if it gave one. Each answer repeats it.
     pub(super) req: Option<u64>,
 }
 
-/// The commands of the control socket that run. Bounded by the caps on its clients and their
-/// commands.
+/// The commands of the control socket that run. The caps on its clients and on their commands bound
+/// their number.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     minted: u64,
@@ -39,7 +39,7 @@ impl Requests {
         client.0 & CONTROL_BIT != 0
     }
 
-    /// Who gets the answers to this command; none if that client is gone.
+    /// The client that gets the answers to this command; none if it is gone.
     pub(super) fn asked(&self, client: ClientId) -> Option<Asked> {
         self.running.get(&client).copied()
     }
@@ -49,12 +49,12 @@ impl Requests {
         self.running.remove(&client);
     }
 
-    /// Ends all commands. Returns who asked for each.
+    /// Ends all commands. Returns the client of each.
     pub(super) fn leave_all(&mut self) -> impl Iterator<Item = Asked> + use<> {
         std::mem::take(&mut self.running).into_values()
     }
 
-    /// The client is gone. Returns its commands that were running.
+    /// The client is gone. Returns those of its commands that were running.
     pub(super) fn drop_all_of(&mut self, control: ControlId) -> Vec<ClientId> {
         self.running.extract_if(.., |_, of| of.control == control).map(|(client, _)| client).collect()
     }

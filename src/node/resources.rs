@@ -1,4 +1,4 @@
-//! What the process uses of the system's resources. It is read only when somebody asks for it.
+//! How much the process uses of the resources of the system. This is measured only on request.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -9,16 +9,16 @@ pub(super) fn resident_bytes() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// Open descriptors. If the system does not report their number, it is that of the connections,
-/// which are most of them. The folder of the descriptors is not listed: with 19,000 of them this
-/// takes 14 ms, and stops the loop for that time.
+/// Open descriptors. If the system does not report their number, the number of connections is
+/// returned, because most descriptors are connections. The folder of the descriptors is not listed:
+/// with 19,000 of them this takes 14 ms and stops the loop for that time.
 pub(super) fn descriptors_open(connections: usize) -> u64 {
-    // Linux reports their number as the size of the folder, since 6.2.
+    // Since version 6.2, Linux reports this number as the size of the folder.
     let counted = std::fs::metadata("/proc/self/fd").map_or(0, |folder| folder.len());
     if counted > 0 { counted } else { connections as u64 }
 }
 
-/// Most descriptors that may be open; 0 without a limit.
+/// The most descriptors that may be open; 0 if there is no limit.
 pub(super) fn descriptors_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(0)
 }

@@ -7,7 +7,8 @@ use hdrhistogram::Histogram;
 use crate::config::TURN_MICROS_MAX;
 use crate::http::metrics;
 
-/// Significant digits of a figure: a value is right to a sixteenth, and the histogram takes 3 KiB.
+/// Significant digits of a figure. A figure is correct to one sixteenth, and the histogram takes 3
+/// KiB.
 const DIGITS: u8 = 1;
 
 /// Bounds of the buckets of the metrics, in microseconds.

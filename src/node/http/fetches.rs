@@ -1,4 +1,4 @@
-//! What the gateway fetches for clients of HTTP, and how far each content and each reader is. It
+//! What the gateway fetches for clients of HTTP: the state of each content and of each reader. It
 //! starts no command.
 
 use std::collections::BTreeMap;
@@ -21,31 +21,31 @@ pub(super) struct Gateway {
 pub(super) struct Fetch {
     /// The command that fetches it; none once it is complete.
     pub(super) client: Option<ClientId>,
-    /// The disk is ready for it.
+    /// Whether the disk is ready for the content.
     pub(super) started: bool,
     pub(super) path: PathBuf,
-    /// Bytes; what a hit claims until a piece has come.
+    /// The size of the content. Until a piece has come, it is only what a hit claims.
     pub(super) size: u64,
     pub(super) proven: bool,
     pub(super) file: Option<Arc<File>>,
     pub(super) opening: bool,
     /// The pieces that are written.
     pub(super) have: Vec<bool>,
-    /// The piece from which it fetches first, and the reader that needs it.
+    /// The piece from which on it is fetched first, and the reader that needs this piece.
     pub(super) aim: (u64, Option<ConnId>),
-    /// Since when it has had no reader.
+    /// Since when no reader has used it.
     pub(super) unused_since: Option<Time>,
 }
 
-/// A body that is sent while it is fetched.
+/// A body that is sent while its content is fetched.
 #[derive(Debug)]
 pub(super) struct Streaming {
     pub(super) request_keeps: bool,
     pub(super) root: Root,
-    /// The next byte to send, and the end.
+    /// The next byte to send, and the end of the range.
     pub(super) next: u64,
     pub(super) end: u64,
-    /// Chunks that are queued, and those that the kernel has taken.
+    /// The number of chunks that were queued, and of those that the kernel has accepted.
     pub(super) queued: u32,
     pub(super) sent: u32,
 }
@@ -55,7 +55,7 @@ impl Fetch {
         usize::try_from(piece).is_ok_and(|piece| self.have.get(piece) == Some(&true))
     }
 
-    /// When it ends, if no reader comes.
+    /// When the content is dropped, unless a reader comes.
     pub(super) fn deadline(&self) -> Option<Time> {
         let most = if self.client.is_some() { HTTP_GATEWAY_LINGER } else { HTTP_GATEWAY_KEPT };
         self.unused_since.map(|since| since + most)
@@ -72,12 +72,12 @@ impl Gateway {
         self.fetches.values().filter_map(Fetch::deadline).min()
     }
 
-    /// Bytes that are on the disk or will be written to it.
+    /// Bytes of contents that are on the disk or will be written to it.
     pub(super) fn bytes(&self) -> u64 {
         self.fetches.values().map(|fetch| fetch.size).sum()
     }
 
-    /// The content that was unused for the longest time.
+    /// The content that has been unused longest.
     pub(super) fn oldest(&self) -> Option<Root> {
         let unused = self.fetches.iter().filter_map(|(root, fetch)| Some((fetch.unused_since?, *root)));
         unused.min().map(|(_, root)| root)

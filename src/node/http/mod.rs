@@ -1,9 +1,10 @@
-//! Answers requests of HTTP: it asks the disk and the machine, and hands bytes and files to the
-//! net. `crate::http` decides what an answer says; here is only what waits for one.
+//! Answers requests of HTTP: it asks the disk and the machine, and passes bytes and files to the
+//! net. `crate::http` decides what an answer contains. This module holds what waits for an answer.
 //!
-//! `files` is the share on the port of chunks, `gateway` fetches what the share lacks, `page` is
-//! the page about the node, and `answering` takes the inputs of all. One request of a connection is
-//! answered at a time, so the net's cap on connections bounds everything here.
+//! `files` serves the share on the port of chunks. `gateway` fetches contents that the share lacks.
+//! `page` is the page about the node, and `answering` handles the inputs of all three. Only one
+//! request of a connection is answered at a time, so the net's cap on connections bounds everything
+//! here.
 
 mod answering;
 mod fetches;

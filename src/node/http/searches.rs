@@ -1,5 +1,5 @@
 //! The latest answers to the queries of sessions, as the page of a super peer shows them. It keeps
-//! figures only, so that a viewer does not learn who searches for what.
+//! only figures, so that a viewer does not learn what others search for.
 
 use std::collections::VecDeque;
 
@@ -23,7 +23,7 @@ struct Answered {
 }
 
 impl Searches {
-    /// Keeps an answer, if the event is one.
+    /// Keeps the answer, if the event is an answer.
     pub(super) fn note(&mut self, event: &Event) {
         let Event::Answered { hits, reached, cut, ms, .. } = event else { return };
         if self.kept.len() == HTTP_ANSWERS_KEPT {

@@ -1,4 +1,4 @@
-//! The requests that wait, and what was found for earlier ones. It answers none.
+//! The requests that wait, and what was found for earlier requests. It answers none of them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -18,8 +18,9 @@ use crate::time::Time;
 use crate::wire::ids::Md5;
 use crate::wire::{NodeId, Root};
 
-/// Set in the ids of commands that came over HTTP: the bit of the control socket, so that a machine
-/// handles them like commands of its clients, and a bit that no id of the control socket has.
+/// Set in the ids of commands that came over HTTP. One bit is that of the control socket, so that a
+/// machine handles these commands like those of its clients. No id of the control socket has the
+/// other bit.
 const HTTP_BITS: u64 = 1 << 63 | 1 << 62;
 
 /// What a node serves over HTTP.
@@ -27,19 +28,20 @@ const HTTP_BITS: u64 = 1 << 63 | 1 << 62;
 pub struct HttpOptions {
     /// Whether the share is served on the port of chunks.
     pub files: bool,
-    /// Address of the page; none: there is no page.
+    /// Address of the page; none if there is no page.
     pub listen: Option<std::net::SocketAddr>,
     /// `super` or `peer`.
     pub role: &'static str,
     /// The node id, if it has one.
     pub node: Option<NodeId>,
-    /// Host names that a request for the page may have, beside `localhost` and addresses.
+    /// Host names that a request for the page may use, in addition to `localhost` and addresses.
     pub names: Vec<String>,
     /// What a request that changes something must carry.
     pub token: Token,
-    /// Login mode: any request from another host must carry the token.
+    /// Login mode: every request from another host must carry the token.
     pub login: bool,
-    /// Where contents of the network are fetched to for clients; none: only the share is served.
+    /// The folder to which contents of the network are fetched for clients; none if only the share
+    /// is served.
     pub gateway: Option<PathBuf>,
 }
 
@@ -63,14 +65,15 @@ pub(in crate::node) struct Http {
     minted: u64,
     pub(super) sources: Sources,
     pub(super) gateway: Gateway,
-    /// Commands for the machine, oldest first. It gets them once its outputs are performed.
+    /// Commands for the machine, oldest first. The machine gets them once its outputs are
+    /// performed.
     orders: VecDeque<ToMachine>,
     pub(super) searches: Searches,
-    /// When the viewers get the next snapshot; none while there are none.
+    /// When the viewers get the next snapshot; none while there are no viewers.
     pub(super) tick: Option<Time>,
 }
 
-/// For the machine.
+/// A command for the machine, or the end of one.
 #[derive(Debug, PartialEq)]
 pub(super) enum ToMachine {
     Command(ClientId, Command),
@@ -80,20 +83,20 @@ pub(super) enum ToMachine {
 /// A request that is not answered yet.
 #[derive(Debug)]
 pub(super) enum Exchange {
-    /// The disk looks up the file or content that it names.
+    /// The disk looks for the file or content that the request names.
     Looking { request: Box<Request>, target: FileTarget, from: IpAddr },
     /// A file whose answer waits until its sources are known.
     Sources { request: Box<Request>, found: Box<Found>, until: Time },
-    /// A Metalink that waits for MD5s, and for sources until the time `until`. If that is none, it
-    /// does not wait for sources.
+    /// A Metalink that waits for MD5s, and for sources until the time `until`. Without this time,
+    /// it does not wait for sources.
     Meta { request: Box<Request>, found: Box<Found>, digests: Option<Option<Arc<Digests>>>, until: Option<Time> },
-    /// Its bytes are sent.
+    /// The bytes of the answer are sent.
     Sending(Box<Sending>),
-    /// The network is searched for it.
+    /// The network is searched for the content.
     Seeking { request: Box<Request>, target: FileTarget, client: ClientId, hits: Vec<Hit> },
     /// The content is fetched, and its size is not proven yet.
     Waiting { request: Box<Request>, root: Root },
-    /// Its bytes are sent while they are fetched.
+    /// The bytes of the content are sent while they are fetched.
     Streaming(Box<Streaming>),
     /// A command of the page runs.
     Asking { keep_alive: bool, client: ClientId, lines: Vec<serde_json::Value> },
@@ -102,12 +105,12 @@ pub(super) enum Exchange {
 }
 
 impl Exchange {
-    /// Whether it waits for the MD5s of this content.
+    /// Whether the request waits for the MD5s of this content.
     pub(super) fn awaits(&self, root: Root) -> bool {
         matches!(self, Exchange::Meta { found, digests: None, .. } if found.content.root == root)
     }
 
-    /// The content that it gets from the gateway.
+    /// The content that the request gets from the gateway.
     pub(super) fn reads(&self) -> Option<Root> {
         match self {
             Exchange::Waiting { root, .. } => Some(*root),
@@ -129,9 +132,9 @@ pub(super) struct Found {
     pub(super) content: Content,
     pub(super) name: String,
     pub(super) md5: Option<Md5>,
-    /// The open file; none after the request has waited, because the file may have changed.
+    /// The open file. None if the request has waited, because the file may have changed.
     pub(super) file: Option<Arc<File>>,
-    /// Who asked.
+    /// The address that the request came from.
     pub(super) from: IpAddr,
 }
 
@@ -140,13 +143,13 @@ pub(super) struct Found {
 pub(super) enum Purpose {
     /// To find the sources of a content.
     Sources(Root),
-    /// For the page.
+    /// To answer a request of the page.
     Page(ConnId),
     /// To find what a client of the gateway requests.
     Seek(ConnId),
     /// To fetch a content for clients of the gateway.
     Fetch(Root),
-    /// To fetch a part of it first.
+    /// To fetch a certain part of a content first.
     Aim,
 }
 
@@ -186,7 +189,7 @@ impl Http {
         self.exchanges.values().filter_map(due).chain(self.tick).chain(self.gateway.timeout()).min()
     }
 
-    /// A command for the machine, under a new id.
+    /// Adds a command for the machine. Returns its new id.
     pub(super) fn order(&mut self, purpose: Purpose, command: Command) -> ClientId {
         self.minted += 1;
         let client = ClientId(HTTP_BITS | self.minted);
@@ -195,14 +198,14 @@ impl Http {
         client
     }
 
-    /// Gives up a command whose answer is not needed any more: the machine forgets it.
+    /// Gives up a command whose answer is no longer needed. The machine drops it.
     pub(super) fn give_up(&mut self, client: ClientId) {
         self.commands.remove(&client);
         self.orders.push_back(ToMachine::Gone(client));
     }
 
-    /// The next order for the machine. Orders are performed in sequence, because one may need the
-    /// place that an earlier one frees.
+    /// The next command for the machine. The order is kept, because a command may need the place
+    /// that an earlier one frees.
     pub(super) fn next_order(&mut self) -> Option<ToMachine> {
         self.orders.pop_front()
     }
@@ -215,7 +218,7 @@ impl Http {
     }
 }
 
-/// Whether the answer has a body.
+/// Whether the answer to the request has a body.
 pub(super) fn has_body(request: &Request) -> bool {
     request.method != Method::Head
 }
@@ -234,15 +237,15 @@ pub(super) struct Sending {
     pub(super) request_keeps: bool,
     pub(super) root: Root,
     pub(super) from: IpAddr,
-    /// The next byte to ask the disk for, and the end.
+    /// The next byte to request from the disk, and the end of the range.
     pub(super) next: u64,
     pub(super) end: u64,
-    /// The number of the next chunk that is asked for, and of the next one that is queued.
+    /// The number of the next chunk to request from the disk, and of the next chunk to queue.
     pub(super) asked: u32,
     pub(super) queued: u32,
-    /// Chunks that the kernel has taken.
+    /// The number of chunks that the kernel has accepted.
     pub(super) sent: u32,
-    /// Ranges of the chunks that are asked for and not queued, oldest first.
+    /// The ranges of the chunks that were requested and are not queued yet, oldest first.
     pub(super) waiting: VecDeque<(u64, u32, Option<Arc<File>>)>,
 }
 
@@ -255,7 +258,7 @@ mod tests {
         let mut http = Http::new(HttpOptions::default());
         let first = http.order(Purpose::Aim, Command::Downloads);
         assert_eq!(http.next_order(), Some(ToMachine::Command(first, Command::Downloads)));
-        // A fetch makes room for another one.
+        // If one fetch is given up, another one may start.
         http.give_up(first);
         let second = http.order(Purpose::Aim, Command::Status);
         let orders: Vec<ToMachine> = std::iter::from_fn(|| http.next_order()).collect();
