@@ -1,11 +1,11 @@
-//! Watches what lies above the shares: the folders on the way to each of them, and the mount table.
-//! It reports which share may be another folder now, and knows nothing of what is in it.
+//! Watches the folders above each share, and the mount table. It reports which share may be another
+//! folder now. It knows nothing of the files in a share.
 //!
 //! A folder does not report that it was removed while a process uses it, that a folder above it was
-//! moved, or that something was mounted on it. So the folder above each share is watched for its
-//! name, the folders above that for their own moves, and the kernel signals each change of the
-//! mount table (proc_pid_mountinfo(5), poll). One thread waits for all of that. It has no timer but
-//! a pause after events about other names.
+//! moved, or that something was mounted on it. So the folder above each share is watched for the
+//! name of the share, and the folders above that one are watched for their own moves. The kernel
+//! signals each change of the mount table (proc_pid_mountinfo(5), poll). One thread waits for all
+//! of these. It has no timer except for a pause after events about other names.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -24,10 +24,11 @@ use rustix::io::Errno;
 
 /// The mount table of this process.
 const MOUNTS: &str = "/proc/self/mountinfo";
-/// How often the watches are placed again because a folder came or went while they were placed.
+/// How often the watches are placed again if a folder came or went in the meantime.
 const ROUNDS_MAX: usize = 8;
-/// How long events wait after some that were about other names: the folder above a share may be a
-/// busy one, such as `/tmp`, and each file that comes or goes there would wake the thread.
+/// How long the next events wait after events about other names. The folder above a share may be
+/// busy, as `/tmp` is. Without this pause, each file that comes or goes there would wake the
+/// thread.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of events that are read at once.
 const EVENT_BYTES: usize = 4096;
@@ -35,11 +36,11 @@ const EVENT_BYTES: usize = 4096;
 /// What may have happened to a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AboveEvent {
-    /// It, or a folder above it, came, went, was moved or has a new mode.
+    /// The share or a folder above it was created, removed, moved, or got a new mode.
     Way,
-    /// Something was mounted on the way to it or below it.
+    /// Something was mounted on the share, above it, or below it.
     Mounted,
-    /// Something that was mounted there is not any more; something else may be.
+    /// Something there was unmounted. Something else may be mounted now.
     Unmounted,
 }
 
@@ -52,7 +53,8 @@ pub(super) struct Above {
 }
 
 impl Above {
-    /// Watches the ways to these paths. The callback runs on the thread, with the number of a path.
+    /// Watches the folders above these paths. The callback runs on the thread, with the number of a
+    /// path.
     pub(super) fn start(
         paths: Vec<PathBuf>,
         callback: impl Fn(usize, AboveEvent) + Send + 'static,
@@ -80,13 +82,13 @@ impl Drop for Above {
     }
 }
 
-/// The shares that a watch is for, and the next name on the way to each.
+/// The shares that need a watch, and for each the next name on the way to it.
 type Ways = Vec<(usize, OsString)>;
 
 /// One share.
 struct Way {
     path: PathBuf,
-    /// What is mounted on the way to it and below it: the ids of the mounts, and where they are.
+    /// The mounts above, on and below the share: their ids, and where they are.
     mounts: BTreeSet<(u64, PathBuf)>,
 }
 
@@ -121,7 +123,7 @@ impl Watcher {
             let touched = if moved { self.touched() } else { BTreeSet::new() };
             pauses = moved && touched.is_empty();
             let changes = if mounted { self.look_at_mounts() } else { Vec::new() };
-            // Watched before the worker looks, so that what happens later is reported.
+            // The watches are placed before the worker looks, so that later changes are reported.
             let is_new = !touched.is_empty() || !changes.is_empty();
             if let Err(error) = if is_new { self.place_watches() } else { Ok(()) } {
                 log::warn!("not all of the way to the shares is watched: {error}");
@@ -131,7 +133,7 @@ impl Watcher {
         }
     }
 
-    /// The shares that the events which wait are about.
+    /// The shares that the waiting events concern.
     fn touched(&self) -> BTreeSet<usize> {
         let mut touched = BTreeSet::new();
         let mut buffer = [const { MaybeUninit::uninit() }; EVENT_BYTES];
@@ -149,8 +151,8 @@ impl Watcher {
 
     // ---- watches --------------------------------------------------------------------------------
 
-    /// Watches the ways as they are now, and nothing else. An error if the limit of watches is
-    /// reached. A folder that this process may not read cannot be watched.
+    /// Watches the present folders above the shares, and nothing else. Returns an error if the
+    /// limit of watches is reached. A folder that this process may not read cannot be watched.
     fn place_watches(&mut self) -> Result<(), Errno> {
         let mut limit = Ok(());
         let mut placed: HashMap<i32, (WatchFlags, Ways)> = HashMap::new();
@@ -162,7 +164,7 @@ impl Watcher {
                     match inotify::add_watch(&self.inotify, folder, flags) {
                         Ok(watch) => {
                             let (others, ways) = placed.entry(watch).or_default();
-                            // Each call replaces what the folder was watched for.
+                            // Each call replaces the earlier flags of the watch.
                             if !flags.contains(*others) {
                                 flags |= *others;
                                 let _ = inotify::add_watch(&self.inotify, folder, flags);
@@ -183,7 +185,7 @@ impl Watcher {
             }
         }
         for old in self.watches.keys().filter(|watch| !placed.contains_key(*watch)) {
-            // It is gone already if its folder is.
+            // If the folder is gone, its watch is gone too.
             let _ = inotify::remove_watch(&self.inotify, *old);
         }
         self.watches = placed.into_iter().map(|(watch, (_, ways))| (watch, ways)).collect();
@@ -192,9 +194,9 @@ impl Watcher {
 
     // ---- mounts ---------------------------------------------------------------------------------
 
-    /// Reads the mount table; returns the shares for which it has changed.
+    /// Reads the mount table. Returns the shares for which it has changed.
     fn look_at_mounts(&mut self) -> Vec<(usize, AboveEvent)> {
-        // Without /proc the scans find what was mounted.
+        // Without /proc, the scans find mounts.
         let Ok(table) = std::fs::read(MOUNTS) else { return Vec::new() };
         let mut changes = Vec::new();
         for (number, way) in self.ways.iter_mut().enumerate() {
@@ -211,7 +213,7 @@ impl Watcher {
     }
 }
 
-/// A folder on the way to a share, the next name, and what is watched there.
+/// A folder above a share, the next name on the way to the share, and what is watched there.
 #[derive(PartialEq)]
 struct Step {
     folder: PathBuf,
@@ -219,21 +221,22 @@ struct Step {
     flags: WatchFlags,
 }
 
-/// The way to a path, and the way to where its symlinks lead.
+/// The steps to a path, and also the steps to the path where its symlinks lead.
 fn steps(path: &Path) -> Vec<Step> {
     let real = std::fs::canonicalize(path).ok().filter(|real| real != path);
     [Some(path), real.as_deref()].into_iter().flatten().flat_map(steps_to).collect()
 }
 
 fn steps_to(path: &Path) -> impl Iterator<Item = Step> {
-    // While the share is there, what it lies in cannot be removed. Later that may go unreported: a
-    // process that still uses the share also keeps the removed folders above it.
+    // While the share exists, the folders above it cannot be removed. Once the share is removed,
+    // the removal of a folder above it may not be reported: a process that still uses the share
+    // keeps these folders in use too.
     let is_missing = !path.exists();
     path.ancestors().filter_map(move |below| {
         let (folder, next) = (below.parent()?.to_owned(), below.file_name()?.to_owned());
         // If a folder is watched for names, every change of other processes in it wakes the thread.
-        // So it is watched for names only if the name on the way can come or go without an event
-        // about its own move.
+        // So it is watched for names only if the next name can come or go without an event about
+        // its own move.
         let is_folder = below.symlink_metadata().is_ok_and(|found| found.is_dir());
         let moves = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::ATTRIB;
         let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
@@ -306,7 +309,7 @@ mod tests {
             let top = tempfile::tempdir().unwrap();
             let share = top.path().join("a/b/share");
             fs::create_dir_all(&share).unwrap();
-            // A process that uses the folder hides its removal from the folder itself.
+            // If a process uses the folder, the folder itself does not report its removal.
             let _in_use = File::open(&share).unwrap();
             let (_above, events) = start(&share);
             change(top.path());
@@ -331,7 +334,7 @@ mod tests {
         symlink("two", top.path().join("new")).unwrap();
         fs::rename(top.path().join("new"), top.path().join("link")).unwrap();
         assert_eq!(next(&events), (0, AboveEvent::Way));
-        // Now the other way counts.
+        // From now on only the events of the other path count.
         while events.try_recv().is_ok() {}
         fs::rename(top.path().join("two"), top.path().join("three")).unwrap();
         assert_eq!(next(&events), (0, AboveEvent::Way));

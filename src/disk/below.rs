@@ -1,8 +1,8 @@
-//! The folders of a download that keeps the tree of its source. It creates the folders that are
-//! missing, and nothing else.
+//! The folders of a download that keeps the tree of its source. It creates missing folders, and
+//! nothing else.
 //!
-//! The path is text of a stranger. Each component is sanitized, and no symlink below the
-//! destination is followed, so that nothing is written elsewhere.
+//! The path comes from a stranger. Each component is sanitized, and no symlink below the
+//! destination is followed. So nothing is written elsewhere.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -22,17 +22,17 @@ use crate::wire::name::{candidates, printable};
 pub(super) struct Below {
     pub(super) folder: Arc<OwnedFd>,
     pub(super) path: PathBuf,
-    /// The same without symlinks, if that could be found.
+    /// Its path without symlinks, if that could be found.
     pub(super) real: Option<PathBuf>,
 }
 
-/// The folder of the last file, which is most often that of the next one. It is closed when the
-/// worker is idle.
+/// The folder of the last file. Most often the next file goes to the same folder. It is closed when
+/// the worker is idle.
 #[derive(Debug, Default)]
 pub(super) struct Last(Option<(PathBuf, String, (u64, u64), Below)>);
 
 impl Last {
-    /// The folder of `path` below `base`, and the last component. The folder is found or created.
+    /// Finds or creates the folder of `path` below `base`. Also returns the last component.
     pub(super) fn find(&mut self, base: &Path, path: &str, root: &Root) -> Result<(Below, String), DiskFailure> {
         let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
         if let Some((kept_base, kept, id, below)) = &self.0
@@ -46,7 +46,7 @@ impl Last {
         let real = std::fs::canonicalize(&at).ok();
         let id = Stamp::of_file(&folder).ok().map(|stamp| (stamp.dev, stamp.ino));
         let below = Below { folder: Arc::new(folder), path: at, real };
-        // The names of other folders may depend on the content.
+        // The names of other folders may depend on the content, so these folders are not kept.
         if let Some(id) = id.filter(|_| below.path == base.join(folders)) {
             self.0 = Some((base.to_owned(), folders.to_owned(), id, below.clone()));
         }
@@ -62,13 +62,13 @@ impl Last {
     }
 }
 
-/// What distinguishes the folder at a path from others.
+/// The device and inode of the folder at a path.
 fn id_of(path: &Path) -> Option<(u64, u64)> {
     let stamp = Stamp::of(&statat(CWD, path, AtFlags::empty()).ok()?);
     Some((stamp.dev, stamp.ino))
 }
 
-/// Finds or creates the folder of `path` below `base`. Returns it and its path, and the last
+/// Finds or creates the folder of `path` below `base`. Returns the folder, its path, and the last
 /// component.
 pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(OwnedFd, PathBuf, String), DiskFailure> {
     let fail = |at: &Path, error: Errno| match error {
@@ -84,7 +84,7 @@ pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(OwnedFd, Pat
         retry_on_intr(|| rustix::fs::open(base, flags, Mode::empty())).map_err(|error| fail(base, error))?;
     for component in folders.split('/').filter(|component| !component.is_empty()) {
         let create = |name: &str| make_folder(&folder, name, 0o777);
-        // The next name, if the file system does not take this one.
+        // If the file system refuses a name, the next one is tried.
         let names = candidates(component, root);
         let (mut name, mut made) = (names[0].as_str(), create(&names[0]));
         for other in &names[1..] {
@@ -139,7 +139,7 @@ mod tests {
         std::fs::rename(base.path().join("a"), base.path().join("away")).unwrap();
         let (new, _) = find("a/b/5");
         assert!(!Arc::ptr_eq(&again.folder, &new.folder) && base.path().join("a/b").is_dir());
-        // In place of a folder of the path there is now a symlink to another one.
+        // A folder of the path is replaced by a symlink to another folder.
         std::fs::remove_dir_all(base.path().join("a")).unwrap();
         std::os::unix::fs::symlink("away", base.path().join("a")).unwrap();
         assert!(last.find(base.path(), "a/b/6", &ROOT).is_err());

@@ -1,8 +1,8 @@
-//! The collections that this peer made: where they are kept, how they are read back, and what of
-//! them is registered and served. It makes none and knows no file of the share.
+//! The collections that this peer has made: where they are kept, how they are read again, and how
+//! they are registered and served. It does not make collections, and knows no file of the share.
 //!
-//! Each is a file of the state folder, named by its root; a list names them, the oldest first. A
-//! file that the list does not name was left by a crash, and is removed.
+//! Each collection is a file of the state folder, with its root as the name. A list names them, the
+//! oldest first. A file that is not in the list was left by a crash and is removed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -24,11 +24,11 @@ use crate::proto::weak_peer::download::manifest::edge_of;
 use crate::wire::ids::{Cv, Root};
 use crate::wire::{FileRecord, SharePath};
 
-/// The list, and the file that becomes it.
+/// The name of the list, and that of its new version.
 const LIST: &str = "list.jsonl";
 const LIST_NEW: &str = "list.jsonl.new";
-/// Names of collections that are being written: of the one that is made, and of a copy of the list
-/// of one that was fetched.
+/// The names of collections while they are written: of one that is made here, and of the copy of a
+/// list that was fetched.
 pub(super) const MADE: &str = "unfinished-made";
 pub(super) const FETCHED: &str = "unfinished-fetched";
 /// Version of the list, in its first line.
@@ -43,7 +43,7 @@ struct Head {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) root: Root,
-    /// The folder that it was made of, as a path of the share.
+    /// The folder from which it was made, as a path of the share.
     pub(super) folder: SharePath,
     pub(super) size: u64,
 }
@@ -53,7 +53,7 @@ pub(super) struct Kept {
 struct Opened {
     root: Root,
     size: u64,
-    /// The state in which it was opened and hashed.
+    /// The state of the file when it was opened and hashed.
     stamp: Stamp,
     file: Arc<File>,
     digest: Arc<ContentDigest>,
@@ -62,25 +62,25 @@ struct Opened {
 /// All collections of a peer.
 #[derive(Debug, Default)]
 pub(super) struct Collections {
-    /// Where they are; none: nothing is kept.
+    /// The folder that holds them; none if no collection is kept.
     pub(super) folder: Option<PathBuf>,
     kept: Vec<Kept>,
-    /// The digests of those that were served, and the states in which they were hashed.
+    /// The digests of collections that were served, and the state in which each was hashed.
     hashed: BTreeMap<Root, (Stamp, Arc<ContentDigest>)>,
-    /// The one that was served last.
+    /// The collection that was served last.
     opened: Option<Opened>,
 }
 
-/// Records to register, and paths to take back.
+/// Records to register, and paths to remove.
 pub(super) type Changes = (Vec<FileRecord>, Vec<SharePath>);
 
 impl Collections {
-    /// Not read yet.
+    /// The list is not read yet.
     pub(super) fn closed(folder: Option<PathBuf>) -> Collections {
         Collections { folder, ..Collections::default() }
     }
 
-    /// Reads the list. What cannot be read is left out, with a warning.
+    /// Reads the list. Entries that cannot be read are left out with a warning.
     pub(super) fn open(folder: Option<PathBuf>) -> Collections {
         let mut collections = Collections::closed(folder);
         let Some(folder) = collections.folder.clone() else { return collections };
@@ -88,7 +88,7 @@ impl Collections {
             Ok(kept) => collections.kept = kept,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                // Their files stay: a newer version can read them.
+                // The files of the collections stay, because a newer version can read them.
                 log::warn!("the list of collections in {} cannot be read: {error}", folder.display());
                 collections.folder = None;
                 return collections;
@@ -117,8 +117,9 @@ impl Collections {
         }
     }
 
-    /// What is registered of them: the newest of each folder under the path of the folder, an older
-    /// one with digits of its root. A path of a file is never used.
+    /// The records of the collections. The newest collection of a folder has the path of the
+    /// folder. Older ones have digits of their root in their path. The path of a file is never
+    /// used.
     pub(super) fn records(&self, is_file: impl Fn(&str) -> bool) -> BTreeMap<SharePath, (u64, Root)> {
         let mut records = BTreeMap::new();
         for Kept { root, folder, size } in self.kept.iter().rev() {
@@ -132,15 +133,16 @@ impl Collections {
         records
     }
 
-    /// Where a collection is written: a file of the folder, with this name. None if none is kept.
+    /// The file into which a collection is written, with this name. None if no collections are
+    /// kept.
     pub(super) fn begin(&self, name: &str) -> io::Result<Option<File>> {
         let Some(folder) = &self.folder else { return Ok(None) };
         make_folders(folder, 0o700)?;
         File::create(folder.join(name)).map(Some)
     }
 
-    /// Keeps a collection that was written there, and returns what that changes for the super
-    /// peers. It lasts once this returns.
+    /// Keeps a collection that was written to that file. Returns what this changes for the super
+    /// peers. Once it returns, the collection survives a power cut.
     pub(super) fn keep(
         &mut self,
         kept: Kept,
@@ -213,14 +215,14 @@ impl Collections {
         Ok(Page { size, cvs, edge: edge.flatten(), partial: false })
     }
 
-    /// A collection as a content to copy: its file, its size, and its manifest if it has more than
-    /// one piece.
+    /// What is needed to copy a collection: its file, its size, and its manifest if it has more
+    /// than one piece.
     pub(super) fn source_of(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<(File, u64, Vec<Cv>)> {
         let opened = self.opened(root, buffer).filter(|opened| opened.size > 0)?;
         Some((opened.file.try_clone().ok()?, opened.size, opened.digest.cvs.clone()))
     }
 
-    /// A collection, open, and its size.
+    /// The open file of a collection, and its size.
     pub(super) fn file_of(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<(u64, Arc<File>)> {
         self.opened(root, buffer).map(|opened| (opened.size, opened.file.clone()))
     }
@@ -230,8 +232,9 @@ impl Collections {
         self.opened = None;
     }
 
-    /// The collection, open and hashed. Each is hashed once, so that requests for several in turn
-    /// cost little. One whose file is damaged or gone is kept no longer.
+    /// The collection, open and hashed. Each collection is hashed only once, so that requests for
+    /// several in turn cost little. If its file is damaged or gone, the collection is no longer
+    /// kept.
     fn opened(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<&Opened> {
         let folder = self.folder.as_ref()?;
         let path = folder.join(root.to_string());
@@ -273,7 +276,7 @@ pub(super) fn record(path: SharePath, (size, root): (u64, Root)) -> FileRecord {
     FileRecord { path, size, root, collection: true }
 }
 
-/// A rename that a signal does not fail.
+/// Renames a file. It tries again if a signal interrupts it.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     Ok(retry_on_intr(|| rustix::fs::rename(from, to))?)
 }
@@ -288,7 +291,7 @@ fn read_list(path: &Path) -> io::Result<Vec<Kept>> {
     lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-/// Replaces the list: after a power cut it is the old or the new one.
+/// Replaces the list. After a power cut, the file is the old list or the new one.
 fn write_list(folder: &Path, kept: &[Kept]) -> io::Result<()> {
     let mut text = serde_json::to_string(&Head { v: LIST_VERSION })?;
     for kept in kept {
@@ -301,7 +304,7 @@ fn write_list(folder: &Path, kept: &[Kept]) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     rename(&new, &folder.join(LIST))?;
-    // Some file systems cannot sync a folder; then a power cut may undo the last change.
+    // Some file systems cannot sync a folder. Then a power cut may undo the last change.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
 }
@@ -355,7 +358,7 @@ mod tests {
         assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().md5, Some(md5));
         assert_eq!(again.manifest_page(two, 0, &mut Vec::new()), Ok(Page { size: 3, ..Page::default() }));
         assert_eq!(again.prepare(&request(two, 4), &mut Vec::new()).unwrap_err(), ServeFailure::OutOfRange);
-        // What was moved away is not served, though its file is open.
+        // A file that was moved away is no longer served, although it is open.
         let moved = path.join("moved");
         fs::rename(path.join(three.to_string()), &moved).unwrap();
         assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().md5, Some(md5));

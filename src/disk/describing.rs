@@ -1,7 +1,7 @@
-//! What lies at a path of the share, for a person who passes it on: a file by its digest; a folder
-//! as a collection, which is written here, a slice at a time.
+//! Describes a path of the share, for a person who passes it on. A file is described by its digest.
+//! A folder is described as a collection, which is written here, one slice at a time.
 //!
-//! It waits until the catalog has the files as they are now. It hashes no file of the share.
+//! It waits until the catalog knows the present state of the files. It hashes no file of the share.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -21,11 +21,11 @@ use crate::wire::ids::Root;
 use crate::wire::name::printable;
 use crate::wire::record::name_of;
 
-/// How often it is looked whether the files are hashed.
+/// How often it checks whether the files are hashed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Files that one slice writes, so that other jobs do not wait long.
+/// Files per slice, so that other jobs do not wait long.
 const FILES_PER_SLICE: usize = 1024;
-/// How often a collection is begun again because a file changed.
+/// How often it begins a collection again because a file has changed.
 const RESTARTS_MAX: u32 = 10;
 
 /// A path that is being described.
@@ -33,12 +33,12 @@ const RESTARTS_MAX: u32 = 10;
 pub(super) struct Describing {
     pub(super) client: ClientId,
     place: Place,
-    /// The path of its record; of the share without a name, empty.
+    /// The path of its record; empty for the share without a name.
     path: String,
     shown: String,
     /// When to look next.
     pub(super) look_at: Instant,
-    /// The fewest files so far that were not hashed, and since when.
+    /// The smallest number of unhashed files so far, and since when it has been that small.
     unhashed: (usize, Instant),
     restarts: u32,
     making: Option<Making>,
@@ -50,17 +50,17 @@ struct Making {
     out: BufWriter<File>,
     hasher: blake3::Hasher,
     writer: Writer,
-    /// The last path that was written, in the share.
+    /// The last path of the share that was written.
     after: Option<String>,
     described: Described,
 }
 
-/// What a step leads to.
+/// The result of a step.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Another step is needed, at `look_at`.
     Again,
-    /// The end, and what it changes for the super peers.
+    /// The description, and what it changes for the super peers.
     Done(Described, Changes),
 }
 
@@ -79,7 +79,7 @@ impl Describing {
         Ok(Describing { client, place, path, shown, look_at: now, unhashed, restarts: 0, making: None })
     }
 
-    /// Does a bounded part of the work.
+    /// Does a part of the work, within a bound.
     pub(super) fn step(
         &mut self,
         share: &mut Share,
@@ -134,7 +134,7 @@ impl Describing {
         failed(format!("the collection of {} cannot be written: {error}", self.shown))
     }
 
-    /// Writes some files of the collection; after the last one, keeps it.
+    /// Writes some files of the collection. After the last file, keeps the collection.
     fn write(&mut self, share: &mut Share, kept: &mut Collections, now: Instant) -> Result<Step, DiskFailure> {
         let Some(mut making) = self.making.take() else { return Ok(Step::Again) };
         self.look_at = now;
@@ -153,7 +153,7 @@ impl Describing {
                 }
                 Readiness::Unhashed => return self.restart(share, (self.place.0, in_tree.to_owned()), now),
             };
-            // What the catalog says is right only while the file is in that state.
+            // The catalog is right only if the file is still in that state.
             let executable = match tree.folder.examine(in_tree) {
                 Some((found, executable)) if found == stamp => executable,
                 Some(_) | None => return self.restart(share, (self.place.0, in_tree.to_owned()), now),
@@ -176,7 +176,7 @@ impl Describing {
         self.finish(making, share, kept)
     }
 
-    /// A file has changed since the catalog noticed it.
+    /// A file has changed and the catalog had not noticed: begins again.
     fn restart(&mut self, share: &mut Share, place: Place, now: Instant) -> Result<Step, DiskFailure> {
         share.look_again(&place, now);
         self.restarts += 1;

@@ -1,5 +1,5 @@
-//! What publishing is made of: syncs, folders whose names last, and renames that replace nothing.
-//! File systems that lack one way get the next best one.
+//! The parts of publishing: syncs, folders whose names survive a power cut, and renames that
+//! replace nothing. If a file system lacks one of them, the next best one is used.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::folder::is_unsupported;
 use crate::config::SYNCFS_FILES_MIN;
 
-/// Syncs a file or a folder. Some file systems cannot sync a folder; that is no error.
+/// Syncs a file or a folder. Some file systems cannot sync a folder, which is not an error here.
 pub(super) fn sync(fd: impl AsFd) -> Result<(), Errno> {
     match retry_on_intr(|| fsync(&fd)) {
         Err(error) if is_unsupported(error) => Ok(()),
@@ -23,15 +23,14 @@ pub(super) fn sync(fd: impl AsFd) -> Result<(), Errno> {
     }
 }
 
-/// Syncs all files of the file system of `any` by one call, if `count`, the number of files to
-/// sync, is large enough and the file system can do it. If it returns false, each file is still to
-/// be synced.
+/// Syncs all files of the file system of `any` by one call, if this is possible and `count`, the
+/// number of files to sync, is large enough. If it returns false, each file must still be synced.
 pub(super) fn sync_together(any: impl AsFd, count: usize) -> bool {
     count >= SYNCFS_FILES_MIN && syncfs_reports_errors(&any) && retry_on_intr(|| syncfs(&any)).is_ok()
 }
 
-/// Whether syncfs syncs this file system and returns the errors of its files. It returns them since
-/// Linux 5.8 (syncfs(2)); a file system on FUSE does not sync.
+/// Whether syncfs syncs the files of this file system and returns their errors. Linux returns the
+/// errors since version 5.8 (syncfs(2)). A file system on FUSE does not sync.
 fn syncfs_reports_errors(any: impl AsFd) -> bool {
     const FUSE: FsWord = 0x6573_5546;
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -41,9 +40,9 @@ fn syncfs_reports_errors(any: impl AsFd) -> bool {
     version >= (5, 8) && !is_fuse
 }
 
-/// Makes a folder, unless something has that name. The name is synced, because otherwise a power
-/// cut could lose it with all that is published in the folder later. As after a rename, a sync that
-/// fails is no error.
+/// Makes a folder, unless the name exists. The name is synced. Otherwise a power cut could lose it,
+/// with everything that is later published in the folder. As after a rename, a sync that fails is
+/// not an error.
 pub(super) fn make_folder(parent: impl AsFd, name: impl AsRef<Path>, mode: u32) -> Result<(), Errno> {
     match retry_on_intr(|| mkdirat(&parent, name.as_ref(), Mode::from_raw_mode(mode))) {
         Ok(()) => {
@@ -58,7 +57,7 @@ pub(super) fn make_folder(parent: impl AsFd, name: impl AsRef<Path>, mode: u32) 
     }
 }
 
-/// The same for a path, with all folders above it that are missing.
+/// Makes a folder at a path, and all missing folders above it.
 pub(super) fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
     let missing: Vec<&Path> =
         path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
@@ -67,7 +66,7 @@ pub(super) fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
         let Some(name) = path.file_name() else { continue };
         match File::open(parent) {
             Ok(parent) => make_folder(parent, name, mode)?,
-            // One may add to a folder that one may not read.
+            // A process may be allowed to add to a folder that it may not read.
             Err(_) => mkdirat(CWD, path, Mode::from_raw_mode(mode)).or_else(|error| match error {
                 Errno::EXIST => Ok(()),
                 error => Err(error),
@@ -77,18 +76,18 @@ pub(super) fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() { Ok(()) } else { Err(Errno::EXIST.into()) }
 }
 
-/// A file, by its folder and its name there.
+/// A file: its folder and its name there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At<F, N>(pub(super) F, pub(super) N);
 
-/// Renames a file; an error, EEXIST, if there is anything under the new name.
+/// Renames a file. If the new name exists, returns the error EEXIST.
 pub(super) fn rename_noreplace(
     At(from, old): At<impl AsFd, impl AsRef<Path>>,
     At(to, new): At<impl AsFd, impl AsRef<Path>>,
 ) -> Result<(), Errno> {
     let mut ways = WAYS.into_iter();
     loop {
-        // The last way is known everywhere.
+        // Every file system supports the last way.
         let way = ways.next().unwrap_or(Way::Look);
         match way.rename(At(&from, old.as_ref()), At(&to, new.as_ref())) {
             Err(error) if way.is_unknown(error) => log::debug!("{way:?} is unknown here: {error}"),
@@ -100,12 +99,12 @@ pub(super) fn rename_noreplace(
 /// A way to give a file its name without replacing another file.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// By a rename that refuses to replace. Not every file system and kernel knows it.
+    /// A rename that refuses to replace. Some file systems and kernels do not support it.
     Flag,
-    /// By a hard link, which does not replace a file either.
+    /// A hard link, which does not replace a file either.
     Link,
-    /// By looking first. FAT and some network file systems have nothing better. A file that another
-    /// process creates between the two calls is lost.
+    /// A check before the rename. FAT and some network file systems have nothing better. If another
+    /// process creates a file between the two calls, that file is lost.
     Look,
 }
 
@@ -118,7 +117,7 @@ impl Way {
             Way::Flag => retry_on_intr(|| renameat_with(&from, old, &to, new, RenameFlags::NOREPLACE)),
             Way::Link => {
                 retry_on_intr(|| linkat(&from, old, &to, new, AtFlags::empty()))?;
-                // It has its name now. If the second one stays, the next run removes it.
+                // The file has its new name now. If the old name stays, the next run removes it.
                 let _ = retry_on_intr(|| unlinkat(&from, old, AtFlags::empty()));
                 Ok(())
             }
@@ -130,7 +129,7 @@ impl Way {
         }
     }
 
-    /// Whether the error says that the file system does not know this way.
+    /// Whether the error says that the file system does not support this way.
     fn is_unknown(self, error: Errno) -> bool {
         match self {
             Way::Flag => is_unsupported(error),

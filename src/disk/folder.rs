@@ -1,7 +1,7 @@
-//! Opens files below a folder. No symlink and no `..` leads out of it, and no open blocks.
+//! Opens files below a folder. No symlink and no `..` leads out of the folder, and no open blocks.
 //!
-//! The folder is what lies at its path. It is held open only during a piece of work, so that a
-//! folder that was replaced is not used any more, and a file system can be unmounted.
+//! The folder is whatever is at its path. It is held open only during a piece of work. So a folder
+//! that was replaced is no longer used, and a file system can be unmounted.
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::OsStr;
@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, stat};
 use rustix::io::{Errno, retry_on_intr};
 
-/// How often an openat2 that raced with a rename is retried (EAGAIN in openat2(2)).
+/// How often an openat2 is retried if it collides with a rename (EAGAIN in openat2(2)).
 const RACES_MAX: usize = 16;
 
-/// Which file, and which state of it. Equal stamps mean equal content, except for writes within one
+/// Identifies a file and its state. Equal stamps mean equal content, except for writes within one
 /// tick of the clock of the file system; the catalog handles those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Stamp {
@@ -27,7 +27,7 @@ pub(super) struct Stamp {
     pub(super) ctime_ns: i64,
 }
 
-/// Which folder: its device and inode.
+/// Identifies a folder: its device and inode.
 pub(super) type FolderId = (u64, u64);
 
 /// A stamp without its ctime, which a rename changes: device, inode, size, mtime.
@@ -50,12 +50,12 @@ impl Stamp {
         fstat(file).map(|stat| Stamp::of(&stat))
     }
 
-    /// The state of what lies at a path. Symlinks on the way to it are followed.
+    /// The state of the file at a path. Symlinks on the way are followed.
     pub(super) fn of_path(path: &Path) -> Result<Stamp, Errno> {
         stat(path).map(|stat| Stamp::of(&stat))
     }
 
-    /// Little-endian, for hashing and storing.
+    /// The bytes in little-endian order, for hashing and storing.
     pub(super) fn to_bytes(self) -> [u8; 40] {
         let (mtime, ctime) = (self.mtime_ns.cast_unsigned(), self.ctime_ns.cast_unsigned());
         let mut bytes = [0; 40];
@@ -70,7 +70,7 @@ impl Stamp {
     }
 }
 
-/// What lies at a path.
+/// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     File(Stamp),
@@ -98,23 +98,24 @@ impl Found {
     }
 }
 
-/// Whether an error says nothing about the file, but that descriptors or memory are missing.
+/// Whether an error only means that descriptors or memory are missing, and says nothing about the
+/// file.
 pub(super) fn is_starved(error: Errno) -> bool {
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN)
 }
 
-/// Whether an error says that a file system does not know a call.
+/// Whether an error says that a file system does not support a call.
 pub(super) fn is_unsupported(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY)
 }
 
-/// Which folder this is.
+/// The device and inode of this folder.
 pub(super) fn id_of(folder: impl AsFd) -> Result<FolderId, Errno> {
     let stamp = Stamp::of(&fstat(folder)?);
     Ok((stamp.dev, stamp.ino))
 }
 
-/// A folder, below which files are opened by relative path.
+/// A folder. Files below it are opened by their relative path.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -123,20 +124,20 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder at this path, if it can be read. Symlinks on the way to it are the user's own and
-    /// are followed.
+    /// Opens the folder at this path, if it can be read. Symlinks on the way to it belong to the
+    /// user and are followed.
     pub(super) fn open(path: &Path) -> Result<Folder, Errno> {
         let folder = Folder { path: path.to_owned(), top: OnceCell::new(), has_openat2: Cell::new(true) };
         folder.open_folder("")?;
         Ok(folder)
     }
 
-    /// The next call opens the path again.
+    /// Closes the folder. The next call opens the path again.
     pub(super) fn close(&mut self) {
         self.top.take();
     }
 
-    /// Which folder lies at the path.
+    /// The device and inode of the folder at the path.
     pub(super) fn identity(&self) -> Result<FolderId, Errno> {
         id_of(self.top()?)
     }
@@ -145,7 +146,7 @@ impl Folder {
         if let Some(top) = self.top.get() {
             return Ok(top);
         }
-        // Not opened for reading: that would be an event of its watcher.
+        // It is not opened for reading, because this would be an event for its watcher.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = retry_on_intr(|| rustix::fs::open(&self.path, flags, Mode::empty()))?;
         Ok(self.top.get_or_init(|| top))
@@ -166,13 +167,12 @@ impl Folder {
         self.open_below(if path.is_empty() { "." } else { path }, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
-    /// Whether there is anything at a path that is no text.
+    /// Whether something exists at a path, which need not be UTF-8.
     pub(super) fn exists(&self, path: &[u8]) -> bool {
         self.open_below(OsStr::from_bytes(path), OFlags::PATH).is_ok()
     }
 
-    /// What is at a path. Opens nothing for reading, so that it neither blocks nor wakes the
-    /// watcher.
+    /// What is at a path. It opens nothing for reading, so it neither blocks nor wakes the watcher.
     pub(super) fn lookup(&self, path: &str) -> Found {
         match self.open_below(path, OFlags::PATH).and_then(fstat) {
             Ok(stat) => Found::of(&stat),
@@ -186,7 +186,7 @@ impl Folder {
         matches!(self.open_below(path, OFlags::RDONLY), Err(Errno::ACCESS | Errno::PERM))
     }
 
-    /// How many names the file at a path has; 0 if there is none.
+    /// The number of names (hard links) of the file at a path; 0 if there is no file.
     pub(super) fn links(&self, path: &str) -> u64 {
         #[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]
         self.open_below(path, OFlags::PATH).and_then(fstat).map_or(0, |stat| stat.st_nlink as u64)
@@ -215,7 +215,7 @@ impl Folder {
             }
             match openat2(top, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                // Container sandboxes that do not know the call answer EPERM.
+                // Container sandboxes that do not know the call return EPERM.
                 Err(Errno::NOSYS | Errno::PERM) => self.has_openat2.set(false),
                 other => return other,
             }
@@ -224,7 +224,7 @@ impl Folder {
     }
 }
 
-/// For kernels before 5.6: opens one component after the other, none of which may be a symlink.
+/// For kernels before 5.6: opens one component after the other. None of them may be a symlink.
 fn open_by_component(top: &OwnedFd, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let components = path.as_bytes().split(|byte| *byte == b'/').map(OsStr::from_bytes);
     let mut components = components.filter(|c| !c.is_empty() && *c != ".").peekable();

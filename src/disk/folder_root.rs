@@ -1,5 +1,5 @@
-//! The root of a folder as a collection, without a share and without a worker: it hashes every file
-//! that would be shared. It writes nothing and follows no change.
+//! The root of a folder as a collection, without a share and without a worker. It hashes every file
+//! that would be shared. It writes nothing, and does not watch for changes.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::wire::collection::{Item, Writer};
 use crate::wire::ids::Root;
 use crate::wire::name::printable;
 
-/// Files whose paths are taken from the catalog at once.
+/// How many paths are read from the catalog at once.
 const FILES_PER_PAGE: usize = 1024;
 
 /// A folder as a collection.
@@ -25,11 +25,12 @@ pub struct FolderContent {
     pub root: Root,
     /// How many files it lists.
     pub files: u64,
-    /// What of the folder it does not list, in words; empty if there is nothing.
+    /// What the collection leaves out, in words; empty if nothing is left out.
     pub left_out: String,
 }
 
-/// The collection of a folder, as `sprat uri` would make it of a share with that folder.
+/// The collection of a folder. It is the one that `sprat uri` would make of a share with that
+/// folder.
 ///
 /// # Errors
 ///
@@ -55,7 +56,7 @@ pub fn collection_of(path: &Path) -> Result<FolderContent, Failure> {
         let Some((last, ..)) = page.last() else { break };
         after = Some(last.to_string());
         for (path, stamp, _) in &page {
-            // No record can have another path, so such a file is never offered.
+            // No record can have such a path, so the file is never offered.
             let Some(place) = SharePath::new(path) else { continue };
             let item = item(tree, place, *stamp, &mut buffer).map_err(|why| failed(path, &why))?;
             record.clear();

@@ -1,5 +1,5 @@
-//! Roots, chaining values and digests of file contents. Files are read, not mapped: a map faults
-//! when a file shrinks.
+//! Roots, chaining values and digests of the contents of files. Files are read and not mapped,
+//! because access to a map fails if the file shrinks.
 
 use std::fs::File;
 use std::io;
@@ -17,8 +17,8 @@ use crate::wire::ids::{Cv, Root};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ContentDigest {
     pub(super) root: Root,
-    /// One value per piece. Empty for a content of at most one piece: its root is not merged from
-    /// values.
+    /// One value per piece. Empty for a content of at most one piece, because its root is not
+    /// merged from values.
     pub(super) cvs: Vec<Cv>,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn digests_of(payloads: &[(&[u8], HashPlan)], verify: Verify) -> Vec<
             digests.blake3 = Some(match *plan {
                 HashPlan::Content => root_of(bytes).0,
                 // An empty payload is not a piece, and `hazmat` has no value for it. No piece
-                // hashes to all zeroes.
+                // hashes to zeros only.
                 HashPlan::Piece { .. } if bytes.is_empty() => [0; 32],
                 HashPlan::Piece { offset } => cv_of(bytes, offset).0,
             });
@@ -55,7 +55,7 @@ pub(super) fn digests_of(payloads: &[(&[u8], HashPlan)], verify: Verify) -> Vec<
     digests
 }
 
-/// A manifest as it is stored and sent, split into its values.
+/// The values of a manifest, from the form in which it is stored and sent.
 pub(super) fn cvs_of(manifest: &[u8]) -> Vec<Cv> {
     manifest.as_chunks().0.iter().map(|cv| Cv(*cv)).collect()
 }
@@ -65,8 +65,8 @@ pub(super) fn piece_length(size: u64, piece: u64) -> usize {
     size.saturating_sub(piece.saturating_mul(PIECE_BYTES)).min(PIECE_BYTES) as usize
 }
 
-/// Reads exactly `length` bytes into the buffer, which is reused. `UnexpectedEof` if the file has
-/// become shorter.
+/// Reads exactly `length` bytes into the buffer. Returns `UnexpectedEof` if the file has become
+/// shorter.
 pub(super) fn read_range<'b>(file: &File, offset: u64, length: usize, buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
     if buffer.len() < length {
         buffer.resize(length, 0);
@@ -76,7 +76,7 @@ pub(super) fn read_range<'b>(file: &File, offset: u64, length: usize, buffer: &'
     Ok(range)
 }
 
-/// The hashing of one file, piece by piece, so that other jobs can run between two pieces.
+/// Hashes one file, piece by piece, so that other jobs can run between two pieces.
 #[derive(Debug)]
 pub(super) struct FileHash {
     size: u64,
@@ -89,12 +89,13 @@ impl FileHash {
         FileHash { size, piece: 0, cvs: Vec::new() }
     }
 
-    /// Bytes that were hashed.
+    /// How many bytes are hashed.
     pub(super) fn bytes(&self) -> u64 {
         self.size.min(self.piece * PIECE_BYTES)
     }
 
-    /// Hashes one piece; returns the digest after the last one. Adds the bytes read to `bytes`.
+    /// Hashes one piece. Returns the digest after the last one. Adds the number of bytes read to
+    /// `bytes`.
     pub(super) fn step(
         &mut self,
         file: &File,

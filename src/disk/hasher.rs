@@ -1,5 +1,5 @@
-//! Hashes the files of the share that have settled, a slice at a time. Small files overtake the
-//! large one that is in work.
+//! Hashes the files of the share that have settled, one slice at a time. Small files overtake the
+//! large file that is being hashed.
 
 use std::fs::File;
 use std::io;
@@ -13,27 +13,28 @@ use super::left_out::Reason;
 use super::tree::{Sorted, Trees};
 use crate::wire::name::printable;
 
-/// Bytes and time after which a slice ends, to make room for jobs.
+/// Bytes and time after which a slice ends, so that jobs can run.
 const SLICE_BYTES: u64 = 4 << 20;
 const SLICE_TIME: Duration = Duration::from_millis(4);
 
 /// The hashing of the share.
 #[derive(Debug, Default)]
 pub(super) struct Hasher {
-    /// The large file in work.
+    /// The large file that is being hashed.
     large: Option<Hashing>,
     /// Bytes hashed since the start.
     pub(super) bytes: u64,
-    /// Files, and their bytes, that were hashed since nothing waited to be hashed.
+    /// The files that were hashed since the queue was last empty, and their bytes.
     done: (u64, u64),
 }
 
-/// How far the hashing of the share is. All zero if nothing waits to be hashed.
+/// The progress of the hashing of the share. All numbers are zero if no file waits to be hashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// Files that were hashed since nothing waited; and their number plus the files that wait.
+    /// The number of files that were hashed since the queue was last empty, and this number plus
+    /// the files that wait.
     files: (u64, u64),
-    /// The same in bytes. Those of a file in work count as far as they are hashed.
+    /// The same two numbers in bytes. The hashed part of an incomplete file counts.
     bytes: (u64, u64),
 }
 
@@ -58,14 +59,14 @@ struct Hashing {
     hash: FileHash,
 }
 
-/// What a slice works on.
+/// What a slice works with.
 pub(super) struct Shared<'s> {
     pub(super) trees: &'s mut Trees,
     pub(super) catalog: &'s mut Catalog,
 }
 
 impl Hasher {
-    /// How far it is, with this many files and bytes that are not hashed.
+    /// The progress, if this many files and bytes are not hashed.
     pub(super) fn progress(&self, (files, bytes): (u64, u64)) -> Progress {
         if files == 0 {
             return Progress::default();
@@ -75,13 +76,13 @@ impl Hasher {
         Progress { files, bytes: (self.done.1 + in_work, self.done.1 + bytes) }
     }
 
-    /// Whether a file is in work.
+    /// Whether a large file is being hashed.
     pub(super) fn is_busy(&self) -> bool {
         self.large.is_some()
     }
 
-    /// Hashes one piece of the large file, if there is one in work; then small files; then more of
-    /// the large one.
+    /// Hashes one piece of the large file, if there is one. Then hashes small files, and then more
+    /// of the large file.
     pub(super) fn slice(&mut self, shared: &mut Shared<'_>, buffer: &mut Vec<u8>) {
         let (start, before) = (Instant::now(), self.bytes);
         if let Some(large) = self.large.take() {
@@ -103,7 +104,7 @@ impl Hasher {
         }
     }
 
-    /// Hashes one piece; returns the file if there is more to do.
+    /// Hashes one piece. Returns the file if it is not completely hashed.
     fn step(&mut self, shared: &mut Shared<'_>, mut hashing: Hashing, buffer: &mut Vec<u8>) -> Option<Hashing> {
         if !shared.catalog.is_ready(&hashing.path, &hashing.stamp) {
             return None;

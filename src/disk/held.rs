@@ -1,9 +1,9 @@
-//! What a peer serves of contents that it downloads: the pieces of part files that are verified and
-//! written, from the open part file itself, and files that were published a moment ago. It never
+//! What a peer serves of contents that it downloads: the verified and written pieces of part files,
+//! and files that were published a moment ago. Pieces are read from the open part file. It never
 //! serves a byte outside of these pieces.
 //!
-//! The state of a part file changes as it grows, so it does not show whether the written pieces
-//! were changed. The state of a published file does.
+//! The state of a part file changes when the file grows. So this state does not show whether
+//! written pieces were changed. The state of a published file does.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::proto::pieces_of;
 use crate::proto::weak_peer::download::manifest::{edge_of, proves};
 use crate::wire::ids::{Cv, Root};
 
-/// A content of at least two pieces, as far as it is here.
+/// A content of at least two pieces, which may be incomplete here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held<'a> {
     pub(super) root: Root,
@@ -24,7 +24,7 @@ pub(super) struct Held<'a> {
     pub(super) file: &'a Arc<File>,
     pub(super) manifest: &'a [Cv],
     pub(super) edge: Option<&'a Edge>,
-    /// Which pieces are in the file and right; none: all.
+    /// Which pieces are in the file and correct; none means all.
     pub(super) written: Option<&'a [bool]>,
 }
 
@@ -36,12 +36,12 @@ pub(super) struct Finished {
     file: Arc<File>,
     manifest: Vec<Cv>,
     edge: Option<Edge>,
-    /// Its state once it had its name.
+    /// The state of the file once it had its final name.
     stamp: Option<Stamp>,
 }
 
 impl Held<'_> {
-    /// The file, if the range lies within pieces that are there.
+    /// The file, if all pieces of this range are in it.
     pub(super) fn locate(&self, offset: u64, length: u32) -> Result<Arc<File>, ServeFailure> {
         let length = u64::from(length);
         let end = offset.checked_add(length).filter(|end| *end <= self.size);
@@ -54,7 +54,7 @@ impl Held<'_> {
         self.written.is_none_or(|written| usize::try_from(piece).is_ok_and(|piece| written.get(piece) == Some(&true)))
     }
 
-    /// A page of the manifest. The last one has the right edge, if that is known or can be
+    /// A page of the manifest. The last page has the right edge, if the edge is known or can be
     /// computed.
     pub(super) fn page(&self, first: u32, buffer: &mut Vec<u8>) -> Result<Page, ServeFailure> {
         let pieces = pieces_of(self.size);
@@ -80,19 +80,19 @@ impl Held<'_> {
 }
 
 impl Finished {
-    /// What a part file that is complete goes on to serve under its final name.
+    /// What is served of a complete part file once it has its final name.
     pub(super) fn of(part: Held<'_>) -> Finished {
         let Held { root, size, file, manifest, edge, .. } = part;
         let (file, manifest, edge) = (file.clone(), manifest.to_vec(), edge.cloned());
         Finished { root, size, file, manifest, edge, stamp: None }
     }
 
-    /// It has its final name. From now on a change is noticed.
+    /// The file has its final name. From now on a change of the file is noticed.
     pub(super) fn publish(&mut self) {
         self.stamp = Stamp::of_file(&self.file).ok();
     }
 
-    /// All of it, unless it has changed.
+    /// The complete content, unless the file has changed.
     pub(super) fn held(&self) -> Option<Held<'_>> {
         let Finished { root, size, file, manifest, edge, stamp } = self;
         let changed = stamp.is_some_and(|stamp| Stamp::of_file(file) != Ok(stamp));

@@ -1,4 +1,5 @@
-//! Writes without the zeros: where a file has none yet, a hole takes no space and reads the same.
+//! Writes bytes, but leaves holes in place of blocks of zeros. A hole takes no space and reads as
+//! zeros.
 
 use std::fs::File;
 use std::io;
@@ -8,13 +9,13 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
-/// Bytes that file systems allocate at once. Shorter runs of zeros are written.
+/// The unit in which file systems allocate. Shorter runs of zeros are written.
 const BLOCK_BYTES: usize = 4096;
 
-/// Writes at an offset that is a multiple of the block size. Blocks of zeros become holes; the file
-/// is as long as if all had been written.
+/// Writes at an offset that is a multiple of the block size. Blocks of zeros become holes. The file
+/// gets the same length as with a normal write.
 pub(super) fn write(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    // The end of a hole that the file does not reach yet.
+    // The end of a hole behind the present end of the file.
     let mut end = None;
     let runs = Runs { bytes, at: 0 };
     for run in runs {
@@ -32,12 +33,12 @@ pub(super) fn write(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     }
 }
 
-/// Makes a range read as zeros. An earlier run may have left other bytes there.
+/// Makes a range read as zeros. An earlier run may have left other bytes in it.
 fn clear(file: &File, zeros: &[u8], start: u64) -> io::Result<()> {
     let end = start + zeros.len() as u64;
     match seek(file, SeekFrom::Data(start)) {
         Ok(data) if data >= end => return Ok(()),
-        // There is nothing but a hole up to the end of the file, or the file ends before.
+        // There is only a hole up to the end of the file, or the file ends before this offset.
         Err(Errno::NXIO) => return Ok(()),
         Ok(_) | Err(_) => {}
     }
@@ -53,7 +54,7 @@ struct Run {
     is_hole: bool,
 }
 
-/// The longest runs of blocks that are all zeros, or not.
+/// The longest runs of blocks that are all zero, or all not zero.
 struct Runs<'b> {
     bytes: &'b [u8],
     at: usize,
@@ -73,7 +74,7 @@ impl Iterator for Runs<'_> {
 }
 
 fn is_zero(block: &[u8]) -> bool {
-    // The comparison with itself, shifted by one, is a memcmp.
+    // Comparing the block with itself, shifted by one byte, is a single memcmp.
     block.first().is_none_or(|first| *first == 0 && block[1..] == block[..block.len() - 1])
 }
 

@@ -1,6 +1,7 @@
-//! What HTTP requests from the share: the file or folder at a path, and the MD5s of a content. The
-//! bytes of files are prepared like those of chunks. It serves only files that are offered and are
-//! at their paths in the state that was hashed. It computes MD5s in slices, one content at a time.
+//! Answers the requests of HTTP about the share: the file or folder at a path, and the MD5s of a
+//! content. The bytes of files are prepared like those of chunks. It serves only files that are
+//! offered and are still at their paths in the state that was hashed. It computes MD5s in slices,
+//! one content at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -33,40 +34,40 @@ const PIECES_PER_SLICE: u64 = 4;
 /// What HTTP requests from the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpWork {
-    /// What is at this path: a file, or a folder.
+    /// Find the file or folder at this path.
     Path {
         /// The connection that gets the answer.
         conn: ConnId,
-        /// Its path; empty for all shares.
+        /// The path; empty for the top of all shares.
         path: String,
-        /// Of a folder: the entry after which the page begins.
+        /// For a folder: the entry after which the page begins.
         after: Option<String>,
     },
-    /// A content.
+    /// Find a content by its root.
     Root {
         /// The connection that gets the answer.
         conn: ConnId,
         /// The content.
         root: Root,
     },
-    /// The MD5s of a content.
+    /// Compute the MD5s of a content.
     Sum {
         /// The content.
         root: Root,
     },
-    /// No request waits for the MD5s of this content any more.
+    /// Stop computing the MD5s of this content: no request waits for them.
     Leave {
         /// The content.
         root: Root,
     },
-    /// Open the file that a download writes to this path, or has published there.
+    /// Open the file that a download is writing to this path or has published there.
     Open {
         /// The content.
         root: Root,
         /// Its destination.
         path: PathBuf,
     },
-    /// Remove the files that a download has left at this path.
+    /// Remove the files of a download that were left at this path.
     Remove {
         /// Its destination.
         path: PathBuf,
@@ -78,28 +79,28 @@ pub enum HttpWork {
 pub enum HttpDone {
     /// What was found.
     Found {
-        /// Who gets it.
+        /// The connection that gets the answer.
         conn: ConnId,
-        /// What.
+        /// What was found.
         what: AtPath,
     },
-    /// The MD5s of a content; none if it is not here any more, or too many wait.
+    /// The MD5s of a content. None if the content is no longer here, or if too many contents wait.
     Summed {
         /// The content.
         root: Root,
         /// The MD5s.
         digests: Option<Arc<Digests>>,
     },
-    /// Answer to Open; no file: it cannot be opened.
+    /// Answer to Open. No file means that it cannot be opened.
     Opened {
         /// The content.
         root: Root,
-        /// The file, which keeps its bytes when it is published.
+        /// The file. It stays the same file when it is published.
         file: Option<Arc<File>>,
     },
 }
 
-/// What lies at a path.
+/// What is at a path.
 #[derive(Clone, Debug)]
 pub enum AtPath {
     /// Nothing that is shared.
@@ -108,11 +109,11 @@ pub enum AtPath {
     Unhashed,
     /// A content.
     File {
-        /// What it is.
+        /// The content.
         content: Content,
         /// Last component of its path.
         name: String,
-        /// Its MD5, if that is known.
+        /// Its MD5, if it is known.
         md5: Option<Md5>,
         /// The open file.
         file: Arc<File>,
@@ -121,7 +122,7 @@ pub enum AtPath {
     Folder {
         /// Some of its entries.
         entries: Vec<Entry>,
-        /// Whether others follow.
+        /// Whether more entries follow.
         more: bool,
     },
 }
@@ -130,9 +131,9 @@ pub enum AtPath {
 #[derive(Debug, Default)]
 pub(super) struct Http {
     known: BTreeMap<Root, Arc<Digests>>,
-    /// The contents in `known`; those requested first are at the front.
+    /// The contents in `known`, in the order in which they were first requested.
     order: VecDeque<Root>,
-    /// MD5s in `known`.
+    /// The number of MD5s in `known`.
     md5s: usize,
     waiting: VecDeque<Root>,
     summing: Option<Summing>,
@@ -150,7 +151,7 @@ struct Summing {
 }
 
 impl Http {
-    /// What lies at a path. A folder may have the name of a collection.
+    /// What is at a path. A folder and a collection may have the same name.
     pub(super) fn at_path(
         &mut self,
         (share, serve): (&mut Share, &mut Serve),
@@ -163,7 +164,7 @@ impl Http {
             let file = match serve.open_at(share, path, &stamp) {
                 Ok(file) => file,
                 Err(ServeFailure::NotFound) => return AtPath::Nothing,
-                // The file was changed a moment ago, and will be hashed again.
+                // The file has just been changed and will be hashed again.
                 Err(ServeFailure::OutOfRange | ServeFailure::Changed) => return AtPath::Unhashed,
             };
             let second = |ns: i64| ns.div_euclid(1_000_000_000);
@@ -173,7 +174,7 @@ impl Http {
             let md5 = self.md5_of(root, stamp, &file, buffer);
             return AtPath::File { content: Content { root, size: stamp.size, modified_s, dated }, name, md5, file };
         }
-        // This is asked for files only, because there may be a million files below a folder.
+        // This is checked only for files, because a folder may have a million files below it.
         if share.catalog.is_file(path) && share.catalog.unhashed_at(path) > 0 {
             return AtPath::Unhashed;
         }
@@ -243,7 +244,8 @@ impl Http {
         digests
     }
 
-    /// Requests the MD5s of a content. Returns an answer if they are known, or if too many wait.
+    /// Requests the MD5s of a content. Returns an answer at once if they are known, or if too many
+    /// contents wait.
     pub(super) fn sum(&mut self, root: Root) -> Option<HttpDone> {
         if let Some(digests) = self.known.get(&root) {
             return Some(HttpDone::Summed { root, digests: Some(digests.clone()) });
@@ -258,14 +260,14 @@ impl Http {
         None
     }
 
-    /// The MD5s of a content are not computed any further.
+    /// Stops computing the MD5s of a content.
     pub(super) fn leave(&mut self, root: Root) {
         self.waiting.retain(|waiting| *waiting != root);
         self.summing.take_if(|summing| summing.root == root);
     }
 
-    /// Computes some MD5s. Returns `None` if there is nothing to do; with the last of them it
-    /// returns the answer.
+    /// Computes some MD5s. Returns `None` if there is nothing to do, and the answer once the last
+    /// MD5 is computed.
     pub(super) fn slice(
         &mut self,
         share: &mut Share,
@@ -302,16 +304,16 @@ impl Http {
     }
 }
 
-/// Opens what a download to this path has written so far.
+/// Opens the file that a download to this path has written so far.
 pub(super) fn open_written(path: &Path) -> Option<Arc<File>> {
     let open = |path: &Path| File::open(path).ok().map(Arc::new);
     open(&hidden(path, PART_SUFFIX)).or_else(|| open(path))
 }
 
-/// Removes what a download to this path has left.
+/// Removes the files that a download to this path has left.
 pub(super) fn remove_written(path: &Path) {
     for path in [path.to_owned(), hidden(path, PART_SUFFIX), hidden(path, MAP_SUFFIX)] {
-        // Most of them are not there.
+        // Most of these files do not exist.
         let _ = std::fs::remove_file(path);
     }
 }
@@ -338,7 +340,7 @@ impl Summing {
         Summing { root, size, at: 0, digests, piece: md5::Md5::new(), all }
     }
 
-    /// Whether all are computed.
+    /// Computes some MD5s. Returns whether all are computed.
     fn step(&mut self, file: &File, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
         let end = self.size.min(self.at + PIECES_PER_SLICE * PIECE_BYTES);
         if self.digests.piece_bytes == PIECE_BYTES {

@@ -1,4 +1,4 @@
-//! What the loop orders from the worker, and what the worker answers.
+//! What the loop orders from the worker, and how the worker answers.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -20,42 +20,42 @@ pub enum Job {
     },
     /// Hash a chunk that has arrived.
     Digest(ReceivedChunk),
-    /// A question of HTTP.
+    /// A request of HTTP.
     Http(HttpWork),
 }
 
-/// A chunk that has arrived and is to be hashed.
+/// A chunk that has arrived and must be hashed.
 #[derive(Debug)]
 pub struct ReceivedChunk {
     /// The connection that it arrived on.
     pub conn: ConnId,
     /// The request that it answers.
     pub req: u32,
-    /// The payload. It comes back with the report.
+    /// The payload. The report returns it.
     pub bytes: Vec<u8>,
-    /// Which BLAKE3 value is computed.
+    /// Which BLAKE3 value to compute.
     pub plan: HashPlan,
-    /// Which digests are computed.
+    /// Which digests to compute.
     pub verify: Verify,
 }
 
 /// An answer of the worker.
 #[derive(Debug)]
 pub enum Report {
-    /// For the machine.
+    /// An answer for the machine.
     Done {
         /// The answer.
         done: DiskDone,
         /// The open file of a successful [`DiskDone::ChunkReady`].
         file: Option<Arc<File>>,
-        /// The bytes of that chunk, if it is short.
+        /// The bytes of this chunk, if it is short.
         lent: Option<Lent>,
         /// The buffer of a [`DiskDone::PieceWritten`], for reuse.
         spare: Option<Vec<u8>>,
     },
     /// Answer to [`Job::Http`].
     Http(HttpDone),
-    /// Gauges of the share for `status`, in place of the earlier ones.
+    /// Gauges of the share for `status`. They replace the earlier ones.
     Counts(Vec<(&'static str, u64)>),
     /// Answer to [`Job::Digest`].
     Digested {

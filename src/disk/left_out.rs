@@ -1,5 +1,5 @@
-//! What lies below a share and is not shared, each path with its reason, so that `status` can say
-//! how much it is. No I/O.
+//! The files and folders below a share that are not shared, each with its reason, so that `status`
+//! can count them. It does no I/O.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,7 +11,7 @@ use crate::config::LEFT_OUT_MAX;
 pub(super) enum Reason {
     /// Its name begins with a dot.
     Hidden,
-    /// A download that is not complete, or its map.
+    /// An incomplete download, or its map.
     Part,
     /// A rule of `.spratignore`.
     Ignored,
@@ -19,12 +19,12 @@ pub(super) enum Reason {
     /// A FIFO, socket or device.
     Special,
     Unreadable,
-    /// Longer than a content may be.
+    /// It is longer than a content may be.
     TooLarge,
     /// Its path does not fit in a record.
     TooLong,
     NotUtf8,
-    /// A folder of the share without a name, where another share has its name.
+    /// It lies in the share without a name, and another share has its name.
     Covered,
 }
 
@@ -42,7 +42,7 @@ impl Reason {
         Reason::Covered,
     ];
 
-    /// For a person who asks why.
+    /// The reason, for a person who asks.
     pub(super) fn why(self) -> &'static str {
         match self {
             Reason::Hidden => "its path has a name that begins with a dot",
@@ -58,7 +58,7 @@ impl Reason {
         }
     }
 
-    /// The counter of `status`.
+    /// The name of its counter in `status`.
     fn counter(self) -> &'static str {
         match self {
             Reason::Hidden => "left_out_hidden",
@@ -74,7 +74,7 @@ impl Reason {
         }
     }
 
-    /// The same in words.
+    /// The name of the counter in words.
     fn words(self) -> &'static str {
         match self {
             Reason::Hidden => "hidden",
@@ -90,14 +90,14 @@ impl Reason {
         }
     }
 
-    /// Whether a user who does not look for the file should learn of it.
+    /// Whether a user should learn of it without asking.
     fn is_surprising(self) -> bool {
         matches!(self, Reason::Unreadable | Reason::TooLarge | Reason::TooLong | Reason::NotUtf8 | Reason::Covered)
     }
 }
 
-/// How many files and folders are not shared, by reason. What is below such a folder is not
-/// counted.
+/// How many files and folders are not shared, by reason. Files below a folder that is not shared do
+/// not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts([u64; Reason::ALL.len()]);
 
@@ -116,7 +116,8 @@ impl Counts {
         self.0.iter_mut().zip(other.0).for_each(|(sum, n)| *sum += n);
     }
 
-    /// In words: the reasons that a user should learn of, and the others. Empty if there are none.
+    /// The counts in words: those that a user should learn of, and the others. A text is empty if
+    /// there are none.
     pub(super) fn words(&self) -> [String; 2] {
         [true, false].map(|surprising| {
             let here = Reason::ALL.into_iter().filter(|r| r.is_surprising() == surprising && self.of(*r) > 0);
@@ -139,7 +140,8 @@ impl LeftOut {
         &self.counts
     }
 
-    /// This path is not shared. Above [`LEFT_OUT_MAX`] paths it is not counted.
+    /// This path is not shared. If there are [`LEFT_OUT_MAX`] such paths already, it is not
+    /// counted.
     pub(super) fn insert(&mut self, path: &[u8], reason: Reason) {
         self.remove(path);
         if self.paths.len() < LEFT_OUT_MAX {
@@ -148,12 +150,12 @@ impl LeftOut {
         }
     }
 
-    /// Why this path is not shared, if it is known not to be.
+    /// The reason why this path is not shared, if it is one of these paths.
     pub(super) fn reason(&self, path: &[u8]) -> Option<Reason> {
         self.paths.get(path).map(|(reason, _)| *reason)
     }
 
-    /// A scan has seen this path as it was before, whether or not it is shared.
+    /// A scan has seen this path, and nothing has changed. The path may be shared or not.
     pub(super) fn find_again(&mut self, path: &[u8]) {
         if let Some((_, scan)) = self.paths.get_mut(path) {
             *scan = self.scan;
@@ -172,14 +174,14 @@ impl LeftOut {
         self.retain_below(folder, |_| false);
     }
 
-    /// A scan begins. Returns its number, for [`LeftOut::end_scan`]. Others may run at the same
-    /// time.
+    /// A scan begins. Returns its number, for [`LeftOut::end_scan`]. Other scans may run at the
+    /// same time.
     pub(super) fn begin_scan(&mut self) -> u32 {
         self.scan = self.scan.wrapping_add(1);
         self.scan
     }
 
-    /// Forgets what was not seen below a folder since the scan with this number began.
+    /// Forgets the paths below a folder that were not seen since the scan with this number began.
     pub(super) fn end_scan(&mut self, folder: &[u8], number: u32) {
         let now = self.scan;
         self.retain_below(folder, |scan| is_since(scan, number, now));
@@ -194,8 +196,8 @@ impl LeftOut {
     }
 }
 
-/// Whether a scan began at the same time as another one or later. `now` is the number of the
-/// latest scan.
+/// Whether a scan began together with another scan or after it. `now` is the number of the latest
+/// scan.
 pub(super) fn is_since(scan: u32, other: u32, now: u32) -> bool {
     now.wrapping_sub(scan) <= now.wrapping_sub(other)
 }

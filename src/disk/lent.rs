@@ -1,5 +1,5 @@
-//! Short chunks in memory: what the worker has read and the loop has not sent. It bounds how many
-//! there are.
+//! Short chunks in memory, which the worker has read and the loop has not sent yet. It bounds their
+//! number.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl AsRef<[u8]> for Lent {
 pub(super) struct Lender(Arc<()>);
 
 impl Lender {
-    /// Whether one more may be lent.
+    /// Whether one more chunk may be lent.
     pub(super) fn may_lend(&self) -> bool {
         Arc::strong_count(&self.0) <= SHORT_CHUNKS_MAX
     }

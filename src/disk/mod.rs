@@ -1,10 +1,12 @@
-//! Everything that touches files: the share, its digests, part files, and publishing. One worker
-//! thread does all of it, except for syncs at the end of a download, which have their own threads.
+//! Everything that uses files: the share, its digests, part files, and publishing. One worker
+//! thread does all of it, except for the syncs at the end of a download, which have threads of
+//! their own.
 //!
-//! The loop hands over [`Job`]s and receives [`Report`]s through a channel; `wake` is called when
-//! there are some. The loop and the worker share no state. Jobs of transfers (chunks, digests,
-//! pieces) go before background work (scanning and hashing the share, hashing a part file again),
-//! which is done in slices. Nothing here uses a socket, and no error of a file ends the worker.
+//! The loop passes [`Job`]s to the worker and receives [`Report`]s through a channel. `wake` is
+//! called when there are reports. The loop and the worker share no state. Jobs of transfers
+//! (chunks, digests, pieces) come before background work (scanning and hashing the share, hashing a
+//! part file again), which is done in slices. Nothing here uses a socket, and no error of a file
+//! ends the worker.
 
 mod above;
 mod below;
@@ -69,15 +71,15 @@ use worker::ToWorker;
 use crate::error::{Exit, Failure};
 use crate::wire::name::printable;
 
-/// Jobs after which the loop does not wait for more.
+/// With this many jobs, the loop does not wait for more.
 const JOBS_AT_ONCE: usize = 16;
 
-/// The worker as the loop sees it. Dropping it waits until the worker has done its jobs and has
-/// ended.
+/// The worker, as the loop sees it. When it is dropped, it waits until the worker has done its jobs
+/// and has ended.
 #[derive(Debug)]
 pub struct Disk {
     inbox: mpsc::Sender<ToWorker>,
-    /// Jobs that are handed over together.
+    /// Jobs that will be passed to the worker together.
     jobs: Vec<Job>,
     worker: Option<thread::JoinHandle<()>>,
 }
@@ -120,19 +122,20 @@ impl Disk {
         Ok((Disk { inbox, jobs: Vec::new(), worker: Some(worker) }, reports))
     }
 
-    /// These folders are shared from now on, in place of others. With `take_downloads`, downloads
-    /// that name no destination go to the first of them.
+    /// Shares these folders from now on, and no others. With `take_downloads`, downloads without a
+    /// destination go to the first of them.
     ///
     /// # Errors
     ///
-    /// [`Exit::Disk`] if one is missing, is no folder or cannot be read; then nothing changes.
+    /// [`Exit::Disk`] if one is missing, is no folder or cannot be read. Then nothing changes.
     pub fn share(&self, shares: &[ShareFolder], rescan: Option<Duration>, take_downloads: bool) -> Result<(), Failure> {
         let trees = tree::Trees::open(shares)?;
         let _ = self.inbox.send(ToWorker::Shares { trees, rescan, take_downloads });
         Ok(())
     }
 
-    /// Hands over the jobs if there are many: each time, the worker may have to be woken.
+    /// Passes the jobs to the worker if there are many. Fewer jobs wait, because the worker may
+    /// have to be woken each time.
     pub fn hand_over_many(&mut self) {
         if self.jobs.len() >= JOBS_AT_ONCE {
             self.hand_over();
@@ -144,8 +147,8 @@ impl Disk {
         self.jobs.push(job);
     }
 
-    /// Hands over all jobs that were submitted: the worker hashes together what arrives together.
-    /// Never blocks.
+    /// Passes all submitted jobs to the worker. Chunks that are passed together are hashed
+    /// together. Never blocks.
     pub fn hand_over(&mut self) {
         if !self.jobs.is_empty() {
             // The worker ends only when `self` is dropped. If it panics, the process ends.
@@ -154,7 +157,8 @@ impl Disk {
     }
 }
 
-/// Creates the folder if it is missing, and reports at the start if nothing can be stored in it.
+/// Creates the folder if it is missing. Reports already at the start if nothing can be stored in
+/// it.
 fn folder_for_downloads(path: &Path) -> Result<PathBuf, Failure> {
     let shown = printable(&path.to_string_lossy());
     let fail = |why: std::io::Error| {

@@ -3,15 +3,15 @@
 use super::left_out::Reason;
 use crate::config::PATH_BYTES_MAX;
 
-/// The file with the rules of what is not shared.
+/// The name of the files with rules about what is not shared.
 pub(super) const RULES_NAME: &str = ".spratignore";
 
 /// The names of one share.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    /// What goes before each path: empty, or the name of the share.
+    /// The start of each path: empty, or the name of the share.
     prefix: String,
-    /// Names at the top of the share without a name that belong to the other shares.
+    /// Names at the top of the share without a name that are names of other shares.
     covered: Vec<String>,
 }
 
@@ -20,7 +20,7 @@ impl Names {
         Names { prefix, covered }
     }
 
-    /// The path below the share of an entry of a folder of it.
+    /// The path below the share of an entry in one of its folders.
     pub(super) fn entry(&self, folder: &str, name: &[u8]) -> Result<String, Reason> {
         let name = visible(name)?;
         if folder.is_empty() && self.covered.iter().any(|covered| covered == name) {
@@ -36,7 +36,7 @@ impl Names {
         below.split(|byte| *byte == b'/').try_fold(String::new(), |folder, name| self.entry(&folder, name))
     }
 
-    /// The path of a record, from a path below the share. That of the top is the prefix.
+    /// The path of a record, from a path below the share. For the top, it is the prefix.
     pub(super) fn full(&self, below: &str) -> String {
         match (self.prefix.is_empty(), below.is_empty()) {
             (true, _) => below.to_owned(),
@@ -45,7 +45,8 @@ impl Names {
         }
     }
 
-    /// The path below this share, from the path of a record. None if another share has it.
+    /// The path below this share, from the path of a record. None if the path belongs to another
+    /// share.
     pub(super) fn below<'p>(&self, full: &'p str) -> Option<&'p str> {
         let (first, rest) = full.split_once('/').unwrap_or((full, ""));
         if self.prefix.is_empty() {
@@ -67,7 +68,7 @@ fn visible(name: &[u8]) -> Result<&str, Reason> {
     std::str::from_utf8(name).map_err(|_| Reason::NotUtf8)
 }
 
-/// Whether a share may have this name: one visible component of a path.
+/// Whether a share may have this name. It must be one visible component of a path.
 pub(crate) fn is_share_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && !name.contains('/') && visible(name.as_bytes()).is_ok()
 }

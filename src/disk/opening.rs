@@ -1,8 +1,8 @@
-//! Opening a part file, one step at a time. Before that, the destination is examined: if it has the
-//! content already, nothing is fetched; if it has another one, the download is refused. Then the
-//! pieces that an earlier run left are hashed again, and what is here under another name is copied:
-//! a file of the share, or a collection that this peer made. What does not fit on the disk is
-//! refused.
+//! Opening a part file, one step at a time. First, the destination is examined. If it has the
+//! content already, nothing is fetched; if it has another content, the download is refused. Then
+//! the pieces of an earlier run are hashed again. Then missing pieces are copied if this peer has
+//! the content under another name: a file of the share, or a collection that this peer has made. A
+//! content that does not fit on the disk is refused.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -36,23 +36,23 @@ pub(super) struct Opening {
     pub(super) root: Root,
     sizes: Vec<u64>,
     stage: Stage,
-    /// It was looked whether the content is here.
+    /// Whether it was checked if the content is here.
     looked: bool,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// The destination has not been examined.
+    /// The destination was not examined yet.
     Examine,
-    /// The file at the destination may be the content and is hashed.
+    /// The file at the destination may be the content, and is being hashed.
     Compare { file: File, size: u64, hash: FileHash },
-    /// The part file is open; the pieces that its map lists are hashed.
+    /// The part file is open. The pieces that its map lists are being hashed.
     Check(Box<Part>),
-    /// The pieces that the part file lacks, from this one on, are copied from a file that has them.
+    /// The missing pieces, from this one on, are copied from a file that has them.
     Copy { part: Box<Part>, source: File, next: u32 },
 }
 
-/// Where an opening has got to.
+/// The result of a step.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Another step is needed.
@@ -63,7 +63,7 @@ pub(super) enum Step {
     Open(Box<Part>),
 }
 
-/// What this peer has, and what it fetches.
+/// What this peer has, where missing pieces may be copied from.
 pub(super) struct Here<'h> {
     pub(super) share: Option<&'h mut Share>,
     pub(super) collections: &'h mut Collections,
@@ -72,7 +72,7 @@ pub(super) struct Here<'h> {
 }
 
 impl Here<'_> {
-    /// A file that has this content, its size, and its manifest if it has more than one piece.
+    /// The file that has this content, its size, and its manifest if it has more than one piece.
     fn source_of(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<(File, u64, Vec<Cv>)> {
         self.collections.source_of(root, buffer).or_else(|| self.share.as_mut()?.source_of(root))
     }
@@ -91,7 +91,7 @@ impl Opening {
         Ok(Opening { download, target, root, sizes, stage: Stage::Examine, looked: false })
     }
 
-    /// Does a bounded part of the work.
+    /// Does a part of the work, within a bound.
     pub(super) fn step(&mut self, here: &mut Here<'_>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
         match &mut self.stage {
             Stage::Examine => self.examine(here, buffer),
@@ -136,13 +136,13 @@ impl Opening {
                 let is_small = !self.sizes.is_empty() && self.sizes.iter().all(|size| *size <= PIECE_BYTES);
                 let open = if is_small { Part::open_small } else { Part::open };
                 match open(self.target.clone(), self.root) {
-                    // No time has passed in which a file may have appeared.
+                    // Nothing had to be hashed, so no file can have appeared in the meantime.
                     Ok(part) if !part.has_listed() => return self.opened(Box::new(part), here, buffer),
                     Ok(part) => self.stage = Stage::Check(Box::new(part)),
                     Err(failure) if failure.kind == DiskFailureKind::Name => {
                         self.target = Arc::new(self.target.with_next_name().ok_or(failure)?);
                     }
-                    // Another content with this name has just begun.
+                    // A download of another content with this name has just begun.
                     Err(failure)
                         if failure.kind == DiskFailureKind::Locked
                             && self.target.may_give_way
@@ -176,20 +176,20 @@ impl Opening {
         if root == self.root { Ok(Step::AlreadyThere(size)) } else { self.give_way() }
     }
 
-    /// Another content has the name: takes the other name, if there is one.
+    /// Another content has the name. Chooses the other name, if there is one.
     fn give_way(&mut self) -> Result<Step, DiskFailure> {
         let target = self.target.giving_way(&self.root).ok_or_else(|| self.target.taken())?;
         (self.target, self.stage) = (Arc::new(target), Stage::Examine);
         Ok(Step::Again)
     }
 
-    /// The smallest size that a source claims; none if others may follow.
+    /// The smallest size that a source claims; none if more claims may come.
     fn claim(&self) -> Option<u64> {
         self.sizes.iter().min().copied()
     }
 
-    /// The part file is checked. If a file has appeared at the destination since, that is examined
-    /// instead.
+    /// The part file is checked. If a file has appeared at the destination in the meantime, that
+    /// file is examined first.
     fn checked(&mut self, here: &mut Here<'_>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
         let free = self.target.lookup()?.is_none();
         match mem::replace(&mut self.stage, Stage::Examine) {
@@ -202,8 +202,8 @@ impl Opening {
         }
     }
 
-    /// The part file is open. What it lacks is copied if it is here, so that it need not be
-    /// fetched.
+    /// The part file is open. Missing pieces are copied if this peer has them, so that they need
+    /// not be fetched.
     fn opened(&mut self, mut part: Box<Part>, here: &mut Here<'_>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
         if part.is_complete() {
             return Ok(Step::Open(part));
@@ -214,7 +214,7 @@ impl Opening {
             part.prepare(size, cvs, None);
             source = part.unprepared.is_none().then_some(file);
         }
-        // Shared blocks take no space.
+        // Blocks that both files share take no space.
         if source.as_ref().is_some_and(|source| part.share_blocks(source)) {
             self.stage = Stage::Check(part);
             return Ok(Step::Again);

@@ -1,4 +1,4 @@
-//! The paths that the disk uses. Declarations only.
+//! The paths that the disk uses. There are only declarations here.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 /// A folder that is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareFolder {
-    /// What goes before its paths. At most one share has no name.
+    /// The start of its paths. At most one share has no name.
     pub name: Option<String>,
     /// The folder.
     pub path: PathBuf,
@@ -17,16 +17,17 @@ pub struct ShareFolder {
 pub struct DiskOptions {
     /// The folders to share.
     pub shares: Vec<ShareFolder>,
-    /// Where downloads go that name no destination; it is created if it is missing. Without it the
-    /// first shared folder. Without that, each download must name its destination.
+    /// The folder for downloads without a destination. It is created if it is missing. If it is not
+    /// set, they go to the first shared folder. If there is none, each download must name its
+    /// destination.
     pub downloads: Option<PathBuf>,
-    /// The file of the digest cache. Without one, digests are kept in memory only. Its folder is
-    /// created if it is missing.
+    /// The file of the digest cache, whose folder is created if it is missing. If it is not set,
+    /// digests are only kept in memory.
     pub cache: Option<PathBuf>,
-    /// The folder of the collections that the peer makes. Without one, it makes none.
+    /// The folder for collections that the peer makes. If it is not set, the peer makes none.
     pub collections: Option<PathBuf>,
-    /// Pause between two slow scans of the shares, which find what no watcher reports. None: there
-    /// are none.
+    /// Pause between two slow scans of the shares, which find the changes that no watcher reports.
+    /// None: there are no slow scans.
     pub rescan: Option<Duration>,
     /// The file of the queue of downloads. Its folder exists.
     pub queue: Option<PathBuf>,

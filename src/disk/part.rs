@@ -1,7 +1,7 @@
-//! Part files: `.NAME.part`, locked, and beside it the map `.NAME.part.map`. A piece is written
-//! once it is verified, then listed in the map. After a restart a listed piece counts only once it
-//! is hashed again. A content of one piece has no map: its part file is either complete or worth
-//! nothing.
+//! Part files: `.NAME.part`, which is locked, and beside it the map `.NAME.part.map`. A piece is
+//! verified, then written, and then listed in the map. After a restart a listed piece counts only
+//! once it is hashed again. A content of one piece has no map: its part file is either complete or
+//! worthless.
 
 use std::fs::File;
 use std::io;
@@ -23,7 +23,7 @@ use crate::proto::pieces_of;
 use crate::proto::weak_peer::download::manifest;
 use crate::wire::ids::{Cv, Root};
 
-/// How often a part file is opened again that another process renamed before it was locked.
+/// How often a part file is opened again if another process has renamed it before it was locked.
 const LOCK_TRIES_MAX: usize = 8;
 /// How the part file and the map are opened. No symlink is followed, and no FIFO blocks.
 const FLAGS: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
@@ -33,40 +33,42 @@ const FLAGS: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOC
 pub(super) struct Part {
     pub(super) target: Arc<Target>,
     pub(super) root: Root,
-    /// Bytes of the content, once they are proven: by an earlier run, or by this one.
+    /// The size of the content, once it is proven, by this run or an earlier one.
     pub(super) size: Option<u64>,
     pub(super) file: Arc<File>,
-    /// None while the content is believed to have one piece.
+    /// None while the content is assumed to have one piece.
     map: Option<PartMap>,
     pub(super) manifest: Option<Vec<Cv>>,
     /// The right edge of the tree, once it is known.
     edge: Option<Edge>,
-    /// A manifest that is not in the map yet. A run that resumes without it uses no listed piece.
+    /// A manifest that is not in the map yet. Without it in the map, a later run cannot use the
+    /// listed pieces.
     unlisted: Option<Vec<Cv>>,
-    /// Whether this run stored the manifest; then it has checked every piece against it.
+    /// Whether this run stored the manifest. If so, it has compared every piece with the manifest.
     pub(super) manifest_is_fresh: bool,
     /// Whether a piece was written that was compared with neither the root nor the manifest.
     pub(super) unproven: bool,
-    /// Pieces that are in the file and right.
+    /// Which pieces are in the file and correct.
     pub(super) written: Vec<bool>,
-    /// Pieces that the map lists and that are still to be hashed.
+    /// Pieces that the map lists and that must still be hashed.
     listed: Vec<u32>,
-    /// The part file is empty: nothing of an earlier run is in it, and nothing of this one.
+    /// Whether the part file is empty: neither an earlier run nor this one has written to it.
     pub(super) is_new: bool,
     /// The size of a content of one piece that was found to fit on the disk.
     pub(super) fitting: Option<u64>,
-    /// Why the part file could not be prepared; reported when a piece is to be written.
+    /// Why the part file could not be prepared. The failure is reported when a piece must be
+    /// written.
     pub(super) unprepared: Option<DiskFailure>,
 }
 
 impl Part {
-    /// Opens or creates the part file, locks it, and reads its map. Changes nothing of another
-    /// content.
+    /// Opens or creates the part file, locks it, and reads its map. If the part file belongs to
+    /// another content, it is not changed.
     pub(super) fn open(target: Arc<Target>, root: Root) -> Result<Part, DiskFailure> {
         Part::open_with(target, root, OFlags::CREATE)
     }
 
-    /// As [`Part::open`], for a content that is said to have one piece: creates no map.
+    /// As [`Part::open`], for a content that hits say has one piece. It creates no map.
     pub(super) fn open_small(target: Arc<Target>, root: Root) -> Result<Part, DiskFailure> {
         Part::open_with(target, root, OFlags::empty())
     }
@@ -117,8 +119,8 @@ impl Part {
         })
     }
 
-    /// The size and the manifest are proven. What an earlier run left under another size, or of
-    /// another content, is dropped.
+    /// The size and the manifest are proven. Drops the data of an earlier run if it had another
+    /// size or another content.
     pub(super) fn prepare(&mut self, size: u64, cvs: Vec<Cv>, edge: Option<Edge>) {
         if let Err(error) = self.fit(size) {
             self.unprepared = Some(self.target.io_failure(error));
@@ -128,7 +130,7 @@ impl Part {
             self.store_manifest(size, cvs);
         }
         if let Some(edge) = edge.filter(|edge| self.edge.as_ref() != Some(edge)) {
-            // Without the edge in the map, the next run serves no proof until it has the last
+            // If the edge is not in the map, the next run can serve no proof until it has the last
             // piece.
             if let Some(Err(error)) = self.map.as_mut().map(|map| map.append(&Record::Edge(edge.clone()))) {
                 log::warn!("the map of {} cannot be written: {error}", shown(&self.target.path));
@@ -162,12 +164,12 @@ impl Part {
         Ok(())
     }
 
-    /// Whether an earlier run has listed pieces that are still to be hashed.
+    /// Whether pieces that an earlier run has listed must still be hashed.
     pub(super) fn has_listed(&self) -> bool {
         !self.listed.is_empty()
     }
 
-    /// Hashes the next listed piece; false once all are hashed.
+    /// Hashes the next listed piece. Returns false once all are hashed.
     pub(super) fn check_next(&mut self, buffer: &mut Vec<u8>) -> bool {
         let Some(piece) = self.listed.pop() else { return false };
         let offset = u64::from(piece) * PIECE_BYTES;
@@ -177,7 +179,7 @@ impl Part {
         true
     }
 
-    /// The pieces that are in the file and right, in ascending order.
+    /// The pieces that are in the file and correct, in ascending order.
     pub(super) fn verified(&self) -> Vec<u32> {
         (0..).zip(&self.written).filter(|(_, written)| **written).map(|(piece, _)| piece).collect()
     }
@@ -194,7 +196,7 @@ impl Part {
         }
         self.unlisted = Some(cvs.clone());
         self.manifest = Some(cvs);
-        // If the disk is full, the next piece reports it.
+        // If the disk is full, writing the next piece reports it.
         if let Err(error) = self.list_manifest() {
             log::warn!("the map of {} cannot be written: {error}", shown(&self.target.path));
         }
@@ -210,7 +212,8 @@ impl Part {
         Ok(())
     }
 
-    /// Writes a verified piece, then lists it. A piece that is in the file is not written again.
+    /// Writes a verified piece, then lists it. If the piece is in the file already, it is not
+    /// written again.
     pub(super) fn write_piece(&mut self, piece: u32, bytes: &[u8]) -> Result<(), DiskFailure> {
         if let Some(failure) = &self.unprepared {
             return Err(failure.clone());
@@ -233,20 +236,20 @@ impl Part {
         Ok(())
     }
 
-    /// What it serves: the pieces that are in the file and right.
+    /// The content as it can be served: the pieces that are in the file and correct.
     pub(super) fn held(&self) -> Option<Held<'_>> {
         let size = self.size.filter(|_| !self.unproven)?;
         let (file, manifest) = (&self.file, self.manifest.as_deref()?);
         Some(Held { root: self.root, size, file, manifest, edge: self.edge.as_ref(), written: Some(&self.written) })
     }
 
-    /// Whether every piece is in the file and right.
+    /// Whether every piece is in the file and correct.
     pub(super) fn is_complete(&self) -> bool {
         self.size.is_some() && self.written.iter().all(|written| *written)
     }
 
-    /// Shares the blocks of a file with the part file, which has no piece yet, where the file
-    /// system can do that. The pieces are then still to be hashed.
+    /// If the file system can do it, shares the blocks of a file with the part file. The part file
+    /// must have no piece yet. The pieces must still be hashed afterwards.
     pub(super) fn share_blocks(&mut self, source: &File) -> bool {
         let is_empty = !self.written.contains(&true);
         self.is_new = false;
@@ -257,11 +260,11 @@ impl Part {
         is_shared
     }
 
-    /// Copies a piece, if it is not there, from a file that should have this content. False if it
-    /// has not.
+    /// Copies a missing piece from a file that should have this content. Returns false if the file
+    /// does not have the piece.
     ///
     /// # Errors
-    /// The piece cannot be written.
+    /// If the piece cannot be written.
     pub(super) fn copy_piece(&mut self, piece: u32, source: &File, buffer: &mut Vec<u8>) -> Result<bool, DiskFailure> {
         let offset = u64::from(piece) * PIECE_BYTES;
         let length = piece_length(self.size.unwrap_or(0), u64::from(piece));
@@ -288,7 +291,8 @@ impl Part {
         self.map.is_some()
     }
 
-    /// Removes the part file and its map if no piece is in it, of this content or of another one.
+    /// Removes the part file and its map, unless it has a piece of this content or belongs to
+    /// another one.
     pub(super) fn remove_if_empty(&self) {
         let untouched = self.size.is_none() && self.file.metadata().is_ok_and(|metadata| metadata.len() > 0);
         if !untouched && !self.written.contains(&true) {
@@ -299,8 +303,8 @@ impl Part {
     }
 }
 
-/// The content of the part file with the name of this target, as its map names it; none if there is
-/// no part file, or if its size is not proven.
+/// The content to which the part file with the name of this target belongs, as its map says. None
+/// if there is no part file, or if its size is not proven.
 pub(super) fn holder(target: &Target) -> Option<Root> {
     statat(&target.folder, &target.part_name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -308,8 +312,8 @@ pub(super) fn holder(target: &Target) -> Option<Root> {
     PartMap::root(&map.into())
 }
 
-/// The destination has this content: removes what an earlier run left for it. A part file that is
-/// in use, or of another content, stays.
+/// The destination has this content: removes the files of an earlier run. A part file stays if it
+/// is in use or belongs to another content.
 pub(super) fn remove_leftovers(target: &Target, root: Root) {
     let unlink = |name| retry_on_intr(|| unlinkat(&target.folder, name, AtFlags::empty()));
     let part = match lock_existing(target) {
@@ -320,7 +324,8 @@ pub(super) fn remove_leftovers(target: &Target, root: Root) {
         }
         Err(_) => return,
     };
-    // The part file is the destination itself if a run ended between the two steps of publishing.
+    // If a run ended between the two steps of publishing, the part file and the destination are the
+    // same file.
     let is_published = matches!((target.lookup(), Stamp::of_file(&part)), (Ok(Some(Found::File(there))), Ok(ours))
         if (there.dev, there.ino) == (ours.dev, ours.ino));
     let is_listed = || {
@@ -329,7 +334,7 @@ pub(super) fn remove_leftovers(target: &Target, root: Root) {
         let is_empty = [part.as_fd(), map.as_fd()].into_iter().all(|fd| fstat(fd).is_ok_and(|stat| stat.st_size == 0));
         Ok::<_, io::Error>(is_empty || PartMap::read(map, root)?.1.is_some())
     };
-    // A content of one piece has no map, and is there completely or not at all.
+    // A content of one piece has no map. It is either complete or not there at all.
     let is_content = || {
         let size = fstat(&part).ok()?.st_size;
         let length = usize::try_from(size).ok().filter(|length| *length as u64 <= PIECE_BYTES)?;
@@ -338,7 +343,7 @@ pub(super) fn remove_leftovers(target: &Target, root: Root) {
         (!has_map && (length == 0 || root_of(read_range(&bytes, 0, length, &mut Vec::new()).ok()?) == root))
             .then_some(())
     };
-    // The map is removed last, because it names the content of the part file.
+    // The map is removed last, because it says to which content the part file belongs.
     let is_left = is_published || is_content().is_some() || is_listed().is_ok_and(|listed| listed);
     if is_left && unlink(&target.part_name).is_ok() {
         let _ = unlink(&target.map_name);
@@ -356,7 +361,7 @@ fn lock_existing(target: &Target) -> Result<OwnedFd, Errno> {
     Ok(part)
 }
 
-/// Opens the part file and locks it. The file that is locked must still be the one with that name.
+/// Opens the part file and locks it. After that, the locked file must still have this name.
 fn lock_part(target: &Target) -> Result<(File, u64), DiskFailure> {
     let fail = |error: Errno| target.io_failure(error.into());
     let flags = FLAGS | OFlags::CREATE;
@@ -365,7 +370,7 @@ fn lock_part(target: &Target) -> Result<(File, u64), DiskFailure> {
         let fd = retry_on_intr(open).map_err(fail)?;
         match retry_on_intr(|| flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => {}
-            // Nothing guards a part file on a file system without locks.
+            // If a file system has no locks, nothing guards a part file.
             Err(error) if is_unsupported(error) || error == Errno::NOLCK => {}
             Err(Errno::WOULDBLOCK) => {
                 return Err(target.failure(DiskFailureKind::Locked, "is being downloaded already"));
@@ -439,8 +444,8 @@ mod tests {
     fn what_is_left_of_a_content_that_is_there_goes() {
         let (bytes, _, root) = content();
         let size = bytes.len() as u64;
-        // Ended between the two steps of publishing by link; a part of the same content; only its
-        // map.
+        // The cases: a run that ended between the two steps of publishing by link, a part of the
+        // same content, and only its map.
         for case in ["linked", "part", "map"] {
             let folder = tempfile::tempdir().unwrap();
             let target = target(folder.path(), &root);

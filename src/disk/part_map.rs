@@ -1,5 +1,5 @@
-//! The map beside a part file: a log of the manifest and of the pieces that were written. It is a
-//! hint: nothing in it is used before it is verified.
+//! The map beside a part file: a log of the manifest and of the pieces that were written. It is
+//! only a hint: its data is verified before it is used.
 //!
 //! ```text
 //! header    16 bytes "sprat part map 1", 32 root, 8 size, 8 check
@@ -8,8 +8,8 @@
 //! edge      'E', 2 length of the tail, 2 bytes of values, tail, values, 8 check
 //! ```
 //!
-//! Numbers are little-endian. A check is the start of the BLAKE3 hash of the root and the bytes
-//! before it. Everything after the first record that does not fit its check is cut off.
+//! Numbers are little-endian. A check is the start of the BLAKE3 hash of the root and all earlier
+//! bytes of its record. If a check does not match, its record and everything after it are cut off.
 
 use std::fs::File;
 use std::io;
@@ -34,12 +34,12 @@ const TAG_EDGE: u8 = b'E';
 pub(super) struct PartMap {
     file: File,
     root: Root,
-    /// Length of the valid part of the file. The next record is written there, so that it replaces
-    /// what a failed write has left.
+    /// Length of the valid part of the file. The next record is written there. It replaces the rest
+    /// of a failed write.
     good: u64,
 }
 
-/// What a map lists.
+/// The data that a map lists.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     /// Bytes of the content.
@@ -59,12 +59,13 @@ pub(super) enum Record {
 }
 
 impl PartMap {
-    /// Reads what the map of this content lists; none if it is the map of another content, or
-    /// empty.
+    /// Reads the data that the map of this content lists. None if the map belongs to another
+    /// content or is empty.
     pub(super) fn read(file: File, root: Root) -> io::Result<(PartMap, Option<Listed>)> {
         let mut map = PartMap { file, root, good: 0 };
         let Some(size) = map.size()? else { return Ok((map, None)) };
-        // A piece that was wrong is written again, so that it may be listed several times.
+        // If a listed piece was wrong, it is written and listed again, so a piece may be listed
+        // several times.
         let bytes_max = 4096 + pieces_of(size) * (2 * 32 + 16 * 13);
         let length = map.file.metadata()?.len();
         if length > bytes_max {
@@ -98,7 +99,7 @@ impl PartMap {
         Ok((map, Some(listed)))
     }
 
-    /// The content that the map in this file is of.
+    /// The content to which the map in this file belongs.
     pub(super) fn root(file: &File) -> Option<Root> {
         let mut bytes = [0; HEADER_BYTES];
         file.read_exact_at(&mut bytes, 0).ok()?;
@@ -108,7 +109,7 @@ impl PartMap {
         (magic == MAGIC && bytes[..] == header(&root, size)[..]).then_some(root)
     }
 
-    /// The size in the header, if that is one of this content.
+    /// The size in the header, if it is the header of this content.
     fn size(&self) -> io::Result<Option<u64>> {
         let mut bytes = [0; HEADER_BYTES];
         match self.file.read_exact_at(&mut bytes, 0) {
@@ -162,7 +163,7 @@ impl Record {
         checked(root, bytes)
     }
 
-    /// The first record and its length; none at the end, or where the bytes are torn.
+    /// The first record and its length. None at the end, or if the bytes are damaged.
     fn parse(root: &Root, bytes: &[u8]) -> Option<(Record, usize)> {
         let number = u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?);
         let end = match bytes[0] {
@@ -187,7 +188,7 @@ impl Record {
     }
 }
 
-/// The two lengths in the number of an edge.
+/// The length of the tail and the length of the values, from the number of an edge.
 fn lengths(number: u32) -> (usize, usize) {
     (number as usize & 0xffff, number as usize >> 16)
 }

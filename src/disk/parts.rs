@@ -1,5 +1,5 @@
-//! Part files that no download uses: they are counted, and removed when a user says so. Only files
-//! with a map of ours beside them count, and none that is locked.
+//! Part files that no download uses. They are counted, and removed if the user requests it. A part
+//! file counts only if it has a map of ours beside it and is not locked.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -14,10 +14,10 @@ use super::part_map::PartMap;
 use super::target::{MAP_SUFFIX, PART_SUFFIX, failed, hidden};
 use crate::proto::disk::{DiskFailure, Parts};
 
-/// Bytes of a block of `stat`, whatever the file system has.
+/// Size of the blocks that `stat` counts. It does not depend on the file system.
 const STAT_BLOCK_BYTES: u64 = 512;
 
-/// Looks on a new thread, which calls `done` at its end.
+/// Looks for part files on a new thread, which calls `done` at its end.
 pub(super) fn start(
     folders: Vec<PathBuf>,
     keep: Vec<PathBuf>,
@@ -29,8 +29,9 @@ pub(super) fn start(
     started.map(drop).map_err(|error| failed(format!("cannot start a thread to look for part files: {error}")))
 }
 
-/// The part files in these folders and below them, but for those of the kept destinations: a file,
-/// or all below a folder. No symlink is followed.
+/// The part files in these folders and below them. Those of the kept destinations are left out. A
+/// kept destination is a file, or a folder that stands for everything below it. No symlink is
+/// followed.
 fn look(folders: &[PathBuf], keep: &[PathBuf], remove: bool) -> Parts {
     let kept: BTreeSet<PathBuf> = keep.iter().filter_map(|path| part_of(path)).collect();
     let mut parts = Parts::default();
@@ -64,7 +65,7 @@ fn is_part(path: &Path) -> bool {
     name.starts_with(b".") && name.ends_with(PART_SUFFIX.as_bytes())
 }
 
-/// The bytes that a part file and its map take, if no download uses them.
+/// The bytes that a part file and its map take, unless a download uses them.
 fn take(part: &Path, remove: bool) -> Option<u64> {
     let mut map = part.as_os_str().to_owned();
     map.push(&MAP_SUFFIX[PART_SUFFIX.len()..]);
@@ -74,14 +75,14 @@ fn take(part: &Path, remove: bool) -> Option<u64> {
     let (part_file, map_file): (File, File) = (open(part).ok()?, open(&map).ok()?);
     flock(&part_file, FlockOperation::NonBlockingLockExclusive).ok()?;
     let sizes = [part_file.metadata().ok()?, map_file.metadata().ok()?];
-    // A download that proved nothing leaves both of them empty.
+    // A download that has proved nothing leaves both files empty.
     let is_empty = sizes.iter().all(|metadata| metadata.len() == 0);
     if !is_empty && PartMap::root(&map_file).is_none() {
         return None;
     }
     if remove {
         fs::remove_file(part).ok()?;
-        // The map goes last: it says what the part file is.
+        // The map is removed last, because it says what the part file is.
         fs::remove_file(&map).ok()?;
     }
     Some(sizes.iter().map(|metadata| metadata.blocks() * STAT_BLOCK_BYTES).sum())

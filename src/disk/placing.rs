@@ -1,7 +1,7 @@
-//! The last step of small files that are unpacked: those that are written in a hidden folder beside
-//! their places are synced together, and each is renamed to its name. If another content has that
-//! name, it is kept: a file of a collection renames it to a name with digits of its root, and a
-//! file of a command is not placed.
+//! The last step of small files that are unpacked. They were written into a hidden folder near
+//! their places. They are synced together, and each is renamed to its name. If another content has
+//! this name, that file is kept. In a collection, it is renamed to a name with digits of its root.
+//! In a command, the new file is not placed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -23,16 +23,16 @@ use crate::proto::disk::{DiskFailure, Unplaced};
 use crate::wire::ids::Root;
 use crate::wire::name::apart;
 
-/// Where an item goes.
+/// The place of an item.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) parent: Arc<OwnedFd>,
-    /// Below the folder that all files go to.
+    /// The path below the folder that all files go to.
     pub(super) path: PathBuf,
     pub(super) name: OsString,
 }
 
-/// A file that is written and not published.
+/// A file that is written but not published.
 #[derive(Debug)]
 pub(super) struct Placing {
     /// Its number in the collection or in the command.
@@ -50,26 +50,26 @@ pub(super) struct Batch {
     pub(super) folder: PathBuf,
     pub(super) hidden: Arc<OwnedFd>,
     pub(super) files: Vec<Placing>,
-    /// Whether a file of another content gives way to one of these.
+    /// Whether a file with another content is renamed to make room for one of these.
     pub(super) displaces: bool,
-    /// Whether they are to be offered.
+    /// Whether the files will be offered.
     pub(super) offers: bool,
 }
 
-/// What became of a batch.
+/// The result for a batch.
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) download: DownloadId,
-    /// The numbers of those that are in their places, and where each is.
+    /// The numbers of the files that are in their places, and where each is.
     pub(super) files: Vec<(u64, PathBuf)>,
     pub(super) bytes: u64,
     pub(super) failed: Vec<Unplaced>,
-    /// Files to offer: folder, name, state and content.
+    /// Files to offer: folder, name, state and digest.
     pub(super) offers: Vec<(PathBuf, OsString, Stamp, ContentDigest)>,
 }
 
 impl Batch {
-    /// Nothing is published, because no thread could be started.
+    /// The result if no thread could be started: nothing is published.
     pub(super) fn unpublished(&self, failure: &DiskFailure) -> Placed {
         self.all_failed(|_| failure.clone())
     }
@@ -160,8 +160,9 @@ impl Placing {
     }
 }
 
-/// If the place has a file of another content, renames it to a name with digits of its root.
-/// Returns false if the file at the place has this content, and true if the place is free now.
+/// If the place has a file with another content, renames that file to a name with digits of its
+/// root. Returns false if the file at the place has this content, and true if the place is now
+/// free.
 fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
     let file = match open(&place.parent, &place.name, OFlags::RDONLY) {
         Ok(file) => file,
@@ -177,15 +178,16 @@ fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Renames the file at a place to a name with digits of its root, `found`. Does nothing if the file
-/// is gone.
+/// Renames the file at a place to a name with digits of its root, which is `found`. Does nothing if
+/// the file is gone.
 pub(super) fn move_aside(place: &Place, found: &Root) -> io::Result<()> {
     let (parent, name) = (&*place.parent, &place.name);
     let aside = OsString::from(apart(&name.to_string_lossy(), found));
     match rename_noreplace(At(parent, name), At(parent, &aside)) {
         Err(Errno::NOENT) => Ok(()),
         Err(Errno::EXIST) => {
-            // The new name is taken. If both files have this content, one of them is removed.
+            // The new name is used. If the file there has the same content, one of the two files is
+            // removed.
             for name in [&aside, name] {
                 let file = open(parent, name, OFlags::RDONLY)?;
                 let size = file.metadata()?.len();

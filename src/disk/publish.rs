@@ -1,8 +1,9 @@
-//! Publishing downloads: sync, rename without replacing, sync the folder. Once the rename has
-//! succeeded the download cannot fail: the complete file has its name. It runs on its own thread,
-//! because a sync may take seconds and must not delay the worker. It owns what it needs and answers
-//! once. Small files that are complete at the same time are published together: a journal is then
-//! written once for all of them.
+//! Publishing downloads: sync the file, rename it without replacing another one, and sync the
+//! folder. Once the rename has succeeded, the download cannot fail, because the complete file has
+//! its name. It runs on a thread of its own, because a sync may take seconds and must not delay the
+//! worker. It owns all that it needs, and answers once. Small files that are complete at the same
+//! time are published together, because the journal of the file system is then written once for all
+//! of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -26,7 +27,7 @@ use crate::proto::DownloadId;
 use crate::proto::disk::DiskFailure;
 use crate::wire::ids::{Cv, Root};
 
-/// A complete part file on its way to its final name.
+/// A complete part file that is about to get its final name.
 #[derive(Debug)]
 pub(super) struct Publishing {
     target: Arc<Target>,
@@ -34,7 +35,7 @@ pub(super) struct Publishing {
     size: u64,
     file: Arc<File>,
     has_map: bool,
-    /// The manifest that every piece was checked against. Without it the file is hashed again
+    /// The manifest with which every piece was compared. If it is none, the file is hashed again
     /// before it is offered.
     manifest: Option<Vec<Cv>>,
     /// The path of its record, if it will be offered.
@@ -45,12 +46,12 @@ pub(super) struct Publishing {
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) result: Result<PathBuf, DiskFailure>,
-    /// The path in the share and the proven content, if the file is to be offered.
+    /// If the file is to be offered: its path in the share, its state and its proven content.
     pub(super) offer: Option<(String, Stamp, ContentDigest)>,
 }
 
 impl Publishing {
-    /// Fails if a piece is missing: nothing under the final name is ever incomplete.
+    /// Fails if a piece is missing, so that no file with a final name is ever incomplete.
     pub(super) fn new(part: Part, share: Option<&Share>) -> Result<Publishing, DiskFailure> {
         if let Some(piece) = part.written.iter().position(|written| !written) {
             return Err(part.target.failed(&format!("piece {piece} is missing")));
@@ -64,7 +65,7 @@ impl Publishing {
         Ok(Publishing { target: part.target, root: part.root, size, file: part.file, has_map, manifest, share_path })
     }
 
-    /// Whether it is published together with others: it has at most one piece.
+    /// Whether it is published together with others, because it has at most one piece.
     pub(super) fn is_small(&self) -> bool {
         self.size <= PIECE_BYTES
     }
@@ -82,8 +83,8 @@ impl Publishing {
 
     fn sync(&self) -> Result<(), DiskFailure> {
         durable::sync(&*self.file).map_err(|error| {
-            // The kernel may now take pages for clean that are not on the disk. This call drops
-            // them, so that the next run hashes what the disk has.
+            // After a failed sync, the kernel may treat pages as written that are not on the disk.
+            // This call drops these pages, so that the next run hashes the data on the disk.
             let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
             self.target.io_failure(error.into())
         })
@@ -105,9 +106,9 @@ impl Publishing {
         }
     }
 
-    /// Its name is on the disk, or the sync of its folder has failed. Then the file is complete,
-    /// but a power cut may undo the rename, and the same download completes from the part file: the
-    /// map stays.
+    /// The file has its name, but the sync of the folder may have failed. Then the file is
+    /// complete, but a power cut may undo the rename. The same download could then continue with
+    /// the part file, so the map stays.
     fn named(&self, synced: Result<(), Errno>) {
         let target = &*self.target;
         match synced {
@@ -124,7 +125,7 @@ impl Publishing {
         }
     }
 
-    /// Whether the file that has appeared at the destination has the same content.
+    /// Whether the file that has appeared at the destination has this content.
     fn is_there(&self) -> io::Result<bool> {
         let Ok((file, stamp)) = self.target.open_existing() else { return Ok(false) };
         if stamp.size != self.size || !file.metadata()?.is_file() {
@@ -146,7 +147,8 @@ impl Publishing {
     }
 }
 
-/// Publishes files on a new thread, which calls `done` at its end with the result of each.
+/// Publishes files on a new thread. At its end the thread calls `done` with the result of each
+/// file.
 pub(super) fn start(
     files: Vec<(DownloadId, Publishing)>,
     done: impl FnOnce(Vec<(DownloadId, Published)>) + Send + 'static,
@@ -158,7 +160,7 @@ pub(super) fn start(
     on_thread(run)
 }
 
-/// Publishes on a new thread.
+/// Runs a task of publishing on a new thread.
 pub(super) fn on_thread(run: impl FnOnce() + Send + 'static) -> Result<(), DiskFailure> {
     match thread::Builder::new().name("sprat-publish".to_owned()).spawn(run) {
         Ok(_) => Ok(()),
@@ -166,7 +168,7 @@ pub(super) fn on_thread(run: impl FnOnce() + Send + 'static) -> Result<(), DiskF
     }
 }
 
-/// Publishes files. Each step is done for all of them before the next one.
+/// Publishes files. Each step is done for all files before the next step begins.
 fn publish(files: &[Publishing]) -> Vec<Published> {
     let checked: Vec<Result<u64, DiskFailure>> = files.iter().map(Publishing::check).collect();
     let mut results = sync_all(files, checked);
@@ -174,7 +176,8 @@ fn publish(files: &[Publishing]) -> Vec<Published> {
         *result = file.rename();
     }
     let mut folders: HashMap<(u64, u64), Result<(), Errno>> = HashMap::new();
-    // Files of one folder most often follow each other, and then they share its descriptor.
+    // Most often, files of the same folder follow each other. They share one descriptor of the
+    // folder.
     let mut last: Option<(&Arc<OwnedFd>, Result<(), Errno>)> = None;
     for (file, _) in files.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
         let folder = &file.target.folder;
@@ -196,7 +199,8 @@ fn publish(files: &[Publishing]) -> Vec<Published> {
     published.collect()
 }
 
-/// Syncs the files that are checked, whose devices these are: many of one file system by one call.
+/// Syncs the files that passed the check; `checked` has the device of each. Many files of one file
+/// system are synced by one call.
 fn sync_all(files: &[Publishing], checked: Vec<Result<u64, DiskFailure>>) -> Vec<Result<(), DiskFailure>> {
     let mut devices: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (at, device) in checked.iter().enumerate().filter_map(|(at, checked)| Some((at, *checked.as_ref().ok()?))) {

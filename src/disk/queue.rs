@@ -1,12 +1,12 @@
-//! The order in which the worker does its jobs. It holds jobs and does none.
+//! The order in which the worker does its jobs. It holds jobs and does none of them.
 //!
 //! 1. Writes of verified pieces, so that a crash loses as few of them as possible.
 //! 2. Received chunks, once enough of them are gathered to be hashed together.
-//! 3. In turn: a job of our own; a page of a manifest; chunks to be prepared, which are taken out
-//!    together. Hosts are served in rotation, and so are the connections of a host, one request
-//!    each, so that those that ask for much delay the others by little. Every second request of a
-//!    host is that of the connection that came last: a burst of connections does not delay one that
-//!    comes after it, though they may have the same address.
+//! 3. In turn: a job of our own, a page of a manifest, and chunks to be prepared, of which several
+//!    are taken out together. Hosts take turns, and so do the connections of a host, with one
+//!    request each. So connections that request much delay the others only a little. Every second
+//!    request of a host is that of the connection that came last. So a burst of connections does not
+//!    delay a connection that comes after it, even if they have the same address.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use crate::proto::crowd::Host;
 use crate::proto::disk::DiskWork;
 use crate::proto::{ConnId, Verify};
 
-/// The jobs that wait. The machines bound their number: they limit the requests of each connection
+/// The waiting jobs. The machines bound their number: they limit the requests of each connection
 /// and the payloads in memory.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -32,7 +32,7 @@ pub(super) struct Queue {
     turn: Turn,
 }
 
-/// Whose turn it is, unless nothing waits there.
+/// Which kind of job is next, unless no job of this kind waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Ours,
@@ -40,41 +40,41 @@ enum Turn {
     Chunks,
 }
 
-/// Requests of hosts, in rotation: one of each host, then the next one of each.
+/// Requests of hosts, which take turns with one request each.
 #[derive(Debug)]
 struct Hosts<T> {
-    /// Hosts whose requests wait, in the order in which they are served.
+    /// Hosts with waiting requests, in the order in which they are served.
     order: VecDeque<Host>,
     hosts: HashMap<Host, Rotation<T>>,
-    /// The host of each connection whose requests wait.
+    /// The host of each connection with waiting requests.
     of: HashMap<ConnId, Host>,
 }
 
-/// Requests of the connections of a host.
+/// The requests of the connections of one host.
 #[derive(Debug)]
 struct Rotation<T> {
-    /// Connections whose requests wait, in the order in which they are served.
+    /// Connections with waiting requests, in the order in which they are served.
     order: VecDeque<ConnId>,
     requests: HashMap<ConnId, Waiting<T>>,
-    /// Connections of which no request was served since they came, in the order in which they came,
-    /// each with the number of its arrival. An entry can be out of date: a request was served
-    /// since.
+    /// Connections that were not served since they came, in the order in which they came, each with
+    /// the number of its arrival. An entry may be out of date, because its connection was served in
+    /// the meantime.
     fresh: Vec<(ConnId, u64)>,
-    /// Connections that came, again or for the first time.
+    /// How many connections have come. A connection that comes again counts again.
     arrivals: u64,
-    /// The next one served is the one that came last.
+    /// Whether the next request is that of the connection that came last.
     latest: bool,
 }
 
-/// What waits of one connection.
+/// The waiting requests of one connection.
 #[derive(Debug)]
 struct Waiting<T> {
     requests: VecDeque<T>,
-    /// The number of its arrival, until a request of it is served.
+    /// The number of its arrival, until one of its requests is served.
     fresh: Option<u64>,
 }
 
-/// What is to be done next.
+/// The next thing to do.
 #[derive(Debug)]
 pub(super) enum Next {
     Work { work: DiskWork, bytes: Option<Vec<u8>> },
@@ -105,7 +105,7 @@ impl Queue {
         }
     }
 
-    /// When gathered chunks stop waiting for more: from then on [`Queue::next`] returns them.
+    /// When gathered chunks stop waiting for more. From this time on [`Queue::next`] returns them.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.received.deadline()
     }
@@ -120,10 +120,11 @@ impl Queue {
             Job::Work { work: work @ DiskWork::ReadManifest { conn, from, .. }, bytes: _ } => {
                 self.pages.push(from, conn, work);
             }
-            // What waits is dropped at once: nothing more is done for a connection that is gone.
+            // The waiting jobs are dropped at once: nothing more is done for a connection that is
+            // gone.
             Job::Work { work: DiskWork::ForgetConn { conn }, bytes: _ } => self.forget(conn),
-            // A write may overtake other jobs: a part file is open before its first write is
-            // ordered, and it is published only after the last write was answered.
+            // A write may overtake other jobs. A part file is opened before its first write is
+            // ordered, and is published only after its last write was answered.
             Job::Work { work: work @ (DiskWork::WritePiece { .. } | DiskWork::PreparePart { .. }), bytes } => {
                 self.writes.push_back(Next::Work { work, bytes });
             }
@@ -155,13 +156,13 @@ impl Queue {
         None
     }
 
-    /// Removes the jobs that only answer this connection.
+    /// Removes the jobs whose only purpose is an answer to this connection.
     pub(super) fn forget(&mut self, gone: ConnId) {
         self.pages.forget(gone);
         self.chunks.forget(gone);
     }
 
-    /// As many chunks as are hashed at once.
+    /// As many gathered chunks as are hashed at once.
     fn next_chunks(&mut self) -> Option<Next> {
         let batch = fill_batch(|| self.chunks.pop());
         (!batch.is_empty()).then_some(Next::Prepare(batch))
@@ -182,7 +183,7 @@ impl<T> Hosts<T> {
         rotation.push(conn, request);
     }
 
-    /// The next request of the host whose turn it is.
+    /// The next request of the host that is next.
     fn pop(&mut self) -> Option<T> {
         let host = self.order.pop_front()?;
         let rotation = self.hosts.get_mut(&host)?;
@@ -222,7 +223,7 @@ impl<T> Rotation<T> {
         self.arrivals += 1;
         self.requests.insert(conn, Waiting { requests: [request].into(), fresh: Some(self.arrivals) });
         self.order.push_back(conn);
-        // Most of them are of connections that are served.
+        // Most entries are those of connections that were served.
         if self.fresh.len() > 2 * self.order.len() {
             let requests = &self.requests;
             self.fresh.retain(|arrival| is_fresh(requests, *arrival));
@@ -230,8 +231,8 @@ impl<T> Rotation<T> {
         self.fresh.push((conn, self.arrivals));
     }
 
-    /// The next request, and its connection if that was its last one: the oldest request of the
-    /// connection that waits longest, or of the one that came last.
+    /// The next request, and its connection if this was the connection's last request. It is the
+    /// oldest request of the connection that has waited longest, or of the one that came last.
     fn pop(&mut self) -> Option<(T, Option<ConnId>)> {
         self.latest = !self.latest;
         let latest = if self.latest { None } else { self.pop_latest() };
@@ -248,11 +249,12 @@ impl<T> Rotation<T> {
         Some((request, is_over.then_some(conn)))
     }
 
-    /// Takes the connection that came last out of the order, if it was not served since.
+    /// Removes and returns the connection that came last, if it was not served since.
     fn pop_latest(&mut self) -> Option<ConnId> {
         while let Some(arrival) = self.fresh.pop() {
             if is_fresh(&self.requests, arrival) {
-                // It is near the end, after those that were served since it came.
+                // It is near the end. Behind it are only connections that were served since it
+                // came.
                 let at = self.order.iter().rposition(|other| *other == arrival.0)?;
                 return self.order.remove(at);
             }
@@ -261,7 +263,7 @@ impl<T> Rotation<T> {
     }
 }
 
-/// Whether no request was served of a connection since this arrival.
+/// Whether a connection was not served since this arrival.
 fn is_fresh<T>(requests: &HashMap<ConnId, Waiting<T>>, (conn, number): (ConnId, u64)) -> bool {
     requests.get(&conn).is_some_and(|waiting| waiting.fresh == Some(number))
 }
@@ -278,7 +280,7 @@ mod tests {
         ConnId { index, generation: 1 }
     }
 
-    /// Connections below 1000 are of one host, each other thousand of another one.
+    /// Connections below 1000 belong to one host, and each further thousand to another host.
     fn host(index: u32) -> IpAddr {
         [10, 0, 0, (index / 1000) as u8].into()
     }
@@ -298,7 +300,7 @@ mod tests {
         }
     }
 
-    /// Everything that waits, in order: the connection and the number of each chunk.
+    /// All waiting chunks, in order: the connection and the number of each.
     fn chunks(queue: &mut Queue) -> Vec<(u32, u32)> {
         let next = || queue.next(Instant::now(), true);
         let requests = std::iter::from_fn(next).flat_map(|next| match next {
@@ -316,7 +318,7 @@ mod tests {
         let order = chunks(&mut queue);
         assert_eq!(order.len(), 1602);
         let place = |wanted| order.iter().position(|chunk| *chunk == wanted);
-        // It is the second one served, and then it is in the rotation.
+        // It is served second. After that it takes turns with the others.
         assert_eq!(place((100, 0)), Some(1));
         assert!(place((100, 1)).is_some_and(|at| at <= 201), "{:?}", place((100, 1)));
     }
@@ -353,7 +355,7 @@ mod tests {
         for index in (0..20).map(|index| index * 137) {
             let reqs: Vec<u32> = order.iter().filter(|chunk| chunk.0 == index).map(|chunk| chunk.1).collect();
             assert_eq!(reqs, (0..50).collect::<Vec<_>>());
-            // Three hosts, of seven connections each at most.
+            // There are three hosts with at most seven connections each.
             let places: Vec<usize> = (0..1000).filter(|at| order[*at].0 == index).collect();
             assert!(places.windows(2).all(|pair| pair[1] - pair[0] <= 3 * 8), "{index}: {places:?}");
         }

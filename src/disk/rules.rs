@@ -16,7 +16,7 @@ use super::folder::{Folder, is_starved};
 use super::names::RULES_NAME;
 use crate::config::{RULES_BYTES_MAX, RULES_FILES_MAX};
 
-/// The rules below one share, by the folder that has them.
+/// The rules below one share, by the folder in which they are.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     folders: BTreeMap<String, Rule>,
@@ -24,25 +24,25 @@ pub(super) struct Rules {
 
 #[derive(Debug)]
 enum Rule {
-    /// In the order of the file: the last one that matches wins.
+    /// The patterns in the order of the file. The last pattern that matches wins.
     Patterns(Vec<Pattern>),
-    /// They cannot be read.
+    /// The file cannot be read, so everything is left out.
     Everything,
 }
 
-/// What reading the rules of a folder found.
+/// The result of reading the rules of a folder.
 #[derive(Debug)]
 pub(super) enum Loaded {
-    /// Its rules, or that it has none.
+    /// The rules were read, or the folder has none.
     Done,
-    /// They cannot be read, so that nothing in it is shared.
+    /// The rules cannot be read, so nothing in the folder is shared.
     Refused(String),
-    /// Descriptors or memory are missing. The rules are as before.
+    /// Descriptors or memory are missing. The earlier rules stay.
     Starved,
 }
 
 impl Rules {
-    /// Reads the rules of a folder, in place of those that it had.
+    /// Reads the rules of a folder. They replace its earlier rules.
     pub(super) fn load(&mut self, share: &Folder, folder: &str) -> Loaded {
         let path = if folder.is_empty() { RULES_NAME.to_owned() } else { format!("{folder}/{RULES_NAME}") };
         let text = match share.open_file(&path) {
@@ -58,7 +58,7 @@ impl Rules {
             }
             Ok((file, _)) => {
                 let mut bytes = Vec::new();
-                // Another process may write to it while it is read.
+                // Another process may write to the file while it is read.
                 let read = file.take(RULES_BYTES_MAX).read_to_end(&mut bytes);
                 read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).map_err(|error| error.to_string())
             }
@@ -113,7 +113,7 @@ impl Rules {
     }
 }
 
-/// The patterns of a file. One that is not valid is reported and matches nothing, as in git.
+/// The patterns of a file. A pattern that is not valid is reported and matches nothing, as in git.
 fn compile(text: &str, path: &str) -> Vec<Pattern> {
     let mut patterns = Vec::new();
     for (number, line) in (1..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
@@ -148,7 +148,8 @@ fn ends_within(pattern: &[u8]) -> bool {
     false
 }
 
-/// What is after the bracket that closes a set. A bracket at its beginning is a member of it.
+/// The rest after the bracket that closes a set. A closing bracket at the start of the set is a
+/// member of the set.
 fn end_of_set(set: &[u8]) -> Option<&[u8]> {
     let (mut rest, mut is_first) = (set, true);
     loop {
@@ -179,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    /// The rules of these files.
+    /// Rules that are read from these files.
     fn rules(top: &Path, files: &[(&str, &str)]) -> Rules {
         let mut rules = Rules::default();
         for (folder, text) in files {

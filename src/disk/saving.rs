@@ -1,6 +1,6 @@
-//! The file of the queue of downloads: written beside the old one, synced, renamed over it, and the
-//! folder synced. It runs on its own thread, because a sync may take seconds and must not delay the
-//! worker.
+//! Saves the file of the download queue: a new file is written beside the old one, synced and
+//! renamed over it, and the folder is synced. This runs on a thread of its own, because a sync may
+//! take seconds and must not delay the worker.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -26,7 +26,7 @@ pub(super) fn start(
     started.map_err(|error| failed(format!("cannot start a thread to save the queue: {error}")))
 }
 
-/// Replaces the file. After a crash or a power cut it is the old or the new one.
+/// Replaces the file. After a crash or a power cut, the old or the new file is there.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = OsString::from(path.file_name().unwrap_or_default());
     name.push(".new");

@@ -1,4 +1,4 @@
-//! Walks a share or a folder of it, a bounded number of entries at a time.
+//! Walks through a share or one of its folders, a bounded number of entries at a time.
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
@@ -19,7 +19,7 @@ use crate::config::SHARE_OPEN_QUIET;
 /// Entries per slice, so that jobs do not wait long.
 const ENTRIES_PER_SLICE: usize = 1000;
 
-/// The same for a slow scan, and how often the time is looked at.
+/// How long a slice of a slow scan lasts, and after how many entries the clock is read.
 const SLOW_SLICE: Duration = Duration::from_millis(2);
 const LOOK_EVERY: usize = 32;
 
@@ -27,27 +27,29 @@ const LOOK_EVERY: usize = 32;
 pub(super) struct Scan {
     /// The number of the share.
     pub(super) tree: usize,
-    /// Where it begins; empty for the complete share.
+    /// The folder where it begins; empty for the complete share.
     pub(super) top: String,
-    /// It looks for what the watcher has not reported, and repeats nothing that is known.
+    /// Whether it only looks for changes that the watcher has not reported. Then it does not
+    /// observe known files again.
     slow: bool,
     begun: bool,
-    /// Its numbers in the catalog and in what is left out.
+    /// The numbers of this scan in the catalog and in `left_out`.
     numbers: (u32, u32),
     folders: VecDeque<String>,
     open: Option<(String, Dir)>,
-    /// The open folder is watched.
+    /// Whether the open folder is watched.
     watched: bool,
-    /// Files that were written lately, and how long ago: their writers may still have them open.
+    /// Files that were written lately, each with the time since. Their writers may still have them
+    /// open.
     young: Vec<(String, Stamp, Duration)>,
     /// Folders that could not be read.
     pub(super) unreadable: Vec<String>,
-    /// Folders whose rules could not be read, and why.
+    /// Folders whose rules could not be read, each with the reason.
     pub(super) unruled: Vec<(String, String)>,
-    /// The limit of watches was reached.
+    /// Whether the limit of watches was reached.
     pub(super) limit: bool,
-    /// A folder could not be opened because descriptors or memory were missing, so the scan is
-    /// incomplete.
+    /// Whether a folder could not be opened because descriptors or memory were missing. Then the
+    /// scan is incomplete.
     pub(super) starved: bool,
 }
 
@@ -84,7 +86,7 @@ impl Scan {
         self.top.is_empty()
     }
 
-    /// Walks on; true once the walk is over. Each folder is watched before it is read.
+    /// Continues the walk. Returns true once it is over. Each folder is watched before it is read.
     pub(super) fn slice(&mut self, tree: &mut Tree, catalog: &mut Catalog) -> bool {
         if !self.begun {
             self.begun = true;
@@ -203,7 +205,7 @@ impl Scan {
     /// hide a file from a walk.
     fn remove_missing(&self, tree: &Tree, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
         for path in catalog.not_found(&tree.names.full(&self.top), self.numbers.0) {
-            // Below the share without a name there are the others.
+            // Files below the share without a name may belong to other shares.
             let Some(below) = tree.names.below(&path) else { continue };
             match tree.lookup(below) {
                 Sorted::File(stamp) => {
@@ -217,14 +219,14 @@ impl Scan {
     }
 }
 
-/// A folder cannot be read. Returns whether that is new.
+/// A folder cannot be read. Returns whether this is new.
 fn leave_out(tree: &mut Tree, folder: &str) -> bool {
     let before = tree.left_out.reason(folder.as_bytes());
     tree.left_out.insert(folder.as_bytes(), Reason::Unreadable);
     before != Some(Reason::Unreadable)
 }
 
-/// How long ago a file was last changed in any way, because users can set mtime.
+/// The time since the last change of a file. It uses ctime too, because users can set mtime.
 fn age_of(stamp: &Stamp, wall: SystemTime) -> Duration {
     let changed_ns = stamp.mtime_ns.max(stamp.ctime_ns);
     let wall_ns = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
@@ -297,7 +299,7 @@ mod tests {
         };
         let mut trees = Trees::open(&[share(None, &plain), share(Some("music"), &music)]).unwrap();
         let mut catalog = Catalog::default();
-        // A scan of one of them keeps the files of the other.
+        // A scan of one share keeps the files of the other.
         for number in [0, 1, 0] {
             scan(&mut trees, &mut catalog, number);
         }

@@ -1,6 +1,7 @@
-//! Serves chunks and manifests: by root, never by path, and only from files that lie at their paths
-//! in the state that was hashed. A file that is still open here, but was deleted, moved, replaced
-//! or unmounted, is not served any more: each batch of chunks looks up the path again.
+//! Serves chunks and manifests. They are found by root, never by path, and only in files that are
+//! at their paths in the state that was hashed. A file may still be open here after it was deleted,
+//! moved, replaced or unmounted. It is no longer served then, because each batch of chunks looks up
+//! the path again.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -25,13 +26,14 @@ use crate::proto::{ConnId, pieces_of};
 use crate::wire::ids::{Cv, Md5, Root};
 use crate::wire::name::printable;
 
-/// Most files that are kept open between chunks. The one that was opened first is closed.
+/// Most files that are kept open between chunks. If there are more, the file that was opened first
+/// is closed.
 const OPEN_FILES_MAX: usize = 32;
-/// Piece MD5s in one generation of the cache. Two generations are kept; when the younger one is
-/// full, the older one is freed.
+/// MD5s of pieces in one generation of the cache. There are two generations. When the younger one
+/// is full, the older one is freed.
 const MD5S_MAX: usize = 4096;
 
-/// Right edges that are kept, each of at most 1.4 KB; the oldest is forgotten first.
+/// Right edges that are kept, each with at most 1.4 KB. If there are more, the oldest is dropped.
 const EDGES_MAX: usize = 64;
 
 /// Open files and known MD5s.
@@ -41,7 +43,7 @@ pub(super) struct Serve {
     /// Open files whose path was looked up in this batch.
     checked: Vec<(Arc<str>, Stamp)>,
     md5s: [HashMap<(Root, u64), Md5>; 2],
-    /// Right edges that were computed, the oldest first.
+    /// Right edges that were computed; the oldest comes first.
     edges: VecDeque<(Root, Edge)>,
     lender: Lender,
 }
@@ -57,13 +59,13 @@ struct Open {
 }
 
 impl Open {
-    /// Whether this is the file of that stamp, in whatever state it is.
+    /// Whether this is the file of the stamp. Its state may differ.
     fn is_of(&self, stamp: &Stamp) -> bool {
         (self.stamp.dev, self.stamp.ino) == (stamp.dev, stamp.ino)
     }
 }
 
-/// A chunk that is to be sent.
+/// A chunk to send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChunkRequest {
     pub(super) conn: ConnId,
@@ -71,7 +73,7 @@ pub(super) struct ChunkRequest {
     pub(super) root: Root,
     pub(super) offset: u64,
     pub(super) length: u32,
-    /// Its MD5 is not needed.
+    /// Whether its MD5 is not needed.
     pub(super) bare: bool,
 }
 
@@ -95,19 +97,19 @@ impl Ready {
 /// A chunk, or why it cannot be sent.
 pub(super) type Prepared = Result<Ready, ServeFailure>;
 
-/// A chunk whose MD5 is to be computed, and its file.
+/// A chunk whose MD5 must be computed, with its file.
 struct Unhashed {
     /// Its index in the batch.
     at: usize,
     path: Arc<str>,
     stamp: Stamp,
     file: Arc<File>,
-    /// Its bytes, if they were read.
+    /// Its bytes, if they have been read.
     lent: Option<Lent>,
 }
 
 impl Serve {
-    /// Prepares chunks, in order. The MD5s that are not known are computed together.
+    /// Prepares chunks, in order. Unknown MD5s are computed together.
     pub(super) fn prepare(
         &mut self,
         share: &mut Share,
@@ -116,8 +118,8 @@ impl Serve {
     ) -> Vec<Prepared> {
         share.trees.close();
         let mut prepared: Vec<Option<Prepared>> = requests.iter().map(|_| None).collect();
-        // Files that are unreadable or changed, by chunk. Another file with the same content may
-        // serve the chunk.
+        // For each chunk: files that cannot be used because they are unreadable or have changed.
+        // Another file with the same content may be used.
         let mut unusable: Vec<Vec<Arc<str>>> = vec![Vec::new(); requests.len()];
         while prepared.iter().any(Option::is_none) {
             self.checked.clear();
@@ -169,8 +171,9 @@ impl Serve {
         prepared.into_iter().flatten().collect()
     }
 
-    /// Reads a short chunk, so that several are sent by one write; none if it is not short, if too
-    /// many are lent, or if it cannot be read: then the file is sent, or found to have changed.
+    /// Reads a short chunk, so that one write sends several. None if it is not short, if too many
+    /// chunks are lent, or if it cannot be read. Then it is sent from the file, or the file turns
+    /// out to have changed.
     fn lend(&self, file: &File, request: &ChunkRequest) -> Option<Lent> {
         if request.length > SHORT_CHUNK_BYTES || !self.lender.may_lend() {
             return None;
@@ -248,8 +251,8 @@ impl Serve {
         Err(failure)
     }
 
-    /// The right edge of a content whose last piece has this value, read from its file unless it is
-    /// known; none if the file has changed.
+    /// The right edge of a content whose last piece has this value. If the edge is not known, it is
+    /// computed from the file. None if the file has changed.
     fn edge(&mut self, (root, size, value): (Root, u64, Cv), file: &File, buffer: &mut Vec<u8>) -> Option<Edge> {
         if let Some((_, edge)) = self.edges.iter().find(|(known, _)| *known == root) {
             return Some(edge.clone());
@@ -264,7 +267,7 @@ impl Serve {
         Some(edge)
     }
 
-    /// Prepares a chunk of a content that is downloaded here.
+    /// Prepares a chunk of a content that is being downloaded.
     pub(super) fn prepare_held(&mut self, held: &Held<'_>, request: &ChunkRequest, buffer: &mut Vec<u8>) -> Prepared {
         let file = held.locate(request.offset, request.length)?;
         if let Some(md5) = self.known(request, held.size) {
@@ -313,7 +316,7 @@ impl Serve {
         }
     }
 
-    /// As [`Serve::open_unchanged`], but looks up the path again in any case.
+    /// As [`Serve::open_unchanged`], but always looks up the path again.
     pub(super) fn open_at(&mut self, share: &mut Share, path: &str, stamp: &Stamp) -> Result<Arc<File>, ServeFailure> {
         self.checked.clear();
         self.open_unchanged(share, &Arc::from(path), stamp)
@@ -331,7 +334,7 @@ impl Serve {
         self.open.retain(|open| share.catalog.offered_at(&open.path).is_some());
     }
 
-    /// Closes files of which nothing was served for this time, so that their file systems can be
+    /// Closes files from which nothing was served for this time. So their file systems can be
     /// unmounted while other files are served.
     pub(super) fn close_unused(&mut self, now: Instant, after: Duration) {
         self.open.retain(|open| now.saturating_duration_since(open.used_at) < after);
@@ -341,12 +344,13 @@ impl Serve {
         !self.open.is_empty()
     }
 
-    /// Closes all files, since nothing was served for a while.
+    /// Closes all files, because nothing was served for a while.
     pub(super) fn close_all(&mut self) {
         self.open.clear();
     }
 
-    /// The MD5 to send (none if it is not needed), if the chunk need not be read for it.
+    /// The MD5 to send, if the chunk need not be read to know it. The inner value is none if no MD5
+    /// is needed.
     fn known(&mut self, request: &ChunkRequest, size: u64) -> Option<Option<Md5>> {
         if request.bare {
             return Some(None);
@@ -384,15 +388,16 @@ impl ChunkRequest {
     }
 }
 
-/// Orders read-ahead of ranges that the loop will send soon, so that its sendfile does not wait for
-/// the disk.
+/// Requests read-ahead of ranges that the loop will send soon, so that its sendfile does not wait
+/// for the disk.
 #[derive(Default)]
 struct ReadAhead {
     range: Option<(Arc<File>, u64, u64)>,
 }
 
 impl ReadAhead {
-    /// Adds a chunk. If it does not continue the range so far, that range is ordered.
+    /// Adds a chunk. If it does not continue the present range, read-ahead of that range is
+    /// requested.
     fn add(&mut self, file: &Arc<File>, request: &ChunkRequest) {
         let length = u64::from(request.length);
         match &mut self.range {

@@ -1,9 +1,10 @@
 //! The slow scan looks at the times of all files at intervals. It finds changes that no watcher
-//! reports, such as a write through a name outside the share, or one by another machine on a
-//! network mount.
+//! reports: for example a write through a name outside of the share, or a write by another machine
+//! on a network mount.
 //!
-//! It runs in short slices with pauses, so that it takes a small part of the time of one processor,
-//! and opens no file. This module decides when it runs, and knows how far it is; the share walks.
+//! It runs in short slices with pauses between them, so that it uses only a small part of the time
+//! of one processor. It opens no file. This module decides when it runs, and knows its progress;
+//! the share does the walk.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,14 +17,14 @@ const PAUSE_FACTOR: u32 = 9;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// When it runs, and how far it is.
+/// The schedule and the progress of the slow scan.
 pub(super) struct Slow {
-    /// None: never.
+    /// The pause between two scans; none: there are no scans.
     every: Option<Duration>,
     /// When the next slice is due.
     at: Option<Instant>,
     is_due: bool,
-    /// The shares that are still to be scanned.
+    /// The shares that this scan has not reached yet.
     pub(super) rest: VecDeque<usize>,
     pub(super) scan: Option<Scan>,
 }
@@ -46,13 +47,13 @@ impl Slow {
         self.is_due
     }
 
-    /// This share is scanned by other means, or is gone.
+    /// This share needs no slow scan now: it is scanned by other means, or is gone.
     pub(super) fn leave_out(&mut self, number: usize) {
         self.rest.retain(|other| *other != number);
         self.scan.take_if(|scan| scan.tree == number);
     }
 
-    /// A slice has ended that took this long.
+    /// A slice has ended, which took this long.
     pub(super) fn pause(&mut self, took: Duration) {
         self.is_due = false;
         let is_over = self.scan.is_none() && self.rest.is_empty();

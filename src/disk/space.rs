@@ -1,5 +1,5 @@
-//! Whether a download fits on its disk. It only reads figures; what does not fit is refused before
-//! a byte of it is written.
+//! Whether a download fits on its disk. It only reads figures. A download that does not fit is
+//! refused before one of its bytes is written.
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -11,20 +11,20 @@ use super::target::shown;
 use crate::config::PIECE_BYTES;
 use crate::proto::disk::{DiskFailure, DiskFailureKind};
 
-/// Bytes of a block of `stat`, whatever the file system has.
+/// Size of the blocks that `stat` counts. It does not depend on the file system.
 const STAT_BLOCK_BYTES: u64 = 512;
 
-/// What an open part file has, and may need.
+/// How much space an open part file has, and how much it may still need.
 #[derive(Clone, Copy, Debug)]
 struct Need {
-    /// 0 if it is of one piece: then no other need is compared.
+    /// The device. It is 0 for a content of one piece: then its need is not compared with others.
     device: u64,
     /// Bytes that are not allocated yet.
     bytes: u64,
 }
 
 impl Need {
-    /// Of a part file whose content has this size. None if the disk does not say.
+    /// The need of a part file whose content has this size. None if the disk does not report it.
     fn of(part: &Part, size: u64) -> Option<Need> {
         if part.is_new && size <= PIECE_BYTES {
             return Some(Need { device: 0, bytes: size });
@@ -35,15 +35,17 @@ impl Need {
     }
 }
 
-/// Refuses a content of this size if the free space, less what the other downloads on the same disk
-/// still need, is too small for the rest of it. A content of one piece needs no room kept for it.
+/// Refuses a content of this size if its missing part does not fit in the free space. The space
+/// that other downloads on the same disk still need does not count as free. No space is reserved
+/// for a content of one piece.
 pub(super) fn check<'p>(part: &Part, size: u64, parts: impl IntoIterator<Item = &'p Part>) -> Result<(), DiskFailure> {
-    // Small files come by the thousands, and are checked twice: once by the size that is claimed.
+    // Small files come by the thousands, and each is checked twice: first with the size that hits
+    // claim.
     if part.is_new && part.fitting == Some(size) {
         return Ok(());
     }
     let (Some(need), Ok(disk)) = (Need::of(part, size), fstatvfs(&part.file)) else { return Ok(()) };
-    // Some file systems have no figures.
+    // Some file systems report no figures.
     if disk.f_blocks == 0 {
         return Ok(());
     }
@@ -69,12 +71,13 @@ pub(super) fn check<'p>(part: &Part, size: u64, parts: impl IntoIterator<Item = 
     Err(DiskFailure { kind: DiskFailureKind::Full, message })
 }
 
-/// Whether this many bytes are free where a file or folder is, or its file system does not say.
+/// Whether this many bytes are free on the file system of a file or folder. True if the file system
+/// does not report it.
 pub(super) fn has_room(at: impl AsFd, bytes: u64) -> bool {
     fstatvfs(at).map_or(true, |disk| disk.f_blocks == 0 || bytes <= disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Exact below a MiB, so that both figures differ.
+/// Below one MiB the number is exact, so that the two figures in a message differ.
 fn mebibytes(bytes: u64) -> String {
     if bytes < 10 << 20 {
         return format!("{bytes} bytes");

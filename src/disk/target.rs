@@ -1,5 +1,5 @@
-//! The place where a download is published: its folder and its names in there. It finds and
-//! examines; it writes nothing.
+//! The place where a download is published: its folder and its names in this folder. It finds and
+//! examines files; it writes nothing.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -22,15 +22,15 @@ use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
 use crate::wire::name::{apart, candidates, printable, sanitize};
 
-/// Name of a collection's content in its hidden folder.
+/// Name of the file with the list of a collection, in its hidden folder.
 pub(super) const CONTENT: &str = "collection";
 /// Start of the names of hidden folders for the files of commands.
 pub(super) const HIDDEN_FILES: &str = ".sprat-files";
-/// Ends of the names of a part file and of its map. The second one is the longest.
+/// Ends of the names of a part file and of its map. The end of the map is the longer one.
 pub(super) const PART_SUFFIX: &str = ".part";
 pub(super) const MAP_SUFFIX: &str = ".part.map";
 
-/// Where a download goes.
+/// The place of a download.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) folder: Arc<OwnedFd>,
@@ -38,18 +38,18 @@ pub(super) struct Target {
     pub(super) name: OsString,
     pub(super) part_name: OsString,
     pub(super) map_name: OsString,
-    /// The folder without symlinks, if that could be found.
+    /// The folder without symlinks, if it could be found.
     real_folder: Option<PathBuf>,
     /// Other names, for a file system that refuses this one. None if the user chose the name.
     others: VecDeque<String>,
-    /// Whether the user has left the place to us: then a content whose name is taken gets another
-    /// one.
+    /// Whether the user has left the choice of the place to us. If so, a content whose name is used
+    /// by another content gets another name.
     pub(super) may_give_way: bool,
 }
 
 impl Target {
     /// Finds the folder and the name. Creates nothing but the folder, if the path ends in a slash.
-    /// `downloads` is the folder for those that name none.
+    /// `downloads` is the folder for downloads without a destination.
     pub(super) fn find(
         destination: &Destination,
         root: &Root,
@@ -120,7 +120,7 @@ impl Target {
         share.trees.path_in(self.real_folder.as_ref()?, self.name.as_bytes())
     }
 
-    /// The same place under the next name, after the file system refused this one. None if there is
+    /// The same place with the next name, after the file system refused this one. None if there is
     /// no other name.
     pub(super) fn with_next_name(&self) -> Option<Target> {
         let mut others = self.others.clone();
@@ -130,8 +130,8 @@ impl Target {
         Some(Target { may_give_way: self.may_give_way, ..target })
     }
 
-    /// The same place under a name that has the start of the root in it, because another content
-    /// has this name. None if the user chose the place, or if that is the name already.
+    /// The same place with a name that contains the start of the root, because another content has
+    /// this name. None if the user chose the place, or if it already has that name.
     pub(super) fn giving_way(&self, root: &Root) -> Option<Target> {
         let name = self.name.to_str().filter(|_| self.may_give_way)?;
         let mut names = VecDeque::from(candidates(&apart(name, root), root));
@@ -157,7 +157,7 @@ impl Target {
         Ok((file, stamp))
     }
 
-    /// Another content is at the destination.
+    /// The failure if another content is at the destination.
     pub(super) fn taken(&self) -> DiskFailure {
         let what = "exists with another content and is left untouched; move it, or choose another place for this one";
         self.failure(DiskFailureKind::Taken, what)
@@ -176,7 +176,7 @@ impl Target {
     }
 }
 
-/// The name of a file on this disk, and others for a file system that refuses it.
+/// The name of a file on this disk, and other names for a file system that refuses the first one.
 fn names_of(received: &str, root: &Root) -> (OsString, VecDeque<String>) {
     let mut names = VecDeque::from(candidates(received, root));
     (names.pop_front().unwrap_or_default().into(), names)
@@ -195,8 +195,8 @@ pub(super) fn hidden_folder(root: &Root) -> String {
     format!(".sprat-{:.16}", root.to_string())
 }
 
-/// The folder that the files of a collection go to: one with its name, in the folder that the user
-/// named.
+/// The folder that the files of a collection go to. It has the name of the collection and is in the
+/// folder that the user named.
 pub(super) fn collection_folder(
     destination: &Destination,
     root: &Root,
@@ -216,8 +216,8 @@ pub(super) fn collection_folder(
     }
 }
 
-/// Whether a destination is a folder: one that exists, or a path that ends in a slash. In the
-/// second case the folder is created.
+/// Whether a destination is a folder: a path of an existing folder, or a path that ends in a slash.
+/// In the second case the folder is created.
 fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
     let bytes = path.as_os_str().as_bytes();
     if path.is_dir() {
@@ -226,7 +226,7 @@ fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
     if !(bytes.ends_with(b"/") || bytes.ends_with(b"/.")) {
         return Ok(false);
     }
-    // Without a dot at its end, which cannot be created.
+    // A dot at the end of the path is left out, because it cannot be created.
     match durable::make_folders(&path.components().collect::<PathBuf>(), 0o777) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -236,8 +236,9 @@ fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
     }
 }
 
-/// The name of a part file or its map. It depends on the name alone, so that two downloads of one
-/// name meet at the lock. If it would be too long, a digest replaces what does not fit.
+/// The name of a part file or of its map. It depends only on the name of the file, so that two
+/// downloads with the same name compete for the lock. If it would be too long, a digest replaces
+/// the end of the name.
 pub(super) fn hidden(name: &OsStr, suffix: &str) -> OsString {
     let mut hidden = OsString::from(".");
     if 1 + name.len() + MAP_SUFFIX.len() <= NAME_BYTES_MAX {
@@ -254,7 +255,7 @@ pub(super) fn hidden(name: &OsStr, suffix: &str) -> OsString {
     hidden
 }
 
-/// A path as it is shown to people.
+/// A path, in the form in which it is shown to people.
 pub(super) fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }

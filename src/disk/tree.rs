@@ -1,5 +1,5 @@
-//! One shared folder: where it is, what may be shared of it, and its watcher. Paths here are
-//! relative to the folder; [`Tree::names`] makes paths of records of them.
+//! One shared folder: where it is, what may be shared from it, and its watcher. Paths here are
+//! relative to the folder; [`Tree::names`] converts them to paths of records.
 
 use std::fs::File;
 use std::io;
@@ -23,29 +23,29 @@ use crate::wire::name::printable;
 /// One shared folder.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// As the user named it, with any symlinks. What it leads to may change.
+    /// The path that the user gave, with any symlinks. It may lead to another folder later.
     pub(super) given: PathBuf,
-    /// Where that led when it was looked at last, without symlinks.
+    /// The path without symlinks to which it led when it was last looked at.
     pub(super) path: PathBuf,
     pub(super) names: Names,
     pub(super) folder: Folder,
-    /// Which folder that was.
+    /// The device and inode of that folder.
     pub(super) identity: FolderId,
-    /// There was none, or it could not be read.
+    /// Whether there was no folder, or it could not be read.
     pub(super) missing: bool,
     pub(super) rules: Rules,
     pub(super) left_out: LeftOut,
     pub(super) watch: Option<Watch>,
-    /// Some folder is not watched.
+    /// Whether some folder is not watched.
     pub(super) unwatched: bool,
     pub(super) warned_unwatched: bool,
-    /// What the log has last said to be left out.
+    /// What is not shared, as it was last logged.
     pub(super) logged: Counts,
     pub(super) rescan_at: Option<Instant>,
     pub(super) scanned_at: Option<Instant>,
 }
 
-/// What lies at the path of a share.
+/// The folder at the path of a share.
 #[derive(Debug)]
 pub(super) struct At {
     /// The path without symlinks.
@@ -55,7 +55,7 @@ pub(super) struct At {
 }
 
 impl At {
-    /// An error if it is no folder or cannot be read.
+    /// Finds the folder at a path. Returns an error if it is no folder or cannot be read.
     pub(super) fn find(given: &Path) -> Result<At, Errno> {
         let folder = Folder::open(given)?;
         let identity = folder.identity()?;
@@ -106,7 +106,7 @@ impl Tree {
         sort(found, || self.rules.ignore(path, found == Found::Folder))
     }
 
-    /// As [`Tree::lookup`], for what was found in a folder that is shared.
+    /// As [`Tree::lookup`], for an entry that was found in a shared folder.
     pub(super) fn judge(&self, path: &str, found: Found) -> Sorted {
         sort(found, || self.rules.ignore_entry(path, found == Found::Folder))
     }
@@ -135,7 +135,7 @@ fn sort(found: Found, is_ignored: impl Fn() -> bool) -> Sorted {
 pub(super) struct Trees(pub(super) Vec<Tree>);
 
 impl Trees {
-    /// Opens the folders. The share without a name does not have the names of the others.
+    /// Opens the folders. The share without a name leaves out the names of the other shares.
     pub(super) fn open(shares: &[ShareFolder]) -> Result<Trees, Failure> {
         let named: Vec<String> = shares.iter().filter_map(|share| share.name.clone()).collect();
         let trees = shares.iter().map(|share| match &share.name {
@@ -145,7 +145,7 @@ impl Trees {
         Ok(Trees(trees.collect::<Result<_, _>>()?))
     }
 
-    /// Reports which of them cannot be written to. That matters for the one with the downloads.
+    /// Logs which folders cannot be written to. This matters for the folder with the downloads.
     pub(super) fn report_read_only(&self, downloads: Option<&Path>) {
         for tree in &self.0 {
             let Some(why) = tree.refuses_writes() else { continue };
@@ -161,13 +161,13 @@ impl Trees {
         }
     }
 
-    /// The next lookup sees what lies at the paths of the shares then, and no file system is kept
-    /// from being unmounted until then.
+    /// Closes all folders, so that no file system is kept from being unmounted. The next look-up
+    /// opens what is then at the paths of the shares.
     pub(super) fn close(&mut self) {
         self.0.iter_mut().for_each(|tree| tree.folder.close());
     }
 
-    /// The share that has the path of a record, and the path below it.
+    /// The share to which the path of a record belongs, and the path below the share.
     pub(super) fn find<'p>(&self, full: &'p str) -> Option<(&Tree, &'p str)> {
         self.0.iter().find_map(|tree| Some((tree, tree.names.below(full)?)))
     }
@@ -197,7 +197,8 @@ impl Trees {
         self.find(full).map_or(Sorted::Nothing, |(tree, below)| tree.lookup(below))
     }
 
-    /// The path of the record of a file that a download puts into a folder, if it is shared there.
+    /// The path of the record of a file that a download puts into a folder. None if the file is not
+    /// shared there.
     pub(super) fn path_in(&self, folder: &Path, name: &[u8]) -> Option<String> {
         self.0.iter().find_map(|tree| {
             let below = folder.strip_prefix(&tree.path).ok()?.join(std::ffi::OsStr::from_bytes(name));
@@ -206,7 +207,7 @@ impl Trees {
         })
     }
 
-    /// What is not shared, of all of them.
+    /// The counts of what is not shared, for all folders together.
     pub(super) fn left_out(&self) -> Counts {
         let mut sum = Counts::default();
         self.0.iter().for_each(|tree| sum.add(tree.left_out.counts()));

@@ -1,5 +1,5 @@
-//! Unpacks a collection into a folder, or puts the small files of a command there. It finds out
-//! which files are there already, copies small ones that the share has under another path, and
+//! Unpacks a collection into a folder, or places the small files of a command there. It finds out
+//! which files are there already, copies small files that the share has under another path, and
 //! reports which are missing. It writes the small files that arrive, and publishes them in batches.
 //! It fetches nothing, and keeps only one page of the list in memory.
 //!
@@ -41,18 +41,18 @@ const READ_BYTES: usize = 64 * 1024;
 /// Files and time after which a slice ends.
 const FILES_PER_SLICE: usize = 1024;
 const SLICE_TIME: Duration = Duration::from_millis(5);
-/// A batch that nothing was added to for this long is published.
+/// A batch is published if no file was added to it for this long.
 const BATCH_QUIET: Duration = Duration::from_millis(20);
 
-/// Hidden folders for the files of commands that can be in use below one folder at once.
+/// How many hidden folders for the files of commands can be in use at once below one folder.
 const HIDDEN_MAX: usize = 8;
 
-/// Which files there are.
+/// The files to unpack.
 #[derive(Debug)]
 enum List {
-    /// Those of a collection: its content, and what was read of it.
+    /// The files of a collection: its list, and the reader of the list.
     Collection { root: Root, content: File, reader: Box<Reader> },
-    /// Those of a command, as far as they are not looked for.
+    /// The files of a command that were not looked for yet.
     Command(VecDeque<Item>),
 }
 
@@ -60,34 +60,35 @@ enum List {
 #[derive(Debug)]
 pub(super) struct Unpacking {
     pub(super) download: DownloadId,
-    /// Where its files go.
+    /// The folder that its files go to.
     pub(super) folder: PathBuf,
     top: Arc<OwnedFd>,
     hidden: Arc<OwnedFd>,
     hidden_name: String,
     list: List,
     ended: bool,
-    /// Files that were listed; the number of the last one.
+    /// How many files were listed. This is also the number of the last one.
     files: u64,
-    /// The item that is next, its place, and the file that is there, while that is hashed.
+    /// While a file at a destination is being hashed: the next item, its place, the file there, and
+    /// its hash.
     comparing: Option<(Item, Place, File, FileHash)>,
     /// The folder of the last item.
     parent: Option<(String, Arc<OwnedFd>)>,
-    /// Folders in which others were created, and that are not synced.
+    /// Folders in which other folders were created, and which are not synced yet.
     grown: Vec<Arc<OwnedFd>>,
-    /// The page that was ordered, as far as it is filled.
+    /// The page that was ordered. It may be incomplete.
     page: Option<Listed>,
     batch: Vec<Placing>,
     batch_bytes: u64,
     added_at: Instant,
     /// Number of the next file in the hidden folder.
     next: u64,
-    /// Large files that are made executable at the end.
+    /// Large files that must be made executable at the end.
     executables: Vec<PathBuf>,
 }
 
 impl Unpacking {
-    /// Opens the folder, and the list that was fetched.
+    /// Opens the folder and the list that was fetched.
     pub(super) fn open(
         download: DownloadId,
         destination: &Destination,
@@ -108,7 +109,7 @@ impl Unpacking {
         Ok(Unpacking::new(download, list, folder, top, (hidden_name, hidden)))
     }
 
-    /// Opens the folder for the files of a command. Removes what an interrupted run has left.
+    /// Opens the folder for the files of a command. Removes the files of an interrupted run.
     pub(super) fn open_below(
         download: DownloadId,
         folder: Option<&Path>,
@@ -160,7 +161,7 @@ impl Unpacking {
         }
     }
 
-    /// The collection; none if these are the files of a command.
+    /// The root of the collection; none if these are the files of a command.
     pub(super) fn root(&self) -> Option<Root> {
         match &self.list {
             List::Collection { root, .. } => Some(*root),
@@ -173,8 +174,8 @@ impl Unpacking {
         self.page.get_or_insert_with(Listed::default);
     }
 
-    /// Adds files of a command, which are a page. Those that the disk has no room for are not even
-    /// looked for.
+    /// Adds the next files of a command, which form a page. If the disk has no room for a file, it
+    /// is not even looked for.
     pub(super) fn look(&mut self, more: Vec<Item>) {
         let bytes = more.iter().fold(0, |sum: u64, item| sum.saturating_add(item.size));
         let fits = space::has_room(&*self.top, bytes);
@@ -197,14 +198,14 @@ impl Unpacking {
         self.page.is_some()
     }
 
-    /// When the batch is published if nothing is added to it.
+    /// When the batch is published, unless a file is added to it before.
     pub(super) fn deadline(&self) -> Option<Instant> {
         (!self.batch.is_empty()).then_some(self.added_at + BATCH_QUIET)
     }
 
     // ---- listing --------------------------------------------------------------------------------
 
-    /// Does a part of the page; returns it once it is full or the list ends.
+    /// Does a part of the page. Returns the page once it is full or the list ends.
     pub(super) fn slice(
         &mut self,
         mut share: Option<&mut Share>,
@@ -226,7 +227,7 @@ impl Unpacking {
                 }
             }
             let page = self.page.as_ref()?;
-            // A page of a command ends with its files.
+            // A page of a command ends with the files that were added.
             let full = self.root().is_some() && is_full(page, &self.batch);
             if self.comparing.is_none() && (self.ended || full) {
                 let last = self.ended;
@@ -276,7 +277,7 @@ impl Unpacking {
         self.page().failed.push(Unplaced { number, path, failure });
     }
 
-    /// What is to be done for an item.
+    /// Decides what must be done for an item.
     fn judge(&mut self, share: Option<&mut Share>, item: Item, buffer: &mut Vec<u8>) {
         let page = self.page();
         page.files += 1;
@@ -299,8 +300,8 @@ impl Unpacking {
                 return self.fail(&item, self.taken(&place));
             }
         };
-        // A file in the place of a large item is hashed even if its size differs: it is renamed to
-        // a name with digits of its root.
+        // If a file is at the place of a large item of a collection, it is hashed even if its size
+        // differs. It is then renamed to a name with digits of its root.
         if stamp.size != item.size && self.root().is_none() {
             return self.fail(&item, self.taken(&place));
         }
@@ -327,7 +328,7 @@ impl Unpacking {
         DiskFailure { kind: DiskFailureKind::Taken, message }
     }
 
-    /// Hashes one piece of what is at the destination.
+    /// Hashes one piece of the file at the destination.
     fn compare(
         &mut self,
         share: Option<&mut Share>,
@@ -358,7 +359,7 @@ impl Unpacking {
         }
     }
 
-    /// The item is not in its place. `other` is the root of the file that is there, if it is known.
+    /// The item is not at its place. `other` is the root of the file that is there, if it is known.
     /// Copies the item from the share, or reports that it is missing.
     fn obtain(
         &mut self,
@@ -378,7 +379,7 @@ impl Unpacking {
                 return self.add(item, place, written.map_err(|error| io_failure(&full, error)));
             }
         } else {
-            // A download of its own copies or fetches it, and publishes it only to a free name.
+            // A separate download copies or fetches it, and publishes it only if the name is free.
             if let Some(Err(error)) = other.map(|other| move_aside(&place, &other)) {
                 return self.fail(&item, io_failure(&full, error));
             }
@@ -391,7 +392,8 @@ impl Unpacking {
         self.page().missing.push(Missing { number, path, full, size, root, executable });
     }
 
-    /// Copies a small item from a file of the share that has this content; none if no file has.
+    /// Copies a small item from a file of the share with this content. Returns none if there is no
+    /// such file.
     fn copy(&mut self, share: &mut Share, item: &Item, buffer: &mut Vec<u8>) -> Option<io::Result<String>> {
         let (source, size, _) = share.source_of(item.root)?;
         let length = usize::try_from(size).ok().filter(|_| size == item.size)?;
@@ -411,7 +413,7 @@ impl Unpacking {
         Ok(())
     }
 
-    /// Writes a file of the hidden folder; returns its name.
+    /// Writes a file in the hidden folder. Returns its name.
     fn write(&mut self, item: &Item, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<String> {
         let name = self.next.to_string();
         self.next += 1;
@@ -420,7 +422,7 @@ impl Unpacking {
         let create = || retry_on_intr(|| openat(&self.hidden, name.as_str(), flags, mode));
         let file = match create() {
             Err(Errno::EXIST) => {
-                // An earlier run left it.
+                // An earlier run has left this file.
                 retry_on_intr(|| unlinkat(&self.hidden, name.as_str(), AtFlags::empty()))?;
                 create()?
             }
@@ -452,7 +454,7 @@ impl Unpacking {
         self.added_at = Instant::now();
     }
 
-    /// The batch, if it is full or nothing was added to it for a while.
+    /// Returns the batch, if it is full or no file was added to it for a while.
     pub(super) fn take_batch(&mut self, now: Instant, offers: bool) -> Option<Batch> {
         let full = self.batch.len() >= COLLECTION_BATCH_FILES || self.batch_bytes >= COLLECTION_BATCH_BYTES;
         if !full && self.deadline().is_none_or(|due| due > now) {
@@ -470,7 +472,7 @@ impl Unpacking {
         })
     }
 
-    /// Where an item goes; creates its folders.
+    /// The place of an item. Creates the folders above it.
     fn place(&mut self, item: &Item) -> Result<Place, DiskFailure> {
         let path = item.path.as_str();
         let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -490,8 +492,8 @@ impl Unpacking {
         Ok(Place { parent, path: below.join(&name), name: name.into() })
     }
 
-    /// Opens a folder below the top, with those above it. The names of those that it creates are on
-    /// the disk before a file of the page is reported, or one of the batch published.
+    /// Opens a folder below the top folder, with the folders above it. The names of new folders are
+    /// on the disk before a file of the page is reported, or one of the batch published.
     fn make_folders(&mut self, below: &Path) -> Result<Arc<OwnedFd>, Errno> {
         let mut folder = self.top.clone();
         for name in below {
@@ -516,7 +518,7 @@ impl Unpacking {
         Ok(folder)
     }
 
-    /// Syncs the folders in which others were created.
+    /// Syncs the folders in which other folders were created.
     pub(super) fn sync_grown(&mut self) {
         let grown = mem::take(&mut self.grown);
         if !durable::sync_together(&*self.hidden, grown.len()) {
@@ -529,13 +531,13 @@ impl Unpacking {
 
     // ---- the end --------------------------------------------------------------------------------
 
-    /// Whether the content is no collection at all: a record can call any file one.
+    /// Whether the content is not a collection at all: a record can call any file a collection.
     pub(super) fn is_file(&self) -> bool {
         self.root().is_some() && self.files == 0 && !self.ended
     }
 
-    /// Publishes the content as a plain file, with the name of the folder that was made for it,
-    /// which it replaces.
+    /// Publishes the content as a plain file. It replaces the folder that was made for it, and gets
+    /// the name of that folder.
     pub(super) fn into_file(self) -> Result<(PathBuf, u64), DiskFailure> {
         let folder = self.folder.clone();
         let fail = |error: io::Error| io_failure(&folder, error);
@@ -559,7 +561,7 @@ impl Unpacking {
         Ok((file, size))
     }
 
-    /// Ends it. If all files are there, nothing hidden is left.
+    /// Ends the unpacking. If all files are there, the hidden files are removed.
     pub(super) fn close(self, complete: bool) {
         for path in &self.executables {
             let Ok(file) = File::open(path) else { continue };
@@ -574,7 +576,7 @@ impl Unpacking {
     }
 }
 
-/// Whether a page, or the batch of what it copies, has enough files.
+/// Whether a page is full, or the batch of files that it copies is.
 fn is_full(page: &Listed, batch: &[Placing]) -> bool {
     page.missing.len() >= COLLECTION_PAGE_FILES
         || page.failed.len() >= COLLECTION_PAGE_FILES
@@ -586,18 +588,18 @@ fn open_folder(at: impl AsFd, name: impl AsRef<Path>, flags: OFlags) -> Result<O
     retry_on_intr(|| openat(&at, name.as_ref(), flags, Mode::empty()))
 }
 
-/// Locks a hidden folder; false if another process has locked it.
+/// Locks a hidden folder. Returns false if another process has locked it.
 fn lock(hidden: &OwnedFd) -> Result<bool, Errno> {
     match retry_on_intr(|| flock(hidden, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(true),
-        // Nothing guards it on a file system without locks.
+        // If a file system has no locks, nothing guards the folder.
         Err(error) if is_unsupported(error) || error == Errno::NOLCK => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Renames a synced file; replaces no other.
+/// Renames a synced file. It replaces no other file.
 fn publish_file(from: &Path, to: &Path) -> io::Result<()> {
     rename_noreplace(At(CWD, from), At(CWD, to))?;
     if let Some(folder) = to.parent() {
@@ -606,7 +608,7 @@ fn publish_file(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the map that a download of its own leaves if the sync of its folder fails.
+/// Removes the map that a separate download leaves if the sync of its folder fails.
 fn remove_map(place: &Place) {
     let part = statat(&*place.parent, hidden(&place.name, PART_SUFFIX), AtFlags::SYMLINK_NOFOLLOW);
     if part.is_err_and(|error| error == Errno::NOENT) {

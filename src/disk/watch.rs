@@ -1,9 +1,9 @@
-//! The watcher: inotify through `notify`, one watch per folder. It reports paths to the worker and
-//! knows nothing of the files.
+//! The watcher: inotify through `notify`, with one watch per folder. It reports paths to the worker
+//! and knows nothing about the files.
 //!
-//! Each folder is watched by its own call. The call returns once the watch exists, so that nothing
-//! is lost between reading the folder and its first event. A recursive watch would add the watch of
-//! a new folder only after it has reported the folder. Symlinks are not followed.
+//! A separate call watches each folder. The call returns once the watch exists, so that no event is
+//! lost between the reading of the folder and its first event. A recursive watch would first report
+//! a new folder, and only then watch it. Symlinks are not followed.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,33 +24,33 @@ use super::names::{Names, RULES_NAME};
 /// Most events that wait for the worker. If there are more, the share is scanned instead.
 const EVENTS_MAX: usize = 65_536;
 
-/// What the watcher reports. Paths are relative to the share.
+/// A report of the watcher. Paths are relative to the share.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum WatchEvent {
     /// Something happened at this path.
     Touched { path: String, what: What, at: Instant },
-    /// Something came or went whose name is not shared.
+    /// A file or folder came or went that is not shared.
     LeftOut { path: Vec<u8>, reason: Reason },
     /// Something happened to the rules of this folder.
     Rules { folder: String, what: What, at: Instant },
-    /// The folder of the share itself was moved or removed, or has a new mode.
+    /// The folder of the share itself was moved or removed, or got a new mode.
     ShareChanged,
     /// Events were lost.
     Lost,
-    /// From the watcher of what lies above the share.
+    /// An event of the watcher of the folders above the share.
     Above(AboveEvent),
 }
 
 /// What happened at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
-    /// It was created: by a writer that has it open, or as another link to a file.
+    /// It was created: a writer has made the file and has it open, or it is another link to a file.
     Created,
     /// The content of a file was written to.
     Written,
     /// A file that was open for writing was closed.
     Closed,
-    /// Anything else: it was renamed or removed, or has a new mode.
+    /// Anything else: it was renamed or removed, or got a new mode.
     Other,
 }
 
@@ -58,9 +58,9 @@ pub(super) enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watched {
     Yes,
-    /// It no longer exists. The watch of its parent reports that.
+    /// The folder no longer exists. The watch of its parent reports that.
     Gone,
-    /// The system's limit of watches is reached. Only scans find changes.
+    /// The system's limit of watches is reached. Only scans find changes in the folder.
     Limit,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Watch {
     watcher: RecommendedWatcher,
     share: PathBuf,
     waiting: Arc<AtomicUsize>,
-    /// Hashes of the folders that are watched: of their paths and of which folders they are.
+    /// Hashes of the watched folders. Each contains the path of the folder and its identity.
     watched: HashSet<u64>,
 }
 
@@ -104,7 +104,7 @@ impl Watch {
         })
     }
 
-    /// Watches one folder of the share; returns once the watch exists.
+    /// Watches one folder of the share. Returns once the watch exists.
     pub(super) fn add(&mut self, folder: &str) -> Watched {
         match self.watcher.watch(&self.share.join(folder), RecursiveMode::NonRecursive) {
             Ok(()) => Watched::Yes,
@@ -113,8 +113,9 @@ impl Watch {
         }
     }
 
-    /// As [`Watch::add`], for the folder that was found at the path. With `again`, also if it was
-    /// watched at that path before: its watch may have another path by now.
+    /// As [`Watch::add`], for the folder that was found at the path. With `again`, it adds a watch
+    /// even if a folder at this path was watched before, because the earlier watch may now have
+    /// another path.
     pub(super) fn add_found(&mut self, folder: &str, id: FolderId, again: bool) -> Watched {
         let hash = hash_of(folder, id);
         if !again && self.watched.contains(&hash) {
@@ -129,7 +130,7 @@ impl Watch {
 
     /// The worker has received an event.
     pub(super) fn taken(&self) {
-        // Events of an earlier watcher may still arrive, so this stops at zero.
+        // Events of an earlier watcher may still arrive, so the count stops at zero.
         let _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| waiting.checked_sub(1));
     }
 }
@@ -146,11 +147,11 @@ fn watch_events(event: notify::Result<notify::Event>, share: &Path, names: &Name
         return vec![WatchEvent::Lost];
     }
     let what = match event.kind {
-        // Reading a file opens it. Our own hashing and serving must not wake the worker.
+        // To read a file, it must be opened. Our own hashing and serving must not wake the worker.
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => What::Closed,
         EventKind::Access(_) => return Vec::new(),
         EventKind::Modify(ModifyKind::Metadata(_)) | EventKind::Remove(_) => What::Other,
-        // Already reported as From and To.
+        // This was already reported as From and To.
         EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return Vec::new(),
         EventKind::Modify(ModifyKind::Name(_)) => What::Other,
         EventKind::Create(_) => What::Created,
@@ -175,7 +176,7 @@ fn watch_event(below: &Path, names: &Names, what: What, kind: EventKind, at: Ins
     match names.path(bytes) {
         Ok(path) => Some(WatchEvent::Touched { path, what, at }),
         Err(reason) => {
-            // A write to it changes nothing.
+            // A write to such a file changes nothing.
             let came_or_went =
                 matches!(kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
             came_or_went.then(|| WatchEvent::LeftOut { path: bytes.to_owned(), reason })

@@ -1,6 +1,6 @@
-//! Which files below a folder are open for writing now, as far as /proc shows it: the files of this
-//! user's processes, and of all for root. The watcher knows it for what is written while it runs;
-//! this is for files that a scan finds in the middle of a write.
+//! Which files below a folder are open for writing now, as far as /proc shows. These are the files
+//! of this user's processes; for root, those of all processes. The watcher notices writers that
+//! open a file while it runs. This module is for files that a scan finds in the middle of a write.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use crate::config::WRITERS_LOOKED_AT_MAX;
 
-/// Bits of the flags of an open file that say how it is open (O_ACCMODE), and their value for
+/// The bits in the flags of an open file that say how it is open (O_ACCMODE), and their value for
 /// reading only.
 const ACCESS_BITS: u32 = 0o3;
 const READ_ONLY: u32 = 0;
 
-/// The files below a folder without symlinks that some process has open for writing, as paths
-/// relative to it. Looks at a bounded number of open files.
+/// The files below a folder that some process has open for writing, as paths relative to the
+/// folder. The path of the folder must have no symlinks. It looks at a bounded number of open
+/// files.
 pub(super) fn open_for_writing(folder: &Path) -> HashSet<Vec<u8>> {
     let mut left = WRITERS_LOOKED_AT_MAX;
     let mut found = HashSet::new();
@@ -25,7 +26,7 @@ pub(super) fn open_for_writing(folder: &Path) -> HashSet<Vec<u8>> {
             if left == 0 {
                 return found;
             }
-            // Only the text of the link is read: its file system may not answer.
+            // Only the text of the link is read, because its file system may not answer.
             let Ok(path) = fs::read_link(&open) else { continue };
             let Ok(below) = path.strip_prefix(folder) else { continue };
             let number = open.file_name().unwrap_or_default();

@@ -1,13 +1,13 @@
-//! The file of the digest cache: a log of entries. Entries are only appended, and each has its own
-//! check. Everything from the first invalid entry on is cut off.
+//! The file of the digest cache: a log of entries. Entries are only appended, and each entry has a
+//! check of its own. If an entry is invalid, it and everything after it are cut off.
 //!
 //! ```text
 //! header  16 bytes "sprat digests 1\n"
 //! entry   4 number of chaining values, 5 × 8 stamp, 32 root, 32 per chaining value, 8 check
 //! ```
 //!
-//! Numbers are little-endian. A check is the start of the BLAKE3 hash of the bytes of the entry
-//! before it.
+//! Numbers are little-endian. A check is the start of the BLAKE3 hash of all earlier bytes of its
+//! entry.
 
 use std::fs::File;
 use std::io;
@@ -22,7 +22,7 @@ use crate::disk::hash::ContentDigest;
 use crate::proto::pieces_of;
 use crate::wire::ids::Root;
 
-/// First bytes of the file. The number is that of the format.
+/// First bytes of the file. The number is the version of the format.
 const MAGIC: &[u8; 16] = b"sprat digests 1\n";
 /// Bytes of an entry before its chaining values: number, stamp, root.
 const HEAD_BYTES: usize = 4 + 40 + 32;
@@ -35,10 +35,10 @@ const PENDING_BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Log {
     pub(super) path: PathBuf,
     file: File,
-    /// Length of what is written and right.
+    /// Length of the file up to the last correct entry.
     length: u64,
     pub(super) entries: usize,
-    /// Entries that are not written yet.
+    /// Bytes of entries that are not written yet.
     pending: Vec<u8>,
 }
 
@@ -59,7 +59,7 @@ impl Log {
             std::fs::create_dir_all(folder)?;
         }
         let mut log = Log::over(path, open_locked(path, OFlags::empty())?);
-        // An earlier process ended while it wrote the log again.
+        // An earlier process ended while it rewrote the log.
         log.remove_beside();
         let mut bytes = vec![0; usize::try_from(log.file.metadata()?.len()).map_err(io::Error::other)?];
         log.file.read_exact_at(&mut bytes, 0)?;
@@ -82,14 +82,14 @@ impl Log {
         Ok(log)
     }
 
-    /// A new, empty log beside this one. [`Log::replace`] moves it to the path of this one.
+    /// A new, empty log beside this one. [`Log::replace`] moves it to the path of this log.
     pub(super) fn create_beside(&self) -> io::Result<Log> {
         let file = open_locked(&self.beside(), OFlags::TRUNC)?;
         file.write_all_at(MAGIC, 0)?;
         Ok(Log::over(&self.path, file))
     }
 
-    /// Renames a log that was created beside this one over it.
+    /// Replaces this log by a log that was created beside it.
     pub(super) fn replace(&mut self, mut new: Log) -> io::Result<()> {
         new.flush()?;
         new.file.sync_data()?;
@@ -119,12 +119,12 @@ impl Log {
         offset
     }
 
-    /// Whether so much waits that it is to be flushed.
+    /// Whether enough bytes wait to be flushed.
     pub(super) fn is_full(&self) -> bool {
         self.pending.len() >= PENDING_BYTES_MAX
     }
 
-    /// Writes the entries that wait.
+    /// Writes the waiting entries.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if !self.pending.is_empty() {
             self.file.write_all_at(&self.pending, self.length)?;
@@ -134,7 +134,8 @@ impl Log {
         Ok(())
     }
 
-    /// The chaining values of the entry at an offset, written or not; none if they cannot be read.
+    /// The chaining values of the entry at an offset, even if it is not written yet; none if they
+    /// cannot be read.
     pub(super) fn cvs_at(&self, offset: u64) -> Option<Vec<u8>> {
         if let Some(pending) = offset.checked_sub(self.length) {
             return Entry::parse(self.pending.get(pending as usize..)?).map(|entry| entry.cvs.to_vec());
@@ -165,7 +166,7 @@ fn open_locked(path: &Path, more: OFlags) -> io::Result<File> {
 }
 
 impl Entry<'_> {
-    /// The first entry; none at the end, or where the bytes are torn.
+    /// The first entry. None at the end, or if the bytes are damaged.
     fn parse(bytes: &[u8]) -> Option<Entry<'_>> {
         let count = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
         let end = count.checked_mul(32)?.checked_add(HEAD_BYTES)?;

@@ -1,9 +1,9 @@
-//! The digest cache: the root and the manifest of each file state, so that a restart does not hash
-//! the share again.
+//! The digest cache: the root and the manifest of each state of a file, so that the share is not
+//! hashed again after a restart.
 //!
-//! On disk it is a [`Log`]. When more than half of the log is garbage, it is written again and
-//! renamed. Nothing depends on the cache: after an error it logs one warning and keeps digests in
-//! memory only.
+//! On disk it is a [`Log`]. When more than half of the log is garbage, a new one is written and
+//! replaces it. Nothing depends on the cache: after an error it logs one warning and keeps digests
+//! only in memory.
 
 mod digest_log;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use super::hash::{ContentDigest, cvs_of};
 use crate::proto::pieces_of;
 use crate::wire::ids::Root;
 
-/// Fewest entries of a log that is worth writing again.
+/// A log with fewer entries is not worth rewriting.
 const GARBAGE_ENTRIES_MIN: usize = 4096;
 
 /// Chaining values, one after the other.
@@ -29,7 +29,7 @@ pub(super) type Manifest = Arc<[u8]>;
 /// Where the chaining values of a file state are.
 #[derive(Debug)]
 enum Cvs {
-    /// It has at most one piece and needs none.
+    /// The content has at most one piece and needs no chaining values.
     None,
     Memory(Manifest),
     /// In the log, in the entry at this offset.
@@ -42,11 +42,11 @@ struct Slot {
     cvs: Cvs,
 }
 
-/// Digests by file state.
+/// Digests by the state of the file.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    /// By the first 128 bits of the hash of the stamp, which take half the memory of a stamp and do
-    /// not collide.
+    /// The key is the first 128 bits of the hash of the stamp. They take half the memory of a
+    /// stamp, and collisions are practically impossible.
     slots: HashMap<u128, Slot>,
     log: Option<Log>,
     /// The manifest that was read last, because a downloader fetches its pages one after the other.
@@ -54,7 +54,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Reads the log at `path`, or creates it. Without a path, or if that fails, the cache is in
+    /// Reads or creates the log at `path`. Without a path, or if that fails, the cache is only in
     /// memory.
     pub(super) fn open(path: Option<&Path>) -> Cache {
         let Some(path) = path else { return Cache::default() };
@@ -77,7 +77,7 @@ impl Cache {
         self.slots.get(&key_of(stamp)).map(|slot| slot.root)
     }
 
-    /// Stores a digest, on disk too.
+    /// Stores a digest, also on disk.
     pub(super) fn insert(&mut self, stamp: &Stamp, digest: &ContentDigest) {
         debug_assert!(digest.cvs.is_empty() || digest.cvs.len() as u64 == pieces_of(stamp.size));
         let key = key_of(stamp);
@@ -106,8 +106,8 @@ impl Cache {
         self.insert(to, &ContentDigest { root, cvs });
     }
 
-    /// The chaining values of a file in this state; none if it has at most one piece, or if they
-    /// cannot be read.
+    /// The chaining values of a file in this state. None if the content has at most one piece, or
+    /// if they cannot be read.
     pub(super) fn manifest(&mut self, stamp: &Stamp, root: Root) -> Option<Manifest> {
         if let Some((last, manifest)) = &self.last
             && *last == root
@@ -125,7 +125,7 @@ impl Cache {
         self.slots.remove(&key_of(stamp));
     }
 
-    /// Writes the entries that wait. If that fails, the cache continues in memory.
+    /// Writes the waiting entries. If that fails, the cache continues in memory.
     pub(super) fn flush(&mut self) {
         if let Some(log) = &mut self.log
             && let Err(error) = log.flush()
@@ -139,8 +139,8 @@ impl Cache {
         }
     }
 
-    /// Writes the log again if more than half of it is not among the `stamps` of the `live` files
-    /// that are offered.
+    /// Rewrites the log if more than half of its entries belong to no file that is offered. There
+    /// are `live` such files, with these `stamps`.
     pub(super) fn compact<'s>(&mut self, live: usize, stamps: impl Iterator<Item = &'s Stamp>) {
         self.flush();
         let Some(log) = &mut self.log else { return };
@@ -152,8 +152,8 @@ impl Cache {
             Err(error) => {
                 log::warn!("digest cache {}: cannot be written again: {error}", log.path.display());
                 log.remove_beside();
-                // Tried again only after as much garbage has come again, so that a full disk does
-                // not cause constant work.
+                // After a failure, it is tried again only after as much new garbage, so that a full
+                // disk does not cause constant work.
                 log.entries = live;
             }
         }
@@ -170,7 +170,7 @@ impl Cvs {
     }
 }
 
-/// Replaces the log by one that has only the entries of these stamps.
+/// Replaces the log by one that has only the entries with these stamps.
 fn rewrite<'s>(
     log: &mut Log,
     slots: &HashMap<u128, Slot>,

@@ -1,8 +1,10 @@
-//! The state of each file of the share: settling, ready to be hashed, or offered. No I/O, no clock.
+//! The state of each file of the share: settling, ready to be hashed, or offered. It does no I/O
+//! and has no clock.
 //!
-//! A file is offered once it is hashed and nothing has changed it for [`SHARE_QUIET`], or for
-//! [`SHARE_OPEN_QUIET`] while it is open for writing. A change withdraws it first. A renamed file
-//! keeps its digest. The catalog collects the changes for the machine, the latest one of each path.
+//! A file is offered once it is hashed and has not changed for [`SHARE_QUIET`], or for
+//! [`SHARE_OPEN_QUIET`] while it is open for writing. If it changes, it is withdrawn first. A
+//! renamed file keeps its digest. The catalog collects the changes for the machine, the latest
+//! change of each path.
 
 #[cfg(test)]
 mod tests;
@@ -22,31 +24,32 @@ use crate::wire::{FileRecord, SharePath};
 
 /// How long the digest of a removed file is kept, in case the file was renamed.
 const REMOVED_KEPT: Duration = Duration::from_secs(5);
-/// Most digests that are kept so. The files of a larger move are hashed again.
+/// The most digests that are kept for this. If more files are moved, the others are hashed again.
 const REMOVED_MAX: usize = 100_000;
 
-/// Files up to this size are hashed before larger ones, so that a new file does not wait for a huge
-/// one.
+/// Files up to this size are hashed before larger files, so that a new file does not wait for a
+/// huge one.
 const SMALL_BYTES_MAX: u64 = 4 << 20;
-/// How much later than due a file may be noticed to have settled, so that many files cost few
+/// How late it may be noticed that a file has settled. With this slack, many files cost few
 /// wake-ups.
 const SETTLED_SLACK: Duration = Duration::from_millis(20);
 
 /// Why a file is observed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cause {
-    /// A scan found it. Only its own times say when it was last written.
+    /// A scan found it. Only the times of the file say when it was last written.
     Scan {
         now: Instant,
         /// How long ago the file was last changed.
         age: Duration,
-        /// The watcher reports what is written to it from now on.
+        /// Whether the watcher will report further writes to the file.
         watched: bool,
     },
     /// The watcher reported it.
     Event {
         at: Instant,
-        /// The content may have been written to, whatever the times of the file say.
+        /// Whether the content may have been written to, even if the times of the file do not say
+        /// so.
         written: bool,
         /// Whether it is open for writing, if the event says so.
         open: Option<bool>,
@@ -57,7 +60,7 @@ pub(super) enum Cause {
 struct Entry {
     stamp: Stamp,
     state: State,
-    /// It was written to, and was not closed since as far as the watcher knows.
+    /// Whether it was written to and, as far as the watcher knows, has not been closed since.
     open: bool,
     /// The last scan that found it.
     scan: u32,
@@ -80,12 +83,12 @@ enum State {
     },
     Ready,
     Offered(Root),
-    /// It could not be read. It is tried again at the next event of the file.
+    /// It could not be read. It is tried again when an event of the file comes.
     Unreadable,
 }
 
 impl Entry {
-    /// How long nothing must have changed it. Of a file that is not watched it is not known whether
+    /// How long the file must not have changed. If the file is not watched, it is not known whether
     /// it is open.
     fn quiet(&self, watched: bool) -> Duration {
         if self.open || !watched { SHARE_OPEN_QUIET } else { SHARE_QUIET }
@@ -96,7 +99,7 @@ impl Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
     Offered(Root),
-    /// It is being written, or waits to be hashed.
+    /// The file is being written, or waits to be hashed.
     Unhashed,
     Unreadable,
 }
@@ -107,18 +110,18 @@ pub(super) struct Catalog {
     files: BTreeMap<Arc<str>, Entry>,
     roots: BTreeSet<(Root, Arc<str>)>,
     settling: BTreeSet<(Instant, Arc<str>)>,
-    /// Small files and large ones, in the order in which they settled.
+    /// Small files and large files that are ready to be hashed, in the order in which they settled.
     ready: [VecDeque<Arc<str>>; 2],
-    /// Digests of files that were removed lately; none of a file that was open for writing.
+    /// Digests of files that were removed lately. None for a file that was open for writing.
     removed: HashMap<Identity, Option<(Root, Stamp)>>,
     removed_until: Option<Instant>,
-    /// What is new for the machine: a record, or none if the file is no longer offered.
+    /// Changes for the machine: a record, or none if the file is no longer offered.
     changes: BTreeMap<Arc<str>, Option<FileRecord>>,
-    /// Files that are being written or wait to be hashed, and their bytes.
+    /// The number of files that are being written or wait to be hashed, and their bytes.
     unhashed: (u64, u64),
     /// Number of the latest scan.
     scan: u32,
-    /// The digests of file states: of those that are offered, and of earlier ones.
+    /// The digests of offered files, and of earlier states of files.
     pub(super) cache: Cache,
 }
 
@@ -154,13 +157,13 @@ impl Catalog {
         }
     }
 
-    /// Files at a path or below it that are being written, or wait to be hashed.
+    /// How many files at a path or below it are being written or wait to be hashed.
     pub(super) fn unhashed_at(&self, path: &str) -> usize {
         let files = self.files.get(path).into_iter().chain(self.below(path).map(|(_, entry)| entry));
         files.filter(|entry| entry.readiness() == Readiness::Unhashed).count()
     }
 
-    /// The next files below a folder, after this path.
+    /// The next files below a folder, in order, after this path.
     pub(super) fn listed_below(
         &self,
         folder: &str,
@@ -177,13 +180,14 @@ impl Catalog {
             .collect()
     }
 
-    /// Whether a file is at this path, in whatever state.
+    /// Whether there is a file at this path, in any state.
     pub(super) fn is_file(&self, path: &str) -> bool {
         self.files.contains_key(path)
     }
 
-    /// The next entries of a folder, after this name (of a folder, with a slash at its end): files
-    /// that are offered or wait to be hashed, and folders that have some.
+    /// The next entries of a folder, in order, after this name. If the name is that of a folder, it
+    /// ends in a slash. Entries are files that are offered or wait to be hashed, and folders with
+    /// such files.
     pub(super) fn children(&self, folder: &str, after: Option<&str>, most: usize) -> Vec<Listed> {
         let prefix = below(folder);
         let mut entries = Vec::new();
@@ -230,15 +234,15 @@ impl Catalog {
         self.ready.iter().any(|queue| !queue.is_empty())
     }
 
-    /// Whether this file is still to be hashed in this state.
+    /// Whether this file is in this state and still has to be hashed.
     pub(super) fn is_ready(&self, path: &str, stamp: &Stamp) -> bool {
         self.files.get(path).is_some_and(|entry| entry.state == State::Ready && entry.stamp == *stamp)
     }
 
     // ---- what was observed ----------------------------------------------------------------------
 
-    /// A scan begins. Returns its number, for [`Catalog::not_found`]. Others may run at the same
-    /// time.
+    /// A scan begins. Returns its number, for [`Catalog::not_found`]. Other scans may run at the
+    /// same time.
     pub(super) fn begin_scan(&mut self) -> u32 {
         self.scan = self.scan.wrapping_add(1);
         self.scan
@@ -250,9 +254,9 @@ impl Catalog {
         self.below(folder).filter(|(_, entry)| missing(entry)).map(|(path, _)| path.clone()).collect()
     }
 
-    /// A scan has found this file. False if it is not known in this state: then it is to be
-    /// observed. A file that differs in its inode only has not changed: some file systems (FAT,
-    /// FUSE) forget the number of an inode that is not in use.
+    /// A scan has found this file. Returns false if the file is not known in this state; then
+    /// `observe` must be called. If only the inode differs, the file has not changed: some file
+    /// systems (FAT, FUSE) forget the number of an inode that is not in use.
     pub(super) fn find_again(&mut self, path: &str, stamp: &Stamp) -> bool {
         let Some(entry) = self.files.get_mut(path) else { return false };
         if entry.stamp != *stamp {
@@ -268,14 +272,14 @@ impl Catalog {
         true
     }
 
-    /// A regular file is there.
+    /// There is a regular file at this path.
     pub(super) fn observe(&mut self, path: &str, stamp: Stamp, cause: Cause) {
         let scan = self.scan;
         let written = matches!(cause, Cause::Event { written: true, .. });
         let says = if let Cause::Event { open, .. } = cause { open } else { None };
         let Some(entry) = self.files.get_mut(path) else {
             let path: Arc<str> = path.into();
-            // A file that is renamed while it is open is still open.
+            // A file that is renamed while it is open stays open.
             let open = says.unwrap_or(self.removed.get(&stamp.identity()) == Some(&None));
             self.files.insert(path.clone(), Entry { stamp, state: State::Unreadable, open, scan });
             return self.observe_new(&path, stamp, cause, !written);
@@ -290,14 +294,14 @@ impl Catalog {
         } else if entry.stamp.identity() == stamp.identity()
             && let (State::Offered(root), Cause::Event { written: false, .. }) = (entry.state, cause)
         {
-            // Only ctime has changed and nothing was written: the mode or the number of links is
-            // new.
+            // Only ctime has changed and nothing was written, so only the mode or the number of
+            // links is new.
             self.cache.alias(&entry.stamp, &stamp, root);
             entry.stamp = stamp;
             return;
         }
-        // A write may leave the times as they were. Then the digest of this stamp may be the old
-        // one.
+        // A write may leave the times unchanged. Then the stored digest of this stamp may be out of
+        // date.
         let reuse = !written && entry.stamp != stamp;
         let path = self.withdraw(path);
         if let Some(entry) = self.files.get_mut(&path) {
@@ -306,7 +310,7 @@ impl Catalog {
         self.observe_new(&path, stamp, cause, reuse);
     }
 
-    /// The file is in a new state. With `reuse`, a cached digest of that state is right.
+    /// The file is in a new state. With `reuse`, a cached digest of this state is correct.
     fn observe_new(&mut self, path: &Arc<str>, stamp: Stamp, cause: Cause, reuse: bool) {
         if reuse {
             if let Some((root, before)) = self.removed.get(&stamp.identity()).copied().flatten() {
@@ -338,7 +342,7 @@ impl Catalog {
         self.files_below(folder).iter().for_each(|path| self.remove_file(path, now));
     }
 
-    /// All files below a folder.
+    /// The paths of all files below a folder.
     pub(super) fn files_below(&self, folder: &str) -> Vec<Arc<str>> {
         self.below(folder).map(|(path, _)| path.clone()).collect()
     }
@@ -367,7 +371,7 @@ impl Catalog {
 
     // ---- settling and hashing -------------------------------------------------------------------
 
-    /// Makes files that have settled ready to be hashed, and forgets the digests of removed files.
+    /// Makes files that have settled ready to be hashed. Forgets old digests of removed files.
     pub(super) fn settle(&mut self, now: Instant) {
         while self.settling.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, path)) = self.settling.pop_first() else { break };
@@ -395,7 +399,8 @@ impl Catalog {
         None
     }
 
-    /// A file has this content: it was hashed in this state, or published with a proven content.
+    /// The content of a file is known: it was hashed in this state, or was published with a proven
+    /// content.
     pub(super) fn offer(&mut self, path: &str, stamp: Stamp, root: Root) {
         if self.offered_at(path).is_some_and(|(offered, _)| offered == root) {
             if let Some(entry) = self.files.get_mut(path) {
@@ -415,7 +420,7 @@ impl Catalog {
         self.changes.insert(path, Some(record));
     }
 
-    /// A file is no longer in the state in which it settled.
+    /// A file has changed since it settled.
     pub(super) fn settle_again(&mut self, path: &str, stamp: Stamp, now: Instant) {
         if !self.files.contains_key(path) {
             return;
@@ -455,7 +460,7 @@ impl Catalog {
                 self.roots.remove(&(root, path.clone()));
                 self.changes.insert(path.clone(), None);
             }
-            // `next_ready` skips its path.
+            // `next_ready` will skip the path.
             State::Ready | State::Unreadable => {}
         }
         if let Some(entry) = self.files.get_mut(&path) {
@@ -464,7 +469,7 @@ impl Catalog {
         path
     }
 
-    /// Writes the digest cache to disk, without what is not offered if that is most of it.
+    /// Writes the digest cache to disk. If most of it belongs to no offered file, drops that part.
     pub(super) fn compact_cache(&mut self) {
         let offered = self.files.values().filter(|entry| matches!(entry.state, State::Offered(_)));
         self.cache.compact(self.roots.len(), offered.map(|entry| &entry.stamp));
@@ -472,7 +477,7 @@ impl Catalog {
 
     // ---- changes --------------------------------------------------------------------------------
 
-    /// The next up to `max` records and removals, each path once.
+    /// The next changes, up to `max` records and removals. Each path comes only once.
     pub(super) fn take_changes(&mut self, max: usize) -> Option<(Vec<FileRecord>, Vec<SharePath>)> {
         if self.changes.is_empty() {
             return None;
@@ -494,7 +499,7 @@ impl Catalog {
     }
 }
 
-/// What the paths of all files below a folder begin with.
+/// The start that the paths of all files below a folder have in common.
 fn below(folder: &str) -> String {
     if folder.is_empty() { String::new() } else { format!("{folder}/") }
 }

@@ -1,4 +1,4 @@
-//! Gathering messages until they fill the lanes.
+//! Gathers messages until they fill the lanes.
 
 use std::collections::VecDeque;
 use std::iter;
@@ -6,28 +6,28 @@ use std::time::{Duration, Instant};
 
 use super::width::Width;
 
-/// Messages wait for more as long as the next one arrives within this time, …
+/// Messages wait for more as long as the next one comes within this time.
 const GAP_MAX: Duration = Duration::from_millis(3);
-/// … but none waits longer than this.
+/// No message waits longer than this.
 const WAIT_MAX: Duration = Duration::from_millis(24);
 
 /// Messages whose MD5 is wanted, until they are hashed together.
 #[derive(Debug)]
 pub(in crate::disk) struct Gathering<T> {
     waiting: VecDeque<T>,
-    /// Latest time at which the first of them is hashed.
+    /// When the first of the messages is hashed at the latest.
     due: Instant,
-    /// When the latest message arrived, whether it still waits or not.
+    /// When the latest message came, even if it no longer waits.
     last: Option<Instant>,
 }
 
 impl<T> Gathering<T> {
-    /// Empty.
+    /// No message waits yet.
     pub(in crate::disk) fn new(now: Instant) -> Gathering<T> {
         Gathering { waiting: VecDeque::new(), due: now, last: None }
     }
 
-    /// Adds a message. One that arrives alone is due at once.
+    /// Adds a message. If it comes alone, it is due at once.
     pub(in crate::disk) fn add(&mut self, now: Instant, message: T) {
         if self.waiting.is_empty() {
             let alone = self.last.is_none_or(|last| now.saturating_duration_since(last) > GAP_MAX);
@@ -48,7 +48,8 @@ impl<T> Gathering<T> {
         self.waiting.len() >= Width::widest().lanes() || self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
-    /// Takes the first message, and as many with the same key as are hashed together with it.
+    /// Removes the first message and others with the same key, as many as are hashed together.
+    /// Returns them.
     pub(in crate::disk) fn take<K: PartialEq>(&mut self, key: impl Fn(&T) -> K) -> Vec<T> {
         let Some(first) = self.waiting.front().map(&key) else { return Vec::new() };
         take_batch(&mut self.waiting, |message| key(message) == first)
@@ -60,7 +61,7 @@ impl<T> Gathering<T> {
     }
 }
 
-/// Takes items until there are none, at most as many as are hashed at once.
+/// Collects items until there are no more, at most as many as are hashed at once.
 pub(in crate::disk) fn fill_batch<T>(next: impl FnMut() -> Option<T>) -> Vec<T> {
     iter::from_fn(next).take(Width::widest().lanes()).collect()
 }

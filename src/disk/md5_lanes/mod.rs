@@ -1,10 +1,10 @@
-//! MD5 of several messages at once, one per SIMD lane, behind [`md5_each`]. Nothing outside this
-//! directory knows how many lanes there are.
+//! Computes the MD5 of several messages at once, one per SIMD lane, behind [`md5_each`]. Nothing
+//! outside of this folder knows how many lanes there are.
 //!
-//! MD5 (RFC 1321) is a chain of dependent steps, so one message cannot use the width of a modern
-//! core; sixteen can. Three widths are compiled in and the widest that the processor has is used:
-//! 16 lanes with AVX-512, 8 with AVX2, and 4 on plain arrays, which the compiler vectorizes for
-//! every target. Messages that do not fill lanes go through the `md-5` crate.
+//! MD5 (RFC 1321) is a chain of dependent steps. So one message cannot use the width of a modern
+//! core, but sixteen can. Three widths are compiled in, and the widest one that the processor has
+//! is used: 16 lanes with AVX-512, 8 with AVX2, and 4 on plain arrays, which the compiler
+//! vectorizes for every target. Messages that do not fill lanes go through the `md-5` crate.
 //!
 //! # Why not a library
 //!
@@ -14,7 +14,7 @@
 //! at once; `cargo run --release --features measure --example md5_lanes` prints the rates of the
 //! lanes and of the `md-5` crate. Look again once `md5-many` has a stable release.
 
-// First, for its macros.
+// This module comes first because of its macros.
 #[macro_use]
 mod rounds;
 mod gather;
@@ -34,12 +34,12 @@ pub use self::strips::Source;
 use self::width::Width;
 use crate::wire::ids::Md5;
 
-/// Fewer messages of one length than this are faster one after the other.
+/// If fewer messages have the same length, it is faster to hash them one after the other.
 const LANES_MIN: usize = 2;
 
-/// The MD5 of each message, in order; the error instead, for a file that cannot be read. Messages
-/// of one length are hashed together, wherever they are in the list. The buffer is scratch for
-/// reading files.
+/// The MD5 of each message, in order. If a file cannot be read, its error takes the place of the
+/// MD5. Messages of the same length are hashed together; they need not be neighbors in the list.
+/// The buffer is for reading files.
 #[must_use]
 pub fn md5_each(messages: &[Source<'_>], buffer: &mut Vec<u8>) -> Vec<io::Result<Md5>> {
     md5_each_at(Width::widest(), messages, buffer)
@@ -63,7 +63,7 @@ fn md5_each_at(width: Width, messages: &[Source<'_>], buffer: &mut Vec<u8>) -> V
     digests.into_iter().map(|(_, digest)| digest).collect()
 }
 
-/// What the tests compare with.
+/// The reference for the tests.
 #[cfg(test)]
 pub(super) fn md5_of(bytes: &[u8]) -> Md5 {
     Md5(md5::Md5::digest(bytes).into())

@@ -1,5 +1,5 @@
-//! Plain arrays: four lanes fit the registers that every 64-bit processor has, and the compiler
-//! finds them.
+//! MD5 on plain arrays. Four lanes fit in the registers of every 64-bit processor, and the compiler
+//! uses these registers.
 
 use super::rounds::SINES;
 use super::strips::Block;
@@ -32,7 +32,8 @@ fn rotate<const SHIFT: u32>(word: Words) -> Words {
     zip(word, word, |word, _| word.rotate_left(SHIFT))
 }
 
-// The four functions of RFC 1321 section 3.4, two of them in the form with one operation less.
+// The four functions of RFC 1321 section 3.4. Two of them are in a form that has one operation
+// less.
 
 #[inline(always)]
 fn f(b: Words, c: Words, d: Words) -> Words {

@@ -13,8 +13,8 @@ pub(super) const SINES: [u32; 64] = [
     0x6fa8_7e4f, 0xfe2c_e6e0, 0xa301_4314, 0x4e08_11a1, 0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
 ];
 
-/// Sixteen steps of function `$f` over `$words`, from step `$first`: step `n` takes the word
-/// `(factor · n + offset) mod 16`. They are written out so that every index and shift is a
+/// Sixteen steps of the function `$f` over `$words`, from step `$first` on. Step `n` uses the word
+/// `(factor · n + offset) mod 16`. The steps are written out so that every index and shift is a
 /// constant. The module that uses the macro defines `add`, `splat` and `rotate`.
 macro_rules! round {
     ($f:ident, $words:ident, ($a:ident, $b:ident, $c:ident, $d:ident), $first:literal, $factor:literal, $offset:literal,
@@ -33,7 +33,8 @@ macro_rules! round {
     };
     (@step $f:ident, $words:ident, ($a:ident, $b:ident, $c:ident, $d:ident), $n:expr, $factor:literal, $offset:literal,
      $shift:literal) => {
-        // This sum does not depend on the step before, which shortens the chain of dependencies.
+        // This sum does not depend on the step before. This shortens the chain of dependent
+        // operations.
         let early = add($a, add($words[($factor * ($n) + $offset) % 16], splat(SINES[$n])));
         $a = add($b, rotate::<$shift>(add(early, $f($b, $c, $d))));
     };

@@ -1,5 +1,5 @@
-//! Hashes messages of one length side by side, strip by strip, through the `compress` function of
-//! any width.
+//! Hashes messages of the same length side by side, strip by strip. It uses the `compress` function
+//! of any width.
 
 use std::fs::File;
 use std::io;
@@ -8,12 +8,12 @@ use std::os::unix::fs::FileExt;
 use crate::wire::ids::Md5;
 
 const BLOCK_BYTES: usize = 64;
-/// Bytes taken of each message at once. Sixteen strips fit the L2 cache of every processor with
-/// sixteen lanes.
+/// How many bytes of each message are processed at once. Sixteen such strips fit in the L2 cache of
+/// every processor with sixteen lanes.
 pub(super) const STRIP_BYTES: usize = 32 * 1024;
 
 pub(super) type Block = [u8; BLOCK_BYTES];
-/// The four words of the state, each of all lanes.
+/// The four words of the state; each word has one value per lane.
 pub(super) type State<const N: usize> = [[u32; N]; 4];
 
 /// RFC 1321, section 3.3.
@@ -61,8 +61,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The MD5s of 1 to `N` messages of one length, in order. A file that cannot be read yields its
-/// error and disturbs no other.
+/// The MD5s of 1 to `N` messages of the same length, in order. If a file cannot be read, its result
+/// is the error; the other results are not affected.
 pub(super) fn hash_alike<const N: usize>(
     messages: &[Source<'_>],
     buffer: &mut Vec<u8>,
@@ -98,8 +98,8 @@ pub(super) fn hash_alike<const N: usize>(
     digests.into_iter().zip(errors).take(messages.len()).map(|(md5, error)| error.map_or(Ok(md5), Err)).collect()
 }
 
-/// Hashes the last strips of messages of `length` bytes, then the padding of RFC 1321, sections 3.1
-/// and 3.2: one bit, zeroes, and the length in bits.
+/// Hashes the last strips of messages of `length` bytes. Then hashes the padding of RFC 1321,
+/// sections 3.1 and 3.2: one bit, zeros, and the length in bits.
 fn finish<const N: usize>(
     mut state: State<N>,
     length: usize,

@@ -1,4 +1,4 @@
-//! The widths: which of them this processor has, and their vector instructions.
+//! The widths: which of them this processor has, and the vector instructions of each.
 //!
 //! This is one of the two files with `unsafe` in them (`tests/tidy` checks that). There are two
 //! reasons for it:
@@ -20,7 +20,7 @@ use crate::wire::ids::Md5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Width(Lanes);
 
-/// Private, so that a [`Width`] exists only where its feature was detected.
+/// Private, so that a [`Width`] exists only if its feature was detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lanes {
     Four,
@@ -47,7 +47,7 @@ impl Width {
         all
     }
 
-    /// The widest.
+    /// The widest width.
     pub(super) fn widest() -> Width {
         static WIDEST: std::sync::OnceLock<Width> = std::sync::OnceLock::new();
         *WIDEST.get_or_init(|| Width::all()[0])
@@ -64,7 +64,8 @@ impl Width {
         }
     }
 
-    /// The MD5s of 1 to [`Width::lanes`] messages of one length, in order. The buffer is scratch.
+    /// The MD5s of 1 to [`Width::lanes`] messages of the same length, in order. The buffer is for
+    /// reading files.
     pub(super) fn hash_alike(self, messages: &[Source<'_>], buffer: &mut Vec<u8>) -> Vec<io::Result<Md5>> {
         match self.0 {
             Lanes::Four => hash_alike(messages, buffer, portable::compress),
@@ -102,7 +103,7 @@ mod avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn rotate<const SHIFT: u32>(word: __m256i) -> __m256i {
-        // The compiler knows the counts, so that it encodes them in the instructions.
+        // The counts are constants, so the compiler puts them into the instructions.
         let left = _mm256_sll_epi32(word, _mm_cvtsi32_si128(SHIFT.cast_signed()));
         let right = _mm256_srl_epi32(word, _mm_cvtsi32_si128(32 - SHIFT.cast_signed()));
         _mm256_or_si256(left, right)
@@ -179,7 +180,7 @@ mod avx2 {
             pairs[2 * n] = _mm256_unpacklo_epi32(r[2 * n], r[2 * n + 1]);
             pairs[2 * n + 1] = _mm256_unpackhi_epi32(r[2 * n], r[2 * n + 1]);
         }
-        // Of four lanes each: words 0 and 4; then 1 and 5; and so on.
+        // Each row gets two words of four lanes: words 0 and 4, then 1 and 5, and so on.
         let mut fours = r;
         for n in 0..2 {
             fours[4 * n] = _mm256_unpacklo_epi64(pairs[4 * n], pairs[4 * n + 2]);
@@ -223,8 +224,8 @@ mod avx512 {
         _mm512_rol_epi32::<SHIFT>(word)
     }
 
-    // Each function of three words is one instruction. The constant is its truth table; `b` is the
-    // highest bit of the index.
+    // Each function of three words is one instruction. The constant is its truth table; `b` gives
+    // the highest bit of the index.
 
     #[inline]
     #[target_feature(enable = "avx512f")]
@@ -294,7 +295,8 @@ mod avx512 {
             pairs[2 * n] = _mm512_unpacklo_epi32(r[2 * n], r[2 * n + 1]);
             pairs[2 * n + 1] = _mm512_unpackhi_epi32(r[2 * n], r[2 * n + 1]);
         }
-        // Of four lanes each: words 0, 4, 8 and 12; then 1, 5, 9 and 13; and so on.
+        // Each row gets four words of four lanes: words 0, 4, 8 and 12, then 1, 5, 9 and 13, and so
+        // on.
         let mut fours = r;
         for n in 0..4 {
             fours[4 * n] = _mm512_unpacklo_epi64(pairs[4 * n], pairs[4 * n + 2]);

@@ -1,6 +1,6 @@
 //! The share: its folders, their watchers, the catalog, and the background work that keeps the
-//! catalog equal to the folders. `place` notices when another folder appears at the path of a
-//! share.
+//! catalog up to date with the folders. `place` notices when another folder appears at the path of
+//! a share.
 
 mod place;
 
@@ -27,19 +27,19 @@ use crate::error::Failure;
 use crate::wire::ids::{Cv, Root};
 use crate::wire::name::printable;
 
-/// Events are collected for this long, so that both halves of a rename are handled together and a
-/// busy writer costs little.
+/// Events are collected for this long. So both halves of a rename are handled together, and a busy
+/// writer costs little.
 const GATHER: Duration = Duration::from_millis(40);
 /// Paths looked up per slice.
 const LOOKUPS_PER_SLICE: usize = 512;
 /// Interval of the scans of a share that cannot be watched.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
-/// Delay before a step is retried that failed because descriptors or memory ran out or the folder
-/// was missing.
+/// Delay before a step is tried again that failed because descriptors or memory were missing, or
+/// because the folder did not exist.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Makes the callback for the watcher of the share with this number. It is kept, because a watcher
-/// that has lost events is replaced by a new one.
+/// Makes the callback for the watcher of the share with this number. It is kept, because a new
+/// watcher replaces one that has lost events.
 pub(super) type MakeCallback = Box<dyn Fn(usize) -> Box<dyn Fn(WatchEvent) + Send> + Send>;
 
 /// A path below the share with this number.
@@ -53,7 +53,7 @@ pub(super) struct Share {
     /// Paths that the watchers have reported. They are looked up at `gather_until`.
     touched: BTreeMap<Place, Touch>,
     gather_until: Option<Instant>,
-    /// Folders whose rules have changed, and when they are read again.
+    /// Folders whose rules have changed, and when the rules are read again.
     rules: BTreeMap<Place, Instant>,
     /// Paths that are being looked up.
     lookups: VecDeque<(Place, Touch)>,
@@ -70,11 +70,11 @@ pub(super) struct Share {
 #[derive(Clone, Copy)]
 struct Touch {
     at: Instant,
-    /// The content may have been written to.
+    /// Whether the content may have been written to.
     written: bool,
     /// Whether the file is open for writing; none if no report says.
     open: Option<bool>,
-    /// Only the report of its creation says that the file is open.
+    /// Whether only the report of its creation says that the file is open.
     created: bool,
 }
 
@@ -88,7 +88,7 @@ impl Touch {
         Touch { at, written, open, created: what == What::Created }
     }
 
-    /// Adds a later report.
+    /// Merges a later report into this one.
     fn add(&mut self, later: Touch) {
         self.at = self.at.max(later.at);
         self.written |= later.written;
@@ -98,8 +98,8 @@ impl Touch {
 }
 
 impl Share {
-    /// A file of the share with this content: the open file, its size, and its chaining values if
-    /// it has more than one piece.
+    /// A file of the share that has this content: the open file, its size, and its chaining values
+    /// if it has more than one piece.
     pub(super) fn source_of(&mut self, root: Root) -> Option<(File, u64, Vec<Cv>)> {
         self.trees.close();
         self.catalog.holders(root).into_iter().find_map(|(path, stamp)| {
@@ -139,8 +139,7 @@ impl Share {
         Ok(Some(share))
     }
 
-    /// These folders are shared from now on. What is known of their files is kept, and checked by
-    /// scans.
+    /// From now on these folders are shared. Files that are known stay known, and scans check them.
     pub(super) fn replace(&mut self, trees: Trees, rescan: Option<Duration>) {
         let now = Instant::now();
         self.trees = trees;
@@ -158,7 +157,7 @@ impl Share {
         (0..self.trees.0.len()).for_each(|number| self.start_watching(number));
     }
 
-    /// The folder that downloads go to if none is named: that of the first share.
+    /// The folder of the first share, which gets downloads without a destination.
     pub(super) fn first_folder(&self) -> Option<PathBuf> {
         self.trees.0.first().map(|tree| tree.path.clone())
     }
@@ -181,7 +180,7 @@ impl Share {
                 self.gather_until.get_or_insert(Instant::now() + GATHER);
             }
             WatchEvent::Rules { folder, what, at } => {
-                // A rules file that is still being written may not have all its rules yet.
+                // While a file with rules is being written, it may not contain all rules.
                 let quiet = match what {
                     What::Created | What::Written => SHARE_OPEN_QUIET,
                     What::Closed | What::Other => SHARE_QUIET,
@@ -277,8 +276,8 @@ impl Share {
         }
     }
 
-    /// Looks up touched paths. Removals are handled before anything that was found: a renamed file
-    /// keeps its digest only if its old path is removed first.
+    /// Looks up paths that were reported. All removals are handled before the files that were
+    /// found: a renamed file keeps its digest only if its old path is removed first.
     fn look_up(&mut self) {
         let now = Instant::now();
         for _ in 0..LOOKUPS_PER_SLICE {
@@ -286,7 +285,7 @@ impl Share {
             let tree = &mut self.trees.0[number];
             let full = tree.names.full(&path);
             let mut sorted = tree.lookup(&path);
-            // A change of its mode may have made the file unreadable.
+            // A change of the mode may have made the file unreadable.
             let is_other = !touch.written && touch.open.is_none();
             if is_other && matches!(sorted, Sorted::File(_)) && tree.folder.refuses(&path) {
                 sorted = Sorted::LeftOut(Reason::Unreadable);
@@ -302,13 +301,14 @@ impl Share {
                 Sorted::File(stamp) => {
                     self.catalog.remove_below(&full, now);
                     tree.left_out.remove(path.as_bytes());
-                    // A hard link to an existing file is reported as created, and no close follows.
+                    // If a hard link to an existing file is made, only a creation is reported, and
+                    // no close follows.
                     if touch.created && tree.folder.links(&path) > 1 {
                         touch.open = Some(false);
                     }
                     self.found.push_back((full, stamp, touch));
                 }
-                // The scan watches the folder before it reads it.
+                // The scan watches the folder before reading it.
                 Sorted::Folder => {
                     self.catalog.remove_file(&full, now);
                     tree.left_out.remove(path.as_bytes());
@@ -395,19 +395,20 @@ impl Share {
 
     // ---- for the status ------------------------------------------------------------------------
 
-    /// What is not shared, and how many files are not offered yet.
+    /// The counts of what is not shared, and the number of files that are not offered yet.
     pub(super) fn counts(&self) -> (Counts, u64) {
         (self.trees.left_out(), self.catalog.unhashed().0)
     }
 
-    /// How far the hashing is.
+    /// The progress of the hashing.
     pub(super) fn progress(&self) -> Progress {
         self.hasher.progress(self.catalog.unhashed())
     }
 
     // ---- for people -----------------------------------------------------------------------------
 
-    /// Where a file or folder is in the shares, or why it is in none.
+    /// The place of a file or folder in the shares. The error is the reason why it is in none of
+    /// them.
     pub(super) fn place_of(&self, path: &Path) -> Result<Place, String> {
         let real = std::fs::canonicalize(path).map_err(|error| format!("cannot be found: {error}"))?;
         let trees = self.trees.0.iter().enumerate().filter(|(_, tree)| real.starts_with(&tree.path));
@@ -435,7 +436,7 @@ impl Share {
         path.map_or_else(|| "share".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
-    /// Looks at a file or a folder as if the watcher had reported it.
+    /// Looks at a file or folder as if the watcher had reported it.
     pub(super) fn look_again(&mut self, (number, below): &Place, now: Instant) {
         if below.is_empty() {
             self.scans.push_back(Scan::new(*number, ""));
@@ -445,14 +446,16 @@ impl Share {
         }
     }
 
-    /// Whether paths are being looked up or folders scanned: the catalog may lack what is there.
+    /// Whether paths are being looked up or folders are being scanned. If so, files may be missing
+    /// in the catalog.
     pub(super) fn is_looking(&self) -> bool {
         self.gather_until.is_some() || !self.lookups.is_empty() || !self.found.is_empty() || !self.scans.is_empty()
     }
 
     // ---- for transfers --------------------------------------------------------------------------
 
-    /// Offers a file that was published with a proven content. The caller flushes the digest cache.
+    /// Offers a file that was published with a proven content. The caller must flush the digest
+    /// cache.
     pub(super) fn add_published(&mut self, path: &str, stamp: Stamp, digest: &ContentDigest) {
         if !matches!(self.trees.lookup(path), Sorted::File(now) if now == stamp) {
             return;
@@ -461,7 +464,7 @@ impl Share {
         self.catalog.offer(path, stamp, digest.root);
     }
 
-    /// Hashes again a file whose cached manifest cannot be read.
+    /// Hashes a file again, because its cached manifest cannot be read.
     pub(super) fn hash_again(&mut self, path: &str, stamp: Stamp) {
         self.catalog.cache.forget(&stamp);
         self.catalog.settle_again(path, stamp, Instant::now());
@@ -472,7 +475,7 @@ fn rescan_by(tree: &mut Tree, at: Instant) {
     tree.rescan_at = Some(tree.rescan_at.map_or(at, |before| before.min(at)));
 }
 
-/// Some folder cannot be watched, so the share is scanned at intervals.
+/// A folder cannot be watched, so the share is scanned at intervals.
 fn unwatched(tree: &mut Tree, why: &str) {
     tree.unwatched = true;
     if !std::mem::replace(&mut tree.warned_unwatched, true) {
@@ -481,8 +484,8 @@ fn unwatched(tree: &mut Tree, why: &str) {
     }
 }
 
-/// Logs what is not shared, if it differs from what was logged last. `only_surprising` leaves out
-/// what is usual.
+/// Logs what is not shared, if this has changed since it was last logged. `only_surprising` leaves
+/// out the usual reasons.
 fn log_left_out(tree: &mut Tree, only_surprising: bool) {
     let counts = *tree.left_out.counts();
     let before = std::mem::replace(&mut tree.logged, counts);

@@ -1,6 +1,6 @@
-//! Which folder lies at the path of each share. It may be removed, moved, replaced, mounted or
-//! unmounted at any time; then the share is what lies there now, or nothing. Each such event is
-//! logged once.
+//! Which folder is at the path of each share. The folder may be removed, moved, replaced, mounted
+//! or unmounted at any time. The share is always the folder that is there now, or nothing. Each
+//! such event is logged once.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::wire::name::printable;
 const RESCAN_PAUSE: Duration = Duration::from_secs(1);
 
 impl Share {
-    /// Watches the ways to the shares.
+    /// Watches the folders above the shares.
     pub(super) fn watch_above(&mut self) {
         let paths = self.trees.0.iter().map(|tree| tree.given.clone()).collect();
         let callbacks: Vec<_> = (0..self.trees.0.len()).map(&self.callback).collect();
@@ -40,7 +40,7 @@ impl Share {
         let tree = &self.trees.0[number];
         let shown = printable(&tree.path.to_string_lossy());
         match event {
-            // Reported as another folder, or as gone.
+            // This was already reported, as another folder or as a missing one.
             AboveEvent::Mounted | AboveEvent::Unmounted if standing(tree) != before => {}
             AboveEvent::Mounted => log::info!("something was mounted in the share {shown}; it is scanned again"),
             AboveEvent::Unmounted => {
@@ -50,8 +50,8 @@ impl Share {
         }
     }
 
-    /// Scans a share again: at once if it is another folder; else at the earliest [`RESCAN_PAUSE`]
-    /// after the last scan.
+    /// Scans a share again. If it is another folder, this happens at once; if not, at the earliest
+    /// [`RESCAN_PAUSE`] after the last scan.
     pub(super) fn rescan(&mut self, number: usize) {
         let now = Instant::now();
         let tree = &mut self.trees.0[number];
@@ -63,7 +63,7 @@ impl Share {
         }
     }
 
-    /// Scans a share again, which may be another folder by now.
+    /// Opens a share again, which may be another folder now, and scans it.
     pub(super) fn open_again(&mut self, number: usize, now: Instant) {
         let found = At::find(&self.trees.0[number].given);
         self.place(number, found, now);
@@ -91,7 +91,7 @@ impl Share {
         }
     }
 
-    /// There is no folder that can be read at the path of a share.
+    /// At the path of a share there is no folder that can be read.
     fn is_gone(&mut self, number: usize, error: Errno, now: Instant) {
         let tree = &mut self.trees.0[number];
         if !std::mem::replace(&mut tree.missing, true) {
@@ -110,7 +110,7 @@ impl Share {
         self.slow.leave_out(number);
     }
 
-    /// Starts a new watcher and a full scan. All earlier events count as lost.
+    /// Starts a new watcher and a full scan. Earlier events count as lost.
     pub(super) fn start_watching(&mut self, number: usize) {
         log::debug!("starting a watcher");
         let tree = &mut self.trees.0[number];
@@ -123,8 +123,8 @@ impl Share {
             }
         };
         if let Some(watch) = &mut tree.watch {
-            // The scan adds the other folders. This one is watched before the peer reports that it
-            // is ready.
+            // The scan adds watches for the other folders. This folder is watched before the peer
+            // reports that it is ready.
             watch.add("");
         }
         tree.rescan_at = None;

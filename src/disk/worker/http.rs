@@ -1,4 +1,4 @@
-//! What HTTP asks of the worker.
+//! What HTTP requests from the worker.
 
 use super::Worker;
 use crate::disk::http::{AtPath, HttpDone, HttpWork, open_written, remove_written};
@@ -32,7 +32,7 @@ impl Worker {
         }
     }
 
-    /// One slice of the MD5s of a content; false if there was none.
+    /// Computes one slice of the MD5s of a content. Returns false if there was nothing to do.
     pub(super) fn sum(&mut self) -> bool {
         let Worker { http, share, serve, buffer, .. } = self;
         let Some(done) = share.as_mut().and_then(|share| http.slice(share, serve, buffer)) else { return false };

@@ -1,4 +1,4 @@
-//! The jobs of the loop: which module does each, and how its result is reported.
+//! The jobs of the loop: which module does each of them, and how the result is reported.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,8 +20,8 @@ use crate::proto::disk::{DiskDone, DiskFailure, DiskWork, Page, PartState, Serve
 use crate::proto::{ClientId, DownloadId, HashPlan};
 use crate::wire::{Md5, Root};
 
-/// What is here of a content that was or is being downloaded: by running downloads, then by
-/// published files.
+/// The part of a content that is here because it is or was being downloaded. Running downloads come
+/// first, then published files.
 fn held_in<'a>(
     parts: &'a HashMap<DownloadId, Part>,
     kept: &'a HashMap<DownloadId, Finished>,
@@ -99,7 +99,7 @@ impl Worker {
             return self.collections.manifest_page(root, first, buffer);
         }
         let held = held_in(parts, kept, root).next().map(|held| held.page(first, buffer));
-        // The share may have all of it.
+        // The share may have the complete content.
         let held = match held {
             Some(Ok(page)) if page.partial => Some(page),
             Some(held) => return held,
@@ -143,7 +143,7 @@ impl Worker {
         self.prepare_files(&files);
     }
 
-    /// Whether a part file, or one that was published from it, has this chunk.
+    /// Whether a part file, or a file that was published from one, has this chunk.
     fn is_held(&self, request: &ChunkRequest) -> bool {
         held_in(&self.parts, &self.kept, request.root).any(|held| held.locate(request.offset, request.length).is_ok())
     }
@@ -179,8 +179,8 @@ impl Worker {
         }
     }
 
-    /// One slice for the first path whose time it is; false if there is none. Only one collection
-    /// is written at a time: the first in line.
+    /// Does one slice for the first path that is due. Returns false if none is due. Only one
+    /// collection is written at a time: the first one.
     pub(super) fn describe(&mut self, now: Instant) -> bool {
         let Some(share) = &mut self.share else { return false };
         let Some(describing) = self.describing.front_mut().filter(|describing| describing.look_at <= now) else {

@@ -1,9 +1,9 @@
 //! The worker: one thread that does the loop's jobs, and background work in slices between them.
 //!
 //! It blocks while there is nothing to do, until a message arrives or a deadline passes. It only
-//! dispatches: what a job means is in the modules that it calls. `jobs` has the work that the
-//! worker does itself, `http` what HTTP asks for, `threads` the work of other threads and their
-//! answers, `unpack` the collections.
+//! dispatches: the modules that it calls know what a job means. `jobs` contains the work that the
+//! worker does itself, `http` the requests of HTTP, `threads` the work of other threads and their
+//! answers, and `unpack` the collections.
 
 mod http;
 mod jobs;
@@ -39,21 +39,21 @@ use crate::disk::watch::WatchEvent;
 use crate::proto::disk::{DiskDone, DiskFailure, Parts};
 use crate::proto::{ClientId, DownloadId};
 
-/// Background work gets a slice at least this often, however many jobs wait.
+/// Background work gets a slice at least this often, even if many jobs wait.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
-/// Shortest time between two reports of changes of the share, so that many small files make few
+/// Shortest time between two reports of changes of the share, so that many small files cause few
 /// reports.
 const CHANGES_EVERY: Duration = Duration::from_millis(50);
-/// Shortest time between two reports of the hashing, while no file is done.
+/// Shortest time between two reports of the progress of hashing, unless a file is complete.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Largest number of records and removals in one report.
 const CHANGES_MAX: usize = 1000;
-/// While it has jobs, the worker wakes the loop for this many reports, or once this time has passed
-/// since it woke it last.
+/// While the worker has jobs, it wakes the loop after this many reports, or when this time has
+/// passed since it last woke the loop.
 const REPORTS_AT_ONCE: usize = 16;
 const REPORTS_WITHIN: Duration = Duration::from_micros(200);
-/// A worker without jobs frees its read buffer, and closes the files that it served and the folder
-/// that it wrote to, after this time.
+/// If a worker has no jobs for this time, it frees its read buffer, and closes the files that it
+/// has served and the folder that it has written to.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// A message to the worker.
@@ -62,7 +62,7 @@ pub(super) enum ToWorker {
     Jobs(Vec<Job>),
     /// From the watcher of the share with this number.
     Watch(usize, WatchEvent),
-    /// From the thread that published these.
+    /// From the thread that published these downloads.
     Published(Vec<(DownloadId, Published)>),
     /// As `Published`, from the thread that publishes small files.
     PublishedSmall(Vec<(DownloadId, Published)>),
@@ -76,13 +76,13 @@ pub(super) enum ToWorker {
     QueueSaved(Result<(), DiskFailure>),
     /// From the thread that published files of a collection.
     Placed(Box<Placed>),
-    /// Other folders are shared from now on.
+    /// From now on other folders are shared.
     Shares {
         trees: Trees,
         rescan: Option<Duration>,
         take_downloads: bool,
     },
-    /// End once all jobs before this are done.
+    /// End once all earlier jobs are done.
     Stop,
 }
 
@@ -95,26 +95,27 @@ pub(super) struct Worker {
     to_self: mpsc::Sender<ToWorker>,
     reports: mpsc::Sender<Report>,
     wake: Box<dyn Fn() + Send>,
-    /// Reports of which the loop was not woken, and when it was woken last.
+    /// Reports for which the loop was not woken yet, and when it was last woken.
     reported: usize,
     woken_at: Instant,
     stopping: bool,
     queue: Queue,
     share: Option<Share>,
-    /// Where downloads go that name no destination.
+    /// The folder for downloads without a destination.
     downloads: Option<PathBuf>,
-    /// The last report of the files that are not shared, and of the number of files that wait.
+    /// The last reported counts of files that are not shared, and the last reported number of
+    /// waiting files.
     counted: Option<(Counts, u64)>,
-    /// The last report of the hashing, and the earliest time of the next one.
+    /// The last reported progress of hashing, and the earliest time of the next report.
     progress: (Progress, Instant),
     /// The file of the digest cache, which is read once, before any job is done.
     cache: Option<PathBuf>,
     collections: Collections,
-    /// Paths that are being described, in turn.
+    /// Paths that are being described. They take turns.
     describing: VecDeque<Describing>,
     /// The file of the queue of downloads.
     queue_file: Option<PathBuf>,
-    /// The thread that saves the queue, or did.
+    /// The thread that saves the queue, or has done so.
     saving: Option<JoinHandle<()>>,
     serve: Serve,
     /// The folder of the last download that keeps the tree of its source.
@@ -123,12 +124,12 @@ pub(super) struct Worker {
     openings: VecDeque<Opening>,
     unpackings: VecDeque<Unpacking>,
     parts: HashMap<DownloadId, Part>,
-    /// Files that were published from part files, and are served a while longer.
+    /// Files that were published from part files. They are served from here for a while longer.
     kept: HashMap<DownloadId, Finished>,
-    /// Small files that wait until those before them are published. They are published together.
+    /// Small files that wait while others are being published. They are then published together.
     small: Vec<(DownloadId, Publishing)>,
     publishing_small: bool,
-    /// The buffer of everything that reads a file; as long as a piece.
+    /// The buffer for all reading of files. It is as long as a piece.
     buffer: Vec<u8>,
     background_at: Instant,
     changes_at: Instant,
@@ -216,13 +217,14 @@ impl Worker {
         if let Some(share) = &mut self.share {
             share.catalog.cache.flush();
         }
-        // A save that has begun is not cut off.
+        // A save that has begun is completed first.
         if let Some(saving) = self.saving.take() {
             let _ = saving.join();
         }
     }
 
-    /// Does what is due and one slice of the background work; false if there was none.
+    /// Does what is due, and one slice of the background work. Returns false if there was no
+    /// background work.
     fn background(&mut self, now: Instant) -> bool {
         if let Some(share) = &mut self.share {
             share.on_time(now);
@@ -316,12 +318,12 @@ impl Worker {
     // ---- reports --------------------------------------------------------------------------------
 
     fn report(&mut self, report: Report) {
-        // If the loop is gone, `Stop` follows.
+        // If the loop is gone, `Stop` will follow.
         let _ = self.reports.send(report);
         self.reported += 1;
     }
 
-    /// Wakes the loop once for everything that was reported together.
+    /// Wakes the loop once for all reports.
     fn wake_loop(&mut self) {
         if mem::take(&mut self.reported) > 0 {
             self.woken_at = Instant::now();

@@ -1,5 +1,5 @@
-//! Work that would block the worker for too long: it is done on a thread of its own, which sends
-//! one message when it ends.
+//! Work that would block the worker for too long. It is done on a separate thread, which sends one
+//! message when it ends.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Worker {
         }
     }
 
-    /// Publishes the small files that wait, if no others are being published.
+    /// Publishes the waiting small files, unless others are being published.
     pub(super) fn publish_small(&mut self) {
         while !self.publishing_small && !self.small.is_empty() {
             let files: Vec<_> = self.small.drain(..self.small.len().min(PUBLISH_BATCH_MAX)).collect();
@@ -75,7 +75,8 @@ impl Worker {
         }
     }
 
-    /// Whether it could be started. If not, the downloads have failed.
+    /// Starts a thread that publishes. Returns whether it was started; if not, the downloads have
+    /// failed.
     fn start_publishing(
         &mut self,
         files: Vec<(DownloadId, Publishing)>,
@@ -110,7 +111,7 @@ impl Worker {
         if let Some(share) = &mut self.share {
             share.catalog.cache.flush();
         }
-        // The files are offered before the machine learns that the downloads are over.
+        // The files are offered before the machine is told that the downloads are over.
         self.report_changes(Instant::now());
         for (download, result) in results {
             self.done(DiskDone::Published { download, result });

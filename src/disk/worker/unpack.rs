@@ -1,4 +1,4 @@
-//! The collections that are being unpacked, and those that are offered afterwards.
+//! The collections that are being unpacked. Some of them are offered afterwards.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::proto::disk::{CollectionDone, CollectionStep, DiskDone, DiskFailure, 
 use crate::wire::SharePath;
 
 impl Worker {
-    /// A collection whose files are all in the share is offered from here too.
+    /// If all files of a collection are in the share, this peer offers the collection too.
     fn keep_fetched(&mut self, unpacking: &Unpacking) {
         let (Some(share), Some(root)) = (&self.share, unpacking.root()) else { return };
         let path = unpacking.folder.parent().zip(unpacking.folder.file_name());
@@ -85,8 +85,8 @@ impl Worker {
         self.collection_done(download, CollectionDone::Opened(opened));
     }
 
-    /// One slice for each collection that has work; publishes what is due. False if there was
-    /// nothing to do.
+    /// Does one slice for each collection that has work, and publishes what is due. Returns false
+    /// if there was nothing to do.
     pub(super) fn unpack(&mut self, now: Instant) -> bool {
         let mut worked = false;
         for at in 0..self.unpackings.len() {
