@@ -2,81 +2,83 @@
 
 use std::time::Duration;
 
-/// Longest head of a request, in bytes; a longer one is refused with 431. Browsers send 1 KiB.
+/// Longest head of a request, in bytes. A longer one is refused with 431. Browsers send 1 KiB.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
-/// Fields of a head; with one more it is refused with 431. Browsers send some 20.
+/// Fields of a head. A head with more is refused with 431. Browsers send about 20.
 pub const HTTP_HEADERS_MAX: usize = 64;
-/// Longest body of a POST, in bytes; a longer one is refused with 413.
+/// Longest body of a POST, in bytes. A longer one is refused with 413.
 pub const HTTP_BODY_BYTES_MAX: usize = 4 * 1024;
-/// A head, and its body, must be complete this long after its first byte, or after the connection
-/// was accepted, whatever arrives; else it is refused with 408.
+/// A head and its body must be complete within this time, or the request is refused with 408. The
+/// time begins with the first byte or, if none has come, when the connection is accepted.
 pub const HTTP_HEAD_MAX: Duration = Duration::from_secs(10);
-/// A connection without a request for this long is closed.
+/// A connection that has had no request for this long is closed.
 pub const HTTP_IDLE_MAX: Duration = Duration::from_secs(60);
-/// HTTP connections at once. One more takes the place of the longest idle one, or of one that
-/// takes less than [`HTTP_RATE_MIN`]; if there is neither, it gets 503.
+/// HTTP connections at once. One more replaces the connection that has been idle longest, or one
+/// that reads less than [`HTTP_RATE_MIN`]. If there is neither, it gets 503.
 pub const HTTP_CONNS_MAX: usize = 512;
-/// A connection that has taken less than this, in bytes per second, over the time of its answer may
-/// be closed for another one.
+/// If a connection has read less than this, in bytes per second, since its answer began, it may be
+/// closed to make room.
 pub const HTTP_RATE_MIN: u64 = 16 * 1024;
-/// It is not closed for that reason during this time after the start of its answer.
+/// For this time after the start of its answer, a connection is not closed for that reason.
 pub const HTTP_RATE_AFTER: Duration = Duration::from_secs(5);
 /// Chunks of one answer that are prepared or in the send queue at once.
 pub const HTTP_CHUNKS_AHEAD: usize = 4;
-/// Entries on one page of a folder; the others are on the next.
+/// Entries on one page of a folder. More follow on the next page.
 pub const HTTP_LISTING_MAX: usize = 1000;
 /// Sources of one content that a Metalink names.
 pub const HTTP_SOURCES_MAX: usize = 64;
-/// How long the search for the sources of a content may take; then the answer names those that were
-/// found.
+/// How long the search for the sources of a content may take. Then the answer names the sources
+/// that were found.
 pub const HTTP_SEARCH_MAX: Duration = Duration::from_secs(2);
-/// Searches for the sources of contents at once, and searches of a gateway at once, so that the
-/// commands of the peer's own user find room in its session. A request that needs one more is
-/// answered without other sources; one to the gateway gets 503.
+/// How many searches for the sources of contents may run at once, and how many searches of a
+/// gateway. The limit leaves room in the session for the commands of the peer's own user. If one
+/// more is needed, the request is answered without other sources; a request to the gateway gets
+/// 503.
 pub const HTTP_SEARCHES_MAX: usize = 16;
 /// How long the sources of a content are remembered.
 pub const HTTP_SOURCES_KEPT: Duration = Duration::from_secs(30);
-/// Contents whose sources are remembered; the oldest is forgotten first.
+/// Contents whose sources are remembered. If there are more, the oldest is dropped.
 pub const HTTP_SOURCES_KNOWN_MAX: usize = 256;
-/// Contents whose MD5s are being computed or wait for it; a request for one more gets 503.
+/// Contents whose MD5s are being computed or wait for it. A request for one more gets 503.
 pub const HTTP_HASHING_MAX: usize = 64;
-/// MD5s of pieces that are remembered, 16 bytes each; those of the contents that were requested
-/// first are forgotten first.
+/// MD5s of pieces that are remembered, 16 bytes each. If there are more, those of the content that
+/// was requested first are dropped.
 pub const HTTP_MD5S_MAX: usize = 1 << 16;
-/// Pieces that a Metalink lists: with more, its pieces are longer.
+/// The most pieces in a Metalink. If a content has more, the pieces in its Metalink are longer.
 pub const HTTP_PIECES_MAX: u64 = 2048;
-/// Bytes of pages, Metalinks and snapshots that wait to be written, of all connections; while there
-/// are more, a request for one gets 503.
+/// Bytes of pages, Metalinks and snapshots that wait to be written, on all connections together.
+/// While there are more, a request for one of these gets 503.
 pub const HTTP_TEXT_BYTES_MAX: usize = 16 << 20;
 /// Contents that a gateway fetches at once for clients of HTTP, so that the user's own downloads
-/// find room; a request for one more gets 503.
+/// find room. A request for one more gets 503.
 pub const HTTP_GATEWAY_FETCHES_MAX: usize = 4;
-/// Bytes on the disk of contents that a gateway fetches or has fetched. Contents that nobody reads
-/// are removed to make room, the longest unused first. A request for which there is no room gets
-/// 503, one for a content longer than this 507.
+/// Bytes on the disk of contents that a gateway fetches or has fetched. To make room, contents that
+/// nobody reads are removed, the one that has been unused longest first. If there is no room for a
+/// content, its request gets 503; if it is longer than this, 507.
 pub const HTTP_GATEWAY_BYTES_MAX: u64 = 16 << 30;
-/// How long a fetch goes on without a reader: a player that seeks to another position ends its
+/// How long a fetch continues without a reader. A player that seeks to another position ends its
 /// request and sends a new one.
 pub const HTTP_GATEWAY_LINGER: Duration = Duration::from_secs(2);
-/// How long a content that is complete stays on the disk without a reader.
+/// How long a complete content stays on the disk without a reader.
 pub const HTTP_GATEWAY_KEPT: Duration = Duration::from_secs(60);
-/// A fetch that gets nothing for this long fails; with 504 if the head is not sent yet.
+/// A fetch that receives nothing for this long fails. If the head is not sent yet, the answer is
+/// 504.
 pub const HTTP_GATEWAY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a viewer of the page gets a snapshot.
 pub const HTTP_TICK: Duration = Duration::from_secs(1);
-/// Viewers of the page at once; one more gets 503, and the page asks for snapshots instead.
+/// Viewers of the page at once. One more gets 503, and its page then asks for snapshots.
 pub const HTTP_VIEWERS_MAX: usize = 16;
-/// A viewer with more bytes than this in its send queue gets no snapshot until they are written.
+/// While a viewer has more bytes than this in its send queue, it gets no snapshot.
 pub const HTTP_VIEWER_BYTES_MAX: usize = 64 * 1024;
-/// Answers to queries of sessions that the page of a super peer shows; the oldest is forgotten
-/// first.
+/// Answers to queries of sessions that the page of a super peer shows. If there are more, the
+/// oldest is dropped.
 pub const HTTP_ANSWERS_KEPT: usize = 100;
 /// Hits of a search of the page.
 pub const HTTP_HITS_MAX: usize = 200;
 /// Sessions that a snapshot lists.
 pub const HTTP_SESSIONS_MAX: usize = 200;
-/// Longest content whose Metalink also has the MD5 of all its bytes. That MD5 cannot be computed in
-/// lanes, and takes some 2 s for each GiB.
+/// Longest content whose Metalink also has the MD5 of the complete content. That MD5 cannot be
+/// computed in lanes, and takes about 2 s for each GiB.
 pub const HTTP_COMPLETE_MD5_BYTES_MAX: u64 = 256 << 20;
 
 const _: () = assert!(HTTP_PIECES_MAX as usize <= HTTP_MD5S_MAX);

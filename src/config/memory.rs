@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// Least memory budget of a super peer without `--memory`, in bytes; the budget is half of the
-/// memory of the machine or cgroup if that is more.
+/// Least memory budget of a super peer without `--memory`, in bytes. If half of the memory of the
+/// machine or cgroup is more, the budget is that half.
 pub const MEMORY_BUDGET_MIN: usize = 256 << 20;
-/// Smallest memory budget that `--memory` may set, in bytes: an idle super peer takes less than
-/// 1 MiB, and some thousand sessions should fit.
+/// Smallest memory budget that `--memory` may set, in bytes. An idle super peer takes less than 1
+/// MiB, and a few thousand sessions should fit.
 pub const MEMORY_NAMED_MIN: usize = 16 << 20;
-/// Share of the budget, in percent, that records may fill: what is registered stays, and queries
-/// and sessions need the rest.
+/// Share of the budget, in percent, that records may fill. Registered records stay, and queries and
+/// sessions need the rest.
 pub const MEMORY_RECORDS_PERCENT: usize = 70;
 /// Share of the budget, in percent, that JOINs may fill, so that sessions which send only JOINs
 /// cannot lock out others.
@@ -19,20 +19,19 @@ pub const MEMORY_SHORT_PERCENT: usize = 80;
 /// Share of the budget, in percent, above which the connections with the longest send queues are
 /// closed.
 pub const MEMORY_CLOSE_PERCENT: usize = 95;
-/// Share of the budget, in percent, that frames which are not complete may take while memory is
-/// short. If they take more, connections that have begun one [`FRAME_SHORT_PATIENCE`] ago are
-/// closed.
+/// Share of the budget, in percent, that incomplete frames may take while memory is short. If they
+/// take more, connections whose frame began [`FRAME_SHORT_PATIENCE`] ago are closed.
 pub const MEMORY_UNFINISHED_PERCENT: usize = 5;
 /// See [`MEMORY_UNFINISHED_PERCENT`].
 pub const FRAME_SHORT_PATIENCE: Duration = Duration::from_secs(1);
-/// Shortest time between two looks at all connections for these.
+/// Shortest time between two looks at all connections for incomplete frames.
 pub const FRAMES_LOOKED_AT_EVERY: Duration = Duration::from_millis(100);
-/// Freed memory is given back to the system once it is this much, in bytes.
+/// Freed memory is given back to the system once there is this much of it, in bytes.
 pub const GIVE_BACK_BYTES: usize = 4 << 20;
-/// Shortest time between two such returns, which take time for much memory.
+/// Shortest time between two such returns, because returning much memory takes time.
 pub const GIVE_BACK_GAP: Duration = Duration::from_secs(5);
-/// This much freed memory, in bytes, is given back without that wait. So one turn gives back so
-/// little that it takes some 20 ms at most, however much memory a closed session has freed.
+/// This much freed memory, in bytes, is given back without that wait. So one turn gives back only a
+/// bounded part, in about 20 ms at most, even if a closed session has freed very much.
 pub const GIVE_BACK_STEP: usize = 16 << 20;
 
 const _: () = assert!(GIVE_BACK_BYTES < GIVE_BACK_STEP);

@@ -1,7 +1,7 @@
-//! Every limit of the program: one constant each, with its unit in the name, its reason, and its
-//! source if there is one.
+//! Every limit of the program. Each is one constant, with its unit in the name, its reason and, if
+//! there is one, its source.
 //!
-//! Nothing here is read from a file or a flag. The default of a flag names its constant. Each
+//! Nothing here is read from a file or an option. The default of an option names its constant. Each
 //! module has the limits of one part; the assertions below compare limits of different modules.
 
 mod control;

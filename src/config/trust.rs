@@ -11,7 +11,8 @@ pub const CREDENTIAL_BYTES_MAX: usize = 1 + 2 * 32 + 3 * 8 + 2 * (1 + ACCOUNT_NA
 pub const GRANT_BYTES_MAX: usize = 4096;
 /// Longest invitation, in bytes: a key, an escaped host, a name and a token.
 pub const INVITATION_BYTES_MAX: usize = 1024;
-/// Operators and denied keys that a peer remembers, as its super peers name them. More are ignored.
+/// Operators and denied keys that a peer remembers when its super peers name them. More are
+/// ignored.
 pub const OPERATORS_KNOWN_MAX: usize = 4 * OPERATORS_MAX;
 /// See [`OPERATORS_KNOWN_MAX`].
 pub const DENIED_KNOWN_MAX: usize = 4 * DENIED_MAX;
@@ -19,18 +20,19 @@ pub const DENIED_KNOWN_MAX: usize = 4 * DENIED_MAX;
 pub const OPERATORS_MAX: usize = 16;
 /// Changes of the accounts of a super peer that wait to be saved.
 pub const ACCOUNT_CHANGES_MAX: usize = 256;
-/// Queries that an account may ask at once, whatever its rate is.
+/// Queries that an account may send at once, with any rate.
 pub const ACCOUNT_QUERIES_BURST: u64 = 8;
 /// Keys in one REVOKED.
 pub const REVOKED_PAGE_KEYS: usize = 1024;
-/// Least and longest time that BUSY asks a peer to wait, when many log in at once.
+/// Least and longest wait that BUSY requests of a peer when many log in at once.
 pub const BUSY_RETRY_MIN: Duration = Duration::from_millis(500);
 /// See [`BUSY_RETRY_MIN`].
 pub const BUSY_RETRY_MAX: Duration = Duration::from_secs(30);
-/// Changes of key that a pin follows: with one change a year, enough for the life of a machine.
+/// Changes of key that a pin follows. With one change a year, they are enough for the life of a
+/// machine.
 pub const ROTATIONS_MAX: usize = 8;
 /// Users of one super peer. Each change writes the complete account file, which has at most
-/// [`PRIVATE_FILE_BYTES_MAX`].
+/// [`PRIVATE_FILE_BYTES_MAX`] bytes.
 pub const ACCOUNTS_MAX: usize = 100_000;
 /// Nodes of one user.
 pub const ACCOUNT_KEYS_MAX: usize = 64;
@@ -39,13 +41,13 @@ pub const CLASSES_MAX: usize = 64;
 /// Keys that one super peer denies. Each session gets the complete list when it opens, and it must
 /// fit in its send queue.
 pub const DENIED_MAX: usize = 4096;
-/// Greatest difference between the clocks of two hosts, in seconds, with which the dates of a
-/// credential are checked. A clock that is earlier than a signature by more is wrong.
+/// Greatest difference between the clocks of two hosts, in seconds, for the dates of a credential.
+/// If a clock is further behind the time of a signature than this, it is wrong.
 pub const CLOCK_SKEW_S_MAX: u64 = 300;
 /// How long an invitation is valid.
 pub const INVITATION_VALID: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Super peers outside the network that was joined whose keys a node remembers; the oldest is
-/// forgotten first.
+/// Super peers outside of the joined network whose keys a node remembers. If there are more, the
+/// oldest is dropped.
 pub const KNOWN_SUPERS_MAX: usize = 1024;
 /// Longest file with keys or accounts that is read or written, in bytes.
 pub const PRIVATE_FILE_BYTES_MAX: usize = 64 << 20;

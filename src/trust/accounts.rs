@@ -1,5 +1,5 @@
 //! The accounts of one super peer, as a value: users, their nodes and open invitations, classes
-//! with limits, and the keys that are denied. Reading and writing the file belongs to the host.
+//! with limits, and denied keys. The host reads and writes the file.
 //!
 //! The token of an invitation is not kept, only its hash.
 
@@ -19,7 +19,7 @@ pub const CLASS_DEFAULT: &str = "default";
 /// The version of the file.
 const VERSION: u32 = 1;
 
-/// What an account of a class may use; for `None` the limit of the program applies.
+/// The limits of an account of a class. For `None`, the limit of the program counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -35,13 +35,13 @@ pub struct Limits {
     /// Sessions at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u64>,
-    /// Bytes in a second that a peer sends to an account of this class.
+    /// Bytes per second that a peer sends to an account of this class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_bytes_per_second: Option<u64>,
 }
 
 impl Limits {
-    /// These limits; for each that is `None`, that of `other`.
+    /// These limits. `None` is replaced by the limit of `other`.
     #[must_use]
     pub fn or(self, other: Limits) -> Limits {
         Limits {
@@ -60,15 +60,15 @@ impl Limits {
 pub struct User {
     /// The class.
     pub class: String,
-    /// When it was added.
+    /// When the user was added.
     pub added: u64,
-    /// The invitation that is open, or that was used last.
+    /// The open invitation, or the one that was used last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invitation: Option<Invited>,
     /// The nodes that enrolled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Enrolled>,
-    /// When it was revoked, unless it was invited again.
+    /// When the user was revoked, unless it was invited again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<u64>,
 }
@@ -80,11 +80,11 @@ pub struct Invited {
     hash: TokenHash,
     /// The time after which it is no longer accepted.
     pub until: u64,
-    /// Seconds for which its credential is valid; `None` is for ever.
+    /// For how many seconds its credential is valid; `None` means for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_s: Option<u64>,
-    /// The key that used it. Only this key gets the same answer again, because the first one may
-    /// have been lost.
+    /// The key that has used the invitation. This key gets the same answer again, because the first
+    /// answer may have been lost. No other key does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<PublicKey>,
 }
@@ -116,18 +116,18 @@ pub struct Accounts {
     denied: BTreeMap<PublicKey, u64>,
 }
 
-/// Why accounts cannot be read or changed. Lower-case text that says what to do.
+/// Why accounts cannot be read or changed. The texts are in lower case and say what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountsError {
     /// The text is not an account file.
     Text(String),
-    /// Not a name.
+    /// The text is not a valid name.
     Name(String),
-    /// No such user.
+    /// There is no such user.
     Unknown(String),
-    /// No such class.
+    /// There is no such class.
     UnknownClass(String),
-    /// A table is full: what it holds, and how many of them.
+    /// A table is full: what it contains, and its limit.
     Full(&'static str, usize),
 }
 
@@ -153,8 +153,8 @@ impl fmt::Display for AccountsError {
 
 impl std::error::Error for AccountsError {}
 
-/// An invitation is not accepted. There is one text for all reasons, so that a stranger does not
-/// learn which part was wrong.
+/// An invitation is not accepted. All reasons have the same text, so that a stranger does not learn
+/// which part was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotInvited;
 
@@ -170,7 +170,7 @@ impl Accounts {
     /// Reads an account file.
     ///
     /// # Errors
-    /// If the text is not one, or is one of another version.
+    /// If the text is not an account file, or has another version.
     pub fn parse(text: &str) -> Result<Accounts, AccountsError> {
         let accounts: Accounts = serde_json::from_str(text).map_err(|error| AccountsError::Text(error.to_string()))?;
         if accounts.version != VERSION {
@@ -184,7 +184,7 @@ impl Accounts {
         }
     }
 
-    /// The account file.
+    /// The text of the account file.
     #[must_use]
     pub fn text(&self) -> String {
         let versioned = Accounts { version: VERSION, ..self.clone() };
@@ -213,8 +213,8 @@ impl Accounts {
         self.users.get(name)
     }
 
-    /// The limits of an account: those of the class that the user has here, or of the class that
-    /// its credential names.
+    /// The limits of an account: those of the user's class here or, if there is none, of the class
+    /// that its credential names.
     #[must_use]
     pub fn limits(&self, name: &str, class: &str) -> Limits {
         let class = self.users.get(name).map_or(class, |user| user.class.as_str());
@@ -222,15 +222,15 @@ impl Accounts {
         of(class).or_else(|| of(CLASS_DEFAULT)).unwrap_or_default()
     }
 
-    /// Denies in a network the keys that are denied here.
+    /// Denies in a network the keys that are denied in these accounts.
     pub fn deny_in(&self, network: &mut Network) {
         for (key, until) in &self.denied {
             network.deny(*key, *until);
         }
     }
 
-    /// Adds a user, or invites another node of one that exists. An invitation that was not used is
-    /// replaced. If `class` is `None`, a user that exists keeps its class, and a new one gets
+    /// Adds a user, or invites another node of an existing user. An unused invitation is replaced.
+    /// If `class` is `None`, an existing user keeps its class, and a new user gets
     /// [`CLASS_DEFAULT`].
     ///
     /// # Errors
@@ -271,14 +271,14 @@ impl Accounts {
     }
 
     /// Uses an invitation for a key that its owner has proven. Returns the terms that the operator
-    /// key then signs. The key that has used the invitation gets the same terms again, unless they
-    /// have expired or were denied.
+    /// key must then sign. The key that has used the invitation gets the same terms again, unless
+    /// they have expired or were denied.
     ///
     /// # Errors
-    /// If the invitation is not accepted; nothing has changed.
+    /// If the invitation is not accepted. Then nothing has changed.
     pub fn enroll(&mut self, name: &str, token: &Token, key: PublicKey, unix: u64) -> Result<Terms, NotInvited> {
         let denied = self.denied.get(&key).copied();
-        // An unknown user costs the same comparison.
+        // For an unknown user, the same comparison is made, so that it takes the same time.
         let unknown = Token::new([0; super::invitation::TOKEN_BYTES]).hash();
         let user = self.users.get_mut(name);
         let expected =
@@ -292,7 +292,7 @@ impl Accounts {
                 same.filter(|node| node.not_after.is_none_or(|last| unix <= last)).cloned().ok_or(NotInvited)?
             }
             None if unix <= open.until => {
-                // After the time up to which credentials of this key are denied.
+                // It must be later than the time up to which credentials of this key are denied.
                 let issued = denied.map_or(unix, |until| unix.max(until.saturating_add(1)));
                 let not_after = open.valid_s.map(|valid| issued.saturating_add(valid));
                 open.used_by = Some(key);
@@ -308,10 +308,10 @@ impl Accounts {
         Ok(Terms { name, class, key, issued, not_before: None, not_after })
     }
 
-    /// Revokes a user: its invitation is void and its keys are denied. Returns the keys.
+    /// Revokes a user: its invitation is void, and its keys are denied. Returns the keys.
     ///
     /// # Errors
-    /// If there is no such user, or too many keys are denied; nothing has changed.
+    /// If there is no such user, or if too many keys are denied. Then nothing has changed.
     pub fn revoke(&mut self, name: &str, unix: u64) -> Result<Vec<PublicKey>, AccountsError> {
         let user = self.users.get_mut(name).ok_or_else(|| AccountsError::Unknown(name.to_owned()))?;
         let until = user.nodes.iter().map(|node| (node.key, unix.max(node.issued))).collect();
@@ -321,8 +321,8 @@ impl Accounts {
         Ok(until.into_keys().collect())
     }
 
-    /// Denies a key, also one whose account is of another super peer or an operator. A user with
-    /// this key keeps its other nodes.
+    /// Denies a key. Its account may also be one of another super peer, or that of an operator. A
+    /// user with this key keeps its other nodes.
     ///
     /// # Errors
     /// If too many keys are denied.
@@ -334,7 +334,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Gives a user another class. It holds here at once; the class in credentials stays.
+    /// Gives a user another class. The change counts here at once; the class in credentials stays.
     ///
     /// # Errors
     /// If there is no such user or class.
@@ -345,10 +345,10 @@ impl Accounts {
         Ok(())
     }
 
-    /// Sets limits of a class, which is added if it is new. A limit that is `None` stays as it is.
+    /// Sets limits of a class, which is added if it is new. For `None`, the limit does not change.
     ///
     /// # Errors
-    /// If the name is not valid, or there are too many classes.
+    /// If the name is not valid, or if there are too many classes.
     pub fn set_limits(&mut self, class: &str, limits: Limits) -> Result<(), AccountsError> {
         if !is_account_name(class) {
             return Err(AccountsError::Name(class.to_owned()));
@@ -367,7 +367,7 @@ impl Accounts {
     }
 }
 
-/// Denies these keys, all or none.
+/// Denies all of these keys, or none of them.
 fn deny_all(denied: &mut BTreeMap<PublicKey, u64>, until: &BTreeMap<PublicKey, u64>) -> Result<(), AccountsError> {
     let fresh = until.keys().filter(|key| !denied.contains_key(key)).count();
     if fresh > 0 && denied.len() + fresh > DENIED_MAX {
@@ -393,7 +393,7 @@ mod tests {
         Token::new([byte; 20])
     }
 
-    /// `ann` with an open invitation that is good until 100.
+    /// Accounts with the user `ann`, who has an invitation that is valid until 100.
     fn invited() -> Accounts {
         let mut accounts = Accounts::default();
         accounts.invite("ann", None, &token(1), 100, Some(50), 10).unwrap();

@@ -1,5 +1,5 @@
-//! A credential: what an operator signs to give an account to a key. A copy of it is useless
-//! without the secret key.
+//! A credential, with which an operator gives an account to a key. A copy of it is useless without
+//! the secret key.
 //!
 //! The encoding is canonical: every field has one form, nothing follows the signature, and each
 //! byte is either signed or part of the signature (PROTOCOL.md 15.8).
@@ -11,16 +11,16 @@ use super::key::{KEY_BYTES, PublicKey, SIGNATURE_BYTES, SecretKey, base32, check
 use super::pin::{Pin, escaped, unescaped};
 use crate::config::{ACCOUNT_NAME_BYTES_MAX, CREDENTIAL_BYTES_MAX, GRANT_BYTES_MAX, URI_SUPERS_MAX};
 
-/// The first bytes of what is signed, so that the signature is valid for nothing but a credential.
+/// The first bytes of the signed bytes. With them, the signature is valid only for a credential.
 const DOMAIN: &[u8] = b"sprat credential 1\0";
 /// The first byte of an encoding.
 const VERSION: u8 = 1;
-/// What a grant begins with.
+/// The start of a grant.
 pub const SCHEME: &str = "sprat-credential:";
 const CHECK_CONTEXT: &str = "sprat 1 check digits of a credential";
 const CHECK_DIGITS: usize = 8;
 
-/// One account of one key. Times are seconds of Unix time.
+/// One account of one key. Times are in seconds since 1970.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// The account.
@@ -40,7 +40,7 @@ pub struct Credential {
     signature: [u8; SIGNATURE_BYTES],
 }
 
-/// What an operator decides about a credential.
+/// The terms of a credential, which an operator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The account: see [`is_account_name`].
@@ -53,12 +53,12 @@ pub struct Terms {
     pub issued: u64,
     /// When it begins to be valid; `None` means at once.
     pub not_before: Option<u64>,
-    /// When it ends.
+    /// When its validity ends; `None` means never.
     pub not_after: Option<u64>,
 }
 
-/// Whether a text can name an account or a class: 1 to 64 of `a-z`, `0-9`, `.`, `_`, `-`, of which
-/// the first is a letter or a digit.
+/// Whether a text can name an account or a class. It has 1 to 64 of the characters `a-z`, `0-9`,
+/// `.`, `_` and `-`, and the first one is a letter or a digit.
 #[must_use]
 pub fn is_account_name(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
@@ -92,7 +92,7 @@ impl Credential {
     }
 
     /// Reads the bytes. The signature is not verified: [`Network::check`](super::Network::check)
-    /// does that, with all other checks.
+    /// verifies it and makes all other checks.
     ///
     /// # Errors
     /// If they are not the encoding of a credential.
@@ -119,13 +119,13 @@ impl Credential {
         Ok(Credential { name, class, key, issued, not_before, not_after, operator, signature })
     }
 
-    /// Whether its operator signed it.
+    /// Whether the operator that it names has signed it.
     #[must_use]
     pub fn is_signed(&self) -> bool {
         self.operator.verifies(&self.signed(), &self.signature)
     }
 
-    /// What is signed: the domain, then the encoding without the signature.
+    /// The signed bytes: the domain, then the encoding without the signature.
     fn signed(&self) -> Vec<u8> {
         let mut bytes = DOMAIN.to_vec();
         bytes.push(VERSION);
@@ -183,8 +183,8 @@ impl fmt::Display for CredentialError {
 
 impl std::error::Error for CredentialError {}
 
-/// A credential as text, with super peers that accept it: what `sprat operator sign` prints and
-/// `sprat join` reads. It has no secret.
+/// A credential as text, with super peers that accept it. `sprat operator sign` prints it and
+/// `sprat join` reads it. It contains no secret.
 ///
 /// ```text
 /// sprat-credential:BASE32,super=KEY@HOST:PORT,check=CHECK
@@ -193,7 +193,7 @@ impl std::error::Error for CredentialError {}
 pub struct Grant {
     /// The credential.
     pub credential: Credential,
-    /// Super peers, each with its key, the preferred one first.
+    /// Super peers with their keys, in order of preference.
     pub supers: Vec<Pin>,
 }
 
@@ -211,7 +211,7 @@ impl fmt::Display for Grant {
 impl FromStr for Grant {
     type Err = String;
 
-    /// Reads the text, also with space around it. The check covers every character.
+    /// Reads the text. Space around it is ignored. The check covers every character.
     fn from_str(text: &str) -> Result<Grant, String> {
         let damaged = || "the credential is damaged; copy all of it".to_owned();
         let text = text.trim();

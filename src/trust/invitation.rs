@@ -1,11 +1,11 @@
-//! An invitation: one line of text with which its holder gets an account at one super peer, once.
+//! An invitation: one line of text. Its holder can use it once to get an account at one super peer.
 //!
 //! ```text
 //! sprat-invite:KEY@HOST:PORT,user=NAME,token=TOKEN
 //! ```
 //!
-//! The token is a secret: it is in no `Debug` output, and a super peer keeps only its hash. Its
-//! last digits are a check of all the text before them, so that a damaged copy is refused before
+//! The token is a secret: no `Debug` output contains it, and a super peer keeps only its hash. The
+//! last digits are a check of all text before them, so that a damaged copy is refused before
 //! anything is dialed.
 
 use std::fmt;
@@ -21,7 +21,7 @@ use super::pin::{Pin, escaped, unescaped};
 use crate::config::INVITATION_BYTES_MAX;
 use crate::wire::HostPort;
 
-/// What an invitation begins with.
+/// The start of an invitation.
 pub const SCHEME: &str = "sprat-invite:";
 /// Length of a token in bytes: 160 bits, which are 32 base32 digits.
 pub const TOKEN_BYTES: usize = 20;
@@ -36,13 +36,13 @@ const HASH_CONTEXT: &str = "sprat 1 hash of an invitation token";
 pub struct Token([u8; TOKEN_BYTES]);
 
 impl Token {
-    /// The token of these random bytes.
+    /// The token that consists of these random bytes.
     #[must_use]
     pub fn new(bytes: [u8; TOKEN_BYTES]) -> Token {
         Token(bytes)
     }
 
-    /// The token with these bytes, if they are of its length.
+    /// The token with these bytes. None if their number is wrong.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Token> {
         bytes.try_into().ok().map(Token)
@@ -54,7 +54,7 @@ impl Token {
         &self.0
     }
 
-    /// What a super peer keeps of it: its hash.
+    /// Its hash, which a super peer keeps in its place.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         TokenHash(blake3::derive_key(HASH_CONTEXT, &self.0))
@@ -124,7 +124,7 @@ impl<'de> Deserialize<'de> for TokenHash {
 pub struct Invitation {
     /// The key of the super peer.
     pub key: PublicKey,
-    /// Where it listens.
+    /// The address of the super peer.
     pub at: HostPort,
     /// The account.
     pub user: String,
@@ -139,7 +139,7 @@ impl Invitation {
         Pin { key: Some(self.key), at: self.at.clone() }
     }
 
-    /// The line that people copy. The type has no `Display`, so that nothing prints the secret by
+    /// The line that people copy. This type has no `Display`, so that nothing prints the secret by
     /// accident.
     #[must_use]
     pub fn text(&self) -> String {
@@ -150,14 +150,14 @@ impl Invitation {
     }
 }
 
-/// Why a text is not an invitation, in a sentence that never repeats the text.
+/// Why a text is not an invitation. The sentence never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvitationError {
     /// It does not begin with [`SCHEME`].
     Scheme,
-    /// It is longer than any.
+    /// It is longer than any invitation.
     Long,
-    /// Its check digits are wrong, or a field is.
+    /// Its check digits are wrong, or one of its fields is.
     Damaged,
 }
 
@@ -176,7 +176,7 @@ impl std::error::Error for InvitationError {}
 impl FromStr for Invitation {
     type Err = InvitationError;
 
-    /// Reads the text, also with space around it. The check covers every character; unknown fields
+    /// Reads the text. Space around it is ignored. The check covers every character. Unknown fields
     /// are ignored.
     fn from_str(text: &str) -> Result<Invitation, InvitationError> {
         use InvitationError::{Damaged, Long, Scheme};

@@ -1,8 +1,8 @@
-//! The Ed25519 key of a node or an operator (RFC 8032): how it is written, the node id that follows
-//! from it, and its X25519 form for links (RFC 7748).
+//! The Ed25519 key of a node or an operator (RFC 8032): its text, the node id that follows from it,
+//! and its X25519 form for links (RFC 7748).
 //!
-//! A secret key is never printed and never compared. Every verification is the strict one, which
-//! refuses keys and signatures of small order.
+//! A secret key is never printed and never compared. Every verification is strict: keys and
+//! signatures of small order are refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,30 +35,30 @@ pub(crate) fn base32() -> Encoding {
     specification.encoding().expect("base32 has 32 symbols")
 }
 
-/// Check digits of a text or a key: the first base32 digits of a hash in this context.
+/// Check digits: the first base32 digits of the hash of a text or a key in this context.
 pub(super) fn check_digits(context: &str, of: &[u8], digits: usize) -> String {
     let mut text = base32().encode(&blake3::derive_key(context, of));
     text.truncate(digits);
     text
 }
 
-/// A public key: the identity of a node or an operator. The bytes are a point of the curve in
-/// canonical form, and not of small order.
+/// A public key, which is the identity of a node or an operator. Its bytes are the canonical form
+/// of a point of the curve that is not of small order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; KEY_BYTES]);
 
-/// Why a text or bytes are not a key, in a sentence.
+/// Why a text or some bytes are not a key, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyError {
-    /// Not the number of digits of a key.
+    /// The number of digits is not that of a key.
     Digits(usize),
     /// A character that is not a base32 digit.
     Digit,
     /// The check digits are not those of the key.
     Check {
-        /// Those that belong to the key.
+        /// The check digits of the key.
         expected: String,
-        /// Those that were given.
+        /// The check digits that were given.
         found: String,
     },
     /// Bytes that are not a public key.
@@ -86,8 +86,8 @@ impl PublicKey {
     /// The key with these bytes.
     ///
     /// # Errors
-    /// If they are not the canonical form of a point of the curve, or are a point of small order,
-    /// for which anybody can sign.
+    /// If they are not the canonical form of a point of the curve, or if the point has small order:
+    /// then anybody could sign for it.
     pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Result<PublicKey, KeyError> {
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Point)?;
         let is_canonical = key.to_edwards().compress().to_bytes() == bytes;
@@ -100,7 +100,8 @@ impl PublicKey {
         &self.0
     }
 
-    /// The node id of its owner: the first 16 bytes of BLAKE3 of the key, in its mode `derive_key`.
+    /// The node id of its owner: the first 16 bytes of BLAKE3 in the mode `derive_key` over the
+    /// key.
     #[must_use]
     pub fn node(&self) -> NodeId {
         let mut id = [0; NodeId::LEN];
@@ -140,7 +141,7 @@ impl fmt::Debug for PublicKey {
 impl FromStr for PublicKey {
     type Err = KeyError;
 
-    /// Reads the digits, in either case.
+    /// Reads the digits, in upper or lower case.
     fn from_str(text: &str) -> Result<PublicKey, KeyError> {
         let digits = text.to_ascii_lowercase();
         if digits.len() != KEY_DIGITS + CHECK_DIGITS || !digits.is_ascii() {
@@ -191,20 +192,20 @@ impl<'de> Deserialize<'de> for PublicKey {
 pub struct SecretKey(SigningKey);
 
 impl SecretKey {
-    /// The key of this seed (RFC 8032 §5.1.5), which must come from the random numbers of the
+    /// The key of this seed (RFC 8032 §5.1.5). The seed must come from the random numbers of the
     /// operating system.
     #[must_use]
     pub fn from_seed(seed: [u8; KEY_BYTES]) -> SecretKey {
         SecretKey(SigningKey::from_bytes(&Zeroizing::new(seed)))
     }
 
-    /// The seed: all that must be kept of the key.
+    /// The seed, which is all that must be stored of the key.
     #[must_use]
     pub fn seed(&self) -> Zeroizing<[u8; KEY_BYTES]> {
         Zeroizing::new(self.0.to_bytes())
     }
 
-    /// The same key, for another owner in this process.
+    /// A copy of the key, for another owner in this process.
     #[must_use]
     pub fn duplicate(&self) -> SecretKey {
         SecretKey(self.0.clone())
@@ -216,7 +217,7 @@ impl SecretKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs bytes. They must begin with a text that no other kind of signed bytes begins with.
+    /// Signs bytes. They must begin with a text that is used for no other kind of signed bytes.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
         self.0.sign(message).to_bytes()

@@ -1,9 +1,9 @@
 //! Who a node is and who may take part: keys, pins, credentials, invitations, accounts, and the one
 //! check of a credential.
 //!
-//! Everything here is a pure value. It does no I/O, reads no clock and draws no randomness: seeds,
-//! tokens and times are arguments. Secrets appear in no `Debug` output. PROTOCOL.md 15.5 to 15.10
-//! describe the encodings.
+//! Everything here is a pure value. It does no I/O, reads no clock and draws no random numbers:
+//! seeds, tokens and times are arguments. No `Debug` output contains a secret. PROTOCOL.md 15.5 to
+//! 15.10 describe the encodings.
 
 pub mod accounts;
 pub mod credential;

@@ -1,5 +1,5 @@
-//! What a node knows of the network that it belongs to, and the function that checks a credential.
-//! Super peers and weak peers use the same one, on sessions and on chunk connections.
+//! What a node knows about its network, and the function that checks a credential. Super peers and
+//! weak peers use this one function, on sessions and on chunk connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,12 +9,12 @@ use super::key::PublicKey;
 use super::rotation::Rotation;
 use crate::config::CLOCK_SKEW_S_MAX;
 
-/// The operators, whose signatures are accepted, and the keys whose credentials are denied although
-/// an operator has signed them.
+/// The operators whose signatures are accepted, and keys whose credentials are denied although an
+/// operator has signed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
     operators: BTreeSet<PublicKey>,
-    /// Keys, each with the time up to which credentials that were signed for it are denied.
+    /// Keys, each with a time. Credentials that were signed up to this time are denied.
     denied: BTreeMap<PublicKey, u64>,
 }
 
@@ -27,12 +27,12 @@ pub struct Account {
     pub class: String,
     /// The key that was proven.
     pub key: PublicKey,
-    /// When it was signed.
+    /// When its credential was signed.
     pub issued: u64,
-    /// When it ends.
+    /// When its credential ends.
     pub not_after: Option<u64>,
-    /// Whether the dates were not checked. They are not if the clock of this node is much earlier
-    /// than the time of the signature, because then the clock is wrong. The node logs a warning.
+    /// Whether the dates were not checked. They are not checked if the clock of this node is far
+    /// behind the time of the signature, because the clock is then wrong. The node logs a warning.
     pub dates_ignored: bool,
 }
 
@@ -56,7 +56,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Refusal; 7] = [
         Refusal::Malformed,
         Refusal::UnknownOperator,
@@ -83,7 +83,7 @@ impl Refusal {
 }
 
 impl fmt::Display for Refusal {
-    /// A sentence that says what to do.
+    /// The sentence says what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Refusal::Malformed => "the credential cannot be read; join again with an invitation",
@@ -102,7 +102,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Network {
-    /// A network of these operators.
+    /// A network with these operators.
     #[must_use]
     pub fn new(operators: impl IntoIterator<Item = PublicKey>) -> Network {
         Network { operators: operators.into_iter().collect(), denied: BTreeMap::new() }
@@ -118,8 +118,8 @@ impl Network {
         self.operators.insert(operator);
     }
 
-    /// Follows a change of key: if one of the old keys is an operator, the new one becomes an
-    /// operator too. What the old key signed stays valid.
+    /// Applies a change of key: if one of the old keys is an operator, the new key becomes an
+    /// operator too. Signatures of the old key stay valid.
     pub fn follow(&mut self, rotation: &Rotation) {
         let ends: Vec<PublicKey> = self.operators.iter().map(|operator| rotation.follow(*operator)).collect();
         self.operators.extend(ends);
@@ -137,16 +137,16 @@ impl Network {
         self.denied.contains_key(key)
     }
 
-    /// The keys that are denied, each with the time up to which its credentials are.
+    /// The denied keys. Credentials that were signed up to the time beside the key are denied.
     pub fn denied(&self) -> impl Iterator<Item = (PublicKey, u64)> {
         self.denied.iter().map(|(key, until)| (*key, *until))
     }
 
-    /// Checks a credential that was presented on a connection whose other side has proven `key`.
-    /// `unix` is the time in seconds.
+    /// Checks a credential that was shown on a connection whose other side has proven `key`. `unix`
+    /// is the time in seconds.
     ///
     /// # Errors
-    /// The first reason why it is refused.
+    /// The first reason for which it is refused.
     pub fn check(&self, credential: &[u8], key: PublicKey, unix: u64) -> Result<Account, Refusal> {
         let credential = Credential::decode(credential).map_err(|_| Refusal::Malformed)?;
         if credential.key != key {
@@ -172,7 +172,7 @@ impl Network {
         Ok(Account { name, class, key, issued, not_after, dates_ignored })
     }
 
-    /// Whether the credentials of a key that were signed at this time are denied.
+    /// Whether credentials of a key that were signed at this time are denied.
     #[must_use]
     pub fn denies(&self, key: &PublicKey, issued: u64) -> bool {
         self.denied.get(key).is_some_and(|until| issued <= *until)

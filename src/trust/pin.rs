@@ -10,8 +10,8 @@ use super::key::PublicKey;
 use crate::config::SUPER_PORT;
 use crate::wire::HostPort;
 
-/// The characters that are written as `%XX`: all but the unreserved ones of RFC 3986 §2.3, `:` and
-/// `@`.
+/// The characters that are written as `%XX`: all characters but the unreserved ones of RFC 3986
+/// §2.3, `:` and `@`.
 const ESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@');
 
@@ -23,18 +23,18 @@ pub(super) fn unescaped(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
 }
 
-/// A super peer as people name it: `KEY@HOST:PORT`, or `HOST:PORT` with a key that is not known
-/// yet. The port may be left out.
+/// A super peer in the form in which people write it: `KEY@HOST:PORT`, or `HOST:PORT` if the key is
+/// not known yet. The port may be missing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pin {
-    /// The key that it must prove.
+    /// The key that the super peer must prove.
     pub key: Option<PublicKey>,
     /// Where it listens.
     pub at: HostPort,
 }
 
 impl Pin {
-    /// Reads a pin. `port` is used if the text has no port.
+    /// Reads a pin. If the text has no port, `port` is used.
     ///
     /// # Errors
     /// A sentence that names the wrong part.

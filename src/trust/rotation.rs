@@ -1,7 +1,7 @@
-//! The change of a key: the old key signs the new one, and a pin on the old key becomes one on the
-//! new key.
+//! The change of a key: the old key signs the new one, and a pin of the old key becomes a pin of
+//! the new one.
 //!
-//! A chain has at most [`ROTATIONS_MAX`] steps, so that following one costs a bounded number of
+//! A chain has at most [`ROTATIONS_MAX`] steps. So following a chain costs a bounded number of
 //! verifications.
 
 use std::fmt;
@@ -10,11 +10,11 @@ use super::key::{KEY_BYTES, PublicKey, SIGNATURE_BYTES, SecretKey};
 use crate::config::ROTATIONS_MAX;
 
 const DOMAIN: &[u8] = b"sprat rotation 1\0";
-/// Length of a step: the old key, the new key and the signature of the old one.
+/// Length of a step: the old key, the new key, and the signature by the old key.
 const STEP_BYTES: usize = 2 * KEY_BYTES + SIGNATURE_BYTES;
 
 /// The latest changes of key of one node, the oldest first. Each step begins with the key with
-/// which the step before it ends.
+/// which the previous step ends.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Rotation {
     steps: Vec<Step>,
@@ -46,8 +46,8 @@ impl fmt::Display for RotationError {
 impl std::error::Error for RotationError {}
 
 impl Rotation {
-    /// Adds the step from the old key to the new one. The oldest step is dropped if there are too
-    /// many: pins on that key no longer follow.
+    /// Adds the step from the old key to the new one. If there are too many steps, the oldest one
+    /// is dropped: pins of its key no longer follow the chain.
     pub fn add(&mut self, old: &SecretKey, new: PublicKey) {
         if self.steps.last().is_some_and(|last| last.to != old.public()) {
             self.steps.clear();
@@ -58,8 +58,8 @@ impl Rotation {
         self.steps.drain(..surplus);
     }
 
-    /// The key at which a pin on `pinned` is now: the end of the chain, if it goes through that
-    /// key, and otherwise the key itself.
+    /// The key that replaces the pinned key: the end of the chain, if the chain contains the pinned
+    /// key, and otherwise the pinned key itself.
     #[must_use]
     pub fn follow(&self, pinned: PublicKey) -> PublicKey {
         let is_in_it = self.steps.iter().any(|step| step.from == pinned);
@@ -87,7 +87,7 @@ impl Rotation {
     /// Reads and verifies the bytes.
     ///
     /// # Errors
-    /// If they are too many, a signature is wrong, or the steps do not follow each other.
+    /// If there are too many bytes, a signature is wrong, or the steps do not follow each other.
     pub fn decode(bytes: &[u8]) -> Result<Rotation, RotationError> {
         if !bytes.len().is_multiple_of(STEP_BYTES) || bytes.len() > ROTATIONS_MAX * STEP_BYTES {
             return Err(RotationError);
