@@ -6,8 +6,8 @@ use std::time::Duration;
 pub const DESCRIBING_MAX: usize = 64;
 /// How long `sprat uri` waits for files that are written to all the time.
 pub const DESCRIBE_STALL_MAX: Duration = Duration::from_secs(30);
-/// Shortest time between two reports of changes of the share in the log. So many changes are one
-/// line.
+/// Shortest time between two reports of changes of the share in the log. All changes in this time
+/// are one line.
 pub const SHARE_REPORT_EVERY: Duration = Duration::from_secs(2);
 /// A file is hashed once it has not changed for this long.
 pub const SHARE_QUIET: Duration = Duration::from_millis(1000);

@@ -145,7 +145,7 @@ const _: () = assert!(PARALLEL <= DOWNLOADS_MAX);
 
 /// With `--order sequential`: how far behind the first missing piece pieces are requested. The
 /// bound is this number of pieces or, if that is more, what comes in [`SEQUENTIAL_AHEAD`] at the
-/// present rate. So many fast sources have enough to do.
+/// present rate. With it, a large number of fast sources has enough to do.
 pub const SEQUENTIAL_PIECES: usize = 16;
 /// See [`SEQUENTIAL_PIECES`].
 pub const SEQUENTIAL_AHEAD: Duration = Duration::from_secs(2);

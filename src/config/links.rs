@@ -11,8 +11,8 @@ pub const LINK_SILENCE_MAX: Duration = Duration::from_millis(6500);
 /// Interval at which HELLO is sent on a link that is not up.
 pub const LINK_RETRY: Duration = Duration::from_secs(1);
 /// A HELLO without an answer is repeated after this, or after the retransmission time if that is
-/// longer. With so many repetitions, a link that loses three of ten datagrams in each direction
-/// stays up.
+/// longer. This is often enough to keep a link up that loses three of ten datagrams in each
+/// direction.
 pub const LINK_REPEAT: Duration = Duration::from_millis(250);
 /// If the HELLOs on a link have had no answer for this long, the link is down: the neighbor does
 /// not hear us. Together with the keepalive, this is found within [`LINK_SILENCE_MAX`].
