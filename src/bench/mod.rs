@@ -1,12 +1,12 @@
-//! The machine of the load generator: many sessions of one process, driven by the same loop and
-//! wire as a peer.
+//! The machine of the load generator: many sessions in one process. It uses the same loop and the
+//! same wire format as a peer.
 //!
-//! It owns the load (the sessions, what they ask and when) and the counts. It opens no socket,
-//! reads no clock and prints nothing: `cli` starts the processes, reads `/proc` when a [`Phase`]
-//! begins, and prints the figures.
+//! It owns the load (the sessions, their requests and the times of these) and the counts. It opens
+//! no socket, reads no clock and prints nothing: `cli` starts the processes, reads `/proc` when a
+//! [`Phase`] begins, and prints the figures.
 //!
-//! A latency begins when the request was *due*: at a fixed rate, a server that stalls is charged
-//! for all requests that it delayed, not only for the one that it was busy with.
+//! A latency begins when the request was *due*. So if a server stalls at a fixed rate, all requests
+//! that it has delayed count as slow, and not only the one that it was working on.
 
 mod load;
 mod names;

@@ -1,16 +1,18 @@
-//! Made-up files: names of 43 bytes like those of real shares, derived from a number.
+//! Invented files. Their names have 43 bytes, like those of real shares, and are computed from a
+//! number.
 
 use std::fmt::Write;
 
 use crate::config::PAGE_BYTES;
 use crate::wire::{FileRecord, Root, SharePath};
 
-/// Words that names are made of.
+/// How many words the names are made of.
 const WORDS: u64 = 2000;
-/// Bytes that a record takes on the wire beside its path, at most.
+/// The most bytes of a record on the wire without its path.
 const RECORD_BYTES: usize = 56;
 
-/// The chunk port that the bench registers: the discard port, because it serves nothing.
+/// The chunk port that the bench registers. It is the discard port, because the bench serves
+/// nothing.
 pub(in crate::bench) const PORT: u16 = 9;
 
 /// Spreads the bits of a number.
@@ -39,7 +41,7 @@ pub(in crate::bench) fn record(n: u64) -> FileRecord {
     FileRecord { path, size: n, root: Root(root), collection: false }
 }
 
-/// Files from `first` up to `end` that fit one page.
+/// As many of the files from `first` up to `end` as fit in one page.
 pub(in crate::bench) fn page(first: u64, end: u64) -> Vec<FileRecord> {
     let mut bytes = 0;
     let fits = |record: &FileRecord| {

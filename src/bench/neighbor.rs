@@ -9,7 +9,8 @@ use crate::time::Time;
 use crate::wire::link::{LinkHello, LinkQuery};
 use crate::wire::{LinkMessage, NodeId, QueryId, Search};
 
-/// Milliseconds that a query may take: few, because the super peer remembers the query that long.
+/// Milliseconds that a query may take. This is short, because the super peer remembers the query
+/// for that long.
 const BUDGET_MS: u32 = 100;
 
 /// One link to the super peer.
@@ -18,7 +19,7 @@ pub(in crate::bench) struct Neighbor {
     pub(in crate::bench) to: SocketAddr,
     node: NodeId,
     boot: u64,
-    /// The super peer's boot id, 0 while it is not known.
+    /// The super peer's boot id; 0 while it is not known.
     theirs: u64,
     up: bool,
     /// When the next HELLO is due.
@@ -60,7 +61,7 @@ impl Neighbor {
         Some(self.hello(now, None))
     }
 
-    /// Handles a HELLO. Returns the answer, if it needs one.
+    /// Handles a HELLO. Returns the answer, if one is needed.
     pub(in crate::bench) fn on_hello(&mut self, now: Time, hello: LinkHello, tally: &mut Tally) -> Option<Output> {
         if self.up && hello.boot != self.theirs {
             tally.error("link_renewed");
@@ -68,7 +69,7 @@ impl Neighbor {
         self.theirs = hello.boot;
         let comes_up = !self.up && hello.echo == self.boot;
         self.up |= comes_up;
-        // The super peer's link is up once it has the answer to its own.
+        // At the super peer, the link is up once it has the answer to its own HELLO.
         (hello.et.is_none() || comes_up).then(|| self.hello(now, Some(hello.t)))
     }
 

@@ -1,4 +1,5 @@
-//! A fixed rate: when each request is due. No timer, only arithmetic, so that no error adds up.
+//! A fixed rate: when each request is due. It uses only arithmetic and no timer, so errors do not
+//! add up.
 
 use std::time::Duration;
 
@@ -14,19 +15,19 @@ pub(in crate::bench) struct Pace {
 }
 
 impl Pace {
-    /// `rate` requests a second from `start` on, none of them at or after `end`.
+    /// `rate` requests per second from `start` on. No request is due at or after `end`.
     pub(in crate::bench) fn new(rate: u32, start: Time, end: Time) -> Pace {
         Pace { start, end, rate: u64::from(rate.max(1)), taken: 0 }
     }
 
-    /// When the next request is meant to be sent; none if the time is over.
+    /// When the next request is due; none if the time is over.
     pub(in crate::bench) fn next(&self) -> Option<Time> {
         let micros = u128::from(self.taken) * 1_000_000 / u128::from(self.rate);
         let at = self.start + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         (at < self.end).then_some(at)
     }
 
-    /// Takes the next request if it is due. Returns when it was due.
+    /// Removes the next request if it is due. Returns when it was due.
     pub(in crate::bench) fn take(&mut self, now: Time) -> Option<Time> {
         let at = self.next().filter(|at| *at <= now)?;
         self.taken += 1;

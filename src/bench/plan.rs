@@ -1,4 +1,4 @@
-//! The plan of a load: kind, size, phases and limits.
+//! The plan of a load: its kind, size, phases and limits.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use crate::wire::{HostPort, NodeId};
 
 /// The client that receives the events of the machine: [`Phase`]s as notes, and `done`.
 pub const CLIENT: ClientId = ClientId(0);
-/// Most sessions that are set up at once: enough that the server never waits for the client, and
-/// fewer than the sessions that it accepts before their login.
+/// The most sessions that are set up at once. They are enough for the server never to wait for the
+/// client, and fewer than the connections that it accepts before their login.
 pub const SETUPS_MAX: usize = 128;
-/// Files that one session of the bench registers before the next one takes over.
+/// Files that one session of the bench registers. More files are registered by further sessions.
 pub const FILES_PER_HOLDER: u64 = 100_000;
-/// Names from LIST that are asked for, at most.
+/// The most names from LIST that are searched for.
 pub const NAMES_MAX: usize = 50_000;
 /// A set-up without progress for this long fails.
 pub const STALL_MAX: Duration = Duration::from_secs(10);
-/// How long the load waits for outstanding answers when the time is up.
+/// How long the load waits for the last answers when the time is over.
 pub const DRAIN_MAX: Duration = Duration::from_secs(1);
-/// Most requests at a fixed rate that wait for a session; more are dropped and counted.
+/// The most requests at a fixed rate that wait for a session. More are dropped and counted.
 pub const BACKLOG_MAX: usize = 1 << 20;
 
-/// What kind of load.
+/// The kind of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Idle sessions.
@@ -42,11 +42,11 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// All of them, in the order of the help.
+    /// All kinds, in the order of the help.
     pub const ALL: [Mode; 7] =
         [Mode::Idle, Mode::Connect, Mode::Register, Mode::Query, Mode::Churn, Mode::Get, Mode::Flood];
 
-    /// As it is written on the command line.
+    /// Its name on the command line.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Mode {
         }
     }
 
-    /// What its figure counts.
+    /// The unit of its figure.
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
@@ -77,18 +77,18 @@ impl Mode {
 /// The phases of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The index is filled, and what it holds is listed.
+    /// The index is filled, and its files are listed.
     Filling,
-    /// Sessions are set up that the load needs.
+    /// The sessions that the load needs are set up.
     SettingUp,
     /// Requests and answers are counted.
     Measuring,
-    /// The time is up; the load waits for outstanding answers.
+    /// The time is over; the load waits for the last answers.
     Draining,
 }
 
 impl Phase {
-    /// The text of the note at its start.
+    /// The text of the note at the start of the phase.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -103,31 +103,31 @@ impl Phase {
 /// A load.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What kind.
+    /// The kind of the load.
     pub mode: Mode,
     /// The super peer.
     pub target: HostPort,
-    /// Flood: where the super peer takes datagrams.
+    /// Flood: the address at which the super peer accepts datagrams.
     pub link: Option<SocketAddr>,
     /// Sessions that make the load.
     pub sessions: usize,
-    /// Outstanding requests of a session (flood: of the link).
+    /// How many requests of a session may be unanswered at once. For the flood: of the link.
     pub depth: usize,
-    /// Requests a second, all sessions together; as fast as the answers come if absent.
+    /// Requests per second, all sessions together. If absent, a request follows each answer.
     pub rate: Option<u32>,
-    /// How long it is measured.
+    /// How long the load is measured.
     pub length: Duration,
-    /// Files: in all, for register, query and flood; of each session, for the other loads.
+    /// Number of files: in total, for register, query and flood; per session, for the other loads.
     pub files: u64,
-    /// Whether files are registered even if the index holds some.
+    /// Whether files are registered even if the index has some already.
     pub fill: bool,
     /// Program and version, for people.
     pub agent: String,
-    /// Who the sessions log in as, one after the other; none in open mode.
+    /// The identities with which the sessions log in, one after the other; none in open mode.
     pub logins: Vec<Identity>,
 }
 
-/// Who one session logs in as. Its dials have the number of the session, so that the driver shows
+/// The identity of one session. Its dials have the number of the session, so that the driver shows
 /// the right key.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -138,14 +138,14 @@ pub struct Identity {
 }
 
 impl Plan {
-    /// Sessions in all: those that make the load, and before them those that hold the files that
-    /// others ask for.
+    /// The number of all sessions: those that make the load, and before them those that hold the
+    /// files that others search for.
     #[must_use]
     pub fn sessions_all(&self) -> usize {
         self.holders() + self.sessions
     }
 
-    /// Sessions that hold the files that others ask for.
+    /// The number of sessions that hold the files that others search for.
     #[must_use]
     pub fn holders(&self) -> usize {
         match self.mode {

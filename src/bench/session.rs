@@ -1,4 +1,5 @@
-//! One session of the load: its state, what it still has to register, and its outstanding requests.
+//! One session of the load: its state, the files that it must still register, and its unanswered
+//! requests.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -18,15 +19,15 @@ pub(in crate::bench) enum State {
     New,
     /// Dialed.
     Dialing,
-    /// Connected; HELLO, LOGIN and the first files are sent.
+    /// Connected. HELLO, LOGIN and the first files are sent.
     Greeting,
-    /// All that it had to register is acknowledged.
+    /// All its files are registered and acknowledged.
     Up,
-    /// Closed, or never connected.
+    /// Closed, or the connection failed.
     Gone,
 }
 
-/// What a session of the churn fetches.
+/// The content that a session of the churn fetches.
 #[derive(Clone, Debug)]
 pub(in crate::bench) struct Wanted {
     pub(in crate::bench) root: Root,
@@ -39,16 +40,16 @@ pub(in crate::bench) struct Wanted {
 pub(in crate::bench) struct Session {
     pub(in crate::bench) state: State,
     pub(in crate::bench) conn: Option<ConnId>,
-    /// When it was begun.
+    /// When the session began.
     pub(in crate::bench) begun: Time,
     /// Whether READY has come.
     pub(in crate::bench) ready: bool,
-    /// Numbers of the files that are still to be registered.
+    /// Numbers of the files that must still be registered.
     pub(in crate::bench) files: Range<u64>,
-    /// Pages that are not acknowledged: how many files, and when each was sent.
+    /// Unacknowledged pages: the number of files in each, and when it was sent.
     pub(in crate::bench) pages: VecDeque<(u64, Time)>,
     pub(in crate::bench) seq: u64,
-    /// Requests that are not answered, and when each was meant to be sent.
+    /// Unanswered requests, and when each was due.
     pub(in crate::bench) asked: VecDeque<(u32, Time)>,
     pub(in crate::bench) last_req: u32,
     /// Churn: the source that it has found, and the connection to it.
@@ -57,12 +58,12 @@ pub(in crate::bench) struct Session {
 }
 
 impl Session {
-    /// Whether everything is registered that was to be.
+    /// Whether all files of the session are registered.
     pub(in crate::bench) fn is_supplied(&self) -> bool {
         self.files.is_empty() && self.pages.is_empty()
     }
 
-    /// The next page, while few enough are out.
+    /// The next page, unless too many are unacknowledged.
     pub(in crate::bench) fn next_page(&mut self, now: Time) -> Option<Message> {
         if self.files.is_empty() || self.pages.len() as u64 >= UPDATES_IN_FLIGHT_MAX {
             return None;
@@ -78,14 +79,14 @@ impl Session {
         Some(Message::Register(register))
     }
 
-    /// The number of the next request, which is meant to be sent at this time.
+    /// Returns the number of the next request, which is due at this time.
     pub(in crate::bench) fn ask(&mut self, meant: Time) -> u32 {
         self.last_req = self.last_req.wrapping_add(1);
         self.asked.push_back((self.last_req, meant));
         self.last_req
     }
 
-    /// The request is answered: when it was meant to be sent.
+    /// A request is answered. Returns when it was due.
     pub(in crate::bench) fn answered(&mut self, req: u32) -> Option<Time> {
         let at = self.asked.iter().position(|(asked, _)| *asked == req)?;
         self.asked.remove(at).map(|(_, meant)| meant)

@@ -7,25 +7,25 @@ use hdrhistogram::Histogram;
 
 use crate::time::Time;
 
-/// Longest latency that is distinguished, in microseconds: ten minutes.
+/// Longest latency that is distinguished, in microseconds; this is ten minutes.
 const LATENCY_US_MAX: u64 = 600_000_000;
 /// Significant digits of a latency.
 const LATENCY_DIGITS: u8 = 3;
-/// Most samples of the count over time; then every second one is dropped.
+/// The most samples of the count over time. When there are more, every second one is dropped.
 const COURSE_POINTS_MAX: usize = 120;
-/// Time between two of them at the start.
+/// Time between two samples at the start.
 const COURSE_EVERY_MIN: Duration = Duration::from_millis(20);
-/// Most kinds of errors that are counted.
+/// The most kinds of errors that are counted.
 const ERRORS_MAX: usize = 64;
 
 /// Counts of one run.
 #[derive(Debug)]
 pub struct Tally {
-    /// What the mode counts.
+    /// The number of things that the mode counts.
     pub count: u64,
-    /// Query, flood: hits of those.
+    /// Query, flood: hits of the answered queries.
     pub hits: u64,
-    /// Flood: messages of the queries that were answered, both ways.
+    /// Flood: messages of the answered queries, in both directions.
     pub messages: u64,
     /// Requests that left more than [`Tally::LATE`] after they were due, because this process had
     /// no time.
@@ -41,7 +41,7 @@ pub struct Tally {
     course: Course,
 }
 
-/// The count over time: how much there was at some moments, evenly spread however long it takes.
+/// The count over time: its value at several moments, evenly spread over any length of time.
 #[derive(Debug)]
 struct Course {
     points: Vec<(Duration, u64)>,
@@ -67,7 +67,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// A request that leaves this long after it was meant to is late.
+    /// A request is late if it leaves this long after it was due.
     pub const LATE: Duration = Duration::from_millis(1);
 
     /// Notes how long something took.
@@ -80,7 +80,7 @@ impl Tally {
         self.latencies.saturating_record(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// Counts something that went wrong.
+    /// Counts an error of this class.
     pub fn error(&mut self, class: &str) {
         if let Some(count) = self.errors.get_mut(class) {
             *count += 1;
@@ -89,13 +89,13 @@ impl Tally {
         }
     }
 
-    /// What went wrong, by class.
+    /// The number of errors, by class.
     #[must_use]
     pub fn errors(&self) -> &BTreeMap<String, u64> {
         &self.errors
     }
 
-    /// The latency that this share (0 to 1) of the answers did not exceed, in microseconds.
+    /// The latency, in microseconds, that this share (0 to 1) of the answers did not exceed.
     #[must_use]
     pub fn quantile_us(&self, share: f64) -> u64 {
         self.latencies.value_at_quantile(share)
@@ -113,13 +113,13 @@ impl Tally {
         self.latencies.len()
     }
 
-    /// When the count is to be looked at again, counted from the start of the measuring.
+    /// When to look at the count again, measured from the start of the measurement.
     #[must_use]
     pub fn looks_at(&self) -> Duration {
         self.course.points.last().map_or(Duration::ZERO, |(at, _)| *at) + self.course.every
     }
 
-    /// Looks at the count, this long after the start of the measuring.
+    /// Notes the count, this long after the start of the measurement.
     pub fn look(&mut self, at: Duration) {
         self.course.points.push((at, self.count));
         if self.course.points.len() >= COURSE_POINTS_MAX {
@@ -132,8 +132,7 @@ impl Tally {
         }
     }
 
-    /// The rate over time: at the end of each span, in seconds, and how much a second there was in
-    /// it.
+    /// The rate over time. For each span: its end in seconds, and the rate per second in it.
     #[must_use]
     pub fn rates(&self) -> Vec<(f64, f64)> {
         let mut before = (Duration::ZERO, 0);
@@ -146,7 +145,7 @@ impl Tally {
         self.course.points.iter().map(rate).collect()
     }
 
-    /// How long was counted.
+    /// How long the measurement took.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.span.map_or(Duration::ZERO, |(from, to)| to.since(from))

@@ -17,7 +17,7 @@ fn after(c: char, by: u32) -> char {
     char::from_u32(u32::from(c) + by).unwrap_or(c)
 }
 
-/// What is typed for a letter that Unicode does not decompose.
+/// The letters that people type for a letter that Unicode does not decompose.
 pub(super) fn plain(c: char) -> impl Iterator<Item = char> {
     let (first, second) = match c {
         'ł' => ('l', None),
@@ -34,8 +34,8 @@ pub(super) fn plain(c: char) -> impl Iterator<Item = char> {
     std::iter::once(first).chain(second)
 }
 
-/// Where the letters, marks and digits of Han, Hiragana, Katakana, Hangul, Thai, Lao, Khmer and
-/// Myanmar are, with the signs that these share; first and last code point.
+/// The letters, marks and digits of Han, Hiragana, Katakana, Hangul, Thai, Lao, Khmer and Myanmar,
+/// and the signs that these scripts share. Each range has its first and last code point.
 pub(super) const DENSE: [(char, char); 23] = [
     ('\u{e00}', '\u{eff}'),
     ('\u{1000}', '\u{109f}'),
@@ -62,13 +62,13 @@ pub(super) const DENSE: [(char, char); 23] = [
     ('\u{20000}', '\u{3ffff}'),
 ];
 
-/// Whether a letter, mark or digit is of a script without spaces.
+/// Whether this is a letter, mark or digit of a script without spaces.
 pub(super) fn is_dense(c: char) -> bool {
     let next = DENSE.partition_point(|(_, last)| *last < c);
     DENSE.get(next).is_some_and(|(first, _)| *first <= c)
 }
 
-/// Whether Unicode 17 has no character here.
+/// Whether Unicode 17 has no character at this code point.
 pub(super) fn is_unassigned(c: char) -> bool {
     c.general_category() == GeneralCategory::Unassigned
 }

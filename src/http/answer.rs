@@ -1,18 +1,18 @@
-//! Heads of answers.
+//! The heads of answers.
 
 use std::fmt::Write;
 use std::time::SystemTime;
 
 use super::head::{Method, Refusal, Request};
 
-/// What follows a head.
+/// The body that follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// This many bytes.
+    /// A body with this many bytes.
     Bytes(u64),
-    /// Nothing, and no Content-Length: 304.
+    /// No body and no Content-Length, as in an answer with 304.
     None,
-    /// Bytes until the connection ends.
+    /// A body that ends when the connection ends.
     UntilClose,
 }
 
@@ -52,7 +52,7 @@ impl Answer {
         }
     }
 
-    /// Adds the fields of every text that a browser shows. With them the browser does not guess
+    /// Adds the fields that every text for a browser needs. With them, the browser does not guess
     /// another type, and loads only what the policy allows.
     #[must_use]
     pub fn shown(self, content_type: &str, policy: &str) -> Answer {

@@ -1,12 +1,12 @@
 //! The value of Host, and the same part of an absolute target (RFC 9110, 4.2 and 7.2): a name or an
-//! address, and a port. It decides the form only; `hosts` knows which of them name this node.
+//! address, and a port. It only checks the form; `hosts` knows which hosts stand for this node.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Longest name (RFC 1035, 2.3.4).
+/// Longest name of a host (RFC 1035, 2.3.4).
 const NAME_BYTES_MAX: usize = 255;
 
-/// What it names.
+/// The host that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Authority<'h> {
     /// An IP address.
@@ -16,7 +16,7 @@ pub(super) enum Authority<'h> {
 }
 
 impl Authority<'_> {
-    /// Reads it; none if it has another form.
+    /// Reads the text. None if it has another form.
     pub(super) fn read(host: &str) -> Option<Authority<'_>> {
         if let Some(rest) = host.strip_prefix('[') {
             let (inner, port) = rest.split_once(']')?;
@@ -33,7 +33,7 @@ impl Authority<'_> {
     }
 }
 
-/// Nothing, or a colon and a port.
+/// Whether the text is empty, or a colon and a port.
 fn is_port(text: &str) -> bool {
     text.is_empty()
         || text

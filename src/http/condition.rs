@@ -1,5 +1,5 @@
-//! Which status and which bytes answer a request for a content: its conditions (RFC 9110, 13) and
-//! its range decide.
+//! Which status and which bytes answer a request for a content. The conditions of the request (RFC
+//! 9110, 13) and its range decide this.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,25 +14,25 @@ pub struct Content {
     pub root: Root,
     /// Bytes.
     pub size: u64,
-    /// When the file was changed last, in seconds since 1970; none for a content without a file.
+    /// When the file was last changed, in seconds since 1970; none for a content without a file.
     pub modified_s: Option<u64>,
-    /// Whether that date identifies this state of the file. It does not if a program has set the
-    /// date, as `cp -p` does.
+    /// Whether this date identifies the present state of the file. It does not if a program has set
+    /// the date, as `cp -p` does.
     pub dated: bool,
 }
 
 impl Content {
-    /// The entity tag.
+    /// The value of ETag.
     #[must_use]
     pub fn etag(&self) -> String {
         format!("\"{}\"", self.root)
     }
 
-    /// Last-Modified.
+    /// The value of Last-Modified.
     #[must_use]
     pub fn last_modified(&self) -> Option<String> {
         let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.modified_s?))?;
-        // The form has four digits for the year.
+        // The format has four digits for the year.
         (self.modified_s? < 253_402_300_800).then(|| httpdate::fmt_http_date(at))
     }
 
@@ -46,24 +46,24 @@ impl Content {
 /// The status and the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// 304.
+    /// Status 304.
     NotModified,
-    /// 412.
+    /// Status 412.
     Failed,
-    /// 416.
+    /// Status 416.
     Beyond,
-    /// 200: all.
+    /// Status 200: all bytes.
     All,
-    /// 206: these.
+    /// Status 206: a part of the bytes.
     Part {
         /// First byte.
         first: u64,
-        /// How many.
+        /// How many bytes.
         length: u64,
     },
 }
 
-/// Decides in the order of RFC 9110, 13.2.2.
+/// Decides in the order that RFC 9110, 13.2.2 prescribes.
 #[must_use]
 pub fn serve(request: &Request, content: &Content) -> Served {
     let etag = content.etag();
@@ -80,7 +80,7 @@ pub fn serve(request: &Request, content: &Content) -> Served {
     let holds = match request.if_range.as_deref().map(str::trim) {
         None => true,
         Some(tag) if tag.starts_with('"') || tag.starts_with("W/") => tag == etag,
-        // A client may combine parts only by a strong date (RFC 9110, 8.8.2.2).
+        // A client may combine parts by a date only if the date is strong (RFC 9110, 8.8.2.2).
         Some(date) => content.dated && content.last_modified().as_deref() == Some(date),
     };
     match request.range.as_deref().filter(|_| holds).map_or(Span::All, |range| span(range, content.size)) {
@@ -90,7 +90,7 @@ pub fn serve(request: &Request, content: &Content) -> Served {
     }
 }
 
-/// Whether a list of tags has this one. With `weakly`, a `W/` before a tag is ignored.
+/// Whether this tag is in a list of tags. With `weakly`, a `W/` before a tag is ignored.
 fn lists(tags: &str, etag: &str, weakly: bool) -> bool {
     tags.split(',').map(str::trim).any(|tag| {
         let tag = if weakly { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };

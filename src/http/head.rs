@@ -1,7 +1,7 @@
 //! The head of a request: its bytes become a [`Request`], or a [`Refusal`] with the reason.
 //!
-//! It is strict where two programs could read one head in two ways (RFC 9112, 11.2): one Host, no
-//! Transfer-Encoding, one Content-Length of digits, lines that end in CR LF.
+//! It is strict where two programs could read one head in two ways (RFC 9112, 11.2). It accepts
+//! only one Host, no Transfer-Encoding, one Content-Length of digits, and lines that end in CR LF.
 
 use percent_encoding::percent_decode_str;
 
@@ -26,19 +26,19 @@ pub enum Refusal {
     Malformed(&'static str),
     /// It is too long, or has too many fields.
     TooLarge,
-    /// It announces a body where none is taken, or a longer one than is taken.
+    /// It announces a body although none is accepted, or a body that is too long.
     Body,
     /// The method is not served.
     Method,
-    /// Another major version.
+    /// It has another major version.
     Version,
     /// It was not complete in time.
     Slow,
     /// All connections are in use.
     Busy,
-    /// The host is not one of this node.
+    /// The host does not stand for this node.
     Host,
-    /// It needs the token, and has none or a wrong one.
+    /// It needs the token, and has no token or a wrong one.
     Token,
 }
 
@@ -76,41 +76,42 @@ impl Refusal {
     }
 }
 
-/// A request, with the fields that matter here.
+/// A request, with the fields that are needed here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// The path as it was sent, without the query; begins with a slash.
+    /// The path as it was sent, without the query. It begins with a slash.
     pub path: String,
     /// The query, without its question mark.
     pub query: String,
-    /// The host and port that the client used, as it wrote them; empty in HTTP/1.0 without Host.
+    /// The host and port as the client wrote them; empty in HTTP/1.0 without Host.
     pub host: String,
     /// Whether the connection may be used for another request.
     pub keep_alive: bool,
     /// Bytes of the body that follows the head.
     pub body_bytes: usize,
-    /// Range; of GET only, for which alone it has a meaning (RFC 9110, 14.2).
+    /// The field Range. It is kept only for GET, because it has no meaning for other methods (RFC
+    /// 9110, 14.2).
     pub range: Option<String>,
-    /// If-Range.
+    /// The field If-Range.
     pub if_range: Option<String>,
-    /// If-None-Match.
+    /// The field If-None-Match.
     pub if_none_match: Option<String>,
-    /// If-Match.
+    /// The field If-Match.
     pub if_match: Option<String>,
-    /// If-Modified-Since.
+    /// The field If-Modified-Since.
     pub if_modified_since: Option<String>,
-    /// If-Unmodified-Since.
+    /// The field If-Unmodified-Since.
     pub if_unmodified_since: Option<String>,
-    /// Accept.
+    /// The field Accept.
     pub accept: String,
-    /// The token: of `Authorization: Bearer`, or X-Sprat-Token.
+    /// The token, from `Authorization: Bearer` or from X-Sprat-Token.
     pub token: Option<String>,
-    /// Whether a page of another site caused the request, and the user did not follow a link
+    /// Whether a page of another site caused the request without a click of the user on a link
     /// (<https://www.w3.org/TR/fetch-metadata/>).
     pub is_foreign: bool,
-    /// Last-Event-ID.
+    /// The field Last-Event-ID.
     pub last_event: Option<u64>,
     /// The body.
     pub body: Vec<u8>,
@@ -124,8 +125,8 @@ impl Request {
     }
 }
 
-/// The value of a field of a form or a query (`a=b&c=d`), decoded; none if it is not there or is
-/// not UTF-8.
+/// The decoded value of a field of a form or a query (`a=b&c=d`). None if there is no such field,
+/// or if it is not UTF-8.
 #[must_use]
 pub fn form_field(form: &str, name: &str) -> Option<String> {
     let (_, value) = form.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?;
@@ -133,26 +134,27 @@ pub fn form_field(form: &str, name: &str) -> Option<String> {
     percent_decode_str(&plain).decode_utf8().ok().map(|value| value.into_owned())
 }
 
-/// What is known of bytes to which others are added: how many of them were looked at, and how many
-/// a request needs.
+/// What is known about bytes to which more bytes will be added: how many of them were checked, and
+/// how many the request needs.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Bytes at the front of a head: they have no end of a head and nothing that is refused.
+    /// How many bytes at the front were checked. In them the head does not end, and nothing must be
+    /// refused.
     plain: usize,
-    /// Bytes of a request whose head is complete; 0 if it is not.
+    /// The length of a request whose head is complete; 0 if it is not.
     needed: usize,
 }
 
 /// Reads the request at the front of these bytes: a head, and the body that follows it. Returns the
-/// request and the number of its bytes; `None` if it is not complete.
+/// request and its length; `None` if it is not complete.
 ///
 /// # Errors
-/// The head is refused; nothing after it can be read.
+/// If the head is refused. Then nothing after it can be read.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     parse_seen(bytes, &mut Seen::default())
 }
 
-/// The same for bytes of which a part was read before.
+/// As [`parse`], for bytes of which a part was checked before.
 pub(super) fn parse_seen(bytes: &[u8], seen: &mut Seen) -> Result<Option<(Request, usize)>, Refusal> {
     if bytes.len() < seen.needed {
         return Ok(None);
@@ -180,7 +182,7 @@ pub(super) fn parse_seen(bytes: &[u8], seen: &mut Seen) -> Result<Option<(Reques
     Ok(Some((request, seen.needed)))
 }
 
-/// Whether the first line is one of HTTP, of whatever version (RFC 9112, 2.3 and 3).
+/// Whether the first line is one of HTTP, of any version (RFC 9112, 2.3 and 3).
 fn names_version(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
@@ -188,16 +190,16 @@ fn names_version(head: &[u8]) -> bool {
     major.is_ascii_digit() && minor.is_ascii_digit()
 }
 
-/// The length of the head with the empty line at its end, which does not lie in the first `plain`
-/// bytes.
+/// The length of the head, including the empty line at its end. This end does not lie within the
+/// first `plain` bytes.
 fn head_end(bytes: &[u8], plain: usize) -> Option<usize> {
     let from = plain.saturating_sub(3);
     bytes[from..].windows(4).position(|four| four == b"\r\n\r\n").map(|at| from + at + 4)
 }
 
-/// Refuses control characters other than CR LF pairs and tabs before anything is parsed: NUL, and
-/// what only some programs take for the end of a line. The first `plain` bytes were looked at; only
-/// what follows a CR at their end was not known.
+/// Refuses control characters other than CR LF pairs and tabs before the head is parsed. These are
+/// NUL, and characters that only some programs treat as the end of a line. The first `plain` bytes
+/// were checked before; for a CR at their end, the next byte was not known yet.
 fn strict(bytes: &[u8], plain: usize) -> Result<(), Refusal> {
     for (at, byte) in bytes.iter().enumerate().skip(plain.saturating_sub(1)) {
         let wrong = match byte {
@@ -250,8 +252,8 @@ fn request_of(head: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
     })
 }
 
-/// The host and the path with its query. An absolute target replaces Host (RFC 9112, 3.2.2), which
-/// must be there and valid all the same.
+/// The host, and the path with its query. An absolute target replaces the value of Host (RFC 9112,
+/// 3.2.2), but Host must still be present and valid.
 fn target_of(target: &str, fields: &Fields<'_>, is_new: bool) -> Result<(String, String), Refusal> {
     let sent = fields.one("host")?;
     if is_new && sent.is_none() {
@@ -275,7 +277,7 @@ fn target_of(target: &str, fields: &Fields<'_>, is_new: bool) -> Result<(String,
     Ok((named.or(sent).unwrap_or_default(), target))
 }
 
-/// Bytes of the body. Only POST may have one, with one Content-Length.
+/// The length of the body. Only POST may have a body, with one Content-Length.
 fn body_bytes(fields: &Fields<'_>, method: Method) -> Result<usize, Refusal> {
     if fields.count("transfer-encoding") > 0 {
         return Err(Refusal::Malformed("Transfer-Encoding is not supported; send Content-Length"));
@@ -299,7 +301,7 @@ impl Fields<'_> {
         self.0.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count()
     }
 
-    /// All values of a field, as one list; empty if there is none.
+    /// All values of a field, as one list; empty if the field is missing.
     fn all(&self, name: &str) -> Result<String, Refusal> {
         let mut list = String::new();
         for field in self.0.iter().filter(|field| field.name.eq_ignore_ascii_case(name)) {
@@ -313,12 +315,12 @@ impl Fields<'_> {
         Ok(list)
     }
 
-    /// The values of a field, if it is there.
+    /// The values of a field; none if it is missing.
     fn some(&self, name: &str) -> Result<Option<String>, Refusal> {
         if self.count(name) == 0 { Ok(None) } else { self.all(name).map(Some) }
     }
 
-    /// The value of a field that may occur once.
+    /// The value of a field that may occur only once.
     fn one(&self, name: &str) -> Result<Option<String>, Refusal> {
         match self.count(name) {
             0 => Ok(None),

@@ -1,8 +1,9 @@
-//! Which hosts name this node in a request for its page.
+//! Which hosts stand for this node in a request for its page.
 //!
-//! The owner of another site can give its host name the address of this node (DNS rebinding); a
-//! browser would then let that site read the page as its own. So only host names that the user has
-//! configured are accepted. An address in Host is safe: it is of no other site.
+//! The owner of another site can make its host name resolve to the address of this node (DNS
+//! rebinding). A browser would then let that site read the page as its own. So a host name is
+//! accepted only if the user has configured it. An address in Host is safe, because it belongs to
+//! no other site.
 
 use std::net::IpAddr;
 
@@ -21,8 +22,8 @@ pub fn is_own(host: &str, names: &[String]) -> bool {
     }
 }
 
-/// Why a request is not answered in login mode: one from another host needs the token; one from
-/// this host without it must name this node.
+/// Why a request is not answered in login mode. A request from another host needs the token. A
+/// request from this host needs the token or a Host that stands for this node.
 #[must_use]
 pub fn refusal(from: IpAddr, has_token: bool, host: &str, names: &[String]) -> Option<Refusal> {
     match (has_token, from.is_loopback()) {

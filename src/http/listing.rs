@@ -8,7 +8,8 @@ use crate::wire::Root;
 use crate::wire::name::is_invisible;
 use crate::wire::record::name_of;
 
-/// What is escaped in a component of a path: all but the unreserved characters of RFC 3986.
+/// The characters that are escaped in a component of a path: all but the unreserved ones of RFC
+/// 3986.
 const COMPONENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The policy of the page: it loads nothing.
@@ -19,7 +20,7 @@ pub const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none
 pub struct Entry {
     /// Last component of the path.
     pub name: String,
-    /// Of a file: its bytes, and its content once it is hashed. None: a folder.
+    /// For a file: its size, and its content once it is hashed. None for a folder.
     pub file: Option<(u64, Option<Root>)>,
 }
 
@@ -48,7 +49,8 @@ pub fn encoded_path(path: &str) -> String {
     path.split('/').map(encoded).collect::<Vec<_>>().join("/")
 }
 
-/// Text, escaped for an element or an attribute of HTML or XML: names come from strangers.
+/// The text, escaped for an element or an attribute of HTML or XML, because names come from
+/// strangers.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -59,7 +61,7 @@ pub fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // Neither may be in XML 1.0.
+            // XML 1.0 does not allow these two characters.
             '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
             c if is_invisible(c) => out.push('\u{fffd}'),
             c => out.push(c),
@@ -68,8 +70,8 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// The page of a folder. `folder` is its path, empty at the top. `next` is the name after which the
-/// next page begins, if there is one.
+/// The page of a folder. `folder` is its path; it is empty for the top. `next` is the name after
+/// which the next page begins, if there is one.
 #[must_use]
 pub fn page(folder: &str, entries: &[Entry], next: Option<&str>) -> String {
     let title = escaped(&format!("/{folder}"));
@@ -106,7 +108,7 @@ pub fn page(folder: &str, entries: &[Entry], next: Option<&str>) -> String {
     html
 }
 
-/// What a search has found, and its media type: a page, or JSON for a client that asks for it.
+/// The result of a search, and its media type: a page, or JSON if the client asks for it.
 #[must_use]
 pub fn found(pattern: &str, hits: &[Hit], complete: bool, accept: &str) -> (String, &'static str) {
     let url = |hit: &Hit| format!("/root/{}/{}", hit.root, encoded(name_of(&hit.path)));

@@ -1,8 +1,7 @@
-//! The Metalink of a content (RFC 5854): its size, the MD5 of each piece, and where it can be
-//! fetched by HTTP.
+//! The Metalink of a content (RFC 5854): its size, the MD5 of each piece, and the URLs for it.
 //!
-//! Its digests are MD5, because `aria2` and `wget2` do not support BLAKE3. With MD5s they verify
-//! each piece, and drop a source that sends wrong ones.
+//! The digests are MD5, because `aria2` and `wget2` do not support BLAKE3. With MD5s these programs
+//! verify each piece, and drop a source that sends wrong pieces.
 
 use std::fmt::Write;
 
@@ -12,13 +11,13 @@ use crate::wire::ids::Md5;
 
 /// The media type.
 pub const CONTENT_TYPE: &str = "application/metalink4+xml";
-/// The media type of Metalink 3, which clients accept beside the newer one.
+/// The media type of Metalink 3, which clients may name in addition to the newer one.
 pub const CONTENT_TYPE_OLD: &str = "application/metalink+xml";
 
 /// The MD5s of a content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Digests {
-    /// Bytes of a piece; the last may be shorter.
+    /// The size of a piece. The last piece may be shorter.
     pub piece_bytes: u64,
     /// The MD5 of each piece.
     pub pieces: Vec<Md5>,
@@ -26,7 +25,7 @@ pub struct Digests {
     pub all: Option<Md5>,
 }
 
-/// Whether a client asks for a Metalink in place of the file.
+/// Whether a client asks for a Metalink and not for the file.
 #[must_use]
 pub fn is_accepted(accept: &str) -> bool {
     accept.split(',').map(|each| each.split(';').next().unwrap_or_default().trim()).any(|each| each == CONTENT_TYPE)

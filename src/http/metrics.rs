@@ -1,5 +1,5 @@
-//! Metrics in the text format of Prometheus, version 0.0.4: base units, `_total` for counters, no
-//! label with a name of a file or a peer.
+//! Metrics in the text format of Prometheus, version 0.0.4: base units, `_total` for counters, and
+//! no label with the name of a file or a peer.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,15 +7,15 @@ use std::fmt::Write;
 /// The media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The turns of the loop: how many took at most this many microseconds, for each bound; how many
-/// there were, and their microseconds in all.
+/// The turns of the loop: for each bound, how many turns took at most this many microseconds; the
+/// number of all turns, and the sum of their times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Turns {
-    /// Bound in microseconds, and the turns that took no longer.
+    /// A bound in microseconds, and the number of turns that took no longer.
     pub at_most: Vec<(u64, u64)>,
-    /// All turns.
+    /// The number of all turns.
     pub count: u64,
-    /// Their time in microseconds.
+    /// The sum of their times, in microseconds.
     pub sum_us: u64,
 }
 
@@ -74,12 +74,12 @@ fn counter_name(name: &str) -> String {
     format!("sprat_{name}_total")
 }
 
-/// The name and the value of a level, in base units.
+/// The name and the value of a gauge, in base units.
 fn level_of(name: &str, level: u64) -> (String, String) {
     if name.starts_with("memory_") {
         return (format!("sprat_{name}_bytes"), level.to_string());
     }
-    // Only a counter may end in `_total`.
+    // Only the name of a counter may end in `_total`.
     if let Some(short) = name.strip_suffix("_total") {
         return (format!("sprat_{short}_all"), level.to_string());
     }
@@ -89,7 +89,7 @@ fn level_of(name: &str, level: u64) -> (String, String) {
     }
 }
 
-/// The help text of a metric: its name in words. docs/operating.md explains each.
+/// The help text of a metric, which is its name in words. docs/operating.md explains each metric.
 fn words(name: &str) -> String {
     let plain = name.trim_start_matches("sprat_").trim_end_matches("_total").replace('_', " ");
     format!("Figure {plain:?} of the node, as docs/operating.md describes it.").replace('"', "'")

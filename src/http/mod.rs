@@ -1,9 +1,11 @@
-//! The rules of HTTP as pure functions: heads of requests in, heads and bodies of answers out.
+//! The rules of HTTP as pure functions. They read heads of requests, and make heads and bodies of
+//! answers.
 //!
-//! It decides which head is refused and with which status, which bytes a range means, which
-//! condition holds, and what the page of a folder and a Metalink look like. It has no socket and no
-//! file, and reads the clock only for the field Date. `net` moves the bytes, `node` looks up files
-//! and sources. Heads are parsed by `httparse`, paths by `percent-encoding`, dates by `httpdate`.
+//! They decide which head is refused and with which status, which bytes a range means, which
+//! condition holds, and what the page of a folder and a Metalink look like. This module has no
+//! socket and no file, and reads the clock only for the field Date. `net` moves the bytes, and
+//! `node` finds files and sources. Heads are parsed by `httparse`, paths by `percent-encoding`,
+//! dates by `httpdate`.
 //!
 //! RFC 9110 (semantics), RFC 9112 (HTTP/1.1), RFC 5854 (Metalink), RFC 6249 (Metalink in
 //! headers), RFC 9530 (digests).

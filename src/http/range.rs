@@ -3,21 +3,21 @@
 /// The bytes of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// All: there is no range, or one that is ignored.
+    /// All bytes: there is no range, or it is ignored.
     All,
-    /// These: first, and how many; at least one.
+    /// A part: the first byte and the number of bytes, at least one.
     Part {
         /// Offset of the first.
         first: u64,
         /// How many.
         length: u64,
     },
-    /// None of them exists: 416.
+    /// None of these bytes exists: the status is 416.
     Beyond,
 }
 
-/// The bytes that a Range of a content of `size` bytes means. Another unit, several ranges and what
-/// cannot be read mean all, as RFC 9110 allows.
+/// The bytes that a Range of a content of `size` bytes means. If it has another unit, several
+/// ranges or an invalid form, it means all bytes, as RFC 9110 allows.
 #[must_use]
 pub fn span(range: &str, size: u64) -> Span {
     let Some((unit, set)) = range.split_once('=') else { return Span::All };
@@ -33,7 +33,7 @@ pub fn span(range: &str, size: u64) -> Span {
     match (first.trim(), last.trim()) {
         ("", last) => match number(last) {
             Some(0) => Span::Beyond,
-            // It can be satisfied, but Content-Range cannot express an empty range.
+            // This range can be satisfied, but Content-Range cannot express an empty range.
             Some(_) if size == 0 => Span::All,
             Some(count) => Span::Part { first: size.saturating_sub(count), length: count.min(size) },
             None => Span::All,

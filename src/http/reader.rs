@@ -1,14 +1,14 @@
-//! The bytes of a connection that speaks HTTP, until they are requests. The same bytes give the
-//! same requests and the same refusal in whatever parts they arrive. No byte is examined again
-//! because more bytes arrive.
+//! Collects the bytes of a connection that speaks HTTP until they form requests. The requests and
+//! the refusal do not depend on the parts in which the bytes arrive. No byte is checked again when
+//! more bytes arrive.
 
 use super::head::{Refusal, Request, Seen, parse_seen};
 
-/// Bytes that arrived and are not part of a request that was returned.
+/// Bytes that have arrived and do not belong to a returned request.
 #[derive(Debug, Default)]
 pub struct Reader {
     held: Vec<u8>,
-    /// What is known of these bytes.
+    /// What is known about these bytes.
     seen: Seen,
 }
 
@@ -24,13 +24,14 @@ impl Reader {
         self.held.is_empty()
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory that it takes.
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
         self.held.capacity()
     }
 
-    /// The requests in bytes that arrive in these parts, and the refusal that ends them.
+    /// The requests in bytes that arrive in these parts, and the refusal, if there is one, that
+    /// ends them.
     #[must_use]
     pub fn read<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
         let (mut reader, mut requests) = (Reader::default(), Vec::new());
@@ -50,7 +51,7 @@ impl Reader {
     /// The next request, if it is complete.
     ///
     /// # Errors
-    /// It is refused; nothing after it can be read.
+    /// If the request is refused. Then nothing after it can be read.
     pub fn take_request(&mut self) -> Result<Option<Request>, Refusal> {
         let Some((request, used)) = parse_seen(&self.held, &mut self.seen)? else { return Ok(None) };
         self.held.drain(..used);

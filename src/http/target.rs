@@ -1,34 +1,34 @@
-//! What the path of a request names.
+//! What the path of a request stands for.
 
 use percent_encoding::percent_decode_str;
 
 use crate::wire::{Root, SharePath};
 
-/// What is asked for on the port of chunks.
+/// The target of a request on the port of chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileTarget {
-    /// `/` or `/files`: the client is sent to the directory.
+    /// `/` or `/files`: the client is redirected to `/files/`.
     Top,
-    /// `/files/`, or a folder in it: the path without its slash, empty at the top.
+    /// `/files/` or a folder in it. The path has no slash at its end and is empty for the top.
     Folder(String),
-    /// `/files/PATH`: a file; or a folder without its slash.
+    /// `/files/PATH`: a file, or a folder without the slash at its end.
     File(SharePath),
     /// `/root/HEX` or `/root/HEX/NAME`: a content. A client saves it under NAME, which is not
     /// compared with anything.
     Root(Root),
-    /// `/meta/PATH.meta4`, by the path of a file.
+    /// `/meta/PATH.meta4`: the Metalink of a file, by its path.
     Meta(SharePath),
-    /// `/meta/HEX.meta4`, by a content.
+    /// `/meta/HEX.meta4`: the Metalink of a content, by its root.
     MetaOf(Root),
     /// `/find?q=PATTERN`: a search of the network.
     Find,
 }
 
-/// Reads the path of a request on the port of chunks. `None`: there is nothing of that name.
+/// Reads the path of a request on the port of chunks. `None` means that there is no such target.
 ///
 /// # Errors
-/// The path has a component that no file can have: `..`, an encoded slash, NUL, bytes that are not
-/// UTF-8.
+/// If the path has a component that no file can have: `..`, an encoded slash, NUL, or bytes that
+/// are not UTF-8.
 pub fn file_target(path: &str) -> Result<Option<FileTarget>, &'static str> {
     let parts = segments(path)?;
     let mut rest = parts.iter().map(String::as_str);
@@ -59,7 +59,7 @@ fn share_path(parts: &[&str]) -> Result<Option<SharePath>, &'static str> {
     Ok(SharePath::new(&parts.join("/")))
 }
 
-/// The components of a path, decoded. An encoded slash is refused, because the next program would
+/// The decoded components of a path. An encoded slash is refused, because the next program would
 /// see two components.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
-//! `HOST:PORT`: how an address is written in flags, in hits and in ready files. A host name, an
-//! IPv4 or a bracketed IPv6. In flags the port may be left out, and a link-local address has its
-//! interface (RFC 4007 §11).
+//! `HOST:PORT`: how an address is written in options, in hits and in ready files. The host is a
+//! name, an IPv4 address, or an IPv6 address in brackets. In options the port may be missing, and a
+//! link-local address has its interface (RFC 4007 §11).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -14,15 +14,15 @@ use crate::config::{CHUNK_PORT, HOST_BYTES_MAX, SUPER_PORT};
 /// Longest name of an interface, in bytes: IFNAMSIZ without its zero byte.
 const INTERFACE_BYTES_MAX: usize = 15;
 
-/// A host (name or literal address, without brackets) and a port. Nothing is resolved here; cheap
-/// to clone.
+/// A host (name or literal address, without brackets) and a port. Nothing is resolved here. It is
+/// cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
     host: Arc<str>,
     port: u16,
 }
 
-/// Why a text is no `HOST:PORT`; the sentence shows the right form.
+/// Why a text is not `HOST:PORT`. The sentence shows the right form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddrError(String);
 
@@ -49,18 +49,18 @@ impl HostPort {
         }
     }
 
-    /// What people write: `HOST:PORT`, or `HOST` for this port. An IPv6 address needs brackets only
-    /// before a port. A link-local one may have its interface, by name or number:
+    /// Reads what people write: `HOST:PORT`, or `HOST` for this port. An IPv6 address needs
+    /// brackets only before a port. A link-local address may have its interface, by name or number:
     /// `[fe80::1%eth0]:4777`.
     ///
     /// # Errors
-    /// If it is no address; the sentence shows the right form.
+    /// If it is not an address. The sentence shows the right form.
     pub fn parse_or(text: &str, port: u16) -> Result<HostPort, AddrError> {
         let form = format!("write HOST or HOST:PORT, 192.0.2.1:{port}, [2001:db8::1]:{port} or [fe80::1%eth0]:{port}");
         read(text, Some(port)).map_err(|why| AddrError(format!("{text:?} {why}; {form}")))
     }
 
-    /// A host as this machine names it: a name, an address, or an address with its interface.
+    /// A host in the form of this machine: a name, an address, or an address with its interface.
     fn build(host: &str, port: u16) -> Result<HostPort, AddrError> {
         let named = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
         let fits = !host.is_empty() && host.len() <= HOST_BYTES_MAX;
@@ -79,7 +79,7 @@ impl HostPort {
         Ok(HostPort { host: host.into(), port })
     }
 
-    /// An address of this machine's view: with its interface, if it has one.
+    /// An address as this machine sees it: with its interface, if it has one.
     #[must_use]
     pub fn local(addr: SocketAddr) -> HostPort {
         match addr {
@@ -108,28 +108,28 @@ impl HostPort {
         split_scope(&self.host).1
     }
 
-    /// Whether it is a link-local IPv6 address that lacks its interface: without one nothing is
-    /// sent to it.
+    /// Whether it is a link-local IPv6 address without its interface. Nothing can be sent to such
+    /// an address.
     #[must_use]
     pub fn lacks_scope(&self) -> bool {
         self.host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_unicast_link_local())
     }
 
-    /// The socket address, if the host is a literal address and needs no resolver. It may have any
-    /// of the forms that resolvers take for an IPv4 address: `127.1`, `0x7f000001`.
+    /// The socket address, if the host is a literal address, which needs no resolver. It may have
+    /// any form that resolvers accept for an IPv4 address, such as `127.1` or `0x7f000001`.
     #[must_use]
     pub fn literal(&self) -> Option<SocketAddr> {
         if let (ip, Some(scope)) = split_scope(&self.host) {
-            // The name of an interface needs the system.
+            // Only the system can convert the name of an interface.
             return Some(SocketAddrV6::new(ip.parse().ok()?, self.port, 0, scope.parse().ok()?).into());
         }
         let ip = self.host.parse().ok().or_else(|| spelled_ipv4(&self.host).map(IpAddr::V4))?;
         Some(SocketAddr::new(ip.to_canonical(), self.port))
     }
 
-    /// The one form of all that name the same address without a resolver: an address in its usual
-    /// form, never a mapped one; a name in lower case, without the final dot; `localhost` (RFC 6761
-    /// §6.3) as 127.0.0.1.
+    /// The form that all names of one address share, as far as this is known without a resolver. An
+    /// address has its usual form, never the mapped one. A name is in lower case, without the final
+    /// dot. `localhost` (RFC 6761 §6.3) becomes 127.0.0.1.
     #[must_use]
     pub fn canonical(&self) -> HostPort {
         if let Some(literal) = self.literal() {
@@ -142,8 +142,8 @@ impl HostPort {
         HostPort { host: name.into(), port: self.port }
     }
 
-    /// Whether a peer may listen there. Nothing can at port 0, nor at an unspecified, a multicast
-    /// or a broadcast address. A name may resolve to any address.
+    /// Whether a peer may listen there. No peer can listen at port 0, nor at an unspecified, a
+    /// multicast or a broadcast address. A name may resolve to any address.
     #[must_use]
     pub fn is_dialable(&self) -> bool {
         let ip = self.literal().map(|addr| addr.ip());
@@ -156,8 +156,8 @@ impl HostPort {
     }
 }
 
-/// An IPv4 address of one to four numbers, decimal, octal or hexadecimal, as `inet_aton` reads it:
-/// the last number has all bytes that are left.
+/// Reads an IPv4 address as `inet_aton` does: one to four decimal, octal or hexadecimal numbers.
+/// The last number stands for all remaining bytes.
 fn spelled_ipv4(host: &str) -> Option<Ipv4Addr> {
     let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
@@ -176,8 +176,8 @@ fn spelled_ipv4(host: &str) -> Option<Ipv4Addr> {
 }
 
 impl From<SocketAddr> for HostPort {
-    /// An IPv4 address mapped into IPv6 is written as the IPv4 address that it is. The interface of
-    /// a link-local address is left out, as for other hosts.
+    /// An IPv4 address that is mapped into IPv6 is written as an IPv4 address. The interface of a
+    /// link-local address is left out, because it means nothing to other hosts.
     fn from(addr: SocketAddr) -> HostPort {
         HostPort { host: addr.ip().to_canonical().to_string().into(), port: addr.port() }
     }
@@ -186,14 +186,14 @@ impl From<SocketAddr> for HostPort {
 impl FromStr for HostPort {
     type Err = AddrError;
 
-    /// Reads `HOST:PORT`; [`HostPort::parse_or`] reads what people write.
+    /// Reads `HOST:PORT`. [`HostPort::parse_or`] reads what people write.
     fn from_str(text: &str) -> Result<HostPort, AddrError> {
         let form = "write HOST:PORT, 192.0.2.1:4777 or [2001:db8::1]:4777";
         read(text, None).map_err(|why| AddrError(format!("{text:?} {why}; {form}")))
     }
 }
 
-/// Reads an address; `default` is the port of one that names none.
+/// Reads an address. `default` is the port if the address names none.
 fn read(text: &str, default: Option<u16>) -> Result<HostPort, String> {
     let (host, port) = split(text, default.is_some())?;
     let port = match (port, default) {
@@ -218,7 +218,7 @@ fn split(text: &str, may_lack_port: bool) -> Result<(&str, Option<&str>), String
     }
     let (ip, scope) = split_scope(text);
     if ip.parse::<Ipv6Addr>().is_ok() {
-        // Four digits at the end are read as a port by people.
+        // People read four digits at the end as a port.
         let looks_like_a_port = [SUPER_PORT, CHUNK_PORT].iter().any(|port| ip.ends_with(&format!(":{port}")));
         return if may_lack_port && (scope.is_some() || !looks_like_a_port) {
             Ok((text, None))
@@ -273,7 +273,7 @@ impl<'de> Deserialize<'de> for HostPort {
                 text.parse().map_err(E::custom)
             }
         }
-        // The binary form is that of the wire, where an interface would be one of another host.
+        // The binary form is for the wire. There, an interface would be one of another host.
         let is_wire = !deserializer.is_human_readable();
         match deserializer.deserialize_str(Text) {
             Ok(addr) if is_wire && addr.scope().is_some() => Err(de::Error::custom("an address names an interface")),

@@ -1,4 +1,4 @@
-//! From a message to its MessagePack and back: encoding by `rmp-serde`, decoding by [`Unpack`].
+//! Converts between a message and its MessagePack: `rmp-serde` encodes, and [`Unpack`] decodes.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,8 +11,8 @@ pub(super) fn encode_into<T: Serialize>(out: &mut Vec<u8>, message: &T) {
     message.serialize(&mut serializer).expect("every message can be encoded, and writing to a Vec cannot fail");
 }
 
-/// Decodes the first message: returns it and its length in bytes. Of an unknown kind it returns the
-/// name alone.
+/// Decodes the first message. Returns it and its length in bytes. If its kind is unknown, returns
+/// only the name of the kind.
 pub(super) fn decode_one<T: DeserializeOwned>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize), WireError> {
     let mut unpack = Unpack::new(bytes);
     match T::deserialize(&mut unpack) {
@@ -26,7 +26,7 @@ pub(super) fn decode_one<T: DeserializeOwned>(bytes: &[u8], unknown: fn(String) 
 }
 
 fn skip_unknown<T>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize), WireError> {
-    /// Characters of the name that are kept.
+    /// How many characters of the name are kept.
     const NAME_CHARS_MAX: usize = 32;
     let mut unpack = Unpack::new(bytes);
     let Some(_) = unpack.open_map() else {
@@ -43,7 +43,7 @@ fn skip_unknown<T>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize),
     }
 }
 
-/// The major version in a HELLO or WELCOME. It reads nothing else there: other versions may have
+/// The major version in a HELLO or WELCOME. No other field is read, because other versions may have
 /// other fields.
 pub(super) fn greeted_version(bytes: &[u8]) -> Option<u64> {
     let mut unpack = Unpack::new(bytes);

@@ -1,8 +1,8 @@
-//! A collection: the files of a folder as one content (PROTOCOL.md, "Collections"). A writer and a
-//! reader that hold one record at a time, however many files there are. No I/O.
+//! A collection: the files of a folder as one content (PROTOCOL.md, "Collections"). The writer and
+//! the reader hold only one record at a time, for any number of files. They do no I/O.
 //!
-//! One list of files has one form, and so one root: a reader accepts no other order, no longer form
-//! of a value, and no path that another path makes impossible.
+//! A list of files has only one form, and so one root. A reader accepts no other order, no longer
+//! form of a value, and no two paths that cannot both exist.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::config::PATH_BYTES_MAX;
 pub const HEAD: &[u8] = b"\x82\xa5sprat\xaacollection\xa1v\x01";
 /// The bytes of [`HEAD`] before the version.
 const HEAD_UNVERSIONED: usize = HEAD.len() - 1;
-/// Longest record: its array, a path with its length, a size, a root, a flag.
+/// Longest record: an array with a path and its length, a size, a root and a flag.
 pub const RECORD_BYTES_MAX: usize = 1 + 3 + PATH_BYTES_MAX + 9 + 2 + Root::LEN + 1;
 
 const TAKEN: &str = "writing to a Vec cannot fail";
@@ -38,24 +38,24 @@ pub struct Item {
 /// Why bytes are not a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CollectionError {
-    /// The first value is not that of a collection.
+    /// The first value is not the head of a collection.
     Head,
-    /// A version that this program does not know.
+    /// This program does not know the version.
     Version,
-    /// Not `[path, size, root, executable]`, or a value that is not in its shortest form.
+    /// A record is not `[path, size, root, executable]`, or a value is not in its shortest form.
     Record,
-    /// A path that a file cannot have.
+    /// A path is not one that a file can have.
     Path,
-    /// A path that is not above the one before it.
+    /// A path is not greater than the path before it.
     Order,
-    /// A path that is a file and a folder.
+    /// A path is that of a file and of a folder.
     Folder,
     /// The bytes end within a value.
     End,
 }
 
 impl CollectionError {
-    /// One word for it.
+    /// One word for the reason.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -86,12 +86,13 @@ impl fmt::Display for CollectionError {
 
 impl std::error::Error for CollectionError {}
 
-/// Checks the order of paths, one after the other. It holds the last path, and of the paths before
-/// it those that this one begins with.
+/// Checks the order of paths, one after the other. It holds the last path, and knows which earlier
+/// paths it begins with.
 #[derive(Clone, Debug, Default)]
 struct Ladder {
     last: String,
-    /// Lengths of the earlier paths with which `last` begins, and its own; ascending.
+    /// The lengths of the earlier paths with which `last` begins, and its own length, in ascending
+    /// order.
     rungs: Vec<u16>,
 }
 
@@ -103,7 +104,7 @@ impl Ladder {
         }
         let shared = old.iter().zip(new).take_while(|(a, b)| a == b).count();
         self.rungs.retain(|rung| usize::from(*rung) <= shared);
-        // All paths between a file and one below it begin with the path of the file.
+        // Between a file and a path below it, all paths begin with the path of the file.
         if self.rungs.iter().any(|rung| new.get(usize::from(*rung)) == Some(&b'/')) {
             return Err(CollectionError::Folder);
         }
@@ -122,10 +123,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Appends a file, and before the first one the head.
+    /// Appends a file. Before the first file, it appends the head.
     ///
     /// # Errors
-    /// If the path is not above the last one, or lies below a file.
+    /// If the path is not greater than the last one, or lies below a file.
     pub fn add(&mut self, item: &Item, out: &mut Vec<u8>) -> Result<(), CollectionError> {
         let Item { path, size, root, executable } = item;
         self.ladder.climb(path.as_str())?;
@@ -138,7 +139,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends the head, if no file has done so.
+    /// Appends the head, unless it was appended before.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.begun, true) {
             out.extend_from_slice(HEAD);
@@ -152,7 +153,7 @@ pub struct Reader {
     ladder: Ladder,
     begun: bool,
     held: Vec<u8>,
-    /// Bytes at the front of `held` that were read.
+    /// How many bytes at the front of `held` were read.
     read: usize,
 }
 
@@ -186,15 +187,15 @@ impl Reader {
         Ok(Some(item))
     }
 
-    /// All bytes were added and read.
+    /// Checks the end, after all bytes were added and read.
     ///
     /// # Errors
-    /// If they end within a value.
+    /// If the bytes end within a value.
     pub fn finish(&self) -> Result<(), CollectionError> {
         if self.begun && self.read == self.held.len() { Ok(()) } else { Err(CollectionError::End) }
     }
 
-    /// Reads the head; false if more bytes are needed.
+    /// Reads the head. Returns false if more bytes are needed.
     fn head(&mut self) -> Result<bool, CollectionError> {
         let known = self.held.len().min(HEAD_UNVERSIONED);
         if self.held[..known] != HEAD[..known] {
@@ -206,14 +207,14 @@ impl Reader {
                 self.read = HEAD.len();
                 Ok(true)
             }
-            // A number of another version.
+            // This is the number of another version.
             Some(0x00..=0x7f | 0xcc..=0xcf) => Err(CollectionError::Version),
             Some(_) => Err(CollectionError::Head),
         }
     }
 }
 
-/// What was not read. Each method returns none if more bytes are needed.
+/// The bytes that were not read. Each method returns none if more bytes are needed.
 struct Rest<'b>(&'b [u8]);
 
 type Part<T> = Result<Option<T>, CollectionError>;
@@ -248,7 +249,8 @@ impl<'b> Rest<'b> {
         Some(taken)
     }
 
-    /// A number of this many bytes; it must need them all: it is at least `least`.
+    /// A number of this many bytes. It must be at least `least`, so that no shorter form is
+    /// possible.
     fn wide(&mut self, bytes: usize, least: u64) -> Part<u64> {
         let Some(taken) = self.take(bytes) else { return Ok(None) };
         let number = taken.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
@@ -273,7 +275,7 @@ impl<'b> Rest<'b> {
             Some(short @ 0xa0..=0xbf) => Some(u64::from(short & 0x1f)),
             Some(0xd9) => self.wide(1, 0x20)?,
             Some(0xda) => self.wide(2, 0x100)?,
-            // A path is never so long.
+            // A path is never that long.
             Some(0xdb) => return Err(CollectionError::Path),
             Some(_) => return Err(CollectionError::Record),
         };
@@ -312,7 +314,7 @@ mod tests {
         out
     }
 
-    /// Reads parts of this length.
+    /// Reads these bytes in parts of this length.
     fn read(bytes: &[u8], step: usize) -> Result<Vec<Item>, CollectionError> {
         let mut reader = Reader::default();
         let mut items = Vec::new();

@@ -1,8 +1,9 @@
-//! The envelopes of the datagrams between super peers (PROTOCOL.md 6.1 and 6.5): what stands before
-//! and after the messages, and the parts of a handshake. It encrypts nothing and decides nothing.
+//! The envelopes of the datagrams between super peers (PROTOCOL.md 6.1 and 6.5): the bytes before
+//! and after the messages, and the parts of a handshake. This module encrypts nothing and decides
+//! nothing.
 //!
-//! The first byte is the kind of the envelope. Each one that carries messages has a number, which
-//! rises from datagram to datagram of one sender to one receiver.
+//! The first byte is the kind of the envelope. Each envelope with messages has a number, which
+//! rises with each datagram from one sender to one receiver.
 
 use crate::config::{DATAGRAM_BYTES_MAX, DATAGRAM_ENVELOPE_BYTES};
 
@@ -22,7 +23,8 @@ pub const OPEN_BYTES: usize = 1 + NUMBER_BYTES;
 pub const SEALED_BYTES: usize = 1 + INDEX_BYTES + NUMBER_BYTES;
 /// Bytes of the tag after an encrypted body.
 pub const TAG_BYTES: usize = 16;
-/// Longest body, in bytes: the boot id and the messages. It fits a datagram in either envelope.
+/// Longest body, in bytes: the boot id and the messages. It fits in a datagram with either
+/// envelope.
 pub const BODY_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - SEALED_BYTES - TAG_BYTES;
 
 /// Bytes of the index that names the keys of one handshake at one side.
@@ -32,7 +34,7 @@ pub const CHECK_BYTES: usize = 16;
 /// Bytes of a public key.
 const KEY_BYTES: usize = 32;
 /// Bytes of the Noise part of an initiation: an ephemeral key, the encrypted static key, and the
-/// encrypted payload: a counter and the Ed25519 form of the static key.
+/// encrypted payload. The payload is a counter and the Ed25519 form of the static key.
 pub const INITIATION_NOISE_BYTES: usize = 3 * KEY_BYTES + NUMBER_BYTES + 2 * TAG_BYTES;
 /// Bytes of the Noise part of a response: an ephemeral key, and an empty encrypted payload.
 pub const RESPONSE_NOISE_BYTES: usize = KEY_BYTES + TAG_BYTES;
@@ -46,13 +48,13 @@ const RESPONSE: u8 = 2;
 
 const _: () = assert!(SEALED_BYTES + TAG_BYTES == DATAGRAM_ENVELOPE_BYTES);
 const _: () = assert!(OPEN_BYTES + BODY_BYTES_MAX < DATAGRAM_BYTES_MAX);
-// Amplification: a response is shorter than what it answers.
+// A response is shorter than its initiation, so nobody can use it for amplification.
 const _: () = assert!(RESPONSE_BYTES < INITIATION_BYTES);
 
-/// A datagram by its envelope. Nothing is verified yet.
+/// A datagram, by its envelope. Nothing is verified yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Envelope<'a> {
-    /// In open mode.
+    /// A datagram of open mode.
     Open {
         /// Its number.
         number: u64,
@@ -61,25 +63,25 @@ pub enum Envelope<'a> {
     },
     /// The first message of a handshake.
     Initiation {
-        /// How its sender calls the keys.
+        /// The sender's index of the keys.
         sender: u32,
         /// The Noise message.
         noise: &'a [u8],
     },
     /// The second message of a handshake.
     Response {
-        /// How its sender calls the keys.
+        /// The sender's index of the keys.
         sender: u32,
         /// The `sender` of the initiation.
         receiver: u32,
         /// The Noise message.
         noise: &'a [u8],
     },
-    /// In login mode.
+    /// A datagram of login mode.
     Sealed {
-        /// How its receiver calls the keys.
+        /// The receiver's index of the keys.
         receiver: u32,
-        /// Its number, the nonce of the encryption.
+        /// Its number, which is the nonce of the encryption.
         number: u64,
         /// The encrypted body, and its tag.
         sealed: &'a [u8],
@@ -87,7 +89,7 @@ pub enum Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads the envelope of a datagram; none if it has none of these forms.
+    /// Reads the envelope of a datagram. None if the datagram has none of these forms.
     #[must_use]
     pub fn parse(datagram: &'a [u8]) -> Option<Envelope<'a>> {
         if datagram.len() > DATAGRAM_BYTES_MAX {
@@ -123,7 +125,8 @@ fn parse_handshake(datagram: &[u8]) -> Option<Envelope<'_>> {
     }
 }
 
-/// A message of a handshake as what its check covers, and the check; none if it is too short.
+/// Splits a message of a handshake into the bytes that its check covers, and the check. None if it
+/// is too short.
 #[must_use]
 pub fn split_check(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
     datagram.split_at_checked(datagram.len().checked_sub(CHECK_BYTES)?)
@@ -150,7 +153,7 @@ pub fn response(sender: u32, receiver: u32, noise: &[u8; RESPONSE_NOISE_BYTES]) 
     bytes
 }
 
-/// What stands before the encrypted body.
+/// The bytes before the encrypted body.
 #[must_use]
 pub fn sealed_head(receiver: u32, number: u64) -> [u8; SEALED_BYTES] {
     let mut head = [SEALED; SEALED_BYTES];
@@ -159,7 +162,7 @@ pub fn sealed_head(receiver: u32, number: u64) -> [u8; SEALED_BYTES] {
     head
 }
 
-/// What stands before the body in open mode.
+/// The bytes before the body in open mode.
 #[must_use]
 pub fn open_head(number: u64) -> [u8; OPEN_BYTES] {
     let mut head = [OPEN; OPEN_BYTES];
@@ -167,10 +170,10 @@ pub fn open_head(number: u64) -> [u8; OPEN_BYTES] {
     head
 }
 
-/// Gives a datagram of a [`super::link::Packer`] its number.
+/// Sets the number of a datagram that a [`super::link::Packer`] has made.
 ///
 /// # Panics
-/// If it is shorter than its head.
+/// If the datagram is shorter than its head.
 pub fn set_number(datagram: &mut [u8], number: u64) {
     datagram[..OPEN_BYTES].copy_from_slice(&open_head(number));
 }

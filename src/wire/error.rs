@@ -5,28 +5,28 @@ use std::fmt;
 use super::message::ErrorCode;
 use crate::config::DECODE_DEPTH_MAX;
 
-/// Why bytes are no message. Each variant has a counter of its own.
+/// Why bytes are not a message. Each variant has a counter of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WireError {
-    /// A frame that is longer than the state of its connection allows.
+    /// A frame is longer than the state of its connection allows.
     TooLong {
         /// The length that the frame announced.
         announced: usize,
-        /// What is allowed.
+        /// The length that is allowed.
         cap: usize,
     },
-    /// An empty frame or a datagram without a header.
+    /// A frame is empty, or a datagram has no header.
     Truncated,
-    /// Values nested deeper than 8.
+    /// Values are nested deeper than 8.
     TooDeep,
-    /// Bytes after the message.
+    /// Bytes follow the message.
     Trailing {
-        /// How many.
+        /// The number of these bytes.
         bytes: usize,
     },
-    /// Not MessagePack, or not the fields of its kind.
+    /// The bytes are not MessagePack, or do not have the fields of their kind.
     Malformed(String),
-    /// Another major version.
+    /// The other side has another major version.
     Version,
 }
 

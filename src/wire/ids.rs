@@ -1,5 +1,5 @@
-//! The fixed-length names that travel: contents, nodes, queries. In MessagePack each is a `bin` of
-//! exactly its length.
+//! Names of a fixed length: of contents, nodes and queries. In MessagePack each is a `bin` of
+//! exactly this length.
 
 use std::fmt;
 
@@ -80,7 +80,7 @@ macro_rules! fixed_bytes {
 }
 
 fixed_bytes!(
-    /// The BLAKE3-256 of a whole content: its identity, and what `b3sum` prints.
+    /// The BLAKE3-256 of a complete content. It identifies the content, and `b3sum` prints it.
     Root,
     32
 );
@@ -95,18 +95,18 @@ fixed_bytes!(
     16
 );
 fixed_bytes!(
-    /// Names a node for as long as its state folder lives.
+    /// Identifies a node for as long as its state folder exists.
     NodeId,
     16
 );
 fixed_bytes!(
-    /// An Ed25519 public key as it travels: 32 bytes that may be no key.
+    /// An Ed25519 public key in a message: 32 bytes, which may not be a valid key.
     KeyBytes,
     32
 );
 fixed_bytes!(
-    /// Names one query in the whole network; drawn at random by the super peer to which the asker
-    /// is connected.
+    /// Identifies one query in the complete network. The super peer of the asker draws it at
+    /// random.
     QueryId,
     16
 );

@@ -5,8 +5,8 @@
 //! `{KIND: {fields}}`. A datagram with another boot id is dropped before it is decoded: it was sent
 //! to an earlier run of the receiver, or forged by a host that never received its HELLO.
 //!
-//! The machines see datagrams in the envelope of open mode: 0x01 and a number before the body. In
-//! login mode the driver puts the body into another envelope.
+//! The machines see datagrams in the form of open mode: 0x01 and a number before the body. In login
+//! mode the driver puts the body into another envelope.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,8 @@ use super::record::{Cut, FileRecord, Search, is_zero};
 use super::swarm::Membership;
 use crate::config::DATAGRAM_BYTES_MAX;
 
-/// Added on the wire to the ttl of a QUERY over a tree and of every answer to it. It distinguishes
-/// that QUERY from the flood that may follow it over the same link.
+/// On the wire, this is added to the ttl of a QUERY over a tree and of every answer to it. It
+/// distinguishes the QUERY from a flood that may follow over the same link.
 pub const RIDE_TTL: u8 = 128;
 /// Bytes before the first message: the envelope and the boot id.
 pub const HEADER_BYTES: usize = OPEN_BYTES + 8;
@@ -36,24 +36,24 @@ pub const PACKED_BYTES_MAX: usize = OPEN_BYTES + BODY_BYTES_MAX;
 pub enum LinkMessage {
     /// Opens a link, and keeps it open.
     Hello(LinkHello),
-    /// A search is forwarded, or repeated.
+    /// Forwards a search, or repeats it.
     Query(LinkQuery),
-    /// One hit on the reverse route.
+    /// One hit, on the way back to the asker.
     Hit(LinkHit),
-    /// A branch of the search is done.
+    /// The search of a branch is complete.
     Done(LinkDone),
-    /// A QUERY was received and its DONE will come later.
+    /// The QUERY was received, and its DONE will come later.
     Pending(LinkRef),
     /// The asker no longer needs the search.
     Cancel(LinkRef),
-    /// A step in the life of a spanning tree.
+    /// A step in the growth, use or end of a spanning tree.
     Tree(LinkTree),
     /// A step of the digest of the sender's own index.
     Digest(LinkDigest),
     /// Acknowledges steps of a digest.
     Digested(LinkDigested),
-    /// A kind that this version does not know; never sent, made by the decoder, dropped and
-    /// counted.
+    /// A kind that this version does not know. It is never sent: the decoder makes it, and the
+    /// receiver drops and counts it.
     #[serde(skip)]
     Unknown(String),
 }
@@ -65,23 +65,23 @@ pub struct LinkHello {
     pub node: NodeId,
     /// Drawn at random when the sender started; never 0.
     pub boot: u64,
-    /// The receiver's boot id as the sender knows it; 0 if it does not.
+    /// The receiver's boot id as the sender knows it; 0 if the sender does not know it.
     pub echo: u64,
-    /// The sender's clock, any unit; comes back in `et`.
+    /// The sender's clock, in any unit. It comes back in `et`.
     pub t: u64,
-    /// In an answer: the `t` of the HELLO that it answers. A HELLO with `et` is not answered, one
-    /// without is.
+    /// In an answer: the `t` of the HELLO that it answers. A HELLO without `et` is answered; a
+    /// HELLO with `et` is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub et: Option<u64>,
     /// The spanning tree that the sender holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeName>,
-    /// Whether at some moment all of the sender's links were up and all its neighbors held that
-    /// tree.
+    /// Whether there was a moment at which all of the sender's links were up and all its neighbors
+    /// held that tree.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
-    /// The largest digest that the sender takes, as the logarithm to base 2 of its bits; absent: it
-    /// takes none.
+    /// The largest digest that the sender accepts, as the logarithm to base 2 of its bits. If
+    /// absent, the sender accepts none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dg: Option<u8>,
     /// In an answer: the epoch of the sender's digest that the receiver may use for a while, if it
@@ -93,14 +93,14 @@ pub struct LinkHello {
     pub fold: Option<u8>,
 }
 
-/// The name of a spanning tree. No two trees have the same.
+/// The name of a spanning tree. No two trees have the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TreeName {
     /// The super peer at its root.
     pub root: NodeId,
-    /// Its boot id on links, so that a later run of it repeats no name.
+    /// Its boot id on links, so that a later run does not repeat a name.
     pub boot: u64,
-    /// Numbers the trees of that run.
+    /// The number of the tree in that run.
     pub epoch: u64,
 }
 
@@ -109,17 +109,17 @@ pub struct TreeName {
 pub struct LinkQuery {
     /// The query.
     pub id: QueryId,
-    /// Hops still allowed beyond the receiver. With `id` and the link it names the instance in
-    /// every answer.
+    /// Hops that are still allowed beyond the receiver. In every answer, this field, `id` and the
+    /// link name the instance.
     pub ttl: u8,
-    /// Hops so far, this one included.
+    /// Hops so far, including this one.
     pub hops: u8,
     /// Milliseconds that the receiver has for its DONE.
     pub budget: u32,
     /// What is looked for.
     pub find: Search,
-    /// In a repetition: the numbers of the HITs that the asker holds, as ranges `[first, end)`;
-    /// empty if none.
+    /// In a repetition: the numbers of the HITs that the asker holds, as ranges `[first, end)`.
+    /// Empty if it holds none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_list")]
     pub have: Option<Vec<(u32, u32)>>,
     /// Policy `flood`: no neighbor may be left out because of its digest.
@@ -129,7 +129,7 @@ pub struct LinkQuery {
     /// `again` and the ttl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeName>,
-    /// A super peer that searched for it over a tree searches again.
+    /// Whether super peers that have searched for it over a tree must search again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
 }
@@ -139,7 +139,7 @@ pub struct LinkQuery {
 pub struct LinkHit {
     /// The query.
     pub id: QueryId,
-    /// The instance: the ttl of the QUERY that this answers.
+    /// The instance: the ttl of the QUERY that this HIT answers.
     pub ttl: u8,
     /// Numbers the hits of this instance on this link: 0, 1, 2, …
     pub n: u32,
@@ -149,16 +149,16 @@ pub struct LinkHit {
     /// The source's node; absent if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
-    /// Where the source serves chunks.
+    /// The address at which the source serves chunks.
     #[serde(rename = "a")]
     pub addr: HostPort,
-    /// The same in the other family, if it serves there too.
+    /// The address of the other IP version at which the source serves too.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub other: Option<HostPort>,
-    /// Its super peer has not reached the source there.
+    /// Whether its super peer could not dial the source there.
     #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub unreached: bool,
-    /// The source also serves its share over HTTP there.
+    /// Whether the source also serves its share over HTTP there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub http: bool,
     /// The source was found as a member of a swarm.
@@ -171,9 +171,9 @@ pub struct LinkHit {
 pub struct LinkDone {
     /// The query.
     pub id: QueryId,
-    /// The instance.
+    /// The instance: the ttl of the QUERY that this DONE answers.
     pub ttl: u8,
-    /// How many HITs this instance sent on this link: the receiver must hold the numbers 0 to
+    /// How many HITs this instance has sent on this link. The receiver must hold the numbers 0 to
     /// `hits` − 1.
     pub hits: u32,
     /// Super peers of this branch that searched their index for this instance.
@@ -184,14 +184,15 @@ pub struct LinkDone {
     /// What was cut in this branch.
     #[serde(default, skip_serializing_if = "Cut::is_none")]
     pub cut: Cut,
-    /// The sender of this DONE already had the query from another link; the rest is zero.
+    /// Whether the sender of this DONE already had the query from another link. Then all other
+    /// counts are zero.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dup: bool,
-    /// Some copy in this branch was answered as a duplicate. The other copy may have been cut there
-    /// by its ttl, so a later copy with a higher ttl has to be sent into this branch again.
+    /// Whether a copy in this branch was answered as a duplicate. The ttl may have cut the other
+    /// copy there. So a later copy with a higher ttl must be sent into this branch again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
-    /// How many of the ttl cuts in earlier DONEs this extension has undone, because it went on from
+    /// How many of the ttl cuts in earlier DONEs this extension has undone, because it continued
     /// there.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub uncut: u32,
@@ -202,7 +203,7 @@ pub struct LinkDone {
 pub struct LinkRef {
     /// The query.
     pub id: QueryId,
-    /// The instance.
+    /// The instance: the ttl of the QUERY.
     pub ttl: u8,
 }
 
@@ -214,7 +215,7 @@ pub struct LinkTree {
     /// The step.
     #[serde(rename = "s")]
     pub step: TreeStep,
-    /// With `mine`: super peers of the sender's branch, itself included.
+    /// With `mine`: the number of super peers in the sender's branch, including itself.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub n: u32,
 }
@@ -223,13 +224,13 @@ pub struct LinkTree {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TreeStep {
-    /// The tree grows: asks the receiver to be a child of the sender.
+    /// The tree grows. The receiver is asked to be a child of the sender.
     Grow,
-    /// The sender is a child of the receiver and asks its other neighbors.
+    /// The sender is a child of the receiver, and asks its other neighbors.
     Wait,
     /// The sender is a child of the receiver, and all its other neighbors have answered.
     Mine,
-    /// The sender is in the tree over another link.
+    /// The sender is in the tree with another link to its parent.
     Other,
     /// The tree is complete, the sender holds it, and the receiver is its child.
     Keep,
@@ -239,22 +240,23 @@ pub enum TreeStep {
     Whole,
     /// The tree is no longer valid.
     Void,
-    /// A step that this version does not know; never sent, made by the decoder, ignored.
+    /// A step that this version does not know. It is never sent: the decoder makes it, and the
+    /// receiver ignores it.
     #[serde(other)]
     Unknown,
 }
 
-/// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. An absent field leaves its value unchanged,
-/// except `ok`, which is then false.
+/// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. If a field is absent, its value does not
+/// change. Only `ok` is then false.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDigest {
     /// Epoch: names one sequence of steps from this sender to this receiver.
     #[serde(rename = "e")]
     pub epoch: u64,
-    /// Numbers the steps of an epoch: 1, 2, 3, … They are taken in order.
+    /// Numbers the steps of an epoch: 1, 2, 3, … They are applied in order.
     #[serde(rename = "n")]
     pub step: u64,
-    /// Start again with this number of bits, all 0; the logarithm to base 2.
+    /// Begin again with this number of bits, all 0; the number is a logarithm to base 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u8>,
     /// Links of the sender besides this one.
@@ -269,7 +271,7 @@ pub struct LinkDigest {
     /// Hashes of keys to be added, 8 bytes each, big-endian.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
     pub keys: Vec<u8>,
-    /// Whether the digest may be believed after this step.
+    /// Whether the digest may be used after this step.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ok: bool,
 }
@@ -280,13 +282,13 @@ pub struct LinkDigested {
     /// The epoch of the steps.
     #[serde(rename = "e")]
     pub epoch: u64,
-    /// The last step of it that was taken; 0 if none is known.
+    /// The last step of the epoch that was applied; 0 if none is known.
     #[serde(rename = "n")]
     pub step: u64,
 }
 
 impl LinkMessage {
-    /// The kind as it is written on the wire, for logs and counters.
+    /// The name of the kind on the wire, for logs and counters.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -304,7 +306,7 @@ impl LinkMessage {
     }
 }
 
-/// Whether the first message of a datagram is a HELLO, by its first bytes.
+/// Whether the first message of a datagram is a HELLO, as its first bytes show.
 #[must_use]
 pub fn begins_with_hello(datagram: &[u8]) -> bool {
     datagram.len() <= DATAGRAM_BYTES_MAX
@@ -322,7 +324,7 @@ pub fn boot_of(datagram: &[u8]) -> Option<u64> {
 /// Reads one datagram: the receiver's boot id that it names, then its messages.
 ///
 /// # Errors
-/// The first error; the messages before it must be dropped too.
+/// The first error. The messages before it must be dropped too.
 pub fn decode(datagram: &[u8]) -> Result<(u64, Vec<LinkMessage>), WireError> {
     if datagram.len() > DATAGRAM_BYTES_MAX {
         return Err(WireError::TooLong { announced: datagram.len(), cap: DATAGRAM_BYTES_MAX });
@@ -341,8 +343,8 @@ pub fn decode(datagram: &[u8]) -> Result<(u64, Vec<LinkMessage>), WireError> {
     Ok((boot, messages))
 }
 
-/// Packs messages for one link into as few datagrams as they need, in order. The number of each is
-/// 0: [`envelope::set_number`] gives it its own.
+/// Packs messages for one link into as few datagrams as possible, in order. The number of each
+/// datagram is 0; [`envelope::set_number`] sets it.
 #[derive(Debug, Default)]
 pub struct Packer {
     boot: u64,
@@ -350,7 +352,7 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// Packs for a receiver with this boot id (0: not known).
+    /// Packs messages for a receiver with this boot id, which is 0 if it is not known.
     #[must_use]
     pub fn new(boot: u64) -> Packer {
         Packer { boot, bytes: Vec::new() }
@@ -362,8 +364,7 @@ impl Packer {
         self.boot
     }
 
-    /// Adds a message. Returns a datagram that is full and must be sent before the rest, if this
-    /// one did not fit in.
+    /// Adds a message. If it does not fit in, returns the full datagram, which must be sent first.
     pub fn push(&mut self, message: &LinkMessage) -> Option<Vec<u8>> {
         let mark = self.bytes.len();
         if mark == 0 {
@@ -399,7 +400,7 @@ impl Packer {
         self.bytes.is_empty()
     }
 
-    /// Takes what is left, if anything is.
+    /// The last datagram, if there are messages left.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         (!self.bytes.is_empty()).then(|| std::mem::take(&mut self.bytes))
     }
@@ -467,7 +468,7 @@ mod tests {
             },
             node: Some(NodeId([255; 16])),
             addr: HostPort::new(&"h".repeat(crate::config::HOST_BYTES_MAX), 65535).unwrap(),
-            // No neighbor checks that it is a literal one.
+            // No neighbor checks that this is a literal address.
             other: Some(HostPort::new(&"h".repeat(crate::config::HOST_BYTES_MAX), 65535).unwrap()),
             unreached: true,
             http: true,

@@ -1,12 +1,12 @@
-//! Lists in messages: they are read without a reservation for the length that they announce.
+//! Lists in messages. They are read without reserving memory for the length that they announce.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Reads a list without a reservation for its announced length: serde would reserve up to 1 MiB for
-/// five hostile bytes.
+/// Reads a list without reserving memory for its announced length. serde would reserve up to 1 MiB
+/// for five hostile bytes.
 pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     struct Elements<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Elements<T> {
@@ -25,7 +25,7 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer:
     deserializer.deserialize_seq(Elements(PhantomData))
 }
 
-/// The same for a list that may be absent.
+/// As [`list`], for a list that may be absent.
 pub(super) fn some_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

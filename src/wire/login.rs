@@ -1,5 +1,5 @@
-//! The messages with which a connection begins: HELLO and WELCOME, the login, and what concerns
-//! accounts. PROTOCOL.md 3.5, 4.3 and 15 have the tables.
+//! The messages at the beginning of a connection: HELLO and WELCOME, the login, and the messages
+//! about accounts. PROTOCOL.md 3.5, 4.3 and 15 have the tables.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct Hello {
     pub node: NodeId,
     /// Drawn at random when the sender started.
     pub boot: u64,
-    /// Names of optional features; unknown ones are ignored.
+    /// Names of optional features. Unknown ones are ignored.
     #[serde(rename = "feat", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub features: Vec<String>,
     /// Program and version, for people.
@@ -39,7 +39,7 @@ pub struct Welcome {
     pub node: NodeId,
     /// Drawn at random when the sender started.
     pub boot: u64,
-    /// Names of optional features; unknown ones are ignored.
+    /// Names of optional features. Unknown ones are ignored.
     #[serde(rename = "feat", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub features: Vec<String>,
     /// The receiver must send something at least this often, in milliseconds.
@@ -48,11 +48,11 @@ pub struct Welcome {
     pub frame: u32,
     /// The address of the receiver as the sender sees it.
     pub addr: HostPort,
-    /// Whether the sender takes a login.
+    /// Whether the sender requires a login.
     #[serde(default, skip_serializing_if = "Mode::is_open")]
     pub mode: Mode,
-    /// The rotations that lead from earlier keys of the sender to its present one; not decoded
-    /// here.
+    /// The rotations that lead from earlier keys of the sender to its present key. They are not
+    /// decoded here.
     #[serde(rename = "rot", default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
     pub rotation: Option<Vec<u8>>,
 }
@@ -66,7 +66,7 @@ impl Hello {
 }
 
 impl Welcome {
-    /// The WELCOME of this version of the protocol, to a peer at this address that must send
+    /// The WELCOME of this version of the protocol, to a peer at this address, which must send
     /// something in each interval of `ping`.
     #[must_use]
     pub fn new(node: NodeId, boot: u64, ping: Duration, addr: HostPort) -> Welcome {
@@ -78,22 +78,23 @@ impl Welcome {
     }
 }
 
-/// Whether a network takes a login: the mode of WELCOME and LOGIN. A node is in one of them.
+/// Whether a network requires a login; this is the mode in WELCOME and LOGIN. A node has one of
+/// these modes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Anyone may connect, and a node's name is a claim.
+    /// Anyone may connect, and a node id is only a claim.
     #[default]
     Open,
-    /// TLS, and a credential for the key of each peer.
+    /// TLS is used, and each peer needs a credential for its key.
     Login,
-    /// A mode that this version does not know; never sent, made by the decoder.
+    /// A mode that this version does not know. It is never sent: the decoder makes it.
     #[serde(other)]
     Unknown,
 }
 
 impl Mode {
-    /// As it is written on the wire.
+    /// The name of the mode on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -113,7 +114,7 @@ impl Mode {
 pub struct Login {
     /// The mode of the sender.
     pub mode: Mode,
-    /// In the mode `login`: the credential for the sender's key; not decoded here.
+    /// In the mode `login`: the credential for the sender's key. It is not decoded here.
     #[serde(rename = "cred", default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
     pub credential: Option<Vec<u8>>,
 }
@@ -138,12 +139,13 @@ pub struct Ready {
     /// The keys whose signature makes a credential valid in this network.
     #[serde(rename = "ops", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub operators: Vec<KeyBytes>,
-    /// On a chunk connection in the mode `login`: the credential of the sender; not decoded here.
+    /// On a chunk connection in the mode `login`: the credential of the sender. It is not decoded
+    /// here.
     #[serde(rename = "cred", default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
     pub credential: Option<Vec<u8>>,
 }
 
-/// ENROLL: `{user, token}`, instead of LOGIN. The connection stays in its state.
+/// ENROLL: `{user, token}`, in place of LOGIN. The connection stays in its state.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enroll {
     /// The name of the account.
@@ -163,7 +165,7 @@ impl fmt::Debug for Enroll {
 /// ENROLLED: `{cred}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrolled {
-    /// The credential for the key with which the asker has connected; not decoded here.
+    /// The credential for the key with which the asker has connected. It is not decoded here.
     #[serde(rename = "cred", with = "serde_bytes")]
     pub credential: Vec<u8>,
 }
@@ -171,7 +173,7 @@ pub struct Enrolled {
 /// REVOKED: `{list}`. Sent on each session when it opens, and when accounts are revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
-    /// Whose credentials are no longer valid.
+    /// The keys whose credentials are no longer valid.
     #[serde(deserialize_with = "list")]
     pub list: Vec<RevokedKey>,
 }
@@ -182,7 +184,8 @@ pub struct RevokedKey {
     /// The key of the node.
     #[serde(rename = "k")]
     pub key: KeyBytes,
-    /// Its credentials that were issued at this time or before are denied; in seconds since 1970.
+    /// Credentials of the key that were issued at this time or before are denied; in seconds since
+    /// 1970.
     pub at: u64,
 }
 
@@ -194,13 +197,13 @@ pub struct Classes {
     pub list: Vec<ClassRate>,
 }
 
-/// What a peer may send to an account of a class: `{c, up}`.
+/// How much a peer may send to an account of a class: `{c, up}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassRate {
     /// The class.
     #[serde(rename = "c")]
     pub class: String,
-    /// Bytes of files in a second; 0: no limit.
+    /// Bytes of files per second; 0 means no limit.
     #[serde(rename = "up")]
     pub upload: u64,
 }

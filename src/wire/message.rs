@@ -1,9 +1,9 @@
 //! The messages on TCP: sessions between a weak peer and its super peer, and chunk connections
 //! between peers.
 //!
-//! Each is a map with one entry, `{KIND: {fields}}`. `req` numbers a request: the asker chooses it,
-//! and it is unique on its connection while the request runs. PROTOCOL.md has the tables, and
-//! vectors of bytes.
+//! Each message is a map with one entry, `{KIND: {fields}}`. `req` numbers a request: the asker
+//! chooses the number, which must be unique on its connection while the request runs. PROTOCOL.md
+//! has the tables, and test vectors.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,17 +19,17 @@ use super::swarm::{Follow, Has, Join, Leave, Peers, Turn, Want};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Message {
-    /// First on every connection, from the dialer.
+    /// The first message on every connection, from the dialer.
     Hello(Hello),
     /// The answer to HELLO.
     Welcome(Welcome),
-    /// Session, and in login mode a chunk connection too: who the peer is.
+    /// Session, and in login mode also chunk connection: the identity of the peer.
     Login(Login),
     /// The login was accepted.
     Ready(Ready),
     /// Session: asks for a credential with the token of an invitation.
     Enroll(Enroll),
-    /// Session: that credential.
+    /// Session: the requested credential.
     Enrolled(Enrolled),
     /// Session: accounts that are no longer valid.
     Revoked(Revoked),
@@ -43,15 +43,15 @@ pub enum Message {
     Ack(Ack),
     /// Session: a search begins.
     Query(Query),
-    /// Session: a standing search, for files that are registered from then on.
+    /// Session: a standing search, for files that are registered from now on.
     Subscribe(Subscribe),
-    /// Session: some of its hits.
+    /// Session: some hits of a search.
     Hit(Hit),
     /// Session: the search is over.
     Done(Done),
     /// Session: asks for a page of the files that are registered here.
     List(List),
-    /// Session: that page.
+    /// Session: a page of these files.
     Files(Files),
     /// Session: asks for the counters of the super peer.
     Status(Status),
@@ -73,30 +73,30 @@ pub enum Message {
     Chunk(Chunk),
     /// Chunk connection: asks for a page of chaining values.
     Manifest(Manifest),
-    /// Chunk connection: that page.
+    /// Chunk connection: a page of chaining values.
     Cvs(Cvs),
     /// The asker no longer needs the request.
     Cancel(Cancel),
-    /// Session: the peer wants or has a content, and asks who else does.
+    /// Session: the peer needs or has a content, and asks which other peers do.
     Join(Join),
-    /// Session: some of these.
+    /// Session: some of these peers.
     Peers(Peers),
     /// Session: ends a JOIN.
     Leave(Leave),
-    /// Chunk connection: asks which pieces of a content the source has, from now on.
+    /// Chunk connection: asks which pieces of a content the source has, now and later.
     Follow(Follow),
-    /// Chunk connection: these pieces.
+    /// Chunk connection: pieces that the source has.
     Has(Has),
-    /// Chunk connection: how many pieces the asker could ask for now.
+    /// Chunk connection: how many pieces the asker could request now.
     Want(Want),
-    /// Chunk connection: it may ask for one.
+    /// Chunk connection: the receiver may request one piece.
     Turn(Turn),
-    /// A kind that this version does not know; never sent, made by the decoder.
+    /// A kind that this version does not know. It is never sent: the decoder makes it.
     #[serde(skip)]
     Unknown(String),
 }
 
-/// PING and PONG: `{n}`; the answer repeats the number.
+/// PING and PONG: `{n}`. The answer repeats the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
     /// Any number.
@@ -106,18 +106,18 @@ pub struct Ping {
 /// BYE: `{why}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bye {
-    /// For people.
+    /// The reason, for people.
     pub why: String,
 }
 
 /// ERROR: `{code, message, req, retry}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
-    /// For programs.
+    /// The code, for programs.
     pub code: ErrorCode,
-    /// For people.
+    /// The text, for people.
     pub message: String,
-    /// The request that failed; absent if it is about the connection.
+    /// The request that failed; absent if the ERROR is about the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub req: Option<u32>,
     /// With [`ErrorCode::BUSY`]: the least time in milliseconds before the next attempt.
@@ -126,14 +126,14 @@ pub struct Error {
 }
 
 impl Error {
-    /// An ERROR about the request of this number, or about the connection.
+    /// An ERROR about the request with this number, or about the connection.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>, req: Option<u32>) -> Error {
         Error { code, message: message.into(), req, retry: None }
     }
 }
 
-/// The code of an ERROR: a number on the wire, whose unknown values are kept.
+/// The code of an ERROR, which is a number on the wire. Unknown values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ErrorCode(pub u16);
@@ -141,41 +141,42 @@ pub struct ErrorCode(pub u16);
 impl ErrorCode {
     /// A fault of the sender itself.
     pub const INTERNAL: ErrorCode = ErrorCode(1);
-    /// The frame is no message: no MessagePack, wrong fields, trailing bytes, too deep.
+    /// The frame is not a message: it is not MessagePack, has wrong fields, has bytes after the
+    /// message, or is nested too deep.
     pub const MALFORMED: ErrorCode = ErrorCode(2);
     /// The content or request is not known here.
     pub const NOT_FOUND: ErrorCode = ErrorCode(3);
     /// Login or progress took too long.
     pub const DEADLINE: ErrorCode = ErrorCode(4);
-    /// No room now; try again later or elsewhere.
+    /// There is no room now. Try again later or elsewhere.
     pub const BUSY: ErrorCode = ErrorCode(5);
-    /// The file changed or cannot be read any more.
+    /// The file has changed or can no longer be read.
     pub const CHANGED: ErrorCode = ErrorCode(6);
-    /// The login was rejected: no credential, or one that is not valid here.
+    /// The login was rejected: there is no credential, or it is not valid here.
     pub const LOGIN: ErrorCode = ErrorCode(7);
     /// The message is known but not allowed in this state.
     pub const ORDER: ErrorCode = ErrorCode(8);
     /// The frame is longer than the state allows.
     pub const TOO_LONG: ErrorCode = ErrorCode(9);
-    /// Another major version.
+    /// The other side has another major version.
     pub const VERSION: ErrorCode = ErrorCode(10);
-    /// The kind is not known; the session goes on.
+    /// The kind is not known. The session continues.
     pub const UNKNOWN_KIND: ErrorCode = ErrorCode(11);
     /// A cap of the receiver was reached.
     pub const LIMIT: ErrorCode = ErrorCode(12);
-    /// The pattern or range of a request makes no sense.
+    /// The pattern or range of a request is not valid.
     pub const BAD_REQUEST: ErrorCode = ErrorCode(13);
-    /// The other mode is spoken here.
+    /// The receiver is in the other mode.
     pub const MODE: ErrorCode = ErrorCode(14);
     /// The account was revoked.
     pub const REVOKED: ErrorCode = ErrorCode(15);
-    /// The credential is not valid any more.
+    /// The credential is no longer valid.
     pub const EXPIRED: ErrorCode = ErrorCode(16);
     /// The invitation is unknown, used or expired.
     pub const INVITATION: ErrorCode = ErrorCode(17);
 
-    /// Whether it rejects a login for good: another attempt needs another mode, key, credential or
-    /// invitation.
+    /// Whether this code rejects a login for good. Another attempt needs another mode, key,
+    /// credential or invitation.
     #[must_use]
     pub fn is_login(self) -> bool {
         let codes = [ErrorCode::LOGIN, ErrorCode::MODE, ErrorCode::REVOKED, ErrorCode::EXPIRED, ErrorCode::INVITATION];
@@ -183,16 +184,18 @@ impl ErrorCode {
     }
 }
 
-/// CANCEL: `{req}`. A request whose answer has begun still ends; a CANCEL is not answered.
+/// CANCEL: `{req}`. It has no answer. If the answer to the request has begun, it still comes to its
+/// end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
     /// The request.
     pub req: u32,
 }
 
-/// Patterns for the kinds by sender and receiver. A machine names the kinds that it never receives
-/// in one word, and a new kind still has to be handled by every match. HELLO, WELCOME, LOGIN,
-/// READY, PING, BYE, ERROR, CANCEL and unknown kinds have several directions.
+/// Patterns for the kinds, by sender and receiver. With them, a machine names all kinds that it
+/// never receives in one word, and the compiler still requires every match to handle a new kind.
+/// HELLO, WELCOME, LOGIN, READY, PING, BYE, ERROR, CANCEL and unknown kinds go in several
+/// directions.
 macro_rules! sent_to_super_peers {
     () => {
         $crate::wire::Message::Enroll(_)
@@ -240,7 +243,7 @@ macro_rules! sent_by_sources {
 pub(crate) use {sent_by_sources, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
 
 impl Message {
-    /// The kind as it is written on the wire, for logs and counters.
+    /// The name of the kind on the wire, for logs and counters.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
-//! Bytes and what they mean: messages, datagrams, frames, and the names in them. It does no IO and
+//! Bytes and their meaning: messages, datagrams, frames, and the names in them. It does no I/O and
 //! keeps no state.
 //!
 //! Bytes become types here, at the edge, so that the machines have nothing left to validate.
-//! PROTOCOL.md describes the same for people.
+//! PROTOCOL.md describes the same formats for people.
 
 pub mod addr;
 mod chunks;

@@ -1,18 +1,19 @@
-//! Names that come from strangers: how they are made safe for a disk, and how they are shown. Pure
-//! text, no IO.
+//! Names that come from strangers: how they are made safe for a disk, and how they are shown. It
+//! handles only text and does no I/O.
 
 use super::ids::Root;
 use crate::config::NAME_BYTES_MAX;
 
-/// Longest extension, in bytes with its dot, that survives when a name is cut.
+/// Longest extension that is kept when a name is cut, in bytes with its dot.
 const EXTENSION_BYTES_MAX: usize = 24;
-/// Longest name for file systems that take fewer bytes than usual; eCryptfs takes 143.
+/// Longest name for file systems that accept fewer bytes than usual. eCryptfs accepts 143.
 const SHORT_NAME_BYTES_MAX: usize = 120;
-/// Passes until no rule has anything left to change; a name that needs more is not worth keeping.
+/// The most passes. A name that still changes after them is replaced.
 const PASSES_MAX: usize = 8;
 
-/// Names for a received content, the best one first. The others are for file systems that refuse
-/// the one before: first without the characters and names that Windows forbids, then short as well.
+/// Names for a received content, the best one first. Each further name is for a file system that
+/// refuses the one before it: first a name without the characters and names that Windows forbids,
+/// then a short one.
 #[must_use]
 pub fn candidates(name: &str, root: &Root) -> Vec<String> {
     let mut all = vec![sanitize(name, root), portable(name, root, NAME_BYTES_MAX)];
@@ -21,10 +22,10 @@ pub fn candidates(name: &str, root: &Root) -> Vec<String> {
     all
 }
 
-/// One path component that keeps what Linux file systems take and that does no harm: never empty,
-/// hidden, `.` or `..`, at most [`NAME_BYTES_MAX`] bytes, none of our own suffixes, no option of a
-/// command, and nothing that commands a terminal or reverses the order of characters. Sanitizing
-/// twice changes nothing more.
+/// One component of a path. It keeps what Linux file systems accept and what does no harm. It is
+/// never empty, hidden, `.` or `..`, has at most [`NAME_BYTES_MAX`] bytes, has none of our own
+/// suffixes, is not an option of a command, and has no characters that control a terminal or
+/// reverse the order of characters. Sanitizing twice changes nothing more.
 #[must_use]
 pub fn sanitize(name: &str, root: &Root) -> String {
     settle(name.chars().map(|c| if is_harmful(c) { '_' } else { c }).collect(), root, |name| {
@@ -32,12 +33,12 @@ pub fn sanitize(name: &str, root: &Root) -> String {
     })
 }
 
-/// As [`sanitize`], for file systems with the rules of Windows: only plainly visible characters
-/// that they take, no name of a device, and no dot or space at its end.
+/// As [`sanitize`], for file systems with the rules of Windows. It has only visible characters that
+/// these accept, is not the name of a device, and has no dot or space at its end.
 fn portable(name: &str, root: &Root, bytes_max: usize) -> String {
     settle(name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect(), root, |name| {
-        // Windows drops trailing dots and spaces, so that two names would become one (libtorrent's
-        // note).
+        // Windows drops dots and spaces at the end, so two names could become equal (a note of
+        // libtorrent).
         let mut name = ours(name.trim_end_matches(['.', ' ']).to_owned());
         if is_device(&name) {
             name.insert(0, '_');
@@ -58,15 +59,15 @@ fn settle(mut name: String, root: &Root, pass: impl Fn(&str) -> String) -> Strin
     if name.is_empty() || pass(&name) != name { unnamed(root) } else { name }
 }
 
-/// Text as it may be shown on a terminal or written into a log, in one line: what is not plainly
+/// Text in one line that may be shown on a terminal or written into a log. A character that is not
 /// visible becomes `\u{…}`.
 #[must_use]
 pub fn printable(text: &str) -> String {
     shown(text, |_| false)
 }
 
-/// As [`printable`], but line ends stay: for text of several lines whose foreign parts were made
-/// printable before.
+/// As [`printable`], but line ends stay. It is for text of several lines whose foreign parts were
+/// made printable before.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     shown(text, |c| c == '\n')
@@ -89,7 +90,8 @@ fn unnamed(root: &Root) -> String {
     format!("unnamed-{}", short(root))
 }
 
-/// What no name may be, wherever it goes: hidden, an option of a command, or one of our own files.
+/// Changes a name that no file may have anywhere: a hidden name, an option of a command, or the
+/// name of one of our own files.
 fn ours(mut name: String) -> String {
     if name.starts_with(['.', '-']) {
         name.replace_range(..1, "_");
@@ -103,13 +105,13 @@ fn ours(mut name: String) -> String {
     name
 }
 
-/// Cuts a name that is too long. The start of the root stays in it, so that long names that differ
-/// at their ends remain different.
+/// Shortens a name that is too long. The result contains the start of the root, so that long names
+/// that differ at their ends stay different.
 fn cut(name: String, root: &Root, bytes_max: usize) -> String {
     if name.len() <= bytes_max { name } else { marked(&name, root, bytes_max) }
 }
 
-/// The name of a content when another content has its name: `NAME (first 8 digits of the
+/// The name of a content if another content already has its name: `NAME (first 8 digits of the
 /// root).EXT`.
 #[must_use]
 pub fn apart(name: &str, root: &Root) -> String {
@@ -125,11 +127,11 @@ fn marked(name: &str, root: &Root, bytes_max: usize) -> String {
     let mark = format!(" ({}){extension}", short(root));
     let stem_bytes = name.len() - extension.len();
     let end = name.floor_char_boundary(stem_bytes.min(bytes_max - mark.len()));
-    // Nothing is joined to what is cut off.
+    // The end of the cut name must not combine with the text that follows.
     format!("{}{mark}", name[..end].trim_end_matches(['.', ' ', '\u{200d}']))
 }
 
-/// The digits of a root that distinguish names.
+/// The digits of a root that make names different.
 fn short(root: &Root) -> String {
     root.to_string()[..8].to_owned()
 }
@@ -139,7 +141,7 @@ fn ends_with_ignoring_case(name: &str, suffix: &str) -> bool {
     name.len() >= suffix.len() && name[name.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
 }
 
-/// Names that Windows takes for devices, whatever their extension.
+/// Names that Windows treats as devices, with any extension.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ').to_uppercase();
     match stem.as_str() {
@@ -154,7 +156,7 @@ fn is_device(name: &str) -> bool {
     }
 }
 
-/// Commands a terminal, ends a line, or reverses the order of what is shown.
+/// Whether the character controls a terminal, ends a line, or reverses the order of characters.
 fn is_harmful(c: char) -> bool {
     c.is_control() || matches!(c, '/' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -163,9 +165,9 @@ fn is_unsafe(c: char) -> bool {
     is_invisible(c) || matches!(c, '/' | '\\' | '<' | '>' | ':' | '"' | '|' | '?' | '*')
 }
 
-/// Control, bidirectional, zero-width and separator characters: they hide, reorder or command.
-/// U+0000 to U+001F, U+007F to U+009F, U+2028 and U+2029, and those of the general category Cf
-/// (Unicode 17) that have no glyph.
+/// Whether the character is a control, bidirectional, zero-width or separator character: such
+/// characters hide, reorder or control. These are U+0000 to U+001F, U+007F to U+009F, U+2028,
+/// U+2029, and those of the general category Cf (Unicode 17) that have no glyph.
 #[must_use]
 pub fn is_invisible(c: char) -> bool {
     c.is_control()

@@ -1,9 +1,9 @@
-//! Positions: an order of all hits in which a network is listed page by page, and the arithmetic
-//! that cuts pages.
+//! Positions: an order of all hits, in which a network is listed page by page, and the arithmetic
+//! for the pages.
 //!
-//! The position of a hit is 40 bytes: its root, and 8 bytes that distinguish the sources of one
-//! content. A *range* of positions is a kind of search. It does not require that the index of a
-//! super peer is kept in this order.
+//! The position of a hit has 40 bytes: its root, and 8 bytes that distinguish the sources of one
+//! content. A *range* of positions is a kind of search. A super peer need not keep its index in
+//! this order.
 
 use std::fmt;
 
@@ -13,16 +13,17 @@ use super::ids::Root;
 /// Bytes of a position.
 pub const POSITION_BYTES: usize = 40;
 
-/// Where a hit stands among all hits; also a distance between two positions.
+/// The place of a hit in the order of all hits. It is also used for the distance between two
+/// positions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position([u64; POSITION_BYTES / 8]);
 
 impl Position {
-    /// The first.
+    /// The first position.
     pub const FIRST: Position = Position([0; POSITION_BYTES / 8]);
 
-    /// The position of a hit: its root, then the first 8 bytes of the BLAKE3 of path, a byte 0, and
-    /// addr.
+    /// The position of a hit: its root, then the first 8 bytes of the BLAKE3 of the path, a byte 0,
+    /// and the address.
     #[must_use]
     pub fn of(root: &Root, path: &str, addr: &HostPort) -> Position {
         let mut hasher = blake3::Hasher::new();
@@ -52,7 +53,7 @@ impl Position {
         Root(root)
     }
 
-    /// The position at this distance after this one; none if that is after the last position.
+    /// The position at this distance after this one. None if that is behind the last position.
     #[must_use]
     pub fn plus(self, distance: Position) -> Option<Position> {
         let mut carry = false;
@@ -129,18 +130,18 @@ impl fmt::Debug for Position {
     }
 }
 
-/// Positions from `low` on that are below `high`, if there is one.
+/// Positions from `low` up to `high`. `high` is not included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The first.
+    /// The first position.
     pub low: Position,
-    /// The first position after it; none: to the end.
+    /// The first position behind the range; none if the range goes to the end.
     pub high: Option<Position>,
 }
 
 impl Range {
-    /// Reads `LOW-HIGH`: up to 80 hex digits each, padded with zeros. An empty LOW is the first
-    /// position; an empty HIGH means to the end.
+    /// Reads `LOW-HIGH`: up to 80 hex digits each, padded with zeros. If LOW is empty, it is the
+    /// first position. If HIGH is empty, the range goes to the end.
     #[must_use]
     pub fn parse(text: &str) -> Option<Range> {
         let (low, high) = text.split_once('-')?;

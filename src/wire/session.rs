@@ -11,27 +11,27 @@ use super::lists::list;
 use super::record::{Cut, FileRecord, Policy, Search, some_policy};
 use super::swarm::Membership;
 
-/// REGISTER: `{seq, port, host, more_addr, http, files, more}`. The first page clears what the
-/// session had registered before; port and addresses are taken from it. A page with `more` is
-/// followed by another REGISTER, with the next `seq`, before any UPDATE. Port 0 means that the
-/// peer serves nothing, and goes with an empty list only.
+/// REGISTER: `{seq, port, host, more_addr, http, files, more}`. The first page removes everything
+/// that the session has registered before; the port and the addresses are read from this page.
+/// After a page with `more`, another REGISTER with the next `seq` must come before any UPDATE. Port
+/// 0 means that the peer serves nothing; then the list must be empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
-    /// Numbers the REGISTERs and UPDATEs of a session: 1, 2, 3, …
+    /// The number of this REGISTER among the REGISTERs and UPDATEs of the session: 1, 2, 3, …
     pub seq: u64,
     /// The port on which the peer serves chunks.
     pub port: u16,
-    /// The host to report to others, if they cannot dial the address that the super peer sees.
+    /// The host that others are told, if they cannot dial the address that the super peer sees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// One more address at which it serves chunks on the same port: a literal one of the other
-    /// family, without brackets.
+    /// Another address at which the peer serves chunks on the same port: a literal address of the
+    /// other IP version, without brackets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_addr: Option<String>,
-    /// Whether it also serves its share over HTTP on that port.
+    /// Whether the peer also serves its share over HTTP on that port.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub http: bool,
-    /// A page of the whole list.
+    /// A page of the complete list.
     #[serde(deserialize_with = "list")]
     pub files: Vec<FileRecord>,
     /// Whether another page follows.
@@ -39,11 +39,11 @@ pub struct Register {
     pub more: bool,
 }
 
-/// UPDATE: `{seq, add, del}`. Removals are applied first; adding a path that is registered replaces
-/// it.
+/// UPDATE: `{seq, add, del}`. Removals are applied first. If an added path is registered already,
+/// the new record replaces the old one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
-    /// One more than the last REGISTER's or UPDATE's.
+    /// The number after that of the last REGISTER or UPDATE.
     pub seq: u64,
     /// Files that are new or changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
@@ -57,7 +57,7 @@ pub struct Update {
 /// order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
-    /// Which REGISTER or UPDATE.
+    /// The number of the REGISTER or UPDATE.
     pub seq: u64,
     /// Files of this session that are in the index now.
     pub files: u64,
@@ -66,26 +66,26 @@ pub struct Ack {
 /// QUERY: `{req, find: {q, k, min, max, limit}, ttl, budget, policy}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
-    /// The asker's number for it.
+    /// The number that the asker gave to it.
     pub req: u32,
     /// What is looked for.
     pub find: Search,
-    /// Hops allowed; the super peer's own setting if absent.
+    /// Hops that are allowed; if absent, the setting of the super peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u8>,
-    /// Milliseconds allowed; the super peer's own setting if absent.
+    /// Milliseconds that are allowed; if absent, the setting of the super peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
-    /// How it spreads; `digest` if absent.
+    /// How the query spreads; if absent, `digest`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_policy")]
     pub policy: Option<Policy>,
 }
 
-/// SUBSCRIBE: `{req, find}`. From then on, until CANCEL or the end of the session, the super peer
-/// sends a HIT for each file that is registered at it and matches.
+/// SUBSCRIBE: `{req, find}`. From now on, until CANCEL or the end of the session, the super peer
+/// sends a HIT for each matching file that is registered at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscribe {
-    /// The asker's number for it.
+    /// The number that the asker gave to it.
     pub req: u32,
     /// What is looked for.
     pub find: Search,
@@ -94,17 +94,17 @@ pub struct Subscribe {
 /// HIT: `{req, hits}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
-    /// The query.
+    /// The number of the QUERY or SUBSCRIBE.
     pub req: u32,
-    /// At least one.
+    /// At least one hit.
     #[serde(deserialize_with = "list")]
     pub hits: Vec<SourceRecord>,
 }
 
-/// A file record and who serves it: `{p, s, r, c, n, a, b, u, http, m}`.
+/// A file record and its source: `{p, s, r, c, n, a, b, u, http, m}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
-    /// Where the file lies below the source's share.
+    /// The path of the file below the source's share.
     #[serde(rename = "p")]
     pub path: super::record::SharePath,
     /// Length in bytes.
@@ -113,25 +113,25 @@ pub struct SourceRecord {
     /// BLAKE3-256 of the content.
     #[serde(rename = "r")]
     pub root: Root,
-    /// The content is a collection.
+    /// Whether the content is a collection.
     #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
     pub collection: bool,
-    /// The source's node: one source, whatever its address is. Absent if it is not known.
+    /// The node id of the source, which it has at all its addresses. Absent if it is not known.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
-    /// Where the source serves chunks.
+    /// The address at which the source serves chunks.
     #[serde(rename = "a")]
     pub addr: HostPort,
-    /// The same in the other family, if it serves there too.
+    /// The address of the other IP version at which the source serves too.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub other: Option<HostPort>,
-    /// Its super peer has not reached the source there.
+    /// Whether its super peer could not dial the source there.
     #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub unreached: bool,
-    /// The source also serves its share over HTTP there.
+    /// Whether the source also serves its share over HTTP there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub http: bool,
-    /// It was found as a member of a swarm.
+    /// Set if the source was found as a member of a swarm.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub member: Option<Box<Membership>>,
 }
@@ -144,29 +144,30 @@ impl SourceRecord {
     }
 }
 
-/// REACH: `{ok, addr, why}`. Only to a peer whose HELLO has the feature [`FEATURE_REACH`].
+/// REACH: `{ok, addr, why}`. It is sent only to a peer whose HELLO has the feature
+/// [`FEATURE_REACH`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
-    /// Whether the super peer has reached the peer at that address.
+    /// Whether the super peer could dial the peer at that address.
     pub ok: bool,
     /// The address that hits name.
     pub addr: HostPort,
-    /// Why not, for people.
+    /// If it could not: the reason, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// The feature of a HELLO whose sender takes REACH.
+/// The feature in a HELLO whose sender accepts REACH.
 pub const FEATURE_REACH: &str = "reach";
 
 /// DONE: `{req, hits, reached, pruned, complete, cut, ms}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// The query.
+    /// The number of the QUERY.
     pub req: u32,
-    /// Hits delivered.
+    /// Hits that were sent.
     pub hits: u32,
-    /// Super peers that searched their index, the asker's own included.
+    /// Super peers that searched their index, including the one of the asker.
     pub reached: u32,
     /// Links that were not asked because the neighbor's digest rules out a hit.
     #[serde(default, skip_serializing_if = "super::record::is_zero")]
@@ -183,12 +184,12 @@ pub struct Done {
 /// LIST: `{req, after, part}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
-    /// The asker's number for it.
+    /// The number that the asker gave to it.
     pub req: u32,
-    /// The `next` of the page before; absent for the first.
+    /// The `next` of the page before; absent for the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
-    /// Peers that have only a part of a content are counted too.
+    /// Whether peers that have only a part of a content are counted too.
     #[serde(rename = "part", default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
 }
@@ -196,17 +197,17 @@ pub struct List {
 /// FILES: `{req, files, next}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Files {
-    /// The LIST.
+    /// The number of the LIST.
     pub req: u32,
-    /// A page: one entry per path and content, in no promised order.
+    /// A page with one entry for each path and content. The order is not defined.
     #[serde(deserialize_with = "list")]
     pub files: Vec<ListedFile>,
-    /// The `after` of the next page; absent on the last one.
+    /// The `after` of the next page; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }
 
-/// A file and how many peers hold it: `{p, s, r, c, h, m}`.
+/// A file, and how many peers hold it: `{p, s, r, c, h, m}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedFile {
     /// The path in the share of its holders.
@@ -218,7 +219,7 @@ pub struct ListedFile {
     /// BLAKE3-256 of the content.
     #[serde(rename = "r")]
     pub root: Root,
-    /// The content is a collection.
+    /// Whether the content is a collection.
     #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
     pub collection: bool,
     /// Peers that registered this path with this content here.
@@ -233,21 +234,21 @@ pub struct ListedFile {
 /// STATUS: `{req}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// The asker's number for it.
+    /// The number that the asker gave to it.
     pub req: u32,
 }
 
 /// INFO: `{req, agent, counts, links}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
-    /// The STATUS.
+    /// The number of the STATUS.
     pub req: u32,
     /// Program and version.
     pub agent: String,
     /// Named counters and gauges. Later versions may add names; no name changes its meaning.
     pub counts: BTreeMap<String, u64>,
-    /// The links of the super peer, those that are not up first; at most
-    /// [`crate::config::INFO_LINKS_MAX`].
+    /// The links of the super peer, at most [`crate::config::INFO_LINKS_MAX`]. Links that are not
+    /// up come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub links: Vec<LinkRow>,
 }
@@ -257,23 +258,23 @@ pub struct Info {
 pub struct LinkRow {
     /// The neighbor, as it is configured: `HOST:PORT`.
     pub name: String,
-    /// Its addresses, as far as they are known; of a link that is up, the one in use comes first.
+    /// Its known addresses. If the link is up, the address in use comes first.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub at: Vec<String>,
-    /// The neighbor's node, if it was ever heard.
+    /// The neighbor's node id, if a HELLO of it has ever come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
     /// The state.
     pub state: LinkState,
     /// Milliseconds in this state.
     pub since: u64,
-    /// The round trip in microseconds, once it is measured.
+    /// The round-trip time in microseconds, once it is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt: Option<u64>,
-    /// In login mode, for an operator: the neighbor's key, as people write it.
+    /// In login mode, for an operator: the neighbor's key, in the form in which people write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Why it is not up, as far as that is known, for people.
+    /// Why the link is not up, for people, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -284,22 +285,22 @@ pub struct LinkRow {
 pub enum LinkState {
     /// Nothing is heard from the neighbor.
     Down,
-    /// HELLOs of the neighbor arrive, but it has not proved that it receives those of this super
-    /// peer.
+    /// HELLOs of the neighbor arrive, but the neighbor has not proved that it receives those of
+    /// this super peer.
     HalfOpen,
-    /// Both ends hear each other.
+    /// Both ends receive each other's HELLOs.
     Up,
-    /// The neighbor is this super peer itself; the link is not used.
+    /// The neighbor is this super peer itself. The link is not used.
     Itself,
-    /// The neighbor is the same node as another one; the link of that one is used for both.
+    /// The neighbor is the same node as that of another link, which is used for both.
     Twin,
-    /// A state that this version does not know; never sent, made by the decoder.
+    /// A state that this version does not know. It is never sent: the decoder makes it.
     #[serde(other)]
     Unknown,
 }
 
 impl LinkState {
-    /// Whether searches are not complete because of it.
+    /// Whether searches are incomplete because of it.
     #[must_use]
     pub fn is_trouble(self) -> bool {
         match self {

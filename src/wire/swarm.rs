@@ -1,10 +1,9 @@
-//! The messages of the swarm: how peers that need or have one content find each other at a super
-//! peer (JOIN, PEERS, LEAVE), and how pieces are announced and turns are given on a chunk
-//! connection (FOLLOW, HAS, WANT, TURN). PROTOCOL.md, "Swarms", has the tables and vectors of
-//! bytes.
+//! The messages of the swarm. With JOIN, PEERS and LEAVE, peers that need or have the same content
+//! find each other at a super peer. With FOLLOW, HAS, WANT and TURN, they announce pieces and give
+//! turns on a chunk connection. PROTOCOL.md, "Swarms", has the tables and test vectors.
 //!
-//! Both sides of a connection must have named [`FEATURE_SWARM`] in HELLO and WELCOME before one of
-//! these messages is sent on it.
+//! One of these messages may be sent on a connection only if both sides have named
+//! [`FEATURE_SWARM`] in HELLO and WELCOME.
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -14,14 +13,14 @@ use super::lists::list;
 use super::record::SharePath;
 use crate::config::ZONE_BYTES_MAX;
 
-/// The feature of a HELLO or WELCOME whose sender takes part in swarms.
+/// The feature in a HELLO or WELCOME whose sender takes part in swarms.
 pub const FEATURE_SWARM: &str = "swarm";
 
-/// JOIN: `{req, r, s, p, full, zone, short}`. It stands until LEAVE, or the end of the session. A
-/// second JOIN with the same `req` and root replaces the first.
+/// JOIN: `{req, r, s, p, full, zone, short}`. It is in force until LEAVE or the end of the session.
+/// A second JOIN with the same `req` and root replaces the first one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
-    /// The asker's number for it.
+    /// The number that the asker gave to it.
     pub req: u32,
     /// The content.
     #[serde(rename = "r")]
@@ -32,44 +31,45 @@ pub struct Join {
     /// A path of the content, for people.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub path: Option<SharePath>,
-    /// The sender has all of it.
+    /// Whether the sender has the complete content.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub full: bool,
-    /// The place of the sender.
+    /// The zone of the sender.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_zone")]
     pub zone: Option<String>,
-    /// The sender follows too few members and asks for others.
+    /// Whether the sender follows too few members and asks for others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub short: bool,
 }
 
-/// PEERS: `{req, p, n, f, gateway}`. The answer to JOIN: sent at once, and again when there are
-/// other members to name.
+/// PEERS: `{req, p, n, f, gateway}`. It answers JOIN at once, and is sent again when other members
+/// can be named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peers {
-    /// The JOIN.
+    /// The number of the JOIN.
     pub req: u32,
-    /// Members to follow, none of which was named before; can be empty.
+    /// Members to follow that were not named before. The list can be empty.
     #[serde(rename = "p", deserialize_with = "list")]
     pub peers: Vec<Member>,
-    /// How many members the swarm has, the receiver included.
+    /// The number of members of the swarm, including the receiver.
     pub n: u32,
-    /// How many of them have the complete content.
+    /// The number of members that have the complete content.
     #[serde(rename = "f")]
     pub full: u32,
-    /// The receiver is this gateway of its zone: it fetches pieces from outside for all of them.
+    /// Set if the receiver is a gateway of its zone: it fetches pieces from outside for all members
+    /// of the zone.
     #[serde(rename = "gateway", default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
 }
 
-/// A gateway of a zone: `[number, of]`. It fetches the pieces whose number leaves this remainder
-/// when it is divided by the number of gateways.
+/// A gateway of a zone: `[number, of]`. It fetches the pieces whose number, divided by `of`, leaves
+/// the remainder `number`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "(u8, u8)", into = "(u8, u8)")]
 pub struct Gateway {
-    /// Its number, from 0 on.
+    /// Its number, counted from 0.
     pub number: u8,
-    /// How many there are.
+    /// How many gateways the zone has.
     pub of: u8,
 }
 
@@ -90,63 +90,63 @@ impl TryFrom<(u8, u8)> for Gateway {
 /// A member of a swarm, as PEERS names it: `{n, a, b, full, out, u}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Its node, if that is known: one source, whatever its address is.
+    /// The node id of the member, which it has at all its addresses, if it is known.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
-    /// Where it serves chunks.
+    /// The address at which it serves chunks.
     #[serde(rename = "a")]
     pub addr: HostPort,
-    /// The same in the other IP version, if it serves there too.
+    /// The address of the other IP version at which it serves too.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub other: Option<HostPort>,
-    /// It has the complete content.
+    /// Whether it has the complete content.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub full: bool,
-    /// It is in another zone than the receiver.
+    /// Whether it is in another zone than the receiver.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub out: bool,
-    /// Its super peer has not reached it there.
+    /// Whether its super peer could not dial it there.
     #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub unreached: bool,
 }
 
-/// What a hit says of a source that was found by its JOIN: `{part, zone}`.
+/// What a hit says about a source that was found by its JOIN: `{part, zone}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
-    /// It has only a part of the content.
+    /// Whether it has only a part of the content.
     #[serde(rename = "part", default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
-    /// Its place, as in its JOIN.
+    /// Its zone, as in its JOIN.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_zone")]
     pub zone: Option<String>,
 }
 
-/// LEAVE: `{req}`. Ends a JOIN; it is not answered.
+/// LEAVE: `{req}`. It ends a JOIN and is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leave {
-    /// The JOIN.
+    /// The number of the JOIN.
     pub req: u32,
 }
 
 /// FOLLOW: `{req, root, zone}`. Asks a source to announce which pieces it has, until CANCEL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Follow {
-    /// The asker's number for it.
+    /// The number that the asker gave to it.
     pub req: u32,
     /// The content.
     pub root: Root,
-    /// The place of the sender.
+    /// The zone of the sender.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_zone")]
     pub zone: Option<String>,
 }
 
-/// HAS: `{req, full, from, bits, add, gone, mf, zone}`. Which pieces the sender serves, in addition
-/// to those of earlier HAS messages.
+/// HAS: `{req, full, from, bits, add, gone, mf, zone}`. It announces pieces that the sender serves,
+/// in addition to those of earlier HAS messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Has {
-    /// The FOLLOW.
+    /// The number of the FOLLOW.
     pub req: u32,
-    /// All pieces.
+    /// Whether the sender serves all pieces.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub full: bool,
     /// The piece of the first bit of `bits`; a multiple of 8.
@@ -158,42 +158,42 @@ pub struct Has {
     /// Pieces that it serves from now on.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub add: Vec<u32>,
-    /// Pieces that it does not serve any more.
+    /// Pieces that it no longer serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub gone: Vec<u32>,
-    /// It serves the manifest, with its proof.
+    /// Whether it serves the manifest with its proof.
     #[serde(rename = "mf", default, skip_serializing_if = "std::ops::Not::not")]
     pub manifest: bool,
-    /// The place of the sender. The first HAS of a FOLLOW has it.
+    /// The zone of the sender, in the first HAS for a FOLLOW.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_zone")]
     pub zone: Option<String>,
 }
 
 /// WANT: `{req, n, need}`. How many pieces the sender could request now. It replaces the previous
-/// WANT; an `n` of 0 gives back the turns that were not used.
+/// WANT. An `n` of 0 gives back turns that were not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
-    /// The FOLLOW.
+    /// The number of the FOLLOW.
     pub req: u32,
-    /// Turns that it waits for.
+    /// How many turns the sender waits for.
     pub n: u8,
-    /// The sender lacks a piece that no other source that it follows has, or gets nothing from the
-    /// others.
+    /// Whether the sender lacks a piece that no other followed source has, or gets nothing from the
+    /// other sources.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub need: bool,
 }
 
-/// TURN: `{req, next}`. The receiver may send one GET now; its bytes are sent at once.
+/// TURN: `{req, next}`. The receiver may send one GET now. It is answered at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
-    /// The FOLLOW.
+    /// The number of the FOLLOW.
     pub req: u32,
-    /// Pieces that the source advises to ask for, the best one first.
+    /// Pieces that the source advises the receiver to request, the best one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub next: Vec<u32>,
 }
 
-/// Whether a text can be the name of a zone.
+/// Whether a text is a valid name of a zone.
 #[must_use]
 pub fn is_zone(text: &str) -> bool {
     (1..=ZONE_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control)

@@ -1,10 +1,10 @@
-//! From MessagePack to types, in one pass. It accepts only what PROTOCOL.md allows: a struct is a
-//! map, a kind is a text, bytes are `bin`, an array of fixed length has that length. `rmp-serde`
-//! also takes a struct as an array, a variant or a field by its number, and bytes as a list of
-//! numbers; it bounds neither the depth nor what a list may reserve.
+//! Converts MessagePack to types in one pass. It accepts only what PROTOCOL.md allows: a struct is
+//! a map, a kind is a text, bytes are `bin`, and an array of fixed length has this length.
+//! `rmp-serde` would also accept a struct as an array, a variant or a field by its number, and
+//! bytes as a list of numbers. It limits neither the depth nor the memory that a list reserves.
 //!
-//! `nil` as the value of a field is the same as leaving the field out. An element of an array
-//! cannot be left out.
+//! If the value of a field is `nil`, this means the same as an absent field. An element of an array
+//! cannot be absent.
 
 use std::fmt;
 
@@ -14,16 +14,16 @@ use serde::forward_to_deserialize_any;
 
 use crate::config::DECODE_DEPTH_MAX;
 
-/// An error: a pointer, so that the result of each value that is read is small.
+/// An error. It is a pointer, so that the result of each read value is small.
 #[derive(Debug)]
 pub(super) struct Refused(Box<Why>);
 
 /// Why bytes are not a value of the expected type.
 #[derive(Debug)]
 pub(super) enum Why {
-    /// Nested deeper than [`DECODE_DEPTH_MAX`].
+    /// The nesting is deeper than [`DECODE_DEPTH_MAX`].
     TooDeep,
-    /// The one key of a message names no kind that we know.
+    /// The only key of a message is not a known kind.
     UnknownKind,
     /// Any other reason, for people.
     Wrong(String),
@@ -77,7 +77,7 @@ fn ended() -> Refused {
     Refused::wrong("the bytes end in the middle of a value")
 }
 
-/// The head of a value; what follows it is still unread.
+/// The head of a value. The rest of the value is still unread.
 #[derive(Clone, Copy)]
 enum Head {
     Nil,
@@ -89,7 +89,7 @@ enum Head {
     Bytes(usize),
     Array(usize),
     Map(usize),
-    /// With its type byte.
+    /// The length includes the type byte.
     Extension(usize),
 }
 
@@ -116,8 +116,7 @@ impl Head {
     }
 }
 
-/// Reads values off the front of a slice. Nothing is allocated for a length that was only
-/// announced.
+/// Reads values from the front of a slice. A length that is only announced allocates no memory.
 pub(super) struct Unpack<'de> {
     rest: &'de [u8],
     /// How many more containers may be nested.
@@ -129,12 +128,12 @@ impl<'de> Unpack<'de> {
         Unpack { rest: bytes, depth: DECODE_DEPTH_MAX }
     }
 
-    /// What was not read yet.
+    /// The bytes that were not read yet.
     pub(super) fn rest(&self) -> &'de [u8] {
         self.rest
     }
 
-    /// Reads the head of a map: how many entries follow.
+    /// Reads the head of a map. Returns the number of its entries.
     pub(super) fn open_map(&mut self) -> Option<usize> {
         let Ok(Head::Map(entries)) = self.head() else { return None };
         self.depth = self.depth.checked_sub(1)?;
@@ -171,8 +170,8 @@ impl<'de> Unpack<'de> {
         Ok(())
     }
 
-    /// Reads a name that is short and ASCII, as those that we know are. Derived code compares its
-    /// bytes, so it need not be checked to be UTF-8.
+    /// Reads a name that is short and ASCII, as all known names are. Derived code compares its
+    /// bytes, so it need not be checked for UTF-8.
     #[inline]
     fn short_name(&mut self) -> Option<Name<'de>> {
         let [short @ 0xa0..=0xbf, rest @ ..] = self.rest else { return None };
@@ -184,7 +183,7 @@ impl<'de> Unpack<'de> {
         Some(Name(name))
     }
 
-    /// Skips a value if it is `nil`.
+    /// Skips a value if it is `nil`. Returns whether it was.
     #[inline]
     fn pass_nil(&mut self) -> bool {
         let [NIL, rest @ ..] = self.rest else { return false };
@@ -192,7 +191,7 @@ impl<'de> Unpack<'de> {
         true
     }
 
-    /// Skips a name and its value if the value is `nil`.
+    /// Skips a name and its value if the value is `nil`. Returns whether it was.
     #[cold]
     fn pass_absent(&mut self) -> bool {
         let mut ahead = Unpack { ..*self };
@@ -207,8 +206,9 @@ impl<'de> Unpack<'de> {
         is_absent
     }
 
-    /// Reads the head of a value whose length or number is in the low bits of its one byte, as
-    /// most do: `tag` in the bits above `low`. Everything else is left to [`Unpack::head`].
+    /// Reads the head of a value that is a single byte, as most heads are: the bits above `low` are
+    /// `tag`, and the low bits are the length or the number. [`Unpack::head`] reads all other
+    /// heads.
     #[inline(always)]
     fn short(&mut self, tag: u8, low: u8) -> Option<usize> {
         let (first, rest) = self.rest.split_first()?;
@@ -304,7 +304,7 @@ impl<'de> Unpack<'de> {
         })
     }
 
-    /// Reads the inside of a container whose head was read. `read` must read all of it.
+    /// Reads the content of a container whose head was read. `read` must read all of it.
     #[inline]
     fn within<T>(
         &mut self,
@@ -351,7 +351,7 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         false
     }
 
-    /// No type of ours accepts a value of any type.
+    /// None of our types accepts a value of any type.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         Err(self.head()?.is_no(&visitor))
     }
@@ -409,7 +409,7 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         self.deserialize_bytes(visitor)
     }
 
-    /// An absent field does not get here: see [`Within::nil_is_absent`].
+    /// An absent field does not come here: see [`Within::nil_is_absent`].
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         visitor.visit_some(self)
@@ -449,7 +449,7 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         self.within(entries, true, |within| visitor.visit_map(within))
     }
 
-    /// A kind and its fields: a map with one entry. A name alone: a text.
+    /// A kind with its fields is a map with one entry. A kind without fields is a text.
     #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
@@ -521,7 +521,7 @@ impl<'de> de::Deserializer<'de> for Name<'de> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        // It is ASCII.
+        // The name is ASCII.
         visitor.visit_borrowed_str(std::str::from_utf8(self.0).unwrap_or_default())
     }
 
@@ -541,7 +541,7 @@ impl<'de> de::EnumAccess<'de> for Name<'de> {
     }
 }
 
-/// A kind that is a name alone.
+/// A kind without fields, which is only a name.
 struct NameOnly;
 
 impl<'de> de::VariantAccess<'de> for NameOnly {
@@ -569,7 +569,7 @@ impl<'de> de::VariantAccess<'de> for NameOnly {
 struct Within<'a, 'de> {
     unpack: &'a mut Unpack<'de>,
     left: usize,
-    /// In a struct: an entry whose value is `nil` is skipped.
+    /// Whether this is a struct. In a struct, an entry whose value is `nil` is skipped.
     nil_is_absent: bool,
 }
 

@@ -1,11 +1,11 @@
-//! The URI of a content: one line that people copy and paste. Text only; it resolves and dials
-//! nothing.
+//! The URI of a content: one line that people copy and paste. It handles only text; it resolves and
+//! dials nothing.
 //!
 //! ```text
 //! sprat:ROOT,size=N,super=KEY@HOST:PORT,name=NAME
 //! ```
 //!
-//! Only the root is required. A shell takes what is written here as one word without quotes.
+//! Only the root is required. A shell reads a URI that is written here as one word, without quotes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,34 +19,34 @@ use crate::config::{PATH_BYTES_MAX, URI_BYTES_MAX, URI_SUPERS_MAX};
 /// The scheme, with its colon.
 pub const SCHEME: &str = "sprat:";
 
-/// What is written as `%XX`: everything but the unreserved characters of RFC 3986 §2.3, `:` and
-/// `@`.
+/// The characters that are written as `%XX`: all but the unreserved characters of RFC 3986 §2.3,
+/// `:` and `@`.
 const ESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@');
 
-/// A content and where to ask for it.
+/// A content, and super peers that may know its sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uri {
     /// The content.
     pub root: Root,
-    /// Its size in bytes: a claim, as that of a hit.
+    /// Its size in bytes. It is only a claim, like the size in a hit.
     pub size: Option<u64>,
-    /// Super peers that may know a source, the preferred one first.
+    /// Super peers that may know a source, in order of preference.
     pub supers: Vec<SuperPeer>,
-    /// A name for the content: any text, to be sanitized before it reaches a disk.
+    /// A name for the content. It can be any text and must be sanitized before it reaches a disk.
     pub name: Option<String>,
 }
 
 /// A super peer in a URI: `HOST:PORT`, or `KEY@HOST:PORT` with the key that it must prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuperPeer {
-    /// The key, as it was written.
+    /// The key, as it is written.
     pub key: Option<String>,
     /// Where it listens.
     pub addr: HostPort,
 }
 
-/// Why a text is no URI of a content, in a sentence.
+/// Why a text is not the URI of a content, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UriError(String);
 
@@ -59,7 +59,7 @@ impl fmt::Display for UriError {
 impl std::error::Error for UriError {}
 
 impl Uri {
-    /// Whether a text is meant as a URI: it begins with the scheme, in any case.
+    /// Whether a text is meant as a URI: it begins with the scheme, in upper or lower case.
     #[must_use]
     pub fn is_meant(text: &str) -> bool {
         text.trim_start().get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
@@ -90,7 +90,8 @@ impl fmt::Display for Uri {
 impl FromStr for Uri {
     type Err = UriError;
 
-    /// Reads a URI, with space around it, which pasting may add. Unknown fields are ignored.
+    /// Reads a URI. Space around it is ignored, because pasting may add it. Unknown fields are
+    /// ignored.
     fn from_str(text: &str) -> Result<Uri, UriError> {
         let text = text.trim();
         if text.len() > URI_BYTES_MAX {

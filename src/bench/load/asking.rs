@@ -36,7 +36,7 @@ impl Load {
         if self.plan.mode != Mode::Churn || self.sessions[which].wanted.is_some() {
             return;
         }
-        // The port that the bench itself registers serves nothing.
+        // The port that the bench itself registers serves nothing, so such hits are left out.
         if let Some(found) = hit.hits.into_iter().find(|found| found.addr.port() != names::PORT && found.size > 0) {
             let wanted = Wanted { root: found.root, size: found.size, from: found.addr };
             self.sessions[which].wanted = Some(Box::new(wanted));
@@ -70,8 +70,8 @@ impl Load {
         }
     }
 
-    /// A place is free. Sends the next request that waits for one; a closed loop makes a new
-    /// request at once.
+    /// A request may be sent on this session. Sends the request that has waited longest; in a
+    /// closed loop, makes a new request at once.
     pub(super) fn go_on(&mut self, which: usize) {
         if let Some(meant) = self.backlog.pop_front() {
             return self.ask(which, meant);
@@ -91,7 +91,7 @@ impl Load {
         }
     }
 
-    /// Sends what is meant to be sent by now.
+    /// Sends the requests that are due.
     pub(super) fn keep_pace(&mut self) {
         let places = if self.plan.depth > 1 { self.plan.depth } else { SESSION_QUERIES_MAX };
         while let Some(meant) = self.pace.as_mut().and_then(|pace| pace.take(self.now)) {
@@ -110,7 +110,7 @@ impl Load {
         }
     }
 
-    /// The next session in turn that has a free place, among the first few.
+    /// The next session in turn that may send a request, among the first few.
     pub(super) fn free_session(&mut self, places: usize) -> Option<usize> {
         let count = self.sessions.len() - self.holders;
         for _ in 0..count.min(16) {

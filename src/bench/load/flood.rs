@@ -1,4 +1,4 @@
-//! Queries of a neighboring super peer: at a fixed depth, or at a fixed rate.
+//! Queries as a neighboring super peer sends them: at a fixed depth, or at a fixed rate.
 
 use std::net::SocketAddr;
 
@@ -56,7 +56,7 @@ impl Load {
                 if done.cut.shed > 0 {
                     self.tally.error("shed");
                 } else if counts {
-                    // The QUERY, its HITs and this.
+                    // The QUERY, its HITs and this DONE.
                     self.tally.messages += 2 + u64::from(done.hits);
                     self.note_answer(meant, done.hits);
                 }
@@ -72,7 +72,7 @@ impl Load {
         }
     }
 
-    /// Gives up queries without an answer: a lost datagram must not reduce the depth for good.
+    /// Gives up queries without an answer, so that lost datagrams do not reduce the depth for good.
     pub(super) fn sweep_probes(&mut self) {
         if self.now < self.probes_swept + LINK_PATIENCE / 4 {
             return;

@@ -28,14 +28,14 @@ const PING_SHARE: u32 = 2;
 /// The loop polls without sleep for this time before a request at a fixed rate, because the timeout
 /// of the poll has a resolution of a millisecond.
 const SPIN: Duration = Duration::from_micros(1200);
-/// Queries of the flood without an answer are counted and given up after this time.
+/// After this time, a query of the flood without an answer is counted as an error and given up.
 const LINK_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Whose connection it is.
+/// The session to which a connection belongs.
 #[derive(Clone, Copy, Debug)]
 enum Owner {
     Session(usize),
-    /// Churn: the source that this session downloads from.
+    /// Churn: the connection to the source from which this session downloads.
     Source(usize),
 }
 
@@ -47,20 +47,20 @@ pub struct Load {
     random: u64,
     now: Time,
     out: VecDeque<Output>,
-    /// None before the start and after the end.
+    /// None before the start, and after the end.
     phase: Option<Phase>,
     over: bool,
-    /// Those that fill the index first, then those that make the load.
+    /// The sessions: first those that fill the index, then those that make the load.
     sessions: Vec<Session>,
     holders: usize,
-    /// The next one to dial in this phase, and how many are being set up.
+    /// The next session to dial in this phase, and how many sessions are being set up.
     next_dial: usize,
     setups: usize,
     up: usize,
-    /// By the driver's slot, with its generation.
+    /// The owner of each connection, by its slot in the driver, with the generation of the slot.
     owners: Vec<Option<(u32, Owner)>>,
     ping: Duration,
-    /// Sessions in the order in which they say PING.
+    /// The sessions in the order in which they must send PING.
     pings: VecDeque<(Time, usize)>,
     names: Vec<String>,
     /// Whether the index held files before the run.
@@ -70,10 +70,10 @@ pub struct Load {
     backlog: VecDeque<Time>,
     cursor: usize,
     neighbor: Option<Neighbor>,
-    /// Flood: queries that are out.
+    /// Flood: queries that are not answered yet, with the time of each.
     probes: BTreeMap<QueryId, Time>,
     probes_swept: Time,
-    /// Visits begun: numbers the files of each.
+    /// The number of visits that have begun. The files of each visit are numbered with it.
     visits: u64,
     setup_begun: Time,
     measured_from: Time,
@@ -94,7 +94,7 @@ impl Load {
         for (n, session) in (0_u64..).zip(&mut sessions[holders..]) {
             session.files = match plan.mode {
                 Mode::Idle | Mode::Connect => n * plan.files..(n + 1) * plan.files,
-                // Those of a register load begin when it is measured.
+                // The sessions of a register load begin when the measurement does.
                 Mode::Register | Mode::Query | Mode::Churn | Mode::Get | Mode::Flood => 0..0,
             };
         }
@@ -134,7 +134,7 @@ impl Load {
         }
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     #[must_use]
     pub fn tally(&self) -> &Tally {
         &self.tally
@@ -170,7 +170,7 @@ impl Load {
         self.check_setup();
     }
 
-    /// The set-up ends once no session is being set up and, for the flood, the link is up.
+    /// The set-up ends once no session is being set up. For the flood, the link must be up too.
     fn check_setup(&mut self) {
         let connecting = self.plan.mode == Mode::Connect && self.phase == Some(Phase::Measuring);
         let link_down = self.neighbor.as_ref().is_some_and(|neighbor| !neighbor.is_up());
@@ -182,7 +182,7 @@ impl Load {
             return;
         }
         self.tally.setup = self.now.since(self.setup_begun);
-        // Visitors come and go: as many as were asked for are there at any time.
+        // Visitors come and go. At any time there are as many as the plan says.
         self.tally.sessions_up = if self.plan.mode == Mode::Churn { self.plan.sessions } else { self.up };
         if self.up == 0 && self.plan.sessions > 0 {
             let why = self.tally.errors().keys().next().cloned().unwrap_or_default();
@@ -268,8 +268,8 @@ impl Load {
 
     fn finish(&mut self) {
         if let Some((from, to)) = &mut self.tally.span {
-            // A closed loop and a hold are counted for the requested time, without the wait for the
-            // last answers.
+            // A closed loop and idle sessions are counted for the requested time. The wait for the
+            // last answers does not count.
             let timed = self.phase == Some(Phase::Draining) || self.plan.mode == Mode::Idle;
             *to = if timed { (*to).max(*from + self.plan.length) } else { self.now };
         }

@@ -1,4 +1,4 @@
-//! Setting up sessions, and filling the index with the files that they will search.
+//! Sets up sessions, and fills the index with the files that they will search.
 
 use super::{Load, Owner};
 use crate::bench::plan::{Mode, NAMES_MAX, Phase, SETUPS_MAX};
@@ -15,7 +15,7 @@ impl Load {
             Some(Phase::SettingUp | Phase::Measuring) => self.sessions.len(),
             Some(Phase::Draining) | None => 0,
         };
-        // Churners dial themselves once it is measured.
+        // The sessions of a churn dial on their own once the measurement begins.
         if self.plan.mode == Mode::Churn && self.phase != Some(Phase::Filling) {
             self.next_dial = self.sessions.len();
             self.up = self.up.max(1);
@@ -58,7 +58,7 @@ impl Load {
         self.send(conn, Message::Hello(Hello::new(node, self.boot, self.plan.agent.clone())));
     }
 
-    /// The number of the dial of a session to its source.
+    /// The number of the dial from a session to its source.
     pub(super) fn source_dial(&self, which: usize) -> DialId {
         DialId((self.sessions.len() + which) as u64)
     }
@@ -130,7 +130,7 @@ impl Load {
         }
         self.progress = self.now;
         self.listed_any |= !files.files.is_empty();
-        // Visitors ask for files that other sessions hold.
+        // Visitors request files that other sessions hold.
         let fills = self.plan.fill && self.plan.mode != Mode::Churn;
         if self.filled || !fills {
             let names = files.files.iter().map(|file| file.path.name());
@@ -147,7 +147,7 @@ impl Load {
         }
     }
 
-    /// Shares the files out among the holders, who then come one after the other.
+    /// Divides the files among the holders. They register them one after the other.
     pub(super) fn fill(&mut self) {
         self.filled = true;
         self.names.clear();

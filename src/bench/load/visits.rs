@@ -1,4 +1,4 @@
-//! Sessions that come, share, ask, download and leave.
+//! Sessions that come, share files, search, download and leave.
 
 use super::{Load, Owner};
 use crate::bench::plan::Phase;

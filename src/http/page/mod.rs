@@ -1,9 +1,9 @@
-//! The page about a node: its text, its style and its script, from the files beside this one. They
+//! The page about a node: its text, its style and its script, which are files in this folder. They
 //! load nothing from other hosts.
 
 use super::listing::escaped;
 
-/// The script. It writes text only, never markup: names come from strangers.
+/// The script. It inserts only text, never markup, because names come from strangers.
 pub const SCRIPT: &str = include_str!("app.js");
 /// The style.
 pub const STYLE: &str = include_str!("style.css");
@@ -15,7 +15,7 @@ pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self
 
 const HTML: &str = include_str!("index.html");
 
-/// The page. The token lets it search and download; without one it only shows.
+/// The page. With the token, the page can search and download. Without it, the page only shows.
 #[must_use]
 pub fn html(role: &str, token: Option<&str>) -> String {
     HTML.replace("{role}", &escaped(role)).replace("{token}", &escaped(token.unwrap_or_default()))
