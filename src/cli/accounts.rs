@@ -1,5 +1,5 @@
-//! The account file of a super peer, `accounts` in its state folder. While the super peer runs, it
-//! is the only writer. While it is stopped, `sprat user` changes the file, under the lock of the
+//! The account file of a super peer, `accounts` in its state folder. Only the super peer writes the
+//! file while it runs. While it is stopped, `sprat user` changes the file, under the lock of the
 //! folder.
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::trust::Accounts;
 /// The name of the file.
 const FILE: &str = "accounts";
 
-/// The accounts in this folder; none if there is no file.
+/// The accounts in this folder. None if there is no file.
 ///
 /// # Errors
 /// Exit 9 if the file cannot be read, can be read by others, or is damaged.
@@ -22,7 +22,7 @@ pub(crate) fn load(folder: &Path) -> Result<Accounts, Failure> {
     Accounts::parse(&text).map_err(|error| Failure::new(Exit::Disk, format!("{}: {error}", path.display())))
 }
 
-/// Writes the accounts. After a power cut the file has the old or the new ones.
+/// Writes the accounts. After a power cut, the file contains the old or the new ones.
 ///
 /// # Errors
 /// Exit 9 if they cannot be written.

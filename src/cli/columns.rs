@@ -1,9 +1,9 @@
-//! The widths of texts on a terminal, in columns: how a text is measured, cut and padded, and how
-//! large the window is. It prints nothing.
+//! The widths of texts on a terminal, in columns. It measures, cuts and pads a text, and finds the
+//! size of the window. It prints nothing.
 //!
-//! A character takes the columns that UAX #11 and the usual terminals give it: two for wide ones,
-//! none for those that combine with the one before. Where terminals differ, the larger width is
-//! taken, so that a line is never wider than it was measured.
+//! The width of a character is that of UAX #11 and of the usual terminals: two columns for wide
+//! characters, none for characters that combine with the one before. Where terminals differ, the
+//! larger width is used, so that a line is never wider than its measured width.
 
 use std::os::fd::AsFd;
 
@@ -21,8 +21,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The window of this terminal as it is now; `None` if it is not a terminal. A terminal that
-    /// does not know its size has the usual one.
+    /// The present window of this terminal; `None` if it is not a terminal. If a terminal does not
+    /// know its size, the usual size is assumed.
     pub(crate) fn of(terminal: impl AsFd) -> Option<Window> {
         let size = tcgetwinsize(terminal).ok()?;
         let or = |size: u16, usual: usize| if size == 0 { usual } else { usize::from(size) };
@@ -32,7 +32,8 @@ impl Window {
 
 fn of_char(c: char) -> usize {
     match c {
-        // It requests the wide form of the character before it, which not all terminals show.
+        // This character requests the wide form of the one before it. Not all terminals show that
+        // form.
         '\u{fe0f}' => 1,
         c => c.width().unwrap_or(0),
     }
@@ -43,8 +44,8 @@ pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(of_char).sum()
 }
 
-/// The rows of a line that begins in the first column, where it is wrapped at the end of a row. A
-/// wide character that does not fit goes to the next row.
+/// The rows of a line that begins in the first column and is wrapped at the end of each row. A wide
+/// character that does not fit goes to the next row.
 pub(crate) fn rows(text: &str, window: usize) -> usize {
     let (mut rows, mut column) = (1, 0);
     for width in text.chars().map(of_char) {
@@ -77,8 +78,8 @@ pub(crate) fn cut_front(text: &str, most: usize) -> String {
     if most == 0 { String::new() } else { format!("{CUT}{}", end(text, most - 1)) }
 }
 
-/// The text, or its beginning and its end in at most this number of columns: names of one series
-/// differ at their ends.
+/// The text, or its beginning and its end in at most this number of columns. The end is kept
+/// because the names of a series differ at their ends.
 pub(crate) fn cut_middle(text: &str, most: usize) -> String {
     if columns(text) <= most {
         return text.to_owned();

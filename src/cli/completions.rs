@@ -1,5 +1,5 @@
-//! `sprat completions SHELL`: what bash, zsh and fish complete, made from the declarations of the
-//! commands and options. It knows no option by itself.
+//! `sprat completions SHELL`: scripts with which bash, zsh and fish complete a command. They are
+//! made from the declarations of the commands and options; no option is named here.
 
 use std::fmt::Write;
 
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Completions) -> Result<u8, Failure> {
     Ok(Exit::Ok.code())
 }
 
-/// What completes a value.
+/// What kind of value completes an option.
 enum Value {
     Words(Vec<&'static str>),
     Folder,
@@ -33,7 +33,7 @@ enum Value {
 }
 
 impl Value {
-    /// By the name that the help gives the value: `DIR`, `FILE`, `add|list`.
+    /// The kind of value, from the name that the help uses for it: `DIR`, `FILE`, `add|list`.
     fn of(name: &'static str) -> Value {
         let words: Vec<&str> = name.split('|').collect();
         if words.len() > 1 && words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase())) {

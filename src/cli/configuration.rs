@@ -18,8 +18,7 @@ pub(crate) fn run(args: &Config) -> Result<u8, Failure> {
     }
 }
 
-/// A file is right if each daemon that has a section in it can read it, and at least one daemon
-/// can.
+/// A file is right if each daemon with a section in it can read it, and at least one daemon can.
 fn check(args: &Config) -> Result<u8, Failure> {
     let [path] = &args.of[..] else {
         return Err(Failure::usage("write sprat config check FILE, for one file"));
@@ -89,7 +88,8 @@ fn show(args: &Config) -> Result<u8, Failure> {
     output::done(args.json)
 }
 
-/// One option: as a line of a file if something sets it, else as a comment with its default.
+/// Shows one option: as a line of a file if it has a value, and otherwise as a comment with its
+/// default.
 fn show_option(args: &Config, daemon: &str, flag: &FlagInfo<'static>, settings: &[Setting]) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Shown<'a> {
@@ -120,7 +120,7 @@ fn show_option(args: &Config, daemon: &str, flag: &FlagInfo<'static>, settings: 
     output::result(args.json, "option", &Shown { daemon, key: &key, values, origin: &origin }, &text)
 }
 
-/// What the help says about an option that is not given.
+/// What the help says about the default of an option.
 fn default_of(flag: &FlagInfo<'static>) -> &'static str {
     let stated = flag.description.split_once("[default: ").and_then(|(_, stated)| stated.strip_suffix(']'));
     stated.unwrap_or("required")

@@ -1,7 +1,7 @@
-//! Super peers of the local network, found by DNS-based service discovery over multicast DNS
-//! (RFC 6763, RFC 6762).
+//! Super peers in the local network. They are found by DNS-based service discovery over multicast
+//! DNS (RFC 6763, RFC 6762).
 //!
-//! A super peer is found only if it was started with `--announce`. A peer looks only before it
+//! A super peer is found only if it was started with `--announce`. A peer searches only before it
 //! starts, and only without `--super`. Every answer is used, because the network is open.
 
 use std::net::{IpAddr, SocketAddr};
@@ -17,19 +17,19 @@ use crate::wire::{HostPort, NodeId};
 const SERVICE: &str = "_sprat._tcp.local.";
 /// How often, in seconds, an announcing super peer looks for new addresses of its host.
 const ADDRESSES_EVERY: u32 = 60;
-/// Longest wait at the end until the announcement is withdrawn.
+/// How long the withdrawal of the announcement may take at the end.
 const WITHDRAWAL: Duration = Duration::from_millis(500);
 
-/// The announcement of a super peer, until this is dropped. A thread of the library answers
-/// queries.
+/// The announcement of a super peer. It lasts until this is dropped. A thread of the library
+/// answers queries.
 pub(crate) struct Announced {
     daemon: ServiceDaemon,
     name: String,
 }
 
 impl Announced {
-    /// Announces the super peer that listens here: at each address of its host if it listens at
-    /// all of them.
+    /// Announces the super peer that listens at this address. If it listens at all addresses of its
+    /// host, each of them is announced.
     ///
     /// # Errors
     /// Exit 1 if the host cannot receive multicast DNS.
@@ -64,8 +64,8 @@ impl Drop for Announced {
     }
 }
 
-/// Super peers that announce themselves, one address after the other. It returns soon after the
-/// first one was found.
+/// Super peers that announce themselves: all their addresses, one after the other. It returns soon
+/// after it has found the first one.
 ///
 /// # Errors
 /// Exit 5 if none is found within this time.
@@ -98,11 +98,11 @@ pub(crate) fn find(within: Duration) -> Result<Vec<HostPort>, Failure> {
 
 struct Found {
     addr: HostPort,
-    /// Lower ones are tried first.
+    /// The order in which addresses are tried, the lowest value first.
     preference: (u8, IpAddr),
 }
 
-/// The addresses of a super peer: IPv4, then IPv6, then link-local ones with their interface.
+/// The addresses of a super peer: first IPv4, then IPv6, then link-local ones with their interface.
 fn addrs(service: &ResolvedService) -> Vec<Found> {
     let port = service.get_port();
     let one = |scoped: &ScopedIp| {

@@ -20,10 +20,10 @@ struct Timed {
     reply: Reply,
 }
 
-/// Runs the command: it ends with the daemon.
+/// Runs the command. It ends when the daemon ends.
 pub(crate) fn run(args: &Events) -> Result<u8, Failure> {
     let mut talk = Talk::open(args.asked())?;
-    // Without a number, `--once` prints all that are kept.
+    // Without a number, `--once` prints all events that are kept.
     let since = args.since.or_else(|| args.once.then_some(0));
     let request = serde_json::json!({ "cmd": "events", "since": since, "follow": !args.once });
     talk.send(&request.to_string())?;
@@ -49,7 +49,7 @@ fn printed(result: std::io::Result<()>) -> Result<(), Failure> {
     result.map_err(|error| Failure::new(Exit::Internal, format!("cannot write to standard output: {error}")))
 }
 
-/// An event for people.
+/// A sentence about an event.
 fn sentence(what: &Happening) -> String {
     let because = |why: &Option<String>| why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     let text = match what {

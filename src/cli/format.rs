@@ -1,5 +1,5 @@
-//! Output for people: tables and summaries. Pure text; every name from the network passes through
-//! `printable`.
+//! Output for people: tables and summaries. It only makes text. Every name from the network passes
+//! through `printable`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub(crate) fn source_table(sources: &[SourceReport], window: Option<usize>) -> S
     fitted(&head, rows, window)
 }
 
-/// The state of a source; for one that sends, also whether it has the complete content.
+/// The state of a source. For a source that sends, also whether it has the complete content.
 pub(crate) fn source_words(report: &SourceReport) -> &'static str {
     if report.partial && report.state == SourceState::Active { "partial" } else { state_word(report.state) }
 }
@@ -60,8 +60,8 @@ pub(crate) fn state_word(state: SourceState) -> &'static str {
     }
 }
 
-/// Fewest columns for a name after the other columns of a list; with less room it goes to a line of
-/// its own.
+/// If the other columns of a list leave fewer columns than this for a name, the name goes to a line
+/// of its own.
 const LISTED_NAME_LEAST: usize = 24;
 
 /// The heading and the row of a listed file or content. Rows are printed as they come, so the
@@ -94,8 +94,7 @@ fn list_row(size: u64, peers: u32, root: Root, name: &str, after: &str, window: 
     named_row(&figures, name, after, window)
 }
 
-/// Figures and the name that they belong to. In a window the name is cut, or goes to a line of its
-/// own.
+/// A row of figures and a name. In a window, the name is cut or goes to a line of its own.
 fn named_row(figures: &str, name: &str, after: &str, window: Option<usize>) -> String {
     let Some(window) = window else { return format!("{figures}{name}{after}") };
     let room = window.saturating_sub(columns(figures) + columns(after));
@@ -126,7 +125,7 @@ fn download_row(report: &DownloadReport, window: Option<usize>) -> String {
         _ if state.is_empty() => {}
         None if error.is_none() => row.push_str(&state),
         None => row.push_str(&format!(": {state}")),
-        // A sentence that is longer is continued in the next row of the terminal.
+        // A longer sentence continues in the next row of the terminal.
         Some(_) => row.push_str(&format!("\n    {}", state.trim_start_matches("; "))),
     }
     row
@@ -150,8 +149,8 @@ pub(crate) fn download_word(state: DownloadState) -> &'static str {
     }
 }
 
-/// The state of a download that a client has ordered. `cancel` is the form of the command that ends
-/// it.
+/// The state of a download that a client has ordered. `cancel` is how the command that ends the
+/// download is typed.
 pub(crate) fn download_note(report: &DownloadReport, cancel: &str) -> String {
     let DownloadReport { id, state, what, name, error, .. } = report;
     let name = short_name(name.as_ref().unwrap_or(what));
@@ -167,13 +166,13 @@ pub(crate) fn download_note(report: &DownloadReport, cancel: &str) -> String {
     }
 }
 
-/// The note about a source that was dropped; none in every other state.
+/// A note about a source that was dropped; none for any other state.
 pub(crate) fn dropped(report: &SourceReport) -> Option<String> {
     let why = report.why.as_deref().unwrap_or("sent wrong bytes");
     (report.state == SourceState::Dropped).then(|| format!("{} dropped: {}", report.source, printable(why)))
 }
 
-/// The result of a search in one line; `noun` names the groups of hits.
+/// The result of a search in one line. `noun` is the name of the groups of hits.
 pub(crate) fn search_summary(results: u64, noun: &str, done: &Outcome) -> String {
     let hits = done.hits.unwrap_or(0);
     let reached = done.reached.unwrap_or(0);
@@ -196,7 +195,7 @@ pub(crate) fn search_summary(results: u64, noun: &str, done: &Outcome) -> String
     text
 }
 
-/// Where the search was cut, with the reasons.
+/// Where the search was cut, and why.
 pub(crate) fn cut_words(cut: &Cut) -> String {
     let Cut { ttl, loss, budget, down, cap, shed, stale, starting } = *cut;
     let reasons = [
@@ -236,7 +235,7 @@ pub(crate) fn get_summary(done: &Outcome) -> String {
     text
 }
 
-/// The swarm of a download, and what was given to it.
+/// The swarm of a download, and how much was sent to it.
 pub(crate) fn swarm_words(swarm: &SwarmReport) -> String {
     let SwarmReport { members, complete, sent, up, received } = swarm;
     let hundredths = u128::from(*sent) * 100 / u128::from((*received).max(1));
@@ -245,7 +244,7 @@ pub(crate) fn swarm_words(swarm: &SwarmReport) -> String {
     format!("swarm of {members}, {complete} complete; sent {}{up}, {ratio}", Size(*sent))
 }
 
-/// Notes for people about a URI: what it names, and what is left out.
+/// Notes about a URI: what it names, and which files it leaves out.
 pub(crate) fn uri_notes(event: &ClientEvent) -> Vec<String> {
     let ClientEvent::Uri { name, files, bytes, left_out, .. } = event else { return Vec::new() };
     let mut notes = Vec::new();
@@ -259,7 +258,7 @@ pub(crate) fn uri_notes(event: &ClientEvent) -> Vec<String> {
     notes
 }
 
-/// One of several files that could not be downloaded.
+/// A line about one of several files that could not be downloaded.
 pub(crate) fn failed_item(item: &ItemReport) -> String {
     format!("{}: {}", short_name(&item.name), printable(item.error.as_deref().unwrap_or("failed")))
 }

@@ -45,16 +45,18 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
         Some(out) if out == Path::new("-") => Some(Sink::new()?),
         Some(_) | None => None,
     };
-    // Absolute, because a running peer has another current folder.
+    // The path is made absolute, because a running peer has another current folder.
     let out = match args.out.as_deref() {
         Some(_) if sink.is_some() => sink.as_ref().map(Sink::destination),
         Some(out) => Some(paths::absolute("-o", out)?),
-        // The folder for downloads: that of the running peer, or the current one.
+        // Then the running peer uses its folder for downloads, and a short-lived peer uses the
+        // current folder.
         None => None,
     };
     let shown = name.clone().unwrap_or_else(|| what.clone());
     let mut presenter = Presenter::new(Kind::Get { what: shown }, args.json, args.quiet);
-    // A download to standard output is useless without this process.
+    // Without this process, a download to standard output is useless, so it does not go to the
+    // queue.
     let order = if sink.is_some() { Command::Fetch } else { Command::Get };
     presenter.set_sink(sink);
     let verify = args.verify.unwrap_or_default();

@@ -1,8 +1,8 @@
-//! `sprat hash`: roots of files, as `b3sum` prints them, and checks of such lists.
+//! `sprat hash`: prints roots of files as `b3sum` does, and checks lists of roots.
 //!
-//! A line is the root in lower-case hex, two spaces and the path. If the path has a backslash, a
-//! newline or a carriage return, these are written `\\`, `\n` and `\r`, and the line begins with a
-//! backslash.
+//! A line is the root in lower-case hex digits, two spaces and the path. If the path contains a
+//! backslash, a newline or a carriage return, these are written as `\\`, `\n` and `\r`, and the
+//! line begins with a backslash.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -85,7 +85,7 @@ fn check(list: &str, quiet: bool, tally: &mut Tally) -> Result<(), Failure> {
             tally.unread += 1;
             continue;
         };
-        // As in the list, so that a program can compare.
+        // The path is printed as in the list, so that a program can compare both.
         let shown = escaped(&file).unwrap_or_else(|| file.clone());
         match root_of(&file) {
             Ok(found) if found == root => {
@@ -114,13 +114,14 @@ fn print(text: &str) -> Result<(), Failure> {
 /// The line of a file.
 fn line(root: &Root, file: &str) -> String {
     match escaped(file) {
-        // The backslash goes before the root.
+        // The backslash is written before the root.
         Some(path) => format!("\\{root}  {}", &path[1..]),
         None => format!("{root}  {file}"),
     }
 }
 
-/// A path with escapes, and the backslash that marks the line; none if the path needs no escapes.
+/// A path with escapes and with the backslash that marks the line. None if the path needs no
+/// escapes.
 fn escaped(path: &str) -> Option<String> {
     let needs = path.contains(['\\', '\n', '\r']);
     needs.then(|| format!("\\{}", path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")))
@@ -133,8 +134,7 @@ fn read_line(text: &str) -> Option<(Root, String)> {
     let (root, path) = text.split_once("  ")?;
     let root = Root::from_hex(root).filter(|_| root.bytes().all(|byte| !byte.is_ascii_uppercase()))?;
     let path = if is_escaped { unescaped(path)? } else { path.to_owned() };
-    // A replacement character is in the place of bytes that are lost, so no file can have this
-    // path.
+    // A replacement character stands for lost bytes, so no file can have this path.
     let is_path = !path.is_empty() && !path.contains(['\0', char::REPLACEMENT_CHARACTER]);
     is_path.then_some((root, path))
 }
@@ -156,7 +156,7 @@ fn unescaped(path: &str) -> Option<String> {
     Some(plain)
 }
 
-/// The path as it was given, in the form that is printed.
+/// The path as the user gave it, in the form in which it is printed.
 pub(crate) fn shown(path: &Path) -> String {
     crate::wire::name::printable(&path.to_string_lossy())
 }

@@ -1,11 +1,11 @@
-//! What may help after a search that found nothing: one sentence for each remedy. Pure text.
+//! What may help after a search without a hit: one sentence for each remedy. It only makes text.
 
 use crate::fold;
 use crate::proto::event::Outcome;
 use crate::wire::name::printable;
 use crate::wire::{Cut, QueryKind, Search};
 
-/// Where the search was typed: in a shell or at the prompt. The hints are written in that form.
+/// Where the user typed the search: in a shell or at the prompt. The hints have the same form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Shell,
@@ -65,7 +65,7 @@ fn by_kind(search: &Search, place: Place) -> Option<String> {
     }
 }
 
-/// The pattern as it is typed there.
+/// The pattern in the form in which it is typed there.
 fn written(pattern: &str, place: Place) -> String {
     let pattern = printable(pattern);
     match place {

@@ -43,13 +43,13 @@ fn accept(args: &Id, folder: &Path, pin: &str) -> Result<u8, Failure> {
     output::done(args.json)
 }
 
-/// The state folder of the node that is meant.
+/// The state folder of the node that the options name.
 fn folder(args: &Id) -> Result<PathBuf, Failure> {
     let env = |key: &str| std::env::var_os(key);
     let of = |name: &str| paths::state_folder(paths::checked_name(name)?, args.state.as_deref(), &env);
     match args.name.as_deref() {
         Some(name) => of(name),
-        // Super peers pin their neighbors on the command line.
+        // A super peer has no remembered keys: its neighbors' keys are on its command line.
         None if args.action.first().is_some_and(|action| action == "accept") => of(settings::PEER_NAME),
         None => {
             let (peer, super_peer) = (of(settings::PEER_NAME)?, of(settings::SUPER_NAME)?);

@@ -7,8 +7,8 @@
 //! rotation <the chain in base32>
 //! ```
 //!
-//! The line `rotation` is there once the key was changed. All is in one file, so that a crash
-//! leaves the old key or the new one with its chain.
+//! The line `rotation` exists only once the key was changed. All lines are in one file. So after a
+//! crash, the file contains either the old key, or the new key with its chain.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ use crate::trust::{PublicKey, Rotation, SecretKey};
 pub(crate) const FILE: &str = "identity";
 const FIRST_LINE: &str = "sprat identity 1";
 
-/// A key pair, and how it follows from earlier ones.
+/// A key pair, and the chain that leads from earlier keys to it.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) secret: SecretKey,
@@ -31,8 +31,9 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The identity in this state folder; if there is none, a new one is made and kept. If several
-    /// processes call this at the same time, one makes it, and all get the same.
+    /// The identity in this state folder. If there is none, makes and stores a new one. If several
+    /// processes call this at the same time, one of them makes the identity, and all get the same
+    /// one.
     ///
     /// # Errors
     /// Exit 9 if the file cannot be read or written, can be read by others, or is damaged.
@@ -62,7 +63,7 @@ impl Identity {
         self.secret.public()
     }
 
-    /// Replaces the key in this folder by a new one, which the old one signs. Returns none if there
+    /// Replaces the key in this folder by a new key, which the old key signs. Returns none if there
     /// is no key.
     pub(crate) fn rotate(folder: &Path) -> Result<Option<Identity>, Failure> {
         let _turn = private::turn(folder)?;

@@ -21,7 +21,7 @@ use crate::proto::Event;
 use crate::proto::weak_peer::{PeerLogin, WeakPeer, WeakPeerConfig};
 use crate::trust::{Grant, Invitation, Pin, invitation};
 
-/// Joins a network, and remembers it in the state folder.
+/// Joins a network, and stores it in the state folder.
 pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
     let connect_timeout = settings::connect_timeout(args.connect_timeout)?;
     member::named(&args.supers)?;
@@ -60,7 +60,7 @@ fn text(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
     }
 }
 
-/// Takes a credential that an operator has signed. Nothing is dialed.
+/// Accepts a credential that an operator has signed. Nothing is dialed.
 fn accept(identity: &Identity, text: &str, supers: &[Pin], folder: &Path) -> Result<Grant, Failure> {
     let mut grant: Grant = text.parse().map_err(Failure::usage)?;
     let (of, own) = (grant.credential.key, identity.public());
@@ -81,7 +81,7 @@ fn accept(identity: &Identity, text: &str, supers: &[Pin], folder: &Path) -> Res
     Ok(grant)
 }
 
-/// Shows an invitation to its super peer, and gets a credential.
+/// Shows an invitation to its super peer, and gets a credential in return.
 fn enroll(
     identity: &Identity,
     invitation: Invitation,
@@ -106,7 +106,7 @@ fn enroll(
     let mut joiner = Joiner { folder, supers, grant: None, failure: None };
     let ended = node.run(WeakPeer::new(config, Box::new(Fetched::default())), &mut joiner);
     match (joiner.grant, joiner.failure, ended) {
-        // The credential is kept, even if the session has failed after that.
+        // The credential is kept even if the session fails after it was received.
         (Some(grant), _, _) => Ok(grant),
         (None, Some(failure), _) | (None, None, Err(failure)) => Err(failure),
         (None, None, Ok(_)) => Err(Failure::new(Exit::Unreachable, "interrupted before the super peer answered")),

@@ -1,7 +1,8 @@
-//! Where the value of an option comes from: a flag, else the environment, else the configuration
-//! file of the daemons. Pure: the environment and the reading of files are parameters.
+//! Where the value of an option comes from: the command line, or else the environment, or else the
+//! configuration file of the daemons. It does no I/O: the environment and the reading of files are
+//! parameters.
 //!
-//! Which options there are, and what they take, is known from the declarations in `args` alone.
+//! The options and the kinds of their values are known only from the declarations in `args`.
 
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 
@@ -10,14 +11,14 @@ use super::origin::{Origin, Setting, variable};
 use super::settings::Env;
 use super::settings_file::{Read, SettingsFile};
 
-/// Options of a one-shot command that name the node to ask.
+/// Options of a one-shot command that choose the node to ask.
 const ASKED: &[&str] = &["--super", "--control", "--self"];
 /// Options that all set the level of the log.
 const LEVEL: &[&str] = &["--log-level", "--quiet", "--verbose"];
 /// Options that neither the environment nor a file sets.
 const FLAGS_ONLY: [&str; 2] = ["--help", "--version"];
 
-/// Whether a word turns a switch on or off; none if it is another word.
+/// Whether a word turns a switch on or off; none for any other word.
 pub(crate) fn is_on(word: &str) -> Option<bool> {
     match word.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some(true),
@@ -26,8 +27,8 @@ pub(crate) fn is_on(word: &str) -> Option<bool> {
     }
 }
 
-/// The values of all options of a command, of which `flags` come from the command line. An option
-/// that one layer sets is not taken from the layers below it.
+/// The values of all options of a command. `flags` are those from the command line. If one layer
+/// sets an option, the lower layers are not used for it.
 pub(crate) fn settings(
     info: &CommandInfoWithArgs,
     flags: Vec<Setting>,
@@ -47,11 +48,11 @@ pub(crate) fn settings(
     Ok(settings)
 }
 
-/// Adds the values of options that no layer above has set.
+/// Adds the values of options that no higher layer has set.
 fn add_layer(info: &CommandInfoWithArgs, settings: &mut Vec<Setting>, mut below: Vec<Setting>) {
     // For a daemon, --super and --control do not exclude each other.
     let groups = if DAEMONS.contains(&info.name) { &[LEVEL][..] } else { &[LEVEL, ASKED] };
-    // A switch that is off sets nothing for its group.
+    // A switch that is off does not exclude the other options of its group.
     let excludes = |Setting { flag: above, value, .. }: &Setting, flag: &str| {
         let together = value != "false" && groups.iter().any(|group| group.contains(above) && group.contains(&flag));
         *above == flag || together
@@ -83,7 +84,7 @@ fn from_env(info: &CommandInfoWithArgs, env: Env<'_>) -> Result<Vec<Setting>, St
     Ok(settings)
 }
 
-/// The arguments that set these values.
+/// The arguments that give these values.
 pub(crate) fn args<'a>(info: &CommandInfoWithArgs, settings: impl IntoIterator<Item = &'a Setting>) -> Vec<String> {
     let mut args = Vec::new();
     for Setting { flag, value, .. } in settings {

@@ -1,5 +1,5 @@
-//! The sealed links of a super peer in login mode: the keys of the neighbors, and what the state
-//! folder keeps about handshakes.
+//! The sealed links of a super peer in login mode: the keys of the neighbors, and the counters of
+//! handshakes that the state folder stores.
 //!
 //! ```text
 //! sprat links 1
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The file is written before the first datagram is sent, so that no counter is ever used twice. It
-//! is written again before the handshake of a neighbor is answered, so that no handshake is
-//! answered twice.
+//! is also written before the handshake of a neighbor is answered, so that no handshake is answered
+//! twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use crate::trust::{Pin, PublicKey, SecretKey};
 const FILE: &str = "links";
 const FIRST_LINE: &str = "sprat links 1";
 
-/// What is kept about handshakes.
+/// The stored counters of handshakes.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     path: PathBuf,
@@ -39,11 +39,11 @@ struct Kept {
     seen: BTreeMap<PublicKey, u64>,
 }
 
-/// In login mode: the envelopes of the links, and what must be kept about them.
+/// In login mode: the envelopes of the links, and the counters that must be stored.
 ///
 /// # Errors
-/// Exit 2 if a neighbor has no key in login mode or one in open mode, 9 if the state cannot be read
-/// or written.
+/// Exit 2 if a neighbor has no key in login mode, or has a key in open mode. Exit 9 if the state
+/// cannot be read or written.
 pub(crate) fn sealed(
     mode: Mode,
     folder: &Path,
@@ -66,7 +66,7 @@ pub(crate) fn sealed(
 /// Checks that each neighbor has a key in login mode, and that none has one in open mode.
 ///
 /// # Errors
-/// Exit 2 if one has not.
+/// Exit 2 if this is not so.
 pub(crate) fn checked(mode: Mode, neighbors: &[Pin]) -> Result<(), Failure> {
     match (mode, neighbors.iter().find(|pin| pin.key.is_some() != (mode == Mode::Login))) {
         (_, None) => Ok(()),
@@ -90,7 +90,8 @@ impl Handshakes {
         Ok(Handshakes { path, kept })
     }
 
-    /// The counter of the first handshake of this run. Returns once a later run cannot use it.
+    /// The counter of the first handshake of this run. When this returns, no later run can use the
+    /// counter.
     fn reserve(&mut self) -> Result<u64, Failure> {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let Reserved { first, keep } = reserve_counters(self.kept.next, unix);
@@ -99,8 +100,9 @@ impl Handshakes {
         Ok(first)
     }
 
-    /// Writes the counters of neighbors, some of which rose. If they cannot be written, the links
-    /// stay up; then a handshake of this run could be answered again after a restart.
+    /// Writes the counters of the neighbors, after some of them have risen. If they cannot be
+    /// written, the links stay up. Then a handshake of this run could be answered again after a
+    /// restart.
     pub(crate) fn keep(&mut self, seen: &BTreeMap<PublicKey, u64>) {
         self.kept.seen.clone_from(seen);
         if let Err(error) = private::write_soon(&self.path, &self.kept.text()) {
@@ -150,7 +152,7 @@ mod tests {
             let mut handshakes = Handshakes::read(folder.path()).unwrap();
             assert_eq!(handshakes.kept.seen.get(&key).copied(), (run > 0).then_some(run));
             let counter = handshakes.reserve().unwrap();
-            // More handshakes than a run of a thousand years begins.
+            // This is more than the number of handshakes in a run of a thousand years.
             assert!(counter > last + (1 << 39), "{counter} after {last}");
             last = counter;
             handshakes.keep(&BTreeMap::from([(key, run + 1)]));

@@ -1,9 +1,9 @@
-//! The log on standard error: levels, times, journal prefixes, JSON, and the detour through a
-//! prompt that owns the terminal.
+//! The log on standard error: levels, times, prefixes for the journal, and JSON. While a prompt
+//! owns the terminal, it shows the lines.
 //!
 //! A daemon writes `TIME LEVEL: text`, with the time in UTC. If its standard error is the journal,
-//! which has times of its own, it writes `<N>text` instead: the prefix of sd-daemon(3), from which
-//! the journal takes the level. A command that people wait for, and a prompt, show `LEVEL: text`.
+//! which adds the time itself, it writes `<N>text`: this is the prefix of sd-daemon(3), from which
+//! the journal reads the level. A command that people wait for, and a prompt, show `LEVEL: text`.
 
 use std::env;
 use std::io::{self, Write};
@@ -19,21 +19,21 @@ use serde_json::Map;
 use crate::control::{json, rfc3339};
 use crate::wire::name::printable;
 
-/// Takes the lines while a prompt owns the terminal.
+/// Receives the lines while a prompt owns the terminal.
 static ASIDE: Mutex<Option<Detour>> = Mutex::new(None);
 /// The form of the lines, once logging has started.
 static FORM: OnceLock<Form> = OnceLock::new();
 
-/// Takes a line; returns false if it cannot.
+/// Receives a line. Returns false if it cannot.
 pub(crate) type Detour = Box<dyn Fn(String) -> bool + Send>;
 
-/// `--log-format` of a daemon.
+/// The value of `--log-format` of a daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum LogFormat {
-    /// For people, and for the journal.
+    /// Text for people and for the journal.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -62,7 +62,7 @@ enum Form {
 }
 
 impl Form {
-    /// `format` is that of a daemon; none for a command that people wait for.
+    /// `format` is the option of a daemon; none for a command that people wait for.
     fn of(format: Option<LogFormat>, journal: bool) -> Form {
         match (format, journal) {
             (Some(LogFormat::Json), _) => Form::Json,
@@ -72,7 +72,7 @@ impl Form {
         }
     }
 
-    /// A line without its end. Text from strangers in it can neither control a terminal nor forge a
+    /// A line without its end. Text from strangers in it cannot control a terminal or forge another
     /// line.
     fn line(self, record: &Record, now: SystemTime) -> String {
         let text = || printable(&record.args().to_string());
@@ -86,7 +86,7 @@ impl Form {
     }
 }
 
-/// The level that the options ask for: `--log-level` wins over `-q`, and `-q` over `-v`.
+/// The level that the options set: `--log-level` wins over `-q`, and `-q` over `-v`.
 pub(crate) fn level(explicit: Option<LevelFilter>, quiet: bool, verbose: u8, default: LevelFilter) -> LevelFilter {
     match (explicit, quiet, verbose) {
         (Some(level), _, _) => level,
@@ -97,19 +97,19 @@ pub(crate) fn level(explicit: Option<LevelFilter>, quiet: bool, verbose: u8, def
     }
 }
 
-/// Starts logging. Only the first call counts. `format` is that of a daemon; none for a command
-/// that people wait for.
+/// Starts logging. Only the first call has an effect. `format` is the option of a daemon; none for
+/// a command that people wait for.
 pub(crate) fn start(level: LevelFilter, format: Option<LogFormat>) {
     let form = *FORM.get_or_init(|| Form::of(format, stderr_is_journal()));
     let _ = Builder::new()
         .filter_level(LevelFilter::Warn)
-        // It warns for every watched folder that is deleted.
+        // This library warns of each watched folder that is deleted, so only its errors are logged.
         .filter_module("notify", LevelFilter::Error)
         .filter_module("sprat", LevelFilter::Trace)
         .write_style(WriteStyle::Never)
         .target(Target::Pipe(Box::new(Stderr)))
         .format(move |out, record| {
-            // At a prompt, people see the line when it is logged, so it needs no time.
+            // At a prompt, people see a line as soon as it is logged, so it needs no time.
             let form = if form == Form::Timed && is_diverted() { Form::Plain } else { form };
             writeln!(out, "{}", form.line(record, SystemTime::now()))
         })
@@ -117,7 +117,7 @@ pub(crate) fn start(level: LevelFilter, format: Option<LogFormat>) {
     set_level(level);
 }
 
-/// Logs no more than this level from now on.
+/// From now on logs only lines of this level or above.
 pub(crate) fn set_level(level: LevelFilter) {
     log::set_max_level(level);
 }
@@ -125,7 +125,7 @@ pub(crate) fn set_level(level: LevelFilter) {
 /// `time`, `level`, `message`, and the fields of the record.
 fn json_line(record: &Record, now: SystemTime) -> String {
     let mut fields = Fields(Map::new());
-    // It fails only if a field cannot be read; the fields before it are kept.
+    // This fails only if a field cannot be read. The fields before it are kept.
     let _ = record.key_values().visit(&mut fields);
     let Fields(mut line) = fields;
     line.insert("time".into(), rfc3339(now).into());
@@ -173,7 +173,7 @@ impl<'v> VisitValue<'v> for Field {
     }
 }
 
-/// Whether the log is JSON for programs, so that every line must have that form.
+/// Whether the log is JSON. Then programs read it, and every line must have this form.
 pub(crate) fn is_for_programs() -> bool {
     matches!(FORM.get(), Some(Form::Json | Form::Journal))
 }
@@ -183,7 +183,7 @@ pub(crate) fn is_diverted() -> bool {
     ASIDE.lock().is_ok_and(|aside| aside.is_some())
 }
 
-/// Sends lines to `to` from now on, or to standard error again.
+/// From now on sends lines to `to`; with none, to standard error.
 pub(crate) fn divert(to: Option<Detour>) {
     if let Ok(mut aside) = ASIDE.lock() {
         *aside = to;

@@ -1,5 +1,5 @@
-//! `sprat man DIR`: the manual pages, in the man(7) language, made from the declarations of the
-//! commands and options. It knows no option by itself.
+//! `sprat man DIR`: writes the manual pages, in the man(7) language. They are made from the
+//! declarations of the commands and options; no option is named here.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -20,7 +20,7 @@ const LINE_BYTES_MAX: usize = 78;
 pub(crate) fn run(args: &Man) -> Result<u8, Failure> {
     let failed = |path: &Path, error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", path.display()));
     std::fs::create_dir_all(&args.folder).map_err(|error| failed(&args.folder, error))?;
-    // The convention of reproducible builds.
+    // This variable is a convention of reproducible builds.
     let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
     let date = rfc3339(epoch.map_or_else(SystemTime::now, |since| SystemTime::UNIX_EPOCH + since));
     for (name, text) in pages(date.split('T').next().unwrap_or_default()) {
@@ -134,14 +134,14 @@ impl Page {
         self.line(&format!(".SH {name}"));
     }
 
-    /// Begins a paragraph, unless a section has just begun.
+    /// Begins a paragraph, except at the start of a section.
     fn paragraph(&mut self, i: usize) {
         if i > 0 {
             self.line(".PP");
         }
     }
 
-    /// Wrapped text. Each sentence begins on a new line of the source.
+    /// Writes wrapped text. Each sentence begins on a new line of the source.
     fn text(&mut self, text: &str) {
         let mut line = String::new();
         for word in text.split_whitespace() {
@@ -153,7 +153,7 @@ impl Page {
             if !line.is_empty() {
                 line.push(' ');
             } else if word.starts_with(['.', '\'']) {
-                // Without it, roff would read the line as a request.
+                // Without this mark, roff would read the line as a request.
                 line.push_str("\\&");
             }
             line.push_str(&word);

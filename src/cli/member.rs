@@ -1,9 +1,9 @@
-//! How a weak peer or a one-shot command takes part: open, or with the credential of the network
-//! that its node has joined. And the keys of super peers that it remembers.
+//! How a weak peer or a one-shot command takes part in a network: in an open network, or with the
+//! credential of the network that its node has joined. It also stores the keys of super peers.
 //!
-//! Two files of the state folder: `joined` has the credential and the super peers with their keys,
-//! as `sprat operator sign` prints them; `known_supers` has the keys of further super peers, each
-//! `KEY@HOST:PORT` in a line, the latest last.
+//! There are two files in the state folder. `joined` has the credential and the super peers with
+//! their keys, in the form that `sprat operator sign` prints. `known_supers` has the keys of other
+//! super peers, one `KEY@HOST:PORT` per line, the latest one last.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::wire::{HostPort, NodeId};
 const JOINED: &str = "joined";
 const KNOWN: &str = "known_supers";
 
-/// How a node takes part.
+/// How a node takes part in a network.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// The super peers: those that were given, else those of the network that was joined.
+    /// The super peers that the options name, or else those of the network that was joined.
     pub(crate) supers: Vec<Pin>,
     /// Its credential; none in an open network.
     pub(crate) login: Option<Arc<PeerLogin>>,
@@ -34,12 +34,12 @@ pub(crate) struct Part {
     pub(crate) node: Option<NodeId>,
 }
 
-/// How the node with this state folder takes part, with these super peers. It has a login if it has
-/// joined a network or a super peer is named by its key, unless `open` says otherwise.
+/// How the node with this state folder takes part, with these super peers. It logs in if it has
+/// joined a network, or if a super peer is named with its key. With `open` it does not log in.
 ///
 /// # Errors
-/// Exit 2 if the options exclude each other, 7 if the credential is of another key, 9 if a file
-/// cannot be read.
+/// Exit 2 if the options exclude each other, 7 if the credential belongs to another key, 9 if a
+/// file cannot be read.
 pub(crate) fn part(folder: Option<&Path>, given: Vec<Pin>, open: bool) -> Result<Part, Failure> {
     if open && given.iter().any(|pin| pin.key.is_some()) {
         return Err(Failure::usage(
@@ -51,8 +51,7 @@ pub(crate) fn part(folder: Option<&Path>, given: Vec<Pin>, open: bool) -> Result
     if grant.is_none() && given.iter().all(|pin| pin.key.is_none()) {
         return Ok(Part { supers: given, login: None, tls: None, node: None });
     }
-    // Without a state folder there is no credential either; then the super peer answers how to
-    // join.
+    // Without a state folder there is no credential. The super peer then answers with how to join.
     let secret = identity.map_or_else(|| SecretKey::from_seed(random::bytes()), |identity| identity.secret);
     let key = secret.public();
     let named = if given.is_empty() { grant.iter().flat_map(|grant| grant.supers.clone()).collect() } else { given };
@@ -69,7 +68,7 @@ pub(crate) fn part(folder: Option<&Path>, given: Vec<Pin>, open: bool) -> Result
     Ok(Part { supers, login, tls, node: Some(key.node()) })
 }
 
-/// A super peer with the key that is known of it.
+/// A super peer with its key, if the key is known.
 fn with_key(pin: Pin, grant: Option<&Grant>, keys: Option<&Keys>) -> Result<Pin, Failure> {
     if pin.key.is_some() {
         return Ok(pin);
@@ -83,15 +82,15 @@ fn with_key(pin: Pin, grant: Option<&Grant>, keys: Option<&Keys>) -> Result<Pin,
     Ok(Pin { key, ..pin })
 }
 
-/// Whether a super peer is at this address, however it is written.
+/// Whether a super peer has this address, in any spelling.
 pub(crate) fn is_at(pin: &Pin, at: &HostPort) -> bool {
     pin.at.canonical() == at.canonical()
 }
 
-/// Checks that a credential can name these super peers.
+/// Checks that these super peers can be stored with a credential.
 ///
 /// # Errors
-/// Exit 2 if they are too many, or one is without its key.
+/// Exit 2 if there are too many, or if one has no key.
 pub(crate) fn named(supers: &[Pin]) -> Result<(), Failure> {
     if supers.len() > URI_SUPERS_MAX || supers.iter().any(|pin| pin.key.is_none()) {
         let why = format!("name at most {URI_SUPERS_MAX} super peers, each with its key: --super KEY@HOST:PORT");
@@ -114,7 +113,7 @@ pub(crate) fn joined(folder: &Path) -> Result<Option<Grant>, Failure> {
     text.parse().map(Some).map_err(damaged)
 }
 
-/// Keeps the network that was joined.
+/// Stores the network that was joined.
 ///
 /// # Errors
 /// Exit 9 if it cannot be written.
@@ -146,7 +145,7 @@ impl Keys {
     /// Remembers that the super peer at this address must prove this key.
     ///
     /// # Errors
-    /// Exit 9 if it cannot be written.
+    /// Exit 9 if this cannot be written.
     pub(crate) fn remember(&self, pin: &Pin) -> Result<(), Failure> {
         let _turn = private::turn(&self.folder)?;
         if let Some(mut grant) = joined(&self.folder)? {
@@ -172,7 +171,7 @@ impl Keys {
     }
 }
 
-/// Remembers the key of a super peer that an event reports. A failure is logged: the node goes on.
+/// Remembers the key of a super peer that an event reports. A failure is only logged.
 pub(crate) fn on_event(keys: Option<&Keys>, event: &Event) {
     let (Some(keys), Event::SuperKey { super_peer, .. }) = (keys, event) else { return };
     if let Err(failure) = keys.remember(super_peer) {

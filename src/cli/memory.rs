@@ -1,5 +1,5 @@
-//! The memory budget of a super peer: `--memory`, or half of what the machine or its cgroup has. It
-//! leaves room for memory that the budget does not count.
+//! The memory budget of a super peer: `--memory`, or half of the memory of the machine or of its
+//! cgroup. The rest is for memory that the budget does not count.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use super::units::Size;
 use crate::config::{MEMORY_BUDGET_MIN, MEMORY_NAMED_MIN};
 use crate::error::{Exit, Failure};
 
-/// A file's text, if it can be read.
+/// Reads the text of a file, if it can be read.
 type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The budget in bytes.
@@ -25,8 +25,8 @@ pub(crate) fn budget(given: Option<Size>) -> Result<usize, Failure> {
     }
 }
 
-/// The budget for this much memory: half of it, or the least budget if that is more, but at most
-/// four fifths.
+/// The budget for this much memory: half of it. If the least budget is more, it is that budget, but
+/// at most four fifths of the memory.
 fn share_of(available: u64) -> usize {
     in_memory(available / 2).max(MEMORY_BUDGET_MIN.min(in_memory(available / 5 * 4)))
 }
@@ -35,22 +35,22 @@ fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// The memory of the machine, or the least limit of the cgroups of this process, if that is less.
+/// The memory of the machine. If a cgroup of this process has a lower limit, that limit.
 fn available(read: Read) -> Option<u64> {
     let machine = read("/proc/meminfo").as_deref().and_then(total);
     let cgroups = read("/proc/self/cgroup").unwrap_or_default();
     cgroups.lines().filter_map(|line| limit(line, read)).chain(machine).min()
 }
 
-/// `MemTotal:       24684512 kB` of /proc/meminfo, in bytes.
+/// The value of `MemTotal:       24684512 kB` in /proc/meminfo, in bytes.
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The least limit of a cgroup and of those above it, from a line of /proc/self/cgroup: version 2
-/// is `0::PATH`, version 1 `N:CONTROLLERS:PATH`. In a container the path may be one of the host,
-/// and only the root is there.
+/// The lowest limit of a cgroup and of those above it, from a line of /proc/self/cgroup. In version
+/// 2 the line is `0::PATH`, in version 1 `N:CONTROLLERS:PATH`. In a container, the path may be that
+/// of the host, and only the root of the tree may exist.
 fn limit(line: &str, read: Read) -> Option<u64> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (controllers, path) = (fields.next()?, fields.next()?);
@@ -62,7 +62,7 @@ fn limit(line: &str, read: Read) -> Option<u64> {
     let mut least = None;
     let mut folder = path.trim_end_matches('/');
     loop {
-        // `max`, the word for no limit, is not a number.
+        // The word `max` stands for no limit. It is not a number.
         let limit = read(&format!("{mount}{folder}/{file}")).and_then(|text| text.trim().parse::<u64>().ok());
         least = least.into_iter().chain(limit).min();
         let Some(end) = folder.rfind('/') else { return least };

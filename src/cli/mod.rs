@@ -1,9 +1,9 @@
-//! The commands: one file each, and what they share. The only module that prints. The tools (demo,
-//! bench, sim) are in `tools`.
+//! The commands, one file each, and what they share. This is the only module that prints. The tools
+//! (demo, bench, sim) are in `tools`.
 //!
-//! `shim` and `args` turn the command line and the environment into an `args::Command`. The file of
-//! the command runs it and returns an exit code or a [`Failure`]. This module dispatches, and
-//! reports failures as text or JSON.
+//! `shim` and `args` convert the command line and the environment to an `args::Command`. The file
+//! of the command runs it, and returns an exit code or a [`Failure`]. This module dispatches, and
+//! reports failures as text or as JSON.
 
 mod accounts;
 mod args;
@@ -92,8 +92,8 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Without a handler, a write beyond the limit on file sizes (`ulimit -f`) ends the process. With
-/// one, that write fails, and with it only the download that it belongs to.
+/// Without a handler, a write beyond the limit on file sizes (`ulimit -f`) ends the process. With a
+/// handler, only that write fails, and with it one download.
 fn survive_file_size_limit() {
     if let Err(error) = signal_hook::flag::register(SIGXFSZ, Arc::default()) {
         output::note(&format!("sprat: a write beyond ulimit -f will end this process: {error}"));
@@ -140,7 +140,7 @@ fn run(Run { command, name, settings, json }: Run) -> u8 {
             let sentence = origin::with_origin(failure.message, &settings);
             wrong_usage(&UsageError { sentence, usage: shim::usage(&name), json })
         }
-        // The last line of a daemon's log.
+        // This is the last line of a daemon's log.
         Err(failure) if format.is_some() && logging::is_for_programs() => {
             if json {
                 print_done(&failure);
@@ -178,6 +178,6 @@ fn wrong_usage(error: &UsageError) -> u8 {
 
 fn print_done(failure: &Failure) {
     let done = ClientEvent::Done(Outcome::failed(failure));
-    // If standard output is closed, the exit code is the answer.
+    // If standard output is closed, the exit code still tells the result.
     let _ = output::line(&control::event_line(&done, std::time::SystemTime::now()));
 }

@@ -1,24 +1,24 @@
-//! The mode of a node, from its options, its state and its address.
+//! The mode of a node, which follows from its options, its state and its address.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::error::Failure;
 
-/// How nodes of a network prove who they are. A node is in one mode, and refuses nodes of the
-/// other.
+/// How the nodes of a network prove their identity. A node has one mode, and refuses nodes in the
+/// other mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Plain TCP and unsealed datagrams; the id of a node is a claim.
+    /// Plain TCP and unsealed datagrams. The id of a node is only a claim.
     Open,
-    /// TLS 1.3 on every connection, sealed links; keys are proven, and credentials are checked.
+    /// TLS 1.3 on every connection, and sealed links. Keys are proven, and credentials are checked.
     Login,
 }
 
-/// The mode of a super peer. `open` is its option; `knows` is whether it has users, operators or
+/// The mode of a super peer. `open` is its option. `knows` says whether it has users, operators or
 /// keys of neighbors.
 ///
 /// # Errors
-/// Exit 2 if other hosts could connect to it, and nothing says who may.
+/// Exit 2 if other hosts could connect and nothing says who may do so.
 pub(crate) fn of_super_peer(open: bool, knows: bool, listen: SocketAddr) -> Result<Mode, Failure> {
     if open {
         if !is_loopback(listen) {

@@ -1,6 +1,7 @@
-//! The known word that was probably meant by an unknown one. Pure.
+//! Finds the known word that the user probably meant with an unknown one.
 
-/// Words that people know from other programs, and the command of this program that does the same.
+/// Words that people know from other programs, each with the command of this program that does the
+/// same.
 const SYNONYMS: [(&str, &str); 14] = [
     ("search", "query"),
     ("find", "query"),
@@ -18,8 +19,7 @@ const SYNONYMS: [(&str, &str); 14] = [
     ("info", "status"),
 ];
 
-/// The known word that is nearest to this one, if it is near enough to be meant. Case and dashes
-/// are ignored.
+/// The known word that is nearest to this one, if it is near enough. Case and dashes are ignored.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |word: &str| word.trim_start_matches('-').to_lowercase();
     let word = plain(word);

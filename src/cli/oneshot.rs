@@ -1,5 +1,5 @@
-//! One command and its answer: as a short-lived peer at a super peer, or through a running peer's
-//! control socket.
+//! One command and its answer. The command is given by a short-lived peer to a super peer, or
+//! through the control socket to a running peer.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -25,10 +25,11 @@ use crate::proto::weak_peer::{Offer, SwarmConfig, WeakPeer, WeakPeerConfig};
 use crate::proto::{ClientEvent, ClientId, Command, Event, RateLimits, Scope};
 use crate::trust::Pin;
 
-/// Longest silence of the peer at a control socket, beyond the time that the command may take.
+/// Longest silence of the peer at a control socket, in addition to the time that the command may
+/// take.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(15);
-/// How long a command waits before it is sent again, each time that the peer closes the connection
-/// without reading the command: a peer with many clients closes idle ones to make room.
+/// How long a command waits before it is sent again, if the peer has closed the connection without
+/// reading it. A peer with many clients closes idle connections to make room.
 const CONTROL_RETRIES: [Duration; 4] =
     [Duration::from_millis(5), Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(300)];
 /// The code of a command that a signal ended (128 + SIGINT).
@@ -44,7 +45,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// What the options say.
+    /// The peer that the options choose.
     pub(crate) fn new(asked: AskedOptions) -> Result<Target, Failure> {
         let AskedOptions { supers, open, state, control, name, connect_timeout } = asked;
         settings::dialed("--super", supers.iter().map(|pin| &pin.at))?;
@@ -54,8 +55,8 @@ impl Target {
             if control.is_some() {
                 return Err(Failure::usage("--super and --control exclude each other; give one of them"));
             }
-            // Without a place for a state folder there is no credential; an open network does not
-            // need one.
+            // If there is no place for a state folder, there is no credential. An open network
+            // needs none.
             let folder = paths::state_folder(&asked_name, state.as_deref(), &env).ok();
             return Target::supers(folder, supers, open, connect_timeout);
         }
@@ -66,7 +67,8 @@ impl Target {
         Ok(Target::Control { path, name: asked_name, named: control.is_some() })
     }
 
-    /// A short-lived peer at these super peers, or at those of the network that was joined.
+    /// A short-lived peer at these super peers or, if none are given, at those of the network that
+    /// was joined.
     pub(crate) fn supers(
         folder: Option<PathBuf>,
         supers: Vec<Pin>,
@@ -79,9 +81,9 @@ impl Target {
         Ok(Target::Supers { part, connect_timeout, keys })
     }
 
-    /// The peer that the options name. Without any, and without a running peer, a short-lived one
-    /// at the super peers of the network that was joined, or else at those that announce themselves
-    /// on the local network.
+    /// The peer that the options choose. If they choose none and no peer runs here, a short-lived
+    /// peer. Its super peers are those of the network that was joined, or else those that announce
+    /// themselves on the local network.
     pub(crate) fn here_or_near(asked: AskedOptions) -> Result<Target, Failure> {
         let is_open = asked.supers.is_empty() && asked.control.is_none() && asked.name.is_none();
         let (open, state, connect_timeout) = (asked.open, asked.state.clone(), asked.connect_timeout);
@@ -108,8 +110,8 @@ impl Target {
     }
 }
 
-/// If the options name no daemon and only a super peer runs on this host, makes them name it.
-/// Otherwise returns them unchanged.
+/// If the options name no daemon and only a super peer runs on this host, changes them so that they
+/// name it. Otherwise returns them unchanged.
 pub(crate) fn node_here(mut asked: AskedOptions) -> Result<AskedOptions, Failure> {
     let runs = |name: &str| paths::running_socket(name, &|key| std::env::var_os(key)).map(|path| path.exists());
     let is_open = asked.supers.is_empty() && asked.control.is_none() && asked.name.is_none();
@@ -119,14 +121,14 @@ pub(crate) fn node_here(mut asked: AskedOptions) -> Result<AskedOptions, Failure
     Ok(asked)
 }
 
-/// How far a search may go, checked.
+/// The scope of a search, checked.
 pub(crate) fn scope(SearchOptions { ttl, budget, policy }: SearchOptions) -> Result<Scope, Failure> {
     let budget = budget.map(settings::budget).transpose()?;
     let budget = budget.map(|budget| u32::try_from(budget.as_millis()).unwrap_or(u32::MAX));
     Ok(Scope { ttl, budget, policy })
 }
 
-/// Runs the command and prints its events; returns the exit code.
+/// Runs the command and prints its events. Returns the exit code.
 pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -> Result<u8, Failure> {
     run_with(target, command, Transfers::default(), presenter)
 }
@@ -165,38 +167,39 @@ pub(crate) fn run_with(
     }
 }
 
-/// The exit code of a process that a signal ends, if one does: 128 + its number.
+/// The exit code of a process that a signal ends: 128 + the number of the signal. None without a
+/// signal.
 pub(crate) fn signal_code(handle: &Handle) -> Option<u8> {
     handle.signal().and_then(|signal| u8::try_from(128 + signal).ok())
 }
 
-/// The one client of a short-lived peer.
+/// The only client of a short-lived peer.
 const ONLY: ClientId = ClientId(1);
 
 struct Asker<'a> {
     handle: Handle,
-    /// Sent to the machine once the session is up.
+    /// The command, which is sent to the machine once the session is up.
     command: Option<Command>,
     /// Where the keys of super peers are remembered.
     keys: Option<Keys>,
     presenter: &'a mut Presenter,
-    /// Whether others still fetch what was downloaded.
+    /// Whether other peers still fetch what was downloaded.
     lingers: bool,
     failure: Option<Failure>,
 }
 
 impl Host for Asker<'_> {
-    /// Writes to standard output on the loop's thread: this loop serves one command, so a slow
-    /// reader may hold it.
+    /// Writes to standard output on the thread of the loop. This loop serves only one command, so a
+    /// slow reader may delay it.
     fn on_event(&mut self, event: Event) -> Flow {
-        // The command has failed; events that come while the peer ends are not its result.
+        // The command has failed. Events that come while the peer ends are not its result.
         if self.failure.is_some() {
             return Flow::Stop(Exit::Internal);
         }
         match event {
             Event::Client { event, .. } => {
                 let shown = match signal_code(&self.handle) {
-                    // Shells expect the code of the signal.
+                    // A shell expects the exit code of the signal.
                     Some(code) if matches!(event, ClientEvent::Done(_)) => self.presenter.interrupted(code),
                     Some(_) | None => self.presenter.show(&event),
                 };
@@ -274,7 +277,7 @@ fn as_peer(
         | Command::Resume { .. }
         | Command::Limit { .. } => None,
     };
-    // Others can fetch from this peer what it downloads.
+    // Others can fetch from this peer what it downloads, so it listens.
     let listen = match &disk {
         Some(_) if !swarms.linger.is_zero() => Some(settings::listen(None, 0)?),
         Some(_) | None => None,
@@ -284,7 +287,7 @@ fn as_peer(
     let offer =
         node.listen_addr().map(|bound| Offer { port: bound.port(), host: None, listens: bound.into(), http: false });
     let config = WeakPeerConfig {
-        // The running peer with this state is a source like any other.
+        // With another node id, the running peer with this state is a source like any other.
         node: id.unwrap_or_else(random::node_id),
         boot: random::boot_id(),
         supers,
@@ -301,7 +304,7 @@ fn as_peer(
     let ended = node.run(role, &mut asker);
     match (asker.failure, ended) {
         (Some(failure), _) | (None, Err(failure)) => Err(failure),
-        // A signal ended it before its `done`.
+        // A signal ended the command before its `done`.
         (None, Ok(_)) => Ok(signal_code(&asker.handle).unwrap_or(INTERRUPTED)),
     }
 }
@@ -330,8 +333,8 @@ fn over_control(
     Ok(signal.unwrap_or(Exit::Ok.code()))
 }
 
-/// Asks the daemon that serves this control socket. `show` gets its events, and returns whether one
-/// was the last.
+/// Sends a command to the daemon at this control socket. `show` gets each event, and returns
+/// whether it was the last one.
 pub(crate) fn ask(path: &Path, command: &Command, show: Show<'_>) -> Result<(), Failure> {
     while_unread(path, || {
         let stream = UnixStream::connect(path).map_err(|e| lost(path, &e))?;
@@ -339,10 +342,10 @@ pub(crate) fn ask(path: &Path, command: &Command, show: Show<'_>) -> Result<(), 
     })
 }
 
-/// Takes an event; returns whether it was the last one.
+/// Handles an event. Returns whether it was the last one.
 type Show<'a> = &'a mut dyn FnMut(ClientEvent) -> Result<bool, Failure>;
 
-/// Repeats a conversation, after a wait, while the peer does not read the command.
+/// Repeats a conversation, after a wait, if the peer has not read the command.
 fn while_unread(path: &Path, mut talk: impl FnMut() -> Result<Option<io::Error>, Failure>) -> Result<(), Failure> {
     let mut waits = CONTROL_RETRIES.into_iter();
     while let Some(error) = talk()? {
@@ -354,8 +357,8 @@ fn while_unread(path: &Path, mut talk: impl FnMut() -> Result<Option<io::Error>,
     Ok(())
 }
 
-/// While this exists, a first signal ends only the conversation, so that the process can still
-/// print a message. A second one ends the process.
+/// While this exists, the first signal ends only the conversation, so that the process can still
+/// print a message. A second signal ends the process.
 struct Signals(Arc<AtomicUsize>);
 
 impl Signals {
@@ -378,15 +381,15 @@ impl Signals {
         Ok(Signals(caught))
     }
 
-    /// The exit code of a signal that came: 128 + its number.
+    /// The exit code for the signal that came: 128 + its number.
     fn code(&self) -> Option<u8> {
         let signal = Some(self.0.load(Ordering::SeqCst)).filter(|signal| *signal != 0)?;
         u8::try_from(128 + signal).ok()
     }
 }
 
-/// Sends the command and shows its events. Returns the error if the peer closed the connection and
-/// did not read the command.
+/// Sends the command and shows its events. Returns the error if the peer has closed the connection
+/// without reading the command.
 fn converse(stream: &UnixStream, path: &Path, command: &Command, show: Show<'_>) -> Result<Option<io::Error>, Failure> {
     let is_unread = |e: &io::Error| matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
     stream.set_read_timeout(patience(command)).map_err(|e| lost(path, &e))?;
@@ -422,8 +425,8 @@ fn lost(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// Longest silence of the peer; none for commands without a limit, such as a download that waits
-/// for a slot.
+/// Longest silence of the peer. None for a command without a limit, such as a download that waits
+/// until it may start.
 fn patience(command: &Command) -> Option<Duration> {
     match command {
         Command::Query { scope, .. } => {
@@ -441,7 +444,7 @@ fn patience(command: &Command) -> Option<Duration> {
         | Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Limit { .. } => Some(CONTROL_PATIENCE),
-        // Many pages may pass without an event, or many files be hashed.
+        // Many pages may be read without an event, or many files may be hashed.
         Command::Network { .. }
         | Command::Subscribe { .. }
         | Command::Get(_)

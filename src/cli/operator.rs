@@ -12,7 +12,7 @@ use crate::trust::accounts::{AccountsError, CLASS_DEFAULT};
 use crate::trust::credential::{Terms, is_account_name};
 use crate::trust::{Credential, Grant, PublicKey};
 
-/// `--name` of an operator.
+/// The default of `--name`.
 const NAME: &str = "operator";
 
 /// Makes the key, or signs a credential.

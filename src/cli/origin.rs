@@ -1,5 +1,5 @@
-//! One value of an option, and where it comes from. An option has one name: `--http-files` is
-//! `SPRAT_HTTP_FILES` in the environment and `http_files` in a file.
+//! One value of an option, and where the value comes from. An option has the same name everywhere:
+//! `--http-files` is `SPRAT_HTTP_FILES` in the environment and `http_files` in a file.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 /// One value of an option. A repeated option has several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
-    /// With its dashes.
+    /// The option with its dashes.
     pub(crate) flag: &'static str,
-    /// As it is written after the flag; for a switch `true` or `false`.
+    /// The value as it is written after the option; for a switch, `true` or `false`.
     pub(crate) value: String,
     pub(crate) origin: Origin,
 }
@@ -42,14 +42,15 @@ pub(crate) fn key(flag: &str) -> String {
     flag.trim_start_matches('-').replace('-', "_")
 }
 
-/// Adds to an error about an option where its value comes from, unless that is the command line.
+/// Completes an error about an option with the origin of its value, unless that is the command
+/// line.
 pub(crate) fn with_origin(sentence: String, settings: &[Setting]) -> String {
     let names = |setting: &&Setting| {
         let after = sentence.split_once(setting.flag).map(|(_, rest)| rest);
         after.is_some_and(|rest| !rest.starts_with(|c: char| c == '-' || c.is_ascii_alphanumeric()))
     };
     let named = || settings.iter().filter(|setting| setting.origin != Origin::Flag).filter(names);
-    // If the option is repeated, the value that the error shows.
+    // If the option is repeated, this chooses the value that the error shows.
     match named().find(|setting| sentence.contains(&setting.value)).or_else(|| named().next()) {
         Some(Setting { origin, .. }) => format!("{sentence} (from {origin})"),
         None => sentence,

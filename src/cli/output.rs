@@ -1,5 +1,5 @@
-//! Text on standard output and on standard error. Everything that is printed here passes through
-//! one formatter: only visible characters and line ends reach a terminal.
+//! Text on standard output and on standard error. All printed text passes through one formatter:
+//! only visible characters and line ends reach a terminal.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -27,7 +27,7 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     block(&format!("{text}\n"))
 }
 
-/// Prints a result of a command: a line of text, or with `json` its object as an event.
+/// Prints a result of a command: a line of text or, with `json`, an event with its fields.
 ///
 /// # Errors
 /// Exit 1 if it cannot be written.
@@ -45,7 +45,7 @@ pub(crate) fn result<T: Serialize>(json: bool, event: &'static str, fields: &T, 
     printed.map_err(|error| Failure::new(Exit::Internal, format!("cannot write the output: {error}")))
 }
 
-/// Prints the end of a command that has done everything, if it prints JSON.
+/// Prints `done` for a command that has done everything, if the command prints JSON.
 ///
 /// # Errors
 /// Exit 1 if it cannot be written.
@@ -62,7 +62,7 @@ pub(crate) fn block(text: &str) -> io::Result<()> {
     styled(&visible(text))
 }
 
-/// Prints text of this program that may hold escapes of its own, such as colors.
+/// Prints text of this program that may contain escapes, such as colors.
 pub(crate) fn styled(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -79,18 +79,20 @@ pub(crate) fn note_width() -> Option<usize> {
     Window::of(io::stderr()).map(|window| window.columns)
 }
 
-/// Prints a path as a line: byte for byte to a program, which will open it; visible on a terminal.
+/// Prints a path as a line. A program gets its exact bytes, because it may open the path. A
+/// terminal gets visible characters.
 pub(crate) fn path(path: &Path) -> io::Result<()> {
     exact_bytes(path.as_os_str().as_bytes())
 }
 
-/// Prints a line that names a file: byte for byte to a program; visible on a terminal.
+/// Prints a line that contains a path. A program gets its exact bytes, a terminal visible
+/// characters.
 pub(crate) fn exact(text: &str) -> io::Result<()> {
     exact_bytes(text.as_bytes())
 }
 
 fn exact_bytes(text: &[u8]) -> io::Result<()> {
-    // It is determined once, and not again for each of many files.
+    // This is determined only once, and not for each of many files.
     static IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| io::stdout().is_terminal());
     if *IS_TERMINAL {
         return line(&printable(&String::from_utf8_lossy(text)));
@@ -101,7 +103,7 @@ fn exact_bytes(text: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints one line on standard error. If that is closed, the line is lost.
+/// Prints one line on standard error. If standard error is closed, the line is lost.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{}", visible(text));
 }

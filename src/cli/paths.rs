@@ -1,5 +1,5 @@
-//! The paths of a daemon's state folder and socket, and the lock on that folder. The rules are pure
-//! functions of the environment; only [`State`] touches the disk. One-shot commands create and lock
+//! The paths of a daemon's state folder and socket, and the lock of the state folder. The rules are
+//! functions of the environment; only [`State`] uses the disk. One-shot commands create and lock
 //! nothing.
 //!
 //! - state: `$STATE_DIRECTORY/NAME`, else `$XDG_STATE_HOME/sprat/NAME`, else
@@ -8,8 +8,8 @@
 //!   `NAME.sock` in the state folder. If the socket is elsewhere, `NAME.sock` in the state folder
 //!   is a symbolic link to it: jobs of cron, su and ssh have no `XDG_RUNTIME_DIR`.
 //!
-//! The digest cache is in the state folder and not below `XDG_CACHE_HOME`: the lock of that folder
-//! protects it, and a service with only a state folder keeps it over a restart.
+//! The digest cache is in the state folder and not below `XDG_CACHE_HOME`. There the lock of the
+//! folder protects it, and a service that has only a state folder keeps it over a restart.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -26,12 +26,13 @@ use crate::node::ShareFolder;
 
 /// Longest path of a Unix socket, in bytes: `sun_path` without its NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
-/// The file with the address at which a super peer listened last.
+/// The name of the file with the address at which a super peer last listened.
 const LISTEN: &str = "listen";
 /// Longest daemon name, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// A daemon's name, if it can be a file name: letters, digits, `.`, `_`, `-`, and no leading dot.
+/// Checks that a daemon's name can be a file name: letters, digits, `.`, `_`, `-`, and no leading
+/// dot.
 pub(crate) fn checked_name(name: &str) -> Result<&str, Failure> {
     let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('.');
     if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
@@ -91,13 +92,14 @@ pub(crate) fn control_socket(
     Ok(path)
 }
 
-/// The control socket of the running peer with this name: at the path of the environment, or else
-/// at the one to which the link in the state folder leads.
+/// The control socket of the running peer with this name. It is at the path that the environment
+/// gives, or else where the link in the state folder leads.
 pub(crate) fn running_socket(name: &str, env: Env<'_>) -> Result<PathBuf, Failure> {
     let path = control_socket(name, None, None, env)?;
     let named = state_folder(name, None, env).ok().map(|folder| folder.join(format!("{name}.sock")));
     for place in [Some(&path), named.as_ref()].into_iter().flatten() {
-        // The path to which the link leads may be short enough for a socket even if its own is not.
+        // The path of the link may be too long for a socket, but the path to which it leads may be
+        // short enough.
         let socket = fs::read_link(place).unwrap_or_else(|_| place.clone());
         if socket.exists() {
             return Ok(socket);
@@ -117,8 +119,8 @@ pub(crate) fn absolute(option: &str, path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| Failure::new(Exit::Disk, format!("{} is not a path: {e}", path.display())))
 }
 
-/// The folders of `--share`, with absolute paths. There may be none if there is a folder for
-/// downloads.
+/// The folders of `--share`, with absolute paths. If there is a folder for downloads, there may be
+/// no shares.
 pub(crate) fn shares(given: Vec<ShareFolder>, has_downloads: bool) -> Result<Vec<ShareFolder>, Failure> {
     if given.is_empty() && !has_downloads {
         return Err(Failure::usage("the folder to share is missing; name it with --share DIR"));
@@ -138,8 +140,8 @@ pub(crate) fn shares(given: Vec<ShareFolder>, has_downloads: bool) -> Result<Vec
     shares.map(|share| Ok(ShareFolder { path: absolute("--share", &share.path)?, ..share })).collect()
 }
 
-/// The folder that a variable names. systemd may list several: the first is ours. XDG requires that
-/// relative paths are ignored.
+/// The folder that a variable names. systemd may list several folders; the first one is ours. XDG
+/// requires that relative paths are ignored.
 pub(crate) fn folder_of(env: Env<'_>, variable: &str) -> Option<PathBuf> {
     let value = env(variable)?;
     let first = std::env::split_paths(&value).next()?;
@@ -154,7 +156,8 @@ pub(crate) fn read_config(path: &Path) -> io::Result<String> {
     is_short.then_some(text).ok_or_else(|| io::Error::other(format!("it has more than {CONFIG_BYTES_MAX} bytes")))
 }
 
-/// Makes a folder for this user alone, and those above it. A power cut does not lose them.
+/// Makes a folder that only this user can read, and the folders above it. A power cut does not lose
+/// them.
 pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Failure> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     uninterrupted(|| DirBuilder::new().recursive(true).mode(0o700).create(folder))
@@ -171,11 +174,12 @@ fn disk_failure(what: &str, path: &Path, error: &io::Error) -> Failure {
 #[derive(Debug)]
 pub(crate) struct State {
     folder: PathBuf,
-    /// Holds the flock.
+    /// The open file that holds the lock.
     _lock: File,
 }
 
-/// The link in the state folder to the control socket, if there is one; removed when dropped.
+/// The link in the state folder to the control socket, if there is one. It is removed when this is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct SocketName(Option<PathBuf>);
 
@@ -220,7 +224,7 @@ impl State {
             }
             Err(error) => return Err(disk_failure("lock", &path, &error)),
         }
-        // The process id is only shown to people, so the daemon also starts if the disk is full.
+        // The process id is only for people. So the daemon also starts if the disk is full.
         let pid = format!("{}\n", std::process::id());
         let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(pid.as_bytes()));
         if let Err(error) = written {
@@ -235,7 +239,7 @@ impl State {
     }
 
     /// Makes a link to the control socket in the folder, unless the socket itself is there. A
-    /// failure is only logged, because the peer can also be found by its environment.
+    /// failure is only logged, because commands can also find the peer by its environment.
     pub(crate) fn name_socket(&self, name: &str, socket: &Path) -> SocketName {
         let path = self.file(&format!("{name}.sock"));
         if path == socket {
@@ -254,7 +258,7 @@ impl State {
         &self.folder
     }
 
-    /// A folder that is empty at each start, for this user only.
+    /// A folder for this user only. It is empty after each start.
     ///
     /// # Errors
     /// Exit 9 if it cannot be made.
@@ -265,8 +269,8 @@ impl State {
         Ok(path)
     }
 
-    /// The token with which the page of this run may be used from elsewhere, in a file that only
-    /// this user reads. Without the file it is known to the page only.
+    /// The token with which the page of this run can be used from other hosts. It is in a file that
+    /// only this user can read. If the file cannot be written, only the page knows the token.
     pub(crate) fn http_token(&self, fresh: crate::wire::NodeId) -> String {
         let (path, token) = (self.file("http-token"), fresh.to_string());
         let _ = fs::remove_file(&path);
@@ -277,8 +281,8 @@ impl State {
         token
     }
 
-    /// Keeps the address at which this super peer listens, for the invitations that `sprat user`
-    /// prints. Without it they name an address of the host, so a failure is only reported.
+    /// Stores the address at which this super peer listens, for the invitations that `sprat user`
+    /// prints. Without it, they name another address of the host. So a failure is only reported.
     pub(crate) fn keep_listen(&self, listen: SocketAddr) {
         let path = self.file(LISTEN);
         if let Err(error) = write_whole(&path, format!("{listen}\n").as_bytes()) {
@@ -286,18 +290,18 @@ impl State {
         }
     }
 
-    /// The address at which it listened last.
+    /// The address at which the super peer last listened.
     pub(crate) fn listened(folder: &Path) -> Option<SocketAddr> {
         fs::read_to_string(folder.join(LISTEN)).ok()?.trim().parse().ok()
     }
 
-    /// How many peers had files registered when this super peer last ran; 0 if that is not known.
+    /// How many peers had registered files when this super peer last ran; 0 if this is not known.
     pub(crate) fn sharing(&self) -> usize {
         let text = fs::read_to_string(self.file("sharing")).unwrap_or_default();
         text.trim().parse().unwrap_or(0)
     }
 
-    /// Keeps that number. Without it the next run reports its first answers as complete, so a
+    /// Stores that number. Without it, the next run reports its first answers as complete. So a
     /// failure is only reported.
     pub(crate) fn keep_sharing(&self, peers: usize) {
         let path = self.file("sharing");
@@ -307,7 +311,8 @@ impl State {
     }
 }
 
-/// Writes a file by rename, so that no reader finds a part of it. A power cut may leave a part.
+/// Writes a file and renames it, so that no reader finds a part of it. A power cut may leave a
+/// part.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = beside(path);
     let written = fs::write(&new, bytes).and_then(|()| uninterrupted(|| fs::rename(&new, path)));
@@ -317,8 +322,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// The temporary file that becomes this one by a rename. Its name is fixed, so that at most one is
-/// left over when processes die, and the next one replaces it.
+/// The temporary file that is renamed to this one. Its name is fixed. So at most one is left over
+/// when processes die, and the next one replaces it.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
@@ -333,8 +338,8 @@ pub(crate) fn move_over(new: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Syncs the folder that has this name. Some file systems cannot; there a power cut may undo the
-/// last change of the name.
+/// Syncs the folder that contains this name. Some file systems cannot do this. On these, a power
+/// cut may undo the last change of the name.
 fn sync_name(path: &Path) {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());

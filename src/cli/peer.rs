@@ -88,7 +88,7 @@ pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
         boot: random::boot_id(),
         supers,
         login,
-        // In login mode HTTP is not offered to others, because other hosts have no token.
+        // In login mode HTTP is not offered to others, because they have no token.
         offer: Some(Offer {
             port: bound.port(),
             host: args.advertise,
@@ -147,13 +147,13 @@ pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
     }
 }
 
-/// `--rescan`; 0 is none.
+/// The value of `--rescan`; 0 means none.
 fn rescan(given: Option<Span>) -> Option<Duration> {
     let rescan = given.map_or(SHARE_RESCAN, |Span(rescan)| rescan);
     (!rescan.is_zero()).then_some(rescan)
 }
 
-/// Checks the options about super peers; returns the number of sessions.
+/// Checks the options about super peers. Returns the number of sessions.
 ///
 /// # Errors
 /// Exit 2 if one of them is wrong.
@@ -169,19 +169,19 @@ pub(crate) fn checked(args: &Peer) -> Result<usize, Failure> {
 
 struct PeerHost {
     name: String,
-    /// Where the keys of super peers are remembered, in login mode.
+    /// In login mode: where the keys of super peers are remembered.
     keys: Option<Keys>,
     ready: Ready,
     ready_file: ReadyFile,
-    /// The ready file was written once.
+    /// Whether the ready file was written before.
     is_ready: bool,
-    /// To the prompt, if there is one.
+    /// The channel to the prompt, if there is one.
     news: Option<Sender<News>>,
-    /// Whether Ctrl-C is handled by the prompt.
+    /// Whether the prompt handles Ctrl-C.
     takes_interrupts: bool,
     failure: Option<Failure>,
     options: reload::Options,
-    /// What is shared, and how often it is scanned.
+    /// The shared folders, and how often they are scanned.
     shares: (Vec<ShareFolder>, Option<Duration>),
     /// The options that were read, until the node uses them.
     read: Option<(Vec<ShareFolder>, Option<Duration>)>,
@@ -215,20 +215,20 @@ impl Host for PeerHost {
         match event {
             Event::Client { client, event } => {
                 if let Some(news) = &self.news {
-                    // A prompt that has ended takes no events.
+                    // A prompt that has ended receives no more events.
                     let _ = news.send(News::Event { client, event: Box::new(event) });
                 }
             }
             Event::Welcomed { super_peer, .. } => {
-                // With two super peers, the file names the one that welcomed the peer first.
+                // With two super peers, the file names the one that sent WELCOME first.
                 self.ready.super_peer.get_or_insert(super_peer.clone());
                 match self.ready_file.write(&self.ready) {
                     Ok(()) => {
                         self.is_ready = true;
                         service::ready(&self.status());
                     }
-                    // A script waits only for the first write. Later writes only name another super
-                    // peer.
+                    // A script waits only for the first write. A later write only names another
+                    // super peer.
                     Err(failure) if !self.is_ready => {
                         let exit = failure.exit;
                         self.failure = Some(failure);

@@ -1,6 +1,6 @@
-//! Prints the events of a one-shot command: NDJSON on standard output, or text for people (results
-//! on standard output, progress and summaries on standard error). Knows when the command has ended,
-//! and its exit code.
+//! Prints the events of a one-shot command: JSON lines on standard output, or text for people
+//! (results on standard output, progress and summaries on standard error). It knows when the
+//! command has ended, and its exit code.
 
 use std::io;
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ use crate::proto::event::{ItemReport, Outcome};
 use crate::wire::Search;
 use crate::wire::name::printable;
 
-/// The command.
+/// The kind of the command.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Query {
@@ -30,13 +30,13 @@ pub(crate) enum Kind {
     List,
     Network,
     Status {
-        /// All counters in place of the screen.
+        /// Whether all counters are printed, in place of the screen.
         counters: bool,
     },
     Downloads,
     /// A change of the queue of downloads.
     Order,
-    /// Removing part files.
+    /// The removal of part files.
     Clean,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Presenter {
     results: Results,
     rows: u64,
     progress: Progress,
-    /// Where the content of a download goes, if that is standard output.
+    /// Receives the content of a download, if it goes to standard output.
     sink: Option<Sink>,
     /// The number of the download in the queue of a running peer.
     queued: Option<u64>,
@@ -75,7 +75,7 @@ enum Output {
 }
 
 impl Presenter {
-    /// For one command; `quiet` shows no progress.
+    /// A presenter for one command. With `quiet` it shows no progress.
     pub(crate) fn new(kind: Kind, json: bool, quiet: bool) -> Presenter {
         let style = if json { Style::Json } else { Style::Human };
         let progress = match (&kind, style) {
@@ -96,7 +96,7 @@ impl Presenter {
         }
     }
 
-    /// The content of the download goes to standard output.
+    /// Sends the content of the download to standard output.
     pub(crate) fn set_sink(&mut self, sink: Option<Sink>) {
         self.sink = sink;
     }
@@ -135,7 +135,7 @@ impl Presenter {
         let code = if let ClientEvent::Done(outcome) = event { Some(outcome.exit) } else { None };
         match shown {
             Ok(()) => self.code = code,
-            // A reader such as `| head` that has read enough is not a failure. A download
+            // If a reader such as `| head` has read enough, this is not a failure. A download
             // continues, because its result is the file.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                 self.output = Output::Closed;
@@ -171,7 +171,7 @@ impl Presenter {
         self.show(&ClientEvent::Done(Outcome::failed(failure)))
     }
 
-    /// Ends a command that a signal ended, with the code by which shells know it.
+    /// Ends a command that a signal has interrupted, with the exit code that shells expect.
     pub(crate) fn interrupted(&mut self, code: u8) -> Result<(), Failure> {
         self.progress.end();
         let error = match self.queued {
@@ -187,7 +187,7 @@ impl Presenter {
         self.show(&ClientEvent::Done(Outcome { exit: code, error: Some(error), ..Outcome::default() }))
     }
 
-    /// Prints hits as they come, and before the last line the results, which group them.
+    /// Prints hits as they come. Before the last line, prints the results, which group the hits.
     fn show_to_programs(&mut self, event: &ClientEvent) -> io::Result<()> {
         let line = |event: &ClientEvent| output::line(&control::event_line(event, SystemTime::now()));
         if let (Kind::Query { .. }, ClientEvent::Hit { path, size, root, source, partial, .. }) = (&self.kind, event) {
@@ -209,7 +209,7 @@ impl Presenter {
             ClientEvent::Hit { path, size, root, source, partial, .. } => {
                 self.results.add_source((path, *size, *root), source, *partial);
             }
-            // For programs only; this presenter makes them from hits.
+            // This presenter makes these events from hits.
             ClientEvent::Result { .. } => {}
             ClientEvent::Download(report) if !matches!(self.kind, Kind::Downloads) => {
                 self.progress.note(&format::download_note(report, "sprat cancel"));
@@ -275,7 +275,7 @@ impl Presenter {
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
-            // If the name was ambiguous, the user must name the root, so complete roots are shown.
+            // If the name was ambiguous, the user must give a root. So complete roots are shown.
             let roots = if outcome.exit == 0 { Roots::Short } else { Roots::Complete };
             match &self.sink {
                 Some(_) => output::note(self.results.table(roots, output::note_width()).trim_end()),
@@ -327,8 +327,8 @@ impl Presenter {
     }
 }
 
-/// The number of files of a download of several files. For a pattern it is known before they are
-/// fetched; for a collection, when the download has ended.
+/// The number of files of a download of several files. For a pattern, it is known before the files
+/// are fetched; for a collection, when the download has ended.
 fn several(event: &ClientEvent) -> Option<u64> {
     if let ClientEvent::Files { files, .. } = event {
         Some(*files)

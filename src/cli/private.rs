@@ -1,9 +1,9 @@
-//! Files that hold secrets or decide who may take part: read and written for this user alone.
+//! Files that contain secrets or decide who may take part. Only their user can read and write them.
 //!
-//! A file that other users can read, or that is not a regular file of this user, is refused, with
-//! the command that corrects it. A file is replaced by the rename of a complete and synced one, so
-//! that after a power cut it is the old or the new one. Where several processes may change the
-//! files of a folder, each reads and writes them within its [`turn`].
+//! A file is refused if other users can read it, or if it is not a regular file of this user. The
+//! error names the command that corrects this. A file is replaced by renaming a complete, synced
+//! one, so that after a power cut the old or the new file is there. If several processes may change
+//! the files of a folder, each of them first locks it with [`turn`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,15 +17,15 @@ use super::paths::{beside, move_over, uninterrupted};
 use crate::config::PRIVATE_FILE_BYTES_MAX;
 use crate::error::{Exit, Failure};
 
-/// Only its user reads and writes it.
+/// Only the user can read and write the file.
 const MODE: u32 = 0o600;
-/// The file whose lock is the turn to change the private files of its folder.
+/// The name of the file whose lock allows a process to change the private files of its folder.
 const TURN: &str = "turn";
 
-/// The text of a file; `None` if it is not there.
+/// The text of a file; `None` if it does not exist.
 ///
-/// # Errors Exit 9 if others can read it, if it is not a regular file of this user, or if it cannot
-/// be read.
+/// # Errors
+/// Exit 9 if others can read it, if it is not a regular file of this user, or if it cannot be read.
 pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Failure> {
     let file = match OpenOptions::new().read(true).custom_flags(no_follow()).open(path) {
         Ok(file) => file,
@@ -45,12 +45,12 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Failure> {
     Ok(Some(text))
 }
 
-/// Waits for the turn to change the private files of a folder, which lasts until this is dropped.
-/// It is not the lock of a daemon's state: commands change files of a folder in which a daemon
-/// runs.
+/// Waits until this process may change the private files of a folder. It may do so until this is
+/// dropped. This is not the lock of a daemon's state: commands change files of a folder while a
+/// daemon runs in it.
 ///
 /// # Errors
-/// Exit 9 if the folder is not there, or its files cannot be locked.
+/// Exit 9 if the folder does not exist, or if its files cannot be locked.
 pub(crate) fn turn(folder: &Path) -> Result<File, Failure> {
     let path = folder.join(TURN);
     let mut options = OpenOptions::new();
@@ -60,9 +60,10 @@ pub(crate) fn turn(folder: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// Writes a file for this user alone.
+/// Writes a file that only this user can read.
 ///
-/// # Errors Exit 9 if it cannot be written; then the old file is still there.
+/// # Errors
+/// Exit 9 if it cannot be written. Then the old file is still there.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let new = beside(path);
     let written = write_new(&new, text).and_then(|()| move_over(&new, path));
@@ -72,9 +73,10 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
-/// The same without waiting for the disk: after a power cut it may be the old one.
+/// As [`write`], but does not wait for the disk: after a power cut, the old file may be there.
 ///
-/// # Errors The error of the system; then the old file is still there.
+/// # Errors
+/// The error of the system. Then the old file is still there.
 pub(crate) fn write_soon(path: &Path, text: &str) -> io::Result<()> {
     let new = beside(path);
     write_new(&new, text).and_then(|()| uninterrupted(|| fs::rename(&new, path)))
@@ -92,12 +94,12 @@ fn write_new(new: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(MODE).open(new)?.write_all(text.as_bytes())
 }
 
-/// Flags of open(2): no link is followed, and no pipe waited for.
+/// Flags of open(2): follow no link, and do not wait for a pipe.
 fn no_follow() -> i32 {
     i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).expect("flags of open(2) are small")
 }
 
-/// Whether the open file is a regular one of this user that others cannot use.
+/// Checks that the open file is a regular file of this user that others cannot read.
 fn check(file: &File, path: &Path) -> Result<(), Failure> {
     let meta = file.metadata().map_err(|error| failed("read", path, &error))?;
     let user = rustix::process::geteuid();
@@ -174,7 +176,7 @@ mod tests {
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(read(&link).unwrap_err().message.contains("symbolic link"));
         assert!(read(folder.path()).unwrap_err().message.contains("not a regular file"));
-        // A link that was put in the place of the temporary file is not followed.
+        // A link in the place of the temporary file is not followed.
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), beside(&path)).unwrap();
         write(&path, "new").unwrap();
         assert!(!folder.path().join("elsewhere").exists());

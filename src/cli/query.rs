@@ -12,7 +12,7 @@ use crate::wire::{QueryKind, Search};
 pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     let target = Target::here_or_near(args.asked())?;
     let scope = oneshot::scope(args.search())?;
-    // Words without quotes are one pattern, as they are at the prompt.
+    // Words without quotes form one pattern, as at the prompt.
     let pattern = [&[args.pattern][..], &args.also].concat().join(" ");
     let kind = if args.exact { QueryKind::Exact } else { QueryKind::of(&pattern) };
     let (min, max) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
@@ -30,7 +30,7 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     oneshot::run(target, Command::Query { search, scope }, &mut presenter)
 }
 
-/// A pattern that is not too long for a QUERY.
+/// Checks that a pattern is not too long for a QUERY.
 pub(crate) fn checked_pattern(pattern: String) -> Result<String, Failure> {
     if (1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
         Ok(pattern)

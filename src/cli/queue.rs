@@ -51,12 +51,13 @@ pub(crate) fn limit(args: &Limit) -> Result<u8, Failure> {
     oneshot::run(target, command, &mut Presenter::new(Kind::Order, args.json, args.quiet))
 }
 
-/// Reads the file of the queue. One that is damaged is copied before it is written again.
+/// Reads the file of the queue. If the file is damaged, makes a copy of it, because it will be
+/// written again.
 ///
 /// # Errors
 /// Exit 9 if the file cannot be read, or if a newer version of the program has written it.
 pub(crate) fn load(path: &Path) -> Result<Saved, Failure> {
-    // It is left over from a process that was killed while it wrote.
+    // A process that was killed while writing has left this file.
     let _ = std::fs::remove_file(paths::beside(path));
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,

@@ -1,4 +1,4 @@
-//! Randomness from the operating system, for the keys, tokens and ids of a process and for its
+//! Random numbers from the operating system, for the keys, tokens and ids of a process and for its
 //! machines.
 
 use crate::proto::Entropy;
@@ -14,8 +14,8 @@ impl Entropy for OsEntropy {
     }
 }
 
-/// The same for a machine, which draws one for each query or file: several are fetched at once, and
-/// each is used once.
+/// Random numbers for a machine, which draws one for each query or file. Several are fetched at
+/// once, and each is used only once.
 #[derive(Debug, Default)]
 pub(crate) struct Fetched(Vec<u64>);
 
@@ -40,7 +40,7 @@ pub(crate) fn node_id() -> NodeId {
     NodeId(bytes())
 }
 
-/// A new boot id; never 0, which means "unknown" on links.
+/// A new boot id. It is never 0, which means "unknown" on links.
 pub(crate) fn boot_id() -> u64 {
     OsEntropy.next_u64().max(1)
 }

@@ -1,4 +1,4 @@
-//! The ready file, for which a script waits. It appears complete once the daemon serves, and is
+//! The ready file, for which a script can wait. It appears, complete, once the daemon serves. It is
 //! removed when the daemon starts or ends. Only after a kill may it name a process that has ended.
 
 use std::fs;
@@ -17,25 +17,25 @@ use crate::wire::HostPort;
 pub(crate) struct Ready {
     /// `super` or `peer`.
     pub(crate) role: &'static str,
-    /// The daemon's process.
+    /// The process id of the daemon.
     pub(crate) pid: u32,
-    /// The program's version.
+    /// The version of the program.
     pub(crate) version: &'static str,
     /// An address that a program on this host can dial.
     pub(crate) listen: HostPort,
-    /// Peer: the super peer that welcomed it.
+    /// For a peer: the super peer that has sent WELCOME.
     #[serde(rename = "super", skip_serializing_if = "Option::is_none")]
     pub(crate) super_peer: Option<HostPort>,
-    /// Its control socket.
+    /// The path of its control socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) control: Option<PathBuf>,
-    /// Its page, as a program on this host can dial it.
+    /// The address of its page that a program on this host can dial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<HostPort>,
 }
 
 impl Ready {
-    /// A daemon with nothing but a listener.
+    /// The object for a daemon that only has a listener.
     pub(crate) fn new(role: &'static str, listen: SocketAddr) -> Ready {
         Ready {
             role,
@@ -49,7 +49,8 @@ impl Ready {
     }
 }
 
-/// An address to dial on this host: loopback if the listener is bound to all addresses.
+/// The address to dial on this host. If the listener is bound to all addresses, it is a loopback
+/// address.
 pub(crate) fn dialable(listen: SocketAddr) -> HostPort {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -59,7 +60,7 @@ pub(crate) fn dialable(listen: SocketAddr) -> HostPort {
     if ip == listen.ip() { HostPort::local(listen) } else { SocketAddr::new(ip, listen.port()).into() }
 }
 
-/// The ready file of --ready-file, or none.
+/// The ready file of --ready-file, if there is one.
 #[derive(Debug)]
 pub(crate) struct ReadyFile(Option<PathBuf>);
 
@@ -74,7 +75,7 @@ impl ReadyFile {
         Ok(ReadyFile(path))
     }
 
-    /// Writes it, replacing what is there.
+    /// Writes the file. It replaces an existing one.
     pub(crate) fn write(&self, ready: &Ready) -> Result<(), Failure> {
         let Some(path) = &self.0 else {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The options of a daemon, read again while it runs: what changes, and what cannot. And `sprat
-//! reload`, which orders it.
+//! Reads the options of a daemon again while it runs, and finds out what changes and what cannot.
+//! Also `sprat reload`, the command for it.
 
 use std::env;
 
@@ -13,7 +13,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, Command};
 
-/// The options that a daemon runs with.
+/// The options with which a daemon runs.
 #[derive(Debug)]
 pub(crate) struct Options {
     daemon: &'static str,
@@ -30,7 +30,7 @@ impl Options {
     /// Reads the command line, the environment and the file again.
     ///
     /// # Errors
-    /// Exit 2 if something is wrong.
+    /// Exit 2 if one of them is wrong.
     pub(crate) fn read(&mut self) -> Result<Parsed, Failure> {
         service::reloading();
         let lookup = |name: &str| env::var_os(name);
@@ -44,18 +44,18 @@ impl Options {
         }
     }
 
-    /// The level of the log that was read.
+    /// The log level in the options that were read.
     pub(crate) fn level(&self) -> LevelFilter {
         self.read.as_ref().map_or_else(log::max_level, |(_, level)| *level)
     }
 
-    /// The failure of an option that was read, with where it comes from.
+    /// The failure of an option that was read, with the origin of its value.
     pub(crate) fn failed(&self, Failure { exit, message }: Failure) -> Failure {
         let settings = self.read.as_ref().map_or(&[][..], |(settings, _)| settings);
         Failure::new(exit, with_origin(message, settings))
     }
 
-    /// A sentence for each option that has another value than before.
+    /// A sentence for each option whose value has changed.
     pub(crate) fn notes(&self) -> Vec<String> {
         let read = self.read.as_ref().map_or(&self.settings[..], |(settings, _)| settings);
         let flags = args::info(self.daemon).map_or(&[][..], |info| info.flags);
@@ -65,10 +65,10 @@ impl Options {
             .collect()
     }
 
-    /// The node uses the options that were read, or has refused them because one is wrong.
+    /// The node uses the options that were read, or has refused them because one of them is wrong.
     pub(crate) fn end(&mut self, taken: bool, status: &str) {
         if let Some((settings, level)) = self.read.take().filter(|_| taken) {
-            // An option that needs a restart is listed after each reload until then.
+            // If an option needs a restart, each reload lists it until then.
             self.settings.retain(|one| !RELOADED.contains(&one.flag));
             self.settings.extend(settings.into_iter().filter(|one| RELOADED.contains(&one.flag)));
             logging::set_level(level);
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Reload) -> Result<u8, Failure> {
         }
         Ok(false)
     })?;
-    // It is not an error of this command line, so no usage is printed.
+    // This is not an error of the command line of `reload`, so no usage is printed.
     match ended {
         Ok(()) => {
             if !changed {
@@ -131,7 +131,7 @@ pub(crate) fn run(args: &Reload) -> Result<u8, Failure> {
         Err(failure) => {
             let done = ClientEvent::Done(Outcome::failed(&failure));
             if args.json {
-                // If standard output is closed, the exit code is the answer.
+                // If standard output is closed, the exit code still tells the result.
                 let _ = output::line(&crate::control::event_line(&done, std::time::SystemTime::now()));
             }
             output::error(&format!("the old settings stay: {}", failure.message));

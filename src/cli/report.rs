@@ -1,5 +1,5 @@
-//! The events of a daemon as lines of its log, with the fields that `--log-format json` has. It
-//! formats and decides the level; it keeps nothing.
+//! Writes the events of a daemon as lines of its log, with fields for `--log-format json`. It
+//! formats the lines and decides their level. It keeps nothing.
 
 use super::format::{self, count, cut_words};
 use super::logging;
@@ -12,10 +12,10 @@ use std::time::Duration;
 /// Logs an event, for both daemons.
 pub(crate) fn event(event: &Event) {
     match event {
-        // A prompt shows the downloads itself, and the files that they add to the share.
+        // A prompt itself shows the downloads, and the files that they add to the share.
         Event::Share { .. } | Event::Download(_) | Event::Source { .. } if logging::is_diverted() => {}
-        // The clients get these; the number of peers goes into the state. A fatal failure ends the
-        // process, whose end reports it.
+        // Clients get the first kind, and the state stores the number of peers. A fatal failure
+        // ends the process, and is reported at its end.
         Event::Client { .. } | Event::Sharing { .. } | Event::Fatal(_) => {}
         Event::Welcomed { super_peer, .. } => {
             log::info!(super_peer:% = super_peer; "welcomed by super peer {super_peer}");
@@ -36,7 +36,7 @@ pub(crate) fn event(event: &Event) {
             log::warn!(super_peer:%, why:%; "lost super peer {super_peer}: {why}");
         }
         Event::Link { neighbor, at, up } => {
-            // A host name is named with the address that is used.
+            // If the neighbor is a host name, the address in use is shown too.
             let at = at.filter(|at| neighbor.literal() != Some(*at)).map(|at| format!(" ({at})")).unwrap_or_default();
             if *up {
                 log::info!(neighbor:%; "link to {neighbor}{at} is up");
@@ -115,8 +115,8 @@ fn download(report: &DownloadReport) {
     }
 }
 
-/// The level of a dropped source. For one that sent wrong bytes the download logs a warning; a slow
-/// or lost one is usual.
+/// Logs a source that was lost or dropped, or has stalled. The level is low: a slow or lost source
+/// is usual, and if a source has sent wrong bytes, the download logs a warning.
 fn source(download: u64, SourceReport { source, bytes, pieces, bad, state, why, .. }: &SourceReport) {
     let level = match state {
         SourceState::Lost => log::Level::Debug,

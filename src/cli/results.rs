@@ -1,5 +1,5 @@
-//! The results of a search for people: hits grouped by content, numbered, and shown as a table. It
-//! owns the groups; it prints nothing.
+//! The results of a search for people: hits grouped by content, with numbers, and shown as a table.
+//! It owns the groups and prints nothing.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,25 +14,26 @@ use crate::wire::name::printable;
 use crate::wire::record::{is_named, name_of};
 use crate::wire::{HostPort, Root};
 
-/// Sources named in a row of a table of results; the others are counted.
+/// How many sources a row of a table of results names. The others are counted.
 const SOURCES_IN_ROW: usize = 4;
-/// Most paths of one content that are remembered; further ones are rarely of use.
+/// How many paths of one content are remembered. More are rarely useful.
 const PATHS_KEPT_MAX: usize = 16;
 
 /// One content that was found, and its sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// One of its paths: the one that the pattern fits best.
+    /// One of its paths: the one that fits the pattern best.
     pub(crate) path: String,
-    /// The size that most sources claim; the smallest, if several sizes have as many.
+    /// The size that most sources claim. If several sizes have equally many claims, the smallest of
+    /// them.
     pub(crate) size: u64,
     pub(crate) root: Root,
     pub(crate) sources: Vec<HostPort>,
-    /// Sources that have only a part of it.
+    /// Sources that have only a part of the content.
     pub(crate) partial: Vec<HostPort>,
 }
 
-/// Hits grouped by content, which is their root, numbered from 1 once they are arranged.
+/// Hits grouped by their root. They have numbers, from 1 on, once they are arranged.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Results {
     groups: Vec<Found>,
@@ -41,7 +42,7 @@ pub(crate) struct Results {
     paths: BTreeMap<Root, BTreeSet<String>>,
     /// The place of each content among the groups.
     places: BTreeMap<Root, usize>,
-    /// Contents that are collections, as any of their hits says.
+    /// Contents of which some hit says that they are collections.
     collections: BTreeSet<Root>,
 }
 
@@ -58,7 +59,7 @@ impl Results {
         self.add_source((path, size, root), source, false);
     }
 
-    /// The same for a source that may have only a part.
+    /// Adds one hit; `partial` says whether its source has only a part.
     pub(crate) fn add_source(&mut self, (path, size, root): (&str, u64, Root), source: &HostPort, partial: bool) {
         let paths = self.paths.entry(root).or_default();
         paths.insert(path.to_owned());
@@ -95,8 +96,9 @@ impl Results {
         self.collections.contains(root)
     }
 
-    /// Sorts the groups: first those whose name is the pattern, then those that have it in their
-    /// name, each by number of sources. The same hits get the same numbers.
+    /// Sorts the groups: first those whose name is the pattern, then those that have the pattern in
+    /// their name, and each of these by number of sources. The same hits always get the same
+    /// numbers.
     pub(crate) fn arrange(&mut self, pattern: &str) {
         let asked = Asked::new(pattern);
         for group in &mut self.groups {
@@ -124,13 +126,13 @@ impl Results {
         self.groups.get(n.checked_sub(1)?)
     }
 
-    /// All of them in the order of their numbers.
+    /// All results, in the order of their numbers.
     pub(crate) fn all(&self) -> &[Found] {
         &self.groups
     }
 
-    /// One row for each content, under its name, or its path where names are not different. It fits
-    /// in the window.
+    /// One row for each content, with its name, or with its path if names look the same. It fits in
+    /// the window.
     pub(crate) fn table(&self, roots: Roots, window: Option<usize>) -> String {
         let rows = self.groups.iter().zip(self.labels()).enumerate().map(|(i, (found, label))| {
             vec![
@@ -154,7 +156,7 @@ impl Results {
         fitted(&head, rows, window)
     }
 
-    /// The text that names each content: its name if no other one looks the same, else its path,
+    /// The label of each content: its name if no other name looks the same, and otherwise its path,
     /// which may be cut.
     fn labels(&self) -> Vec<String> {
         let forms = [
@@ -185,7 +187,7 @@ pub(crate) enum Roots {
     Complete,
 }
 
-/// A pattern that results are ranked by.
+/// The pattern by which results are ranked.
 struct Asked<'p> {
     pattern: &'p str,
     folded: String,
@@ -197,8 +199,8 @@ impl Asked<'_> {
         Asked { pattern, folded: folded(pattern), words: fold::asked(pattern) }
     }
 
-    /// 0: the path is the pattern or ends in it; 1: it does when both are folded; 2: its name has
-    /// all words; 3: others.
+    /// The rank: 0 if the path is the pattern or ends in it; 1 if it does so when both are folded;
+    /// 2 if its name has all words; 3 otherwise.
     fn rank(&self, path: &str) -> u8 {
         if is_named(path, self.pattern) {
             return 0;
@@ -232,7 +234,7 @@ fn all_sources(found: &Found) -> String {
     }
 }
 
-/// A path without invisible characters, cut to its end if it is too long for the table.
+/// A path without invisible characters. If it is too long for the table, only its end is kept.
 fn short_path(path: &str) -> String {
     cut_front(&printable(path), NAME_COLUMNS_MAX)
 }

@@ -1,5 +1,5 @@
-//! `status` for people: one screen of at most 80 columns, and of at most 24 lines unless much goes
-//! on. Pure text; every name from the network passes through `printable`.
+//! `status` for people: one screen of at most 80 columns, and usually of at most 24 lines. It only
+//! makes text. Every name from the network passes through `printable`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::wire::message::{LinkRow, LinkState, Mode};
 use crate::wire::name::printable;
 
 const COLUMNS: usize = 80;
-/// Downloads, uploads and neighbors that have rows of their own.
+/// How many downloads, uploads and neighbors have rows of their own.
 const ROWS_MAX: usize = 6;
-/// Sources of one download that have rows.
+/// How many sources of one download have rows.
 const SOURCES_MAX: usize = 3;
-/// Neighbors of the super peer of a peer that have rows.
+/// How many lost neighbors of a peer's super peer have rows.
 const LOST_MAX: usize = 3;
-/// Peers that an upload names.
+/// How many peers the row of an upload names.
 const PEERS_MAX: usize = 2;
-/// Lines of one reason.
+/// The most lines of one reason.
 const REASON_LINES_MAX: usize = 3;
 /// Columns of the name of a download.
 const NAME: usize = 31;
@@ -42,7 +42,7 @@ pub(crate) fn screen(event: &ClientEvent) -> Vec<String> {
     match status {
         Some(status) => {
             lines.peer(status, *mode, super_peer.as_ref(), super_counts);
-            // Why its searches are not complete.
+            // Links because of which searches are not complete.
             let lost: Vec<&LinkRow> = links.iter().filter(|link| link.state.is_trouble()).collect();
             lines.rows(&lost, LOST_MAX, LABEL, |lines, link| {
                 lines.labeled("", &format!("its neighbor {} {}", printable(&link.name), link_words(link)));
@@ -85,24 +85,24 @@ fn unit(name: &str) -> &'static str {
 struct Lines(Vec<String>);
 
 impl Lines {
-    /// A line that is cut at the end of the screen.
+    /// Adds a line, which is cut at the end of the screen.
     fn add(&mut self, line: &str) {
         let line = printable(line);
         self.0.push(cut(&line, COLUMNS).trim_end().to_owned());
     }
 
-    /// A line with a word in the first column.
+    /// Adds a line with a label in the first column.
     fn labeled(&mut self, label: &str, text: &str) {
         self.add(&format!("{label:<LABEL$}{text}"));
     }
 
-    /// What is wrong with the line above, in a few lines at most.
+    /// Adds what is wrong with the line above, in a few lines at most.
     fn reason(&mut self, text: &str) {
         let lines = wrapped(&printable(text), COLUMNS - 6);
         lines.iter().take(REASON_LINES_MAX).for_each(|line| self.add(&format!("      {line}")));
     }
 
-    /// Rows, and how many more there are.
+    /// Adds rows, and how many more there are.
     fn rows<T>(&mut self, all: &[T], most: usize, indent: usize, mut row: impl FnMut(&mut Lines, &T)) {
         all.iter().take(most).for_each(|each| row(self, each));
         if all.len() > most {
@@ -192,7 +192,7 @@ impl Lines {
             self.reason(&swarm_words(swarm));
         }
         let mut sources: Vec<&SourceReport> = sources.iter().collect();
-        // Problems come first.
+        // Sources with problems come first.
         sources.sort_by_key(|source| (!source.state.is_trouble() && source.bad == 0, source.source.to_string()));
         self.rows(&sources, SOURCES_MAX, 6, |lines, source| lines.source(source));
     }
@@ -257,7 +257,7 @@ impl Lines {
         }
     }
 
-    /// A row for each neighbor, and the reason below one that is not up.
+    /// Adds a row for each neighbor, and a reason below if the link is not up.
     fn links(&mut self, links: &[LinkRow]) {
         self.rows(links, ROWS_MAX, 2, |lines, link| {
             let known = link.at.first().filter(|at| **at != link.name).map(|at| format!(" ({})", printable(at)));
@@ -267,7 +267,8 @@ impl Lines {
     }
 }
 
-/// The words of a text in lines of at most this many columns; only a longer word exceeds them.
+/// The words of a text in lines of at most this many columns. Only a word that is longer can exceed
+/// the width.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -292,7 +293,7 @@ fn link_words(link: &LinkRow) -> String {
     format!("{state} for {}{}", age(link.since), if link.state == LinkState::Up { trip } else { String::new() })
 }
 
-/// The super peer of a peer.
+/// The words about a super peer of a peer.
 fn super_words(status: &SuperStatus) -> String {
     let SuperStatus { addr, state, since_ms, retry_ms, .. } = status;
     let since = since_ms.map(|ms| format!(" for {}", age(ms))).unwrap_or_default();
@@ -306,7 +307,7 @@ fn super_words(status: &SuperStatus) -> String {
     }
 }
 
-/// The reason of a counter `left_out_…`.
+/// The words for a counter `left_out_…`.
 fn left_out_words(reason: &str) -> String {
     let known = match reason {
         "parts" => "parts of downloads",
@@ -322,7 +323,7 @@ fn left_out_words(reason: &str) -> String {
     known.to_owned()
 }
 
-/// A time for people, in two units at most.
+/// A time for people, in at most two units.
 fn age(ms: u64) -> String {
     let s = ms / 1000;
     match s {

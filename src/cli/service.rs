@@ -1,5 +1,4 @@
-//! What a daemon reports to its service manager: sd_notify(3). Without `NOTIFY_SOCKET` nothing is
-//! sent.
+//! What a daemon tells its service manager (sd_notify(3)). Without `NOTIFY_SOCKET` nothing is sent.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -8,12 +7,12 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The daemon serves, or serves with what it has read again.
+/// The daemon serves. After a reload, it serves with its new options.
 pub(crate) fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// What it is doing, for people.
+/// Tells people what the daemon is doing.
 pub(crate) fn status(status: &str) {
     send(&[NotifyState::Status(status)]);
 }
@@ -24,22 +23,23 @@ pub(crate) fn reloading() {
     send(&[NotifyState::Reloading, now.unwrap_or(NotifyState::Status("reading the options again"))]);
 }
 
-/// It ends.
+/// The daemon begins to end.
 pub(crate) fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-/// Its loop runs.
+/// The loop of the daemon runs.
 pub(crate) fn alive() {
     send(&[NotifyState::Watchdog]);
 }
 
-/// How often [`alive`] is due: twice in the time after which the manager ends it (`WatchdogSec=`).
+/// How often [`alive`] must be called: twice within the time after which the manager ends the
+/// daemon (`WatchdogSec=`).
 pub(crate) fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|most| most / 2).filter(|every| !every.is_zero())
 }
 
-/// The crate's own function would block the loop if the manager does not read.
+/// The function of the crate would block the loop if the manager does not read.
 fn send(state: &[NotifyState]) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let text: String = state.iter().map(|line| format!("{line}\n")).collect();

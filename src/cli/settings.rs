@@ -1,4 +1,5 @@
-//! The values of options: defaults, bounds, resolved addresses. The same for every command.
+//! The values of options: defaults, bounds and resolved addresses. They are the same for every
+//! command.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -37,14 +38,14 @@ pub(crate) fn connect_timeout(given: Option<Span>) -> Result<Duration, Failure> 
     }
 }
 
-/// `--timeout` of a download in milliseconds; 0 is no timeout.
+/// `--timeout` of a download in milliseconds; 0 means no timeout.
 pub(crate) fn timeout_ms(Span(timeout): Span) -> u64 {
     let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     ms.max(u64::from(!timeout.is_zero()))
 }
 
-/// `--ping`: a session is closed after [`SESSION_SILENCE_MAX`] of silence, so that two pings may
-/// get lost.
+/// `--ping`. A session is closed after [`SESSION_SILENCE_MAX`] of silence, so that two PINGs may be
+/// lost.
 pub(crate) fn ping(given: Option<Span>) -> Result<Duration, Failure> {
     let longest = SESSION_SILENCE_MAX / 3;
     match given {
@@ -56,8 +57,8 @@ pub(crate) fn ping(given: Option<Span>) -> Result<Duration, Failure> {
     }
 }
 
-/// `--listen`, by default all addresses of both families; all of IPv4 on a host without IPv6, which
-/// cannot bind [::].
+/// `--listen`. The default is all addresses of both IP versions. On a host without IPv6, which
+/// cannot bind [::], it is all addresses of IPv4.
 pub(crate) fn listen(given: Option<&HostPort>, port: u16) -> Result<SocketAddr, Failure> {
     match given {
         None if has_ipv6() => Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)),
@@ -69,8 +70,8 @@ pub(crate) fn listen(given: Option<&HostPort>, port: u16) -> Result<SocketAddr, 
     }
 }
 
-/// `--http`: the address of the page, and the names under which it may be reached. In login mode
-/// other hosts need the token of this run.
+/// `--http`: the address of the page, and the host names with which it may be requested. In login
+/// mode, other hosts need the token of this run.
 pub(crate) fn page(given: Option<&HostPort>, login: bool) -> Result<(Option<SocketAddr>, Vec<String>), Failure> {
     let Some(given) = given else { return Ok((None, Vec::new())) };
     scoped("--http", [given])?;
@@ -84,13 +85,13 @@ pub(crate) fn page(given: Option<&HostPort>, login: bool) -> Result<(Option<Sock
     Ok((Some(addr), names))
 }
 
-/// Whether this host has IPv6, if only on its loopback interface.
+/// Whether this host has IPv6, at least on its loopback interface.
 fn has_ipv6() -> bool {
     UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
-/// `--neighbor`: names are resolved by the running super peer, and again while a link is down. An
-/// address must be one to which a socket that is bound to `listen` can send.
+/// `--neighbor`. The running super peer resolves names, and resolves them again while a link is
+/// down. A socket that is bound to `listen` must be able to send to a given address.
 pub(crate) fn neighbors(given: &[Pin], listen: SocketAddr) -> Result<Vec<Pin>, Failure> {
     dialed("--neighbor", given.iter().map(|pin| &pin.at))?;
     let unreachable = |given: &&Pin| given.at.literal().is_some_and(|addr| !reaches(listen, addr));
@@ -111,7 +112,7 @@ fn reaches(listen: SocketAddr, to: SocketAddr) -> bool {
     both || listen.is_ipv4() == to.is_ipv4()
 }
 
-/// Addresses to dial must have a port, and link-local ones their interface.
+/// Checks that addresses to dial have a port, and that link-local ones have their interface.
 pub(crate) fn dialed<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPort> + Clone) -> Result<(), Failure> {
     match hosts.clone().into_iter().find(|host| host.port() == 0) {
         Some(host) => {
@@ -150,7 +151,7 @@ fn addresses(flag: &str, host: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
     if found.is_empty() { Err(failed("the name has no address".into())) } else { Ok(found) }
 }
 
-/// The address with an IPv4 address never in its mapped form.
+/// The address. If it is an IPv4 address in its mapped form, its plain form.
 fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
@@ -158,7 +159,7 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The limits that the options name; none without an option.
+/// The limits that the options set; none if no option sets one.
 pub(crate) fn limits(upload: Option<Rate>, download: Option<Rate>) -> RateLimits {
     let rate = |limit: Option<Rate>| limit.map_or(0, |Rate(rate)| rate);
     RateLimits { upload: rate(upload), download: rate(download) }

@@ -1,9 +1,9 @@
-//! The configuration file of the daemons, in TOML: where it is, and what it sets. Pure: the
-//! environment and the reading of files are parameters.
+//! The configuration file of the daemons, in TOML: where it is, and what it sets. It does no I/O:
+//! the environment and the reading of files are parameters.
 //!
 //! A key is the name of an option. Keys in `[super]` and `[peer]` are for that daemon, and win over
-//! those at the top, which are for every daemon that reads the file. So a key at the top must be an
-//! option of each.
+//! keys at the top. Keys at the top are for every daemon that reads the file, so each of them must
+//! be an option of every daemon.
 
 use std::io;
 use std::ops::Range;
@@ -22,9 +22,9 @@ use super::settings::Env;
 /// Reads a file.
 pub(crate) type Read<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
-/// For all daemons of a machine.
+/// The path of the file for all daemons of a machine.
 const GLOBAL: &str = "/etc/sprat/config.toml";
-/// Options that say where the file is, or print.
+/// Options that choose the file or only print.
 const NO_KEYS: [&str; 2] = ["--config", "--help"];
 
 /// A file that was read.
@@ -32,21 +32,22 @@ const NO_KEYS: [&str; 2] = ["--config", "--help"];
 pub(crate) struct SettingsFile {
     path: PathBuf,
     text: String,
-    /// For `~/`.
+    /// The home folder, for `~/`.
     home: Option<String>,
 }
 
 /// Why a file is refused.
 #[derive(Debug)]
 pub(crate) struct Wrong {
-    /// File and line, what is there, and what should be.
+    /// The file and the line, what is there, and what should be there.
     pub(crate) sentence: String,
-    /// The file may still be right for another daemon.
+    /// Whether the file may still be right for another daemon.
     pub(crate) other_daemon: bool,
 }
 
 impl SettingsFile {
-    /// The file that is given, which must exist; else the first usual one that exists.
+    /// The file that an option names, which must exist. Without it, the first of the usual files
+    /// that exists.
     pub(crate) fn find(given: Option<&str>, env: Env<'_>, read: Read<'_>) -> Result<Option<SettingsFile>, String> {
         let home = env("HOME").and_then(|home| home.into_string().ok());
         let paths = given.map_or_else(|| places(env), |given| vec![given.into()]);
@@ -60,7 +61,7 @@ impl SettingsFile {
         Ok(None)
     }
 
-    /// What the file sets for a daemon. The sections of others are checked too.
+    /// The values that the file sets for a daemon. The sections of other daemons are checked too.
     pub(crate) fn settings(&self, daemon: &str) -> Result<Vec<Setting>, Wrong> {
         let table = toml::de::DeTable::parse(&self.text);
         let table = table.map_err(|error| self.wrong(error.span().unwrap_or_default(), error.message()))?;
@@ -121,7 +122,8 @@ impl SettingsFile {
         values.into_iter().map(setting).collect::<Result<Vec<_>, _>>().map(Some)
     }
 
-    /// The value with the home folder in place of `~`, as a shell would write it into a flag.
+    /// The value with the home folder in place of `~`, as a shell would expand it on the command
+    /// line.
     fn expanded(&self, flag: &FlagInfo, text: String) -> String {
         let FlagInfoKind::Option { arg_name } = flag.kind else { return text };
         let is_path = ["DIR", "PATH", "FILE"].iter().any(|kind| arg_name.contains(kind));
@@ -142,7 +144,7 @@ impl SettingsFile {
     }
 }
 
-/// Where the file may be, the first that exists.
+/// The usual paths of the file. The first one that exists is used.
 fn places(env: Env<'_>) -> Vec<PathBuf> {
     let user = folder_of(env, "XDG_CONFIG_HOME").or_else(|| folder_of(env, "HOME").map(|home| home.join(".config")));
     let user = user.map(|folder| folder.join("sprat/config.toml"));
@@ -154,7 +156,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// A value as a flag takes it; none if it has the wrong type.
+/// A value in the form in which it is written on the command line; none if it has the wrong type.
 fn text(flag: &FlagInfo, value: &DeValue<'_>) -> Option<String> {
     match (&flag.kind, value) {
         (FlagInfoKind::Switch, DeValue::Boolean(on)) => Some(on.to_string()),

@@ -1,6 +1,6 @@
 //! What argh does not do: `--key=value`, `-h` and `--version`, `-vv`, switches before the command,
-//! values from the environment and from a file, and usage errors of one sentence with exit 2. Pure:
-//! arguments, environment and the reading of files are parameters.
+//! values from the environment and from a file, and usage errors that are one sentence and exit
+//! with 2. It does no I/O: arguments, environment and the reading of files are parameters.
 
 use std::ffi::OsString;
 
@@ -16,9 +16,9 @@ use super::settings_file::Read;
 /// The meaning of the command line.
 #[derive(Debug)]
 pub(crate) enum Parsed {
-    /// To run a command.
+    /// A command to run.
     Run(Box<Run>),
-    /// To print a text (help, version) and end with 0.
+    /// A text to print (help or version). The exit code is 0.
     Print(String),
     /// A usage error.
     Usage(UsageError),
@@ -31,28 +31,28 @@ pub(crate) struct Run {
     pub(crate) name: String,
     /// The values of its options, and where each comes from.
     pub(crate) settings: Vec<Setting>,
-    /// Whether standard output was promised to be JSON.
+    /// Whether standard output must be JSON.
     pub(crate) json: bool,
 }
 
-/// A usage error: what is wrong in one sentence, and where to read more.
+/// A usage error: what is wrong, in one sentence, and where to read more.
 #[derive(Debug)]
 pub(crate) struct UsageError {
-    /// Lower-case, without a full stop.
+    /// The sentence, in lower case and without a full stop.
     pub(crate) sentence: String,
     /// One line that begins with `Usage:`.
     pub(crate) usage: String,
-    /// Whether standard output was promised to be JSON.
+    /// Whether standard output must be JSON.
     pub(crate) json: bool,
 }
 
 /// Widest line of a help text, as argh wraps.
 const HELP_COLUMNS: usize = 80;
 
-/// Switches that may stand before the command.
+/// Switches that may be written before the command.
 const HOISTED: [&str; 6] = ["-v", "-vv", "-q", "--verbose", "--quiet", "--json"];
 
-/// Reads the command line, without the name of the program, the environment, and for a daemon the
+/// Reads the command line without the name of the program, the environment and, for a daemon, the
 /// configuration file.
 pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>, read: Read<'_>) -> Parsed {
     let mut args = Vec::with_capacity(argv.len());
@@ -115,7 +115,7 @@ pub(crate) fn settings(
     complete(info, Vec::new(), args.iter().cloned(), env, read).map(|completed| completed.settings)
 }
 
-/// A daemon with these values.
+/// The command of a daemon with these values.
 pub(crate) fn daemon(info: &CommandInfoWithArgs, settings: &[Setting]) -> Result<Command, String> {
     match run_argh(info.name, &layers::args(info, settings)) {
         Ok(Ok(command)) => Ok(command),
@@ -124,8 +124,8 @@ pub(crate) fn daemon(info: &CommandInfoWithArgs, settings: &[Setting]) -> Result
     }
 }
 
-/// The form of a command, or of the program, and where to read more about it. It is one line, so
-/// that people see the error before it.
+/// The form of a command or of the program, and where to read more about it. It is a single line,
+/// so that people notice the error before it.
 pub(crate) fn usage(command: &str) -> String {
     let Some(info) = args::info(command) else {
         return "Usage: sprat COMMAND [OPTIONS]; `sprat --help` lists the commands".to_owned();
@@ -150,7 +150,7 @@ fn help(command: &[&str]) -> String {
     }
 }
 
-/// argh wraps the options, but neither the usage nor descriptions and notes.
+/// argh wraps the options, but not the usage, descriptions and notes.
 fn wrapped(help: &str) -> String {
     let mut text = String::with_capacity(help.len());
     for line in help.lines() {
@@ -194,14 +194,14 @@ fn json_promised(args: &[String], env: Env<'_>) -> bool {
     flag || env("SPRAT_JSON").is_some_and(|value| is_on(&value.to_string_lossy()) == Some(true))
 }
 
-/// What argh reads, and the values of all options.
+/// The arguments for argh, and the values of all options.
 struct Completed {
     args: Vec<String>,
     settings: Vec<Setting>,
 }
 
-/// Splits `--key=value` and `-vv`, and adds values from the environment and from a file for options
-/// that were not given.
+/// Splits `--key=value` and `-vv`. For options that were not given, adds values from the
+/// environment and from a file.
 fn complete(
     info: &CommandInfoWithArgs,
     hoisted: Vec<String>,
@@ -221,7 +221,7 @@ fn complete(
             operands.extend(given);
             break;
         }
-        // argh reads `-` as an option.
+        // argh would read `-` as an option.
         literal |= arg == "-";
         if arg == "-" || !arg.starts_with('-') {
             operands.push(arg);
@@ -246,7 +246,7 @@ fn complete(
             return Err(format!("{key} takes no value"));
         }
         args.push(key);
-        // The next argument is its value, even if it looks like a flag.
+        // The next argument is the value of the option, even if it looks like an option.
         let value = value.or_else(|| if takes_value { given.next() } else { None });
         if let Some(flag) = flag {
             set(flag.long, value.clone().unwrap_or_else(|| "true".to_owned()));
@@ -261,7 +261,7 @@ fn complete(
     Ok(Completed { args, settings })
 }
 
-/// The command, or the help that was asked for.
+/// The command, or the help text that was requested.
 fn run_argh(name: &str, args: &[String]) -> Result<Result<Command, String>, String> {
     let all: Vec<&str> = std::iter::once(name).chain(args.iter().map(String::as_str)).collect();
     match Top::from_args(&["sprat"], &all) {
@@ -271,7 +271,7 @@ fn run_argh(name: &str, args: &[String]) -> Result<Result<Command, String>, Stri
     }
 }
 
-/// argh's errors begin in upper case and put each missing argument on a line of its own.
+/// argh's errors begin in upper case, and put each missing argument on a line of its own.
 fn one_sentence(output: &str) -> String {
     let mut sentence = String::with_capacity(output.len());
     for line in output.lines().map(str::trim).filter(|line| !line.is_empty()) {

@@ -1,6 +1,6 @@
-//! `get -o -`: the content on standard output, in order, as its pieces are verified. The download
-//! goes to a temporary folder; a thread reads what is verified there and writes it, so that a slow
-//! reader does not hold the download. Nothing unverified is ever written.
+//! `get -o -`: writes the content to standard output, in order, as soon as its pieces are verified.
+//! The download goes to a temporary folder. A thread reads verified bytes there and writes them, so
+//! that a slow reader does not delay the download. Bytes that are not verified are never written.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,26 +16,26 @@ use crate::error::{Exit, Failure};
 
 /// Name of the content in the temporary folder.
 const NAME: &str = "content";
-/// Bytes that are written at once.
+/// How many bytes are written at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Copies one content to standard output.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    /// Removed at the end.
+    /// The temporary folder, which is removed at the end.
     folder: TempDir,
-    /// Verified pieces above the first one that is missing, and their lengths.
+    /// Verified pieces after the first missing one, with their lengths.
     ahead: BTreeMap<u32, u32>,
-    /// The first piece that is missing.
+    /// The first missing piece.
     next: u32,
-    /// Bytes before that piece.
+    /// The number of bytes before that piece.
     verified: u64,
     writer: Option<Writer>,
 }
 
 #[derive(Debug)]
 struct Writer {
-    /// How many bytes are verified from the start.
+    /// Tells the thread how many bytes from the start are verified.
     verified: Sender<u64>,
     thread: JoinHandle<io::Result<()>>,
 }
@@ -44,7 +44,7 @@ impl Sink {
     /// Creates the temporary folder.
     ///
     /// # Errors
-    /// Exit 9 if that fails.
+    /// Exit 9 if this fails.
     pub(crate) fn new() -> Result<Sink, Failure> {
         let folder = tempfile::Builder::new().prefix("sprat-").tempdir();
         let folder = folder.map_err(|error| {
@@ -55,15 +55,16 @@ impl Sink {
         Ok(Sink { folder, ahead: BTreeMap::new(), next: 0, verified: 0, writer: None })
     }
 
-    /// Where the download goes.
+    /// The path of the download.
     pub(crate) fn destination(&self) -> PathBuf {
         self.folder.path().join(NAME)
     }
 
-    /// A piece is verified and in the part file.
+    /// A piece is verified and is in the part file.
     ///
     /// # Errors
-    /// That of the write that failed; `BrokenPipe` if the reader has closed standard output.
+    /// The error of the write that failed. It is `BrokenPipe` if the reader has closed standard
+    /// output.
     pub(crate) fn piece(&mut self, index: u32, length: u32) -> io::Result<()> {
         self.ahead.insert(index, length);
         let before = self.verified;
@@ -74,7 +75,7 @@ impl Sink {
         if self.verified == before { Ok(()) } else { self.write_up_to(self.verified) }
     }
 
-    /// The content is complete: writes the rest, and waits until all is written.
+    /// The content is complete: writes the rest, and waits until everything is written.
     ///
     /// # Errors
     /// As for [`Sink::piece`].
@@ -82,8 +83,8 @@ impl Sink {
         self.write_up_to(size)?;
         let Some(Writer { verified, thread }) = self.writer.take() else { return Ok(()) };
         drop(verified);
-        // The thread has the file open, so the folder can be removed already. If a signal ends this
-        // process now, nothing is left over.
+        // The thread has opened the file, so the folder can be removed already. If a signal ends
+        // this process now, no file is left over.
         let _ = fs::remove_dir_all(self.folder.path());
         joined(thread)
     }
@@ -99,7 +100,7 @@ impl Sink {
                 self.writer.insert(Writer { verified: sender, thread })
             }
         };
-        // It fails if the thread has ended, because a write failed.
+        // This fails if the thread has ended because a write has failed.
         if writer.verified.send(verified).is_ok() {
             return Ok(());
         }
@@ -111,12 +112,12 @@ fn joined(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes has failed")))
 }
 
-/// The part file, or the file that it has become.
+/// The part file or, after the rename, the final file.
 fn open(folder: &Path) -> io::Result<File> {
     File::open(folder.join(format!(".{NAME}.part"))).or_else(|_| File::open(folder.join(NAME)))
 }
 
-/// Copies up to each bound that comes, until no more can come.
+/// Copies the file up to each length that is received, until no more can come.
 fn copy(file: &File, bounds: &Receiver<u64>) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut at = 0;

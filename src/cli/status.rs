@@ -12,7 +12,7 @@ pub(crate) fn run(args: Status) -> Result<u8, Failure> {
     if args.watch {
         return watch::run(&args);
     }
-    // If only a super peer runs on this host, that node is meant.
+    // If only a super peer runs on this host, its status is shown.
     let target = Target::here_or_near(oneshot::node_here(args.asked())?)?;
     let mut presenter = Presenter::new(Kind::Status { counters: args.counters }, args.json, args.quiet);
     oneshot::run(target, Command::Status, &mut presenter)

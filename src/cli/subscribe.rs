@@ -1,5 +1,5 @@
-//! `sprat subscribe`: orders a download of each new content that matches, and runs a program with
-//! each file that is complete. The running peer keeps the subscription.
+//! `sprat subscribe`: orders a download of each new content that matches, and runs a program for
+//! each complete file. The running peer keeps the subscription.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::wire::message::Mode;
 use crate::wire::name::printable;
 use crate::wire::{QueryKind, Root, Search};
 
-/// The number of the request for the subscription; those of the downloads follow.
+/// The number of the request for the subscription. The requests for downloads have higher numbers.
 const STANDING: u64 = 0;
 
 /// The number of the request that a line answers.
@@ -31,7 +31,7 @@ struct Numbered {
     req: u64,
 }
 
-/// Runs the command: it ends with the peer.
+/// Runs the command. It ends when the peer ends.
 pub(crate) fn run(args: &Subscribe) -> Result<u8, Failure> {
     let scope = oneshot::scope(args.search())?;
     let pattern = query::checked_pattern(args.pattern.join(" "))?;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Subscribe) -> Result<u8, Failure> {
     }
 }
 
-/// Accounts exist in login mode only.
+/// Checks that the peer is in login mode, because accounts exist only there.
 fn assert_login(talk: &mut Talk) -> Result<(), Failure> {
     send(talk, STANDING, &Command::Status)?;
     let mut mode = Mode::Open;
@@ -95,7 +95,7 @@ fn unwritable(error: std::io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("cannot write to standard output: {error}"))
 }
 
-/// The downloads that it has ordered, and those that wait for a place.
+/// The downloads that were ordered, and those that wait until they can be.
 struct Follower {
     out: Option<PathBuf>,
     next: u64,
@@ -132,7 +132,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Orders downloads that wait, while there is room.
+    /// Orders waiting downloads, while there is room.
     fn order(&mut self, talk: &mut Talk) -> Result<(), Failure> {
         while self.running.len() < SUBSCRIBER_DOWNLOADS_MAX
             && let Some(known) = self.waiting.pop_front()
@@ -147,8 +147,8 @@ impl Follower {
     }
 }
 
-/// Runs a program with one file after the other, on a thread of its own: the peer is read while it
-/// runs.
+/// Runs a program for one file after the other, on a thread of its own. In the meantime, the
+/// command continues to read the events of the peer.
 struct Runner {
     files: Option<SyncSender<(PathBuf, Root)>>,
     thread: Option<JoinHandle<()>>,
@@ -181,8 +181,8 @@ impl Drop for Runner {
     }
 }
 
-/// Runs the program, without a shell and without arguments. What it prints goes to standard error:
-/// standard output has the paths, or JSON.
+/// Runs the program, without a shell and without arguments. Its output goes to standard error,
+/// because standard output has the paths or JSON.
 fn execute(program: &Path, path: &Path, root: Root, user: &str) {
     let mut command = Program::new(program);
     command.env("SPRAT_FILE_PATH", path).env("SPRAT_FILE_ROOT", root.to_string()).env("SPRAT_FILE_USER", user);

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Super, settings: Vec<Setting>) -> Result<u8, Failure> {
     let control = paths::control_socket(name, args.control.as_deref(), args.state.as_deref(), &env)?;
     let state = paths::State::open(folder, name)?;
     let (identity, accounts) = (Identity::open(state.folder())?, accounts::load(state.folder())?);
-    // A user who names the keys of the neighbors wants this super peer to prove its own.
+    // If the user gives the keys of the neighbors, this super peer must prove a key too.
     let names_keys = neighbors.iter().any(|pin| pin.key.is_some());
     let knows = names_keys || !accounts.is_empty() || !args.operator.is_empty();
     let key = identity.public();
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Super, settings: Vec<Setting>) -> Result<u8, Failure> {
     let login = config.login.clone();
     let role = SuperPeer::new(config, Box::new(Fetched::default()));
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
-    // From now on the kernel queues connections, so the super peer serves.
+    // From now on the kernel queues connections, so the super peer counts as ready.
     if let Some(page) = page {
         log::info!("the page about this super peer is http://{}/", dialable(page));
     }
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Super, settings: Vec<Setting>) -> Result<u8, Failure> {
     node.run(role, &mut journal).map(Exit::code)
 }
 
-/// What the options say, without a look at the state.
+/// The settings that follow from the options alone, without the state.
 #[derive(Debug)]
 pub(crate) struct Limits {
     listen: SocketAddr,
@@ -151,8 +151,8 @@ pub(crate) fn limits(args: &Super) -> Result<Limits, Failure> {
     Ok(Limits { listen, neighbors, memory, budget, ping })
 }
 
-/// The host of a super peer writes the log; and into the state, its accounts and the number of
-/// peers that share.
+/// The host of a super peer. It writes the log, and stores the accounts and the number of peers
+/// that share in the state folder.
 struct Journal {
     name: String,
     state: paths::State,
@@ -163,7 +163,7 @@ struct Journal {
     listen: SocketAddr,
     /// In login mode.
     login: Option<Arc<LoginConfig>>,
-    /// Links that are up, and peers that share, for the status of the service.
+    /// Links that are up, and peers that share, for the status that the service manager gets.
     links: usize,
     sharing: usize,
 }

@@ -1,20 +1,20 @@
-//! Tables for people: columns padded to their widest cell, in the columns of a terminal. With a
-//! window, a table is never wider: long texts are cut, and if that is not enough, each row takes
-//! several lines. Pure text.
+//! Tables for people. Columns are padded to their widest cell. With a window, a table is never
+//! wider than the window: long texts are cut and, if that is not enough, each row takes several
+//! lines. It only makes text.
 
 use super::columns::{columns, cut_middle, padded, padded_front};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
-/// Spaces before the second line of a row and those after it.
+/// Spaces before the second and each further line of a row.
 const INDENT: usize = 4;
-/// A text is not cut to fewer columns as long as the row can take another line.
+/// While a row can take another line, no text is cut to fewer columns than this.
 const TEXT_LEAST: usize = 12;
 
 /// The kind of text in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cells {
-    /// Numbers, aligned at their last digits; they are not cut.
+    /// Numbers. They are aligned at their last digits and never cut.
     Numbers,
     /// Words that are not cut.
     Words,
@@ -22,14 +22,14 @@ pub(crate) enum Cells {
     Texts,
 }
 
-/// Columns padded to their widest cell; `right` names the columns of numbers.
+/// A table whose columns are padded to their widest cell. `right` marks the columns of numbers.
 pub(crate) fn table(head: &[&str], right: &[bool], rows: impl Iterator<Item = Vec<String>>) -> String {
     let cells = |right: &bool| if *right { Cells::Numbers } else { Cells::Words };
     let head: Vec<(&str, Cells)> = head.iter().copied().zip(right.iter().map(cells)).collect();
     fitted(&head, rows, None)
 }
 
-/// A table that fits in this number of columns; none for no bound.
+/// A table that fits in this number of columns; none means no bound.
 pub(crate) fn fitted(head: &[(&str, Cells)], rows: impl Iterator<Item = Vec<String>>, window: Option<usize>) -> String {
     let mut all: Vec<Vec<String>> = vec![head.iter().map(|(cell, _)| (*cell).to_owned()).collect()];
     all.extend(rows);
@@ -53,7 +53,7 @@ pub(crate) fn fitted(head: &[(&str, Cells)], rows: impl Iterator<Item = Vec<Stri
                 });
                 line.push_str(&" ".repeat(GAP));
             }
-            // A line of a row without any text is left out.
+            // A line of a row is left out if it has no text.
             if n == 0 || !line.trim().is_empty() {
                 text.push_str(line.trim_end());
                 text.push('\n');
@@ -63,8 +63,8 @@ pub(crate) fn fitted(head: &[(&str, Cells)], rows: impl Iterator<Item = Vec<Stri
     text
 }
 
-/// Reduces the widths so that rows fit in the window. Returns how many columns each line of a row
-/// has.
+/// Reduces the widths so that rows fit in the window. Returns how many columns of the table are on
+/// each line of a row.
 fn lines(head: &[(&str, Cells)], widths: &mut [usize], window: usize) -> Vec<usize> {
     let taken = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
     let is_text = |at: usize| head[at].1 == Cells::Texts;
@@ -86,7 +86,7 @@ fn lines(head: &[(&str, Cells)], widths: &mut [usize], window: usize) -> Vec<usi
             lines.push(count);
             (count, used) = (0, INDENT);
         }
-        // A text that is wider than the window is cut, even in a column that is otherwise not cut.
+        // If a text is wider than the window, it is cut even in a column that is usually not cut.
         *width = widest[at].min(window.saturating_sub(used).max(1));
         used += *width + GAP;
         count += 1;

@@ -1,5 +1,5 @@
-//! A conversation with a running daemon over its control socket: lines out, lines in. It knows no
-//! command.
+//! A conversation with a running daemon over its control socket. It sends and receives lines, and
+//! knows no commands.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -14,16 +14,16 @@ use crate::error::{Exit, Failure};
 pub(crate) struct Talk {
     lines: BufReader<UnixStream>,
     path: PathBuf,
-    /// The beginning of a line that is not complete.
+    /// The beginning of an incomplete line.
     begun: Vec<u8>,
 }
 
 impl Talk {
-    /// Connects to the daemon that the options name; without any, to the peer, or to the super peer
-    /// if only that runs here.
+    /// Connects to the daemon that the options name. If they name none, connects to the peer, or to
+    /// the super peer if only that runs here.
     ///
     /// # Errors
-    /// Exit 5 if none serves the socket.
+    /// Exit 5 if no daemon serves the socket.
     pub(crate) fn open(asked: AskedOptions) -> Result<Talk, Failure> {
         let Target::Control { path, name, named } = Target::new(oneshot::node_here(asked)?)? else {
             return Err(Failure::usage("only a running daemon can be asked for this; leave out --super"));
@@ -37,7 +37,7 @@ impl Talk {
         self.lines.get_mut().write_all(format!("{line}\n").as_bytes()).map_err(|error| self.lost(&error))
     }
 
-    /// The next line; none if the time is over first.
+    /// The next line; none if the time is over before.
     ///
     /// # Errors
     /// Exit 5 if the daemon has closed the connection.
@@ -69,7 +69,7 @@ impl Talk {
         Failure::new(Exit::Unreachable, format!("lost the daemon at {}: {error}", self.path.display()))
     }
 
-    /// A line that does not have the form that it must have.
+    /// The failure if a line does not have the required form.
     pub(crate) fn garbled(&self, why: &dyn std::fmt::Display) -> Failure {
         let path = self.path.display();
         Failure::new(Exit::Version, format!("the daemon at {path} sent a line that is not an event: {why}"))

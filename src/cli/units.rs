@@ -1,24 +1,24 @@
-//! Sizes and times as flags take them and as output prints them. Pure. No crate reads this syntax:
-//! in bytesize a bare `M` is 10^6 bytes, and humantime takes no fractions.
+//! Sizes and times in the form in which options accept them and output shows them. No crate reads
+//! this syntax: in bytesize a bare `M` is 10^6 bytes, and humantime accepts no fractions.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A size in bytes, written `10M`, `4GiB`, `500kB` or `123`.
+/// A size in bytes: `10M`, `4GiB`, `500kB` or `123`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
-/// Bytes per second, written as a [`Size`], or in bits as `100Mbit`, `1Gbit` or `500kbit`.
+/// Bytes per second, as a [`Size`], or in bits: `100Mbit`, `1Gbit` or `500kbit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate(pub(crate) u64);
 
-/// A span of time, written `500ms`, `2s`, `1.5m`, `1h` or `7d`.
+/// A span of time: `500ms`, `2s`, `1.5m`, `1h` or `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// The factor of a unit of [`Size`]: a bare letter and the `iB` form count in powers of 1024, the
-/// `B` form in powers of 1000.
+/// The factor of a unit of [`Size`]. A bare letter and the form `iB` stand for powers of 1024, the
+/// form `B` for powers of 1000.
 fn size_unit(unit: &str) -> Option<u64> {
     let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
     let power = ["", "k", "m", "g", "t"].iter().position(|known| *known == letter)?;
@@ -26,7 +26,7 @@ fn size_unit(unit: &str) -> Option<u64> {
     (unit != "ib").then(|| base.pow(power as u32))
 }
 
-/// The factor of a unit of [`Span`], in nanoseconds. A time without a unit is ambiguous, and
+/// The factor of a unit of [`Span`], in nanoseconds. A time without a unit is ambiguous and
 /// refused.
 fn span_unit(unit: &str) -> Option<u64> {
     let units = [
@@ -68,7 +68,7 @@ impl FromStr for Span {
     }
 }
 
-/// `digits[.digits]unit`, exactly, or nothing.
+/// Reads `digits[.digits]unit`, without rounding. None if the text has another form.
 fn scaled(text: &str, factor: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);

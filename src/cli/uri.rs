@@ -1,4 +1,4 @@
-//! `sprat uri`, and the URIs that `sprat get` takes.
+//! `sprat uri`, and the URIs for `sprat get`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -16,12 +16,12 @@ use crate::proto::{ClientEvent, Command};
 use crate::trust::{Pin, PublicKey};
 use crate::wire::{self, HostPort};
 
-/// How long a running peer may take to report its super peer.
+/// How long a running peer may take to tell which super peer it uses.
 const PEER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(crate) fn run(args: Uri) -> Result<u8, Failure> {
-    // Only a running peer offers a folder.
+    // Only a running peer can offer a folder.
     let is_folder = Path::new(&args.what).is_dir();
     let target = if is_folder { Target::new(args.asked()) } else { Target::here_or_near(args.asked()) }?;
     let scope = oneshot::scope(args.search())?;
@@ -30,8 +30,8 @@ pub(crate) fn run(args: Uri) -> Result<u8, Failure> {
     oneshot::run(target, Command::Uri { what, path, scope }, &mut presenter)
 }
 
-/// What a text means: a file or folder that exists, else a name or a root. A short-lived peer
-/// shares nothing, so that a file is searched for by its root.
+/// The meaning of a text: a file or folder that exists, or else a name or a root. A short-lived
+/// peer shares nothing, so it searches for a file by its root.
 fn meant(what: String, is_super: bool) -> Result<(String, Option<std::path::PathBuf>), Failure> {
     let path = Path::new(&what);
     let Ok(found) = fs::metadata(path) else { return Ok((query::checked_pattern(what)?, None)) };
@@ -48,7 +48,7 @@ fn meant(what: String, is_super: bool) -> Result<(String, Option<std::path::Path
     Ok((root.to_string(), None))
 }
 
-/// Reads the URI that a person gave in place of a name; none if it is a name.
+/// Reads a URI that the user gave in place of a name; none if it is a name.
 pub(crate) fn given(what: &str) -> Result<Option<wire::Uri>, Failure> {
     if !wire::Uri::is_meant(what) {
         return Ok(None);
@@ -56,8 +56,8 @@ pub(crate) fn given(what: &str) -> Result<Option<wire::Uri>, Failure> {
     what.parse().map(Some).map_err(|why: wire::uri::UriError| Failure::usage(why.to_string()))
 }
 
-/// Where a URI is fetched: at the super peers that it names, even if others are configured; by the
-/// running peer, if that has a session with one of them.
+/// Where a URI is fetched: at the super peers that it names, even if others are configured. The
+/// running peer fetches it if it has a session with one of them.
 pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Failure> {
     if uri.supers.is_empty() {
         return Target::here_or_near(asked);
@@ -66,7 +66,7 @@ pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Fai
     let (named, connect_timeout) = (asked.supers.clone(), asked.connect_timeout);
     let name = asked.name.as_deref().unwrap_or(settings::PEER_NAME);
     let folder = paths::state_folder(name, asked.state.as_deref(), &|key| std::env::var_os(key)).ok();
-    // A URI of an open network names no keys.
+    // A URI of an open network contains no keys.
     let joined = folder.as_deref().map(member::joined).transpose()?.flatten();
     let is_of = |pin: &Pin| joined.iter().flat_map(|grant| &grant.supers).any(|one| member::is_at(one, &pin.at));
     let open = asked.open || supers.iter().all(|pin| pin.key.is_none() && !is_of(pin));
@@ -76,7 +76,7 @@ pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Fai
     };
     match Target::new(asked) {
         Err(failure) if !named.is_empty() => Err(failure),
-        // If there can be no socket of a running peer, a short-lived peer does the work.
+        // If a running peer cannot have a socket here, a short-lived peer does the work.
         Err(_) => short_lived(Vec::new()),
         Ok(Target::Supers { .. }) => short_lived(named),
         Ok(Target::Control { path, name, named }) => {
@@ -90,7 +90,7 @@ pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Fai
     }
 }
 
-/// A super peer of a URI.
+/// A super peer that a URI names.
 fn pin(named: &wire::uri::SuperPeer) -> Result<Pin, Failure> {
     let wrong = |error| Failure::usage(format!("the field super of the URI: {error}"));
     let key = named.key.as_deref().map(|key| key.parse::<PublicKey>().map_err(wrong)).transpose()?;

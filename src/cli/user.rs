@@ -1,4 +1,5 @@
-//! `sprat user`: through the control socket of the super peer while it runs, else on its state.
+//! `sprat user`: works through the control socket of the super peer while it runs, and on its state
+//! while it is stopped.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &User) -> Result<u8, Failure> {
     }
 }
 
-/// Prints an invitation. The token is made here, and the super peer gets its hash.
+/// Prints an invitation. The token is made here, and the super peer gets only its hash.
 fn add(args: &User) -> Result<u8, Failure> {
     let [user] = &args.who[..] else {
         return Err(Failure::usage("write sprat user add USER, for one user"));
@@ -110,7 +111,7 @@ fn list(args: &User) -> Result<u8, Failure> {
     output::done(false)
 }
 
-/// A time in days if it is a number of days, else in hours, minutes or seconds.
+/// A time in days if it is a whole number of days, or else in hours, minutes or seconds.
 fn span(seconds: u64) -> String {
     match seconds {
         86_400.. => format!("{} d", seconds / 86_400),
@@ -137,7 +138,7 @@ fn revoke(args: &User) -> Result<u8, Failure> {
         });
         match ended {
             Ok(_) => output::result(args.json, "revoked", &BTreeMap::from([("user", one)]), &format!("revoked {one}"))?,
-            // The others of the list are still revoked.
+            // The others in the list are still revoked.
             Err(failure) if failure.exit == Exit::Usage => refused.push(failure),
             Err(failure) => return Err(failure),
         }
@@ -148,7 +149,7 @@ fn revoke(args: &User) -> Result<u8, Failure> {
     Err(Failure::new(exit, last.message))
 }
 
-/// The names and keys of a list: one a line, `#` begins a comment.
+/// The names and keys in a list. Each is on a line of its own; `#` begins a comment.
 fn names(from: &Path) -> Result<Vec<String>, Failure> {
     let failed = |error: io::Error| Failure::new(Exit::Disk, format!("cannot read {}: {error}", from.display()));
     let mut text = String::new();
@@ -188,11 +189,11 @@ fn set(args: &User) -> Result<u8, Failure> {
     output::done(args.json)
 }
 
-/// The accounts of a super peer.
+/// Where the accounts of a super peer are.
 enum Book {
-    /// It runs, and this is its control socket.
+    /// The super peer runs, and this is its control socket.
     Running { socket: PathBuf, folder: PathBuf },
-    /// It is stopped, and its state is locked for us.
+    /// The super peer is stopped, and this process has locked its state.
     Stopped(paths::State),
 }
 
@@ -203,7 +204,7 @@ impl Book {
         let folder = paths::state_folder(name, args.state.as_deref(), &env)?;
         let socket = match &args.control {
             Some(given) => paths::control_socket(name, Some(given), None, &env)?,
-            // The link in the state folder leads to it, wherever it is.
+            // The link in the state folder leads to the control socket at any path.
             None => {
                 let link = folder.join(format!("{name}.sock"));
                 std::fs::read_link(&link).unwrap_or(link)
@@ -217,7 +218,7 @@ impl Book {
             if failure.exit != Exit::Internal {
                 return failure;
             }
-            // The state is locked, but no super peer of this name answers.
+            // The state is locked, but no super peer with this name answers.
             let message = format!("the super peer of {path} runs, but not as {name:?}; give its --name or --control");
             Failure::new(Exit::Internal, message)
         })
@@ -230,7 +231,7 @@ impl Book {
         }
     }
 
-    /// The key of the super peer; one that never ran gets it now.
+    /// The key of the super peer. If it has never run, it gets its key now.
     fn key(&self) -> Result<PublicKey, Failure> {
         match self {
             Book::Running { folder, .. } => match Identity::read(folder)? {
@@ -244,7 +245,8 @@ impl Book {
         }
     }
 
-    /// The address at which it listened last. If it listened at all addresses, one of this host.
+    /// The address at which the super peer last listened. If that was all addresses, an address of
+    /// this host.
     fn address(&self) -> Result<HostPort, Failure> {
         match paths::State::listened(self.folder()) {
             Some(addr) if !addr.ip().is_unspecified() => Ok(addr.into()),
@@ -257,7 +259,7 @@ impl Book {
         }
     }
 
-    /// Sends a command; returns the rows of the answer.
+    /// Sends a command. Returns the rows of the answer.
     fn order(&self, order: UserCommand) -> Result<Vec<UserRow>, Failure> {
         match self {
             Book::Running { socket, .. } => over_control(socket, order),
@@ -274,7 +276,7 @@ impl Book {
     }
 }
 
-/// Changes the accounts of a super peer that is stopped.
+/// Changes the accounts of a stopped super peer.
 fn apply(accounts: &mut Accounts, order: UserCommand) -> Result<(), AccountsError> {
     match order {
         UserCommand::List => Ok(()),
@@ -307,9 +309,10 @@ fn refused(exit: u8, error: Option<String>) -> Failure {
     Failure::new(exit.unwrap_or(Exit::Internal), error.unwrap_or_else(|| "the super peer gave no reason".to_owned()))
 }
 
-/// The address of this host from which it would reach others. No datagram is sent.
+/// The address from which this host would reach others. No datagram is sent.
 fn own_address() -> Option<IpAddr> {
-    // TEST-NET-1 and the documentation prefix: no host has these addresses (RFC 5737, RFC 3849).
+    // These are TEST-NET-1 and the documentation prefix: no host has such an address (RFC 5737, RFC
+    // 3849).
     let toward = |bind: &str, to: &str| {
         let socket = UdpSocket::bind(bind).ok()?;
         socket.connect(to).ok()?;

@@ -47,7 +47,7 @@ fn left_out(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(", and leaves out what is never shared ({words})") }
 }
 
-/// The root that a text names, and the size if it is a URI that has one.
+/// The root that a text names. If the text is a URI with a size, also the size.
 fn wanted(what: &str) -> Result<(Root, Option<u64>), Failure> {
     if let Some(uri) = uri::given(what)? {
         return Ok((uri.root, uri.size));

@@ -1,5 +1,5 @@
-//! `sprat wait`: until a search has enough hits, or until the downloads of a running peer have
-//! ended.
+//! `sprat wait`: waits until a search has enough hits, or until the downloads of a running peer
+//! have ended.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -21,9 +21,9 @@ use crate::wire::{QueryKind, Search};
 
 /// The pause between two searches.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The pause between two looks at the queue while no event comes.
+/// The pause between two looks at the queue, if no event comes.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// The number of the request that follows the events.
+/// The number of the request for the events.
 const FOLLOWED: u64 = 0;
 
 /// Runs the command.
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Wait) -> Result<u8, Failure> {
     Ok(outcome.exit)
 }
 
-/// Searches again and again until enough is found.
+/// Repeats the search until there are enough hits.
 fn for_hits(args: &Wait, until: Option<Instant>) -> Result<Outcome, Failure> {
     let scope = oneshot::scope(args.search())?;
     if args.pattern.is_empty() {
@@ -71,7 +71,7 @@ fn for_hits(args: &Wait, until: Option<Instant>) -> Result<Outcome, Failure> {
         if hits >= least {
             return Ok(Outcome { ok: true, hits: Some(hits), ..Outcome::default() });
         }
-        // A search that the peer refuses now it will also refuse later.
+        // If the peer refuses the search now, it will also refuse it later.
         if [Exit::Usage, Exit::LoginRejected, Exit::Version].map(Exit::code).contains(&done.exit) {
             return Ok(done);
         }
@@ -90,7 +90,7 @@ struct Answer {
     event: String,
 }
 
-/// Lists the queue at each event of a download until none goes on.
+/// Lists the queue after each event of a download, until no download runs or waits.
 fn for_downloads(args: &Wait, until: Option<Instant>) -> Result<Outcome, Failure> {
     if !args.pattern.is_empty() || args.hits.is_some() || args.exact {
         return Err(Failure::usage("--downloads and a pattern exclude each other; give one of them"));
@@ -103,7 +103,7 @@ fn for_downloads(args: &Wait, until: Option<Instant>) -> Result<Outcome, Failure
         let mut listed: Vec<DownloadReport> = Vec::new();
         let mut changed = false;
         let mut is_listed = false;
-        // Not every change has an event, such as a `cancel`.
+        // Not every change has an event: `cancel`, for example, has none.
         let again = Instant::now() + LOOK_AGAIN;
         while !(is_listed && changed) {
             let due = if is_listed { Some(until.map_or(again, |until| until.min(again))) } else { until };
@@ -115,7 +115,7 @@ fn for_downloads(args: &Wait, until: Option<Instant>) -> Result<Outcome, Failure
             };
             let Answer { req: of, event } = serde_json::from_str(&line).map_err(|error| talk.garbled(&error))?;
             if of == Some(FOLLOWED) && event == "node" {
-                // The list that was requested may be older than this event.
+                // The list that was requested before may be older than this event.
                 changed |= line.contains(r#""kind":"download""#);
                 continue;
             }
@@ -145,7 +145,7 @@ fn goes_on(state: DownloadState) -> bool {
     }
 }
 
-/// The result: some of the downloads may have failed, or be paused.
+/// The result. Some of the downloads may have failed or be paused.
 fn ended(awaited: &BTreeSet<u64>, listed: &[DownloadReport]) -> Outcome {
     let is_bad = |report: &&DownloadReport| {
         awaited.contains(&report.id) && matches!(report.state, DownloadState::Failed | DownloadState::Paused)

@@ -1,5 +1,5 @@
-//! `sprat status --watch`: the screen of a status, drawn again each second in the same place, until
-//! q or Ctrl-C is pressed. It keeps the terminal from echoing keys, and restores it at its end.
+//! `sprat status --watch`: draws the screen of a status each second in the same place, until q or
+//! Ctrl-C is pressed. It stops the terminal from echoing keys, and restores it at the end.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -20,13 +20,13 @@ use crate::error::{Exit, Failure};
 use crate::net::ending_signals;
 use crate::proto::{ClientEvent, Command};
 
-/// The pause between two looks.
+/// The pause between two drawings.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a daemon may take for its answer: it waits 3 s for its super peer.
+/// How long a daemon may take to answer. It waits 3 s for its super peer.
 const PATIENCE: Duration = Duration::from_secs(5);
 const HIDE_CURSOR: &str = "\x1b[?25l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
-/// The bytes of Ctrl-C and Ctrl-D while the terminal does not turn them into signals.
+/// The bytes of Ctrl-C and Ctrl-D if the terminal does not convert them to signals.
 const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
 
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Status) -> Result<u8, Failure> {
     let mut last = Vec::new();
     loop {
         let due = Instant::now() + EVERY;
-        // A daemon that was restarted is found again.
+        // If the daemon was restarted, this connects to it again.
         let asked = talk.take().map_or_else(|| Talk::open(args.asked()), Ok);
         let (shown, why) = match asked.and_then(|mut open| ask(&mut open).map(|event| (open, event))) {
             Ok((open, event)) => {
@@ -86,8 +86,8 @@ fn ask(talk: &mut Talk) -> Result<ClientEvent, Failure> {
 
 fn draw(block: &mut Block, lines: Vec<String>) -> Result<(), Failure> {
     let Some(window) = Window::of(io::stdout()) else { return Ok(()) };
-    // The last row is for the cursor, and the last column is not used, because a line that fills
-    // its row could be wrapped.
+    // The last row is for the cursor. The last column is not used, because a line that fills its
+    // row could be wrapped.
     let (rows, columns) = (window.rows.saturating_sub(1), window.columns.saturating_sub(1));
     let fit = |line: String| columns::cut(&output::visible(&line), columns);
     let lines = lines.into_iter().take(rows).map(fit).collect();
@@ -96,10 +96,10 @@ fn draw(block: &mut Block, lines: Vec<String>) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Internal, format!("cannot write to standard output: {error}")))
 }
 
-/// The keys of the terminal, while it neither echoes them nor turns them into signals.
+/// The keys of the terminal. It neither echoes them nor converts them to signals.
 struct Keys {
     before: Option<Termios>,
-    /// The signal that came, or 0.
+    /// The signal that came; 0 if none did.
     signal: Arc<AtomicUsize>,
 }
 

@@ -1,4 +1,5 @@
-//! The options of the commands that hash files of this machine and ask nobody: `hash` and `verify`.
+//! The options of the commands that hash files of this machine and ask no other node: `hash` and
+//! `verify`.
 
 use super::common::command;
 

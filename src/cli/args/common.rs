@@ -1,9 +1,9 @@
 //! Options that several commands share, each declared once.
 //!
 //! argh cannot include one struct of options in another. So `command!` makes the struct of a
-//! command from its own options and the names of groups: `json`, `log(LEVEL)`, `state(DEFAULT)`,
-//! `daemon`, `search`, `asked`, `running`, `download`, `figures`. Each group is one arm of the
-//! macro.
+//! command from the command's own options and the names of groups: `json`, `log(LEVEL)`,
+//! `state(DEFAULT)`, `daemon`, `search`, `asked`, `running`, `download`, `figures`. Each group is
+//! one arm of the macro.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::cli::units::Span;
 use crate::trust::Pin;
 use crate::wire::Policy;
 
-/// The group `search`: how far a search may go.
+/// The group `search`: the limits and the policy of a search.
 #[derive(Debug)]
 pub(crate) struct SearchOptions {
     pub(crate) ttl: Option<u8>,

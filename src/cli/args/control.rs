@@ -1,5 +1,5 @@
-//! The options of the commands that follow a running daemon: `events`, `wait` and `subscribe`;
-//! and `map`.
+//! The options of the commands that follow a running daemon (`events`, `wait` and `subscribe`), and
+//! of `map`.
 
 use std::path::PathBuf;
 

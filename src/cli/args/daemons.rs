@@ -11,7 +11,7 @@ use crate::node::ShareFolder;
 use crate::trust::{Pin, PublicKey};
 use crate::wire::HostPort;
 
-/// Options that change while a daemon runs, when it reads them again.
+/// Options that may change while a daemon runs, when it reads its options again.
 pub(crate) const RELOADED: [&str; 14] = [
     "--neighbor",
     "--ttl",

@@ -1,4 +1,4 @@
-//! Tests: the options, variables, exit codes and keys that the documents name are those of the
+//! Tests that the options, variables, exit codes and keys in the documents are those of the
 //! program.
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ const PAGES: [(&str, &str); 7] = [
     ("docs/sim.md", include_str!("../../../docs/sim.md")),
     ("docs/control.md", include_str!("../../../docs/control.md")),
 ];
-/// The configuration of the package.
+/// The configuration file of the package.
 const PACKAGED: &str = include_str!("../../../scripts/package/config.toml");
 
 /// The text that is formatted as code: each line of a block, and each span in backticks.
@@ -40,7 +40,7 @@ fn flags() -> impl Iterator<Item = (&'static str, &'static str)> {
     program().commands.into_iter().flat_map(|sub| sub.command.flags.iter().map(move |flag| (sub.name, flag.long)))
 }
 
-/// `--name` of a word such as `[--name=VALUE],`.
+/// The option in a word such as `[--name=VALUE],`.
 fn flag_in(word: &str) -> Option<&str> {
     let word = word.trim_start_matches(['[', '(']);
     let end = word.find(|c: char| c != '-' && !c.is_ascii_lowercase() && !c.is_ascii_digit()).unwrap_or(word.len());
@@ -62,7 +62,7 @@ fn options_in_the_documents_are_options_of_their_commands() {
             for run in code.split(['|', '&', ';', '(']) {
                 let words: Vec<&str> = run.split_whitespace().skip_while(|word| *word != "sprat").skip(1).collect();
                 let Some(command) = words.first().filter(|name| info(name).is_some()) else { continue };
-                // After -- there are no options of this command.
+                // The options after -- do not belong to this command.
                 let words = words.iter().take_while(|word| **word != "--");
                 for flag in words.filter_map(|word| flag_in(word)) {
                     seen += 1;
@@ -109,7 +109,7 @@ fn every_option_is_in_the_documents() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// Each variable of the environment that a file below this folder names.
+/// Collects each environment variable that a file below this folder names.
 fn variables_read(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         if entry.is_dir() {
@@ -153,7 +153,7 @@ fn exit_codes_in_the_readme_are_those_of_the_help_and_of_the_program() {
     let (_, variants) = source.split_once("pub enum Exit {").expect("the codes");
     let variants = variants.split("\n}").next().unwrap_or_default().lines();
     let codes = variants.filter_map(|line| line.split_once(" = ")?.1.trim_end_matches(',').parse().ok());
-    // Those of the signals that end a command.
+    // The exit codes of the signals that end a command.
     assert_eq!(listed, codes.chain([1, 2, 15].map(|signal| 128 + signal)).collect::<Vec<i32>>());
 }
 

@@ -1,5 +1,5 @@
-//! The commands and their options, as argh reads them. Declarations only: what argh cannot do is in
-//! `shim`.
+//! The commands and their options, as argh reads them. There are only declarations here: `shim`
+//! does what argh cannot do.
 //!
 //! An option with a default is an `Option` (or a list), so that the command knows whether it was
 //! given. The help text names the default, and `tests/cli/help.rs` compares it with the constant.
@@ -121,7 +121,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// The level of the log that the options ask for.
+    /// The log level that the options set.
     pub(crate) fn log_level(&self) -> LevelFilter {
         match self {
             Command::Demo(_) => LevelFilter::Warn,
@@ -156,7 +156,7 @@ impl Command {
         }
     }
 
-    /// The form of the log of a daemon; none for a command that people wait for.
+    /// The format of the log of a daemon; none for a command that people wait for.
     pub(crate) fn log_format(&self) -> Option<LogFormat> {
         match self {
             Command::Super(args) => Some(args.log_format.unwrap_or_default()),

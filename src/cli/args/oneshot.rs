@@ -1,4 +1,4 @@
-//! The options of the commands that ask a peer or a super peer and end: `query`, `get`, `uri`,
+//! The options of the commands that ask a peer or a super peer and then end: `query`, `get`, `uri`,
 //! `list` and `status`.
 
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The options of the commands about what a running peer transfers: `downloads`, `cancel`, `pause`,
-//! `resume` and `limit`.
+//! The options of the commands about the transfers of a running peer: `downloads`, `cancel`,
+//! `pause`, `resume` and `limit`.
 
 use super::common::command;
 use super::values::limit;

@@ -1,4 +1,4 @@
-//! The values that an option takes, read from text.
+//! Reads the values of options from text.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) fn super_addr(text: &str) -> Result<HostPort, String> {
     HostPort::parse_or(text, SUPER_PORT).map_err(|error| error.to_string())
 }
 
-/// A super peer, with its key or without.
+/// A super peer, with or without its key.
 pub(super) fn pin(text: &str) -> Result<Pin, String> {
     Pin::parse_or(text, SUPER_PORT)
 }
@@ -57,7 +57,7 @@ pub(super) fn sessions(text: &str) -> Result<usize, String> {
     sessions.ok_or_else(|| format!("{text:?} is not a number of sessions; write one from 1 to {SUPER_SESSIONS_MAX}"))
 }
 
-/// `DIR`, or `NAME=DIR`. In `./a=b` the slash before the `=` says that there is no name.
+/// `DIR`, or `NAME=DIR`. In `./a=b`, the slash before the `=` means that there is no name.
 pub(super) fn share(text: &str) -> Result<ShareFolder, String> {
     let (name, path) = match text.split_once('=') {
         Some((name, path)) if !name.contains('/') => (Some(name), path),
@@ -84,7 +84,7 @@ pub(super) fn uploads(text: &str) -> Result<usize, String> {
     uploads.ok_or_else(|| format!("{text:?} is not a number of pieces; write one from 1 to {TURNS_OPEN_MAX}"))
 }
 
-/// Bytes per second; 0 for no limit.
+/// Bytes per second; 0 means no limit.
 pub(super) fn limit(text: &str) -> Result<Rate, String> {
     let Rate(rate) = text.parse()?;
     let why = || format!("a limit is at least {RATE_LIMIT_MIN} bytes a second, or 0 for none");

@@ -1,5 +1,5 @@
-//! A map as a picture: for a browser, or for the programs of Graphviz. The same map gives the same
-//! picture. Names from the network are text.
+//! Draws a map as a picture, for a browser or for the programs of Graphviz. The same map gives the
+//! same picture. Names from the network are drawn as text only.
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
@@ -9,14 +9,15 @@ use super::graph::{Map, Super};
 use crate::wire::message::LinkState;
 use crate::wire::name::printable;
 
-/// Pixels between two rings, around the picture, and of one character.
+/// The distance of two rings, and the margin of the picture, in pixels.
 const RING: f64 = 150.0;
 const MARGIN: f64 = 110.0;
 const STYLE: &str = "text{font:12px sans-serif;text-anchor:middle;fill:#444}line{stroke:#888;stroke-width:1.5}\
                      line.bad{stroke:#c33;stroke-dasharray:5 4}circle{fill:#2b6cb0}circle.bad{fill:#c33}\
                      @media(prefers-color-scheme:dark){text{fill:#ccc}}";
 
-/// The super peer that was asked first is in the middle, the others on rings by their hops.
+/// The super peer that was asked first is in the middle. The others are on rings, by their number
+/// of hops.
 pub(super) fn svg(map: &Map) -> String {
     let places = places(map);
     let radius = map.supers.iter().map(|one| ring_of(map, one.hops)).fold(0.0, f64::max);
@@ -52,7 +53,7 @@ pub(super) fn svg(map: &Map) -> String {
     text
 }
 
-/// For `dot`, `neato` and the like.
+/// The graph for `dot`, `neato` and similar programs.
 pub(super) fn dot(map: &Map) -> String {
     let quoted = |text: &str| printable(text).replace('\\', "\\\\").replace('"', "\\\"");
     let mut text = String::from("graph sprat {\n  node [shape=box];\n");
@@ -77,7 +78,7 @@ fn words(one: &Super) -> String {
     }
 }
 
-/// The radius of a ring: its labels must not overlap.
+/// The radius of a ring. The labels on it must not overlap.
 fn ring_of(map: &Map, hops: usize) -> f64 {
     let on_ring = map.supers.iter().filter(|one| one.hops == hops).count();
     let first = if hops == 0 && on_ring < 2 { 0.0 } else { RING };
@@ -85,8 +86,8 @@ fn ring_of(map: &Map, hops: usize) -> f64 {
         .max(on_ring as f64 * 90.0 / TAU * f64::from(on_ring > 1))
 }
 
-/// Where each super peer is. The super peers of a ring are in the order of those through which they
-/// were found.
+/// The place of each super peer. On a ring, super peers follow the order of the super peers through
+/// which they were found.
 fn places(map: &Map) -> Vec<(f64, f64)> {
     let mut angles = vec![0.0; map.supers.len()];
     let mut places = vec![(0.0, 0.0); map.supers.len()];

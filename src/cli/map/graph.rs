@@ -1,5 +1,5 @@
-//! The super peers that were found and their links: each once, even if it was found under several
-//! names.
+//! The super peers that were found, and their links. Each is there once, even if it was found under
+//! several names.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::wire::{HostPort, NodeId};
 /// A super peer of the map.
 #[derive(Debug, Serialize)]
 pub(super) struct Super {
-    /// Its place in the map, from 0: the super peer that was asked first.
+    /// Its place in the map. The super peer that was asked first has the place 0.
     pub(super) id: usize,
     pub(super) addr: HostPort,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) node: Option<NodeId>,
-    /// Links from the first one to here.
+    /// The number of links from the first super peer to this one.
     pub(super) hops: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) agent: Option<String>,
@@ -24,12 +24,12 @@ pub(super) struct Super {
     pub(super) sessions: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) files: Option<u64>,
-    /// Why it was not asked, or did not answer.
+    /// Why it was not asked or did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
 }
 
-/// A link, from the view of the super peer that was asked first.
+/// A link. The times are those at the super peer that was asked first.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Link {
     pub(super) from: usize,
@@ -39,7 +39,7 @@ pub(super) struct Link {
     pub(super) rtt_us: Option<u64>,
 }
 
-/// All that was found.
+/// Everything that was found.
 #[derive(Debug, Default)]
 pub(super) struct Map {
     pub(super) supers: Vec<Super>,
@@ -48,7 +48,7 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// The place of the super peer with this node, or at this address.
+    /// The place of the super peer with this node id or at this address.
     pub(super) fn place(&mut self, addr: &HostPort, node: Option<NodeId>, hops: usize) -> usize {
         let is_it = |one: &Super| match (one.node, node) {
             (Some(its), Some(node)) => its == node,
@@ -65,7 +65,8 @@ impl Map {
         id
     }
 
-    /// The state of a link is the worse one of those that its two ends report.
+    /// Adds a link that one end reports. If the two ends report different states, the worse one
+    /// counts.
     pub(super) fn link(&mut self, from: usize, to: usize, row: &LinkRow) {
         let ends = (from.min(to), from.max(to));
         let link = Link { from: ends.0, to: ends.1, state: row.state, rtt_us: row.rtt };

@@ -1,6 +1,6 @@
-//! `sprat map`: which super peers there are and how they are linked, found by asking one after the
-//! other for its STATUS, as a short-lived peer. In login mode only operators get the keys of
-//! neighbors, without which a neighbor cannot be asked.
+//! `sprat map`: shows the super peers of a network and their links. As a short-lived peer, it asks
+//! one super peer after the other for its STATUS. In login mode only operators get the keys of
+//! neighbors, and without its key a neighbor cannot be asked.
 
 mod draw;
 mod graph;
@@ -60,7 +60,8 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     Ok(if unasked > 0 { Exit::Partial.code() } else { Exit::Ok.code() })
 }
 
-/// The super peers to begin with: those that are named, or the one of the running peer.
+/// The super peers to ask first: those that the options name, or the super peer of the running
+/// peer.
 fn first(args: &Args) -> Result<Vec<Pin>, Failure> {
     match Target::here_or_near(args.asked())? {
         Target::Supers { part, .. } => Ok(part.supers),
@@ -125,7 +126,7 @@ fn crawl(first: Vec<Pin>, asker: &Asker) -> Result<Map, Failure> {
         }
     }
     for id in seen {
-        // It was reached over another link.
+        // The super peer was already reached over another link.
         if map.supers[id].agent.is_some() {
             map.supers[id].why = None;
         }
@@ -133,7 +134,7 @@ fn crawl(first: Vec<Pin>, asker: &Asker) -> Result<Map, Failure> {
     Ok(map)
 }
 
-/// Where a neighbor is asked, and its key.
+/// The address and the key with which a neighbor can be asked.
 fn target_of(row: &LinkRow) -> Option<(HostPort, Option<crate::trust::PublicKey>)> {
     let is_usable = !matches!(row.state, LinkState::Itself | LinkState::Twin);
     let at = row.at.iter().chain([&row.name]).find_map(|at| at.parse().ok())?;
@@ -141,7 +142,7 @@ fn target_of(row: &LinkRow) -> Option<(HostPort, Option<crate::trust::PublicKey>
     is_usable.then_some((at, key))
 }
 
-/// What a super peer answered.
+/// The answer of a super peer.
 struct Looked {
     node: Option<NodeId>,
     agent: Option<String>,

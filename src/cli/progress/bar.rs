@@ -1,5 +1,5 @@
-//! A download as a terminal shows it: a line with a bar, and a line for each source. Pure text; no
-//! line is wider than the window.
+//! How a terminal shows a download: a line with a bar, and a line for each source. It only makes
+//! text. No line is wider than the window.
 
 use crate::cli::columns::{columns, cut, cut_middle, padded, padded_front};
 use crate::cli::format::{count, percent, source_words, swarm_words};
@@ -23,32 +23,32 @@ pub(crate) struct Bar {
     name: String,
     bytes: u64,
     size: u64,
-    /// Bytes per second, without those of an earlier run.
+    /// The rate in bytes per second. Bytes of an earlier run do not count.
     rate: u64,
     sources: Vec<SourceReport>,
     gives_up_ms: Option<u64>,
     swarm: Option<SwarmReport>,
-    /// Why it does not run; shown in place of the figures.
+    /// Why the download does not run. The reason is shown in place of the figures.
     waits: Option<String>,
 }
 
 impl Bar {
-    /// A download of which only the name is known.
+    /// A download of which only the name is known so far.
     pub(crate) fn new(name: &str) -> Bar {
         Bar { name: printable(name), ..Bar::default() }
     }
 
-    /// The content is chosen; `bytes` of it were fetched by an earlier run.
+    /// The content is chosen. An earlier run has fetched `bytes` of it.
     pub(crate) fn start(&mut self, name: &str, size: u64, bytes: u64) {
         *self = Bar { size, bytes, ..Bar::new(name) };
     }
 
-    /// Some of it has been fetched.
+    /// Part of the content has been fetched.
     pub(crate) fn advance(&mut self, bytes: u64, size: u64, rate: u64, gives_up_ms: Option<u64>) {
         (self.bytes, self.size, self.rate, self.gives_up_ms, self.waits) = (bytes, size, rate, gives_up_ms, None);
     }
 
-    /// The peers that have or fetch it.
+    /// The peers that have or fetch the content.
     pub(crate) fn swarm(&mut self, swarm: Option<SwarmReport>) {
         self.swarm = swarm;
     }
@@ -61,12 +61,12 @@ impl Bar {
         }
     }
 
-    /// Sets the reason why it does not run; none if it runs.
+    /// Sets the reason why the download does not run; none if it runs.
     pub(crate) fn wait(&mut self, why: Option<&str>) {
         self.waits = why.map(printable);
     }
 
-    /// The line of the file, then as many lines about its sources as fit in `rows` lines.
+    /// The line of the file, and then as many lines about its sources as fit in `rows` lines.
     pub(crate) fn lines(&self, window: usize, rows: usize) -> Vec<String> {
         let mut lines = vec![self.file_line(window)];
         if let (Some(ms), None) = (self.gives_up_ms, &self.waits) {
@@ -93,7 +93,8 @@ impl Bar {
         lines
     }
 
-    /// The name, the bar and the figures; with less room the less important figures are left out.
+    /// The name, the bar and the figures. If there is too little room, the less important figures
+    /// are left out.
     fn file_line(&self, window: usize) -> String {
         let percent = padded_front(&format!("{} %", percent(self.bytes, self.size)), 5);
         if let Some(why) = &self.waits {
@@ -103,8 +104,7 @@ impl Bar {
         let sizes = format!("{} of {}", Size(self.bytes), Size(self.size));
         let rate = padded_front(&format!("{}/s", Size(self.rate)), 12);
         let eta = format!("eta {}", padded(&self.eta(), 5));
-        // The columns that these figures need, together with the least width of the name and the
-        // bar.
+        // The columns for these figures, and the least columns for the name and the bar.
         let forms = [
             (vec![percent.clone(), padded_front(&sizes, 24), rate.clone(), eta.clone()], 3 * NAME_LEAST),
             (vec![percent.clone(), rate, eta.clone()], 2 * NAME_LEAST),
@@ -131,7 +131,7 @@ impl Bar {
         padded(&format!("{}{head}", "=".repeat(done)), width)
     }
 
-    /// The time that is left at the present rate.
+    /// The remaining time, at the present rate.
     fn eta(&self) -> String {
         let left = self.size.saturating_sub(self.bytes);
         if left == 0 {
@@ -149,8 +149,8 @@ impl Bar {
     }
 }
 
-/// The bars of several downloads, in at most `rows` lines. Without room for all lines, those of the
-/// sources are left out first.
+/// The bars of several downloads, in at most `rows` lines. If there is not enough room, the lines
+/// of the sources are left out first.
 pub(crate) fn all<'a>(bars: impl Iterator<Item = &'a Bar>, window: usize, rows: usize) -> Vec<String> {
     let bars: Vec<&Bar> = bars.collect();
     let shown = if bars.len() > rows { rows.saturating_sub(1) } else { bars.len() };
@@ -168,12 +168,12 @@ pub(crate) fn all<'a>(bars: impl Iterator<Item = &'a Bar>, window: usize, rows: 
     lines
 }
 
-/// The countdown of a download that has no source.
+/// The countdown of a download without a source.
 pub(crate) fn giving_up(ms: u64) -> String {
     format!("no source left, giving up in {} s", ms.div_ceil(1000))
 }
 
-/// A source: its address, what came from it, and its state.
+/// The line of a source: its address, what it has sent, and its state.
 fn source_line(report: &SourceReport, window: usize) -> String {
     let source = report.source.to_string();
     let bytes = padded_front(&Size(report.bytes).to_string(), 10);

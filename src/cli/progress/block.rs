@@ -1,26 +1,27 @@
-//! Lines at the bottom of a terminal that are redrawn in place. It makes the text that draws them,
-//! and writes nothing.
+//! Lines at the bottom of a terminal that are redrawn in place. It only makes the text that draws
+//! them.
 
 use std::fmt::Write as _;
 
 use crate::cli::columns::{self, Window};
 
-/// Clears this row and all below it, in two steps: if all rows are cleared from the first one on,
-/// tmux adds them to its scrollback.
+/// Clears this row and all rows below it, in two steps. If all rows were cleared at once, beginning
+/// with the first one, tmux would add them to its scrollback.
 const CLEAR: &str = "\x1b[K\n\x1b[J\x1b[A";
 
-/// What is drawn now. The cursor is in the first column of the row below.
+/// The lines that are drawn now. The cursor is in the first column of the row below them.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     drawn: Vec<String>,
 }
 
 impl Block {
-    /// The text that replaces the block: first `above`, complete lines that stay, then these lines.
+    /// The text that replaces the block: first `above`, which are complete lines that stay, then
+    /// these lines.
     pub(crate) fn redrawn(&mut self, window: Window, above: &str, lines: Vec<String>) -> String {
         let mut text = if above.is_empty() { self.back(window) } else { self.erased(window) + above };
         for line in &lines {
-            // The new lines are drawn over the old ones, so that nothing flickers.
+            // The new lines are drawn over the old ones, so that they do not flicker.
             let _ = writeln!(text, "{line}\x1b[K");
         }
         if !self.drawn.is_empty() {

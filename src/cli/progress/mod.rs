@@ -1,5 +1,5 @@
-//! The progress of a download on standard error: bars on a terminal, plain lines elsewhere, nothing
-//! with -q.
+//! The progress of a download on standard error: bars on a terminal, plain lines elsewhere, and
+//! nothing with -q.
 
 mod bar;
 mod block;
@@ -70,7 +70,7 @@ pub(crate) fn line(
 pub(crate) enum Progress {
     /// Nothing is shown.
     Off,
-    /// Lines.
+    /// Plain lines.
     Plain { name: String, pace: Pace, is_giving_up: bool },
     /// A bar for the file and a line for each source. The log is printed above them.
     Bars(Arc<Mutex<Drawing>>),
@@ -84,15 +84,15 @@ pub(crate) struct Drawing {
 }
 
 impl Drawing {
-    /// Draws the present state, below lines that stay.
+    /// Draws the present state below `above`, which are lines that stay.
     fn draw(&mut self, above: &str) {
         let mut out = io::stderr();
         let Some(window) = Window::of(&out) else { return };
-        // The row of the cursor is below the block, and some rows are left for earlier output.
+        // The cursor is in the row below the block, and some rows must be left for earlier output.
         let rows = window.rows.saturating_sub(2);
         let lines = self.bar.as_ref().map_or(Vec::new(), |bar| bar.lines(window.columns - 1, rows));
         let text = self.block.redrawn(window, above, lines);
-        // If it is closed, nobody reads it.
+        // If standard error is closed, nobody reads this.
         let _ = out.write_all(text.as_bytes());
     }
 
@@ -105,7 +105,7 @@ impl Drawing {
 }
 
 impl Progress {
-    /// The form for standard error: bars on a terminal, else lines.
+    /// The form for standard error: bars on a terminal, and lines elsewhere.
     pub(crate) fn new(quiet: bool) -> Progress {
         if quiet {
             return Progress::Off;
@@ -135,7 +135,7 @@ impl Progress {
         }
     }
 
-    /// Shows the progress so far. `gives_up_ms` is the time that is left without any source.
+    /// Shows the progress so far. Without any source, `gives_up_ms` is the time that is left.
     pub(crate) fn update(
         &mut self,
         (bytes, size): (u64, u64),
@@ -190,7 +190,7 @@ impl Progress {
         }
     }
 
-    /// Prints something on standard output; the bars are removed before and drawn again after it.
+    /// Prints something on standard output. The bars are removed before, and drawn again after it.
     pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         let Progress::Bars(drawing) = self else { return print() };
         let mut drawing = locked(drawing);
@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn lines_come_by_share_of_the_file_not_by_event() {
         let mut pace = Pace::new();
-        // All within LINE_INTERVAL unless the machine stalls; then more are due, never fewer.
+        // All calls are within LINE_INTERVAL unless the machine stalls. Then more lines are due,
+        // never fewer.
         let due = (0..=100).filter(|percent| pace.is_due(*percent, 100)).count();
         assert!((11..=101).contains(&due), "{due}");
         assert_eq!(percent(0, 0), 100);

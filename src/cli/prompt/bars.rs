@@ -1,5 +1,5 @@
 //! The lines below the answers of the prompt: what is missing, such as a super peer, and a bar for
-//! each download. Pure.
+//! each download. It only makes text.
 
 use super::output::Bars;
 use crate::cli::columns::cut;
@@ -9,13 +9,14 @@ use crate::cli::units::Size;
 use crate::wire::HostPort;
 use crate::wire::name::printable;
 
-/// The super peers of this peer, as far as the prompt knows.
+/// The super peers of this peer, as far as the prompt knows them.
 #[derive(Debug, Default)]
 pub(super) struct Supers {
     connected: Vec<HostPort>,
-    /// The largest number of them that was connected at once.
+    /// The largest number of super peers that were connected at once.
     most: usize,
-    /// The last super peer that was lost, and why, until as many are connected as before.
+    /// The super peer that was lost last, and the reason. It is kept until as many are connected as
+    /// before.
     lost: Option<(HostPort, String)>,
 }
 
@@ -33,7 +34,7 @@ impl Supers {
         self.lost = Some((super_peer, why));
     }
 
-    /// Why no search is possible, if no super peer is connected.
+    /// If no super peer is connected: why no search is possible.
     pub(super) fn absence(&self) -> Option<String> {
         let (lost, why) = self.lost.as_ref().filter(|_| self.connected.is_empty())?;
         Some(format!("no super peer is connected: {lost} was lost ({}), and is dialed again", printable(why)))

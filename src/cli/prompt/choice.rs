@@ -1,5 +1,5 @@
-//! What a number or a word that is typed at the prompt means. It owns the results and the roots
-//! that were shown last; it prints and sends nothing.
+//! The meaning of a number or a word that the user types at the prompt. It owns the results and the
+//! roots that were last shown. It prints and sends nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use crate::proto::{ClientEvent, Command, Scope};
 use crate::wire::uri::UriError;
 use crate::wire::{HostPort, Root, Uri};
 
-/// Most roots of a list that are kept for `GET` by their first digits.
+/// The most roots of a list that are kept, so that `GET` accepts their first digits.
 const LISTED_KEPT_MAX: usize = 100_000;
-/// Roots that are shown of those that begin with the same digits.
+/// How many roots are shown that begin with the same digits.
 const ROOTS_SHOWN: usize = 4;
 
-/// What was shown last.
+/// What was last shown.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     results: Results,
     /// The roots that were listed, each with a name. `GET` accepts their first digits.
     listed: Vec<(Root, String)>,
-    /// The names of both, for completion.
+    /// The names of the results and of the listed roots, for completion.
     names: Arc<Vec<String>>,
 }
 
@@ -37,7 +37,7 @@ impl Shown {
         self.names = Arc::new(found.chain(self.listed.iter().map(|(_, name)| name.clone())).collect());
     }
 
-    /// These results were shown, to be chosen from by number.
+    /// These results were shown. Now they can be chosen by number.
     pub(super) fn set_results(&mut self, results: Results) {
         self.results = results;
         self.collect_names();
@@ -49,7 +49,7 @@ impl Shown {
         self.collect_names();
     }
 
-    /// The result with this number, and the one of its sources that the line names.
+    /// The result with this number, and the source that the line names, if it names one.
     pub(super) fn chosen(&self, number: usize, from: Option<From>) -> Result<(Found, Option<HostPort>), String> {
         let found = self.results.number(number).cloned().ok_or_else(|| match self.results.all().len() {
             0 => "there are no results yet; write QUERY name first, or GET name".to_owned(),
@@ -68,8 +68,8 @@ impl Shown {
         Ok((found, from))
     }
 
-    /// What a name means, and the name to show: a URI, the first digits of a root that was listed
-    /// last, or itself.
+    /// The meaning of a name, and the name to show. A name can be a URI, or the first digits of a
+    /// root that was listed last. Otherwise it means itself.
     pub(super) fn meant(&self, what: &str) -> Result<(String, String), String> {
         if Uri::is_meant(what) {
             let uri: Uri = what.parse().map_err(|why: UriError| why.to_string())?;
@@ -108,12 +108,12 @@ impl Shown {
         Ok(Command::Uri { what, path: None, scope })
     }
 
-    /// The results with these numbers, each once.
+    /// The results with these numbers, without repetition.
     pub(super) fn chosen_all(&self, numbers: &[(usize, usize)]) -> Result<Vec<KnownContent>, String> {
         let all = self.results.all();
         let mut chosen = BTreeSet::new();
         for &(first, last) in numbers {
-            // ALL means up to the last result.
+            // ALL stands for all numbers up to the last result.
             let last = if last == usize::MAX { all.len() } else { last };
             self.chosen(first, None)?;
             self.chosen(last, None)?;

@@ -1,5 +1,5 @@
-//! The commands of the prompt: it takes the typed lines and sends the commands to the machine;
-//! `events` prints the answers. It owns the running commands and what was shown last. It has a
+//! The commands of the prompt. It receives the typed lines and sends commands to the machine;
+//! `events` prints the answers. It owns the running commands and what was last shown. It has a
 //! thread of its own, so that printing never delays the loop.
 
 use std::collections::BTreeMap;
@@ -23,12 +23,12 @@ use crate::wire::name::printable;
 use crate::wire::record::name_of;
 use crate::wire::{Root, Search};
 
-/// Printed before each line.
+/// The text before each line.
 const PROMPT: &str = "sprat> ";
-/// Printed before the answer to Ctrl-C.
+/// The text before the answer to Ctrl-C.
 const EXIT_QUESTION: &str = "exit? [y/N] ";
 
-/// Takes the commands: the handle of the node, or a recorder in tests.
+/// Sends commands: the handle of the node, or a recorder in tests.
 pub(super) trait Commands: Send {
     fn command(&mut self, client: ClientId, command: Command);
     fn shutdown(&mut self);
@@ -61,9 +61,9 @@ pub(super) enum Job {
         name: String,
         hits: Results,
         bar: Box<Bar>,
-        /// For an output without bars.
+        /// The pace of progress lines, for an output without bars.
         pace: Pace,
-        /// Why it does not run, if it is paused or waits for a source.
+        /// Why the download does not run, if it is paused or waits for a source.
         waits: Option<String>,
     },
     Downloads {
@@ -73,7 +73,7 @@ pub(super) enum Job {
     Order,
 }
 
-/// The console: jobs by client, and what numbers and digits refer to.
+/// The console: jobs by client, and what numbers and digits stand for.
 pub(super) struct Console {
     commands: Box<dyn Commands>,
     pub(super) output: Box<dyn Output>,
@@ -82,15 +82,15 @@ pub(super) struct Console {
     pub(super) jobs: BTreeMap<u64, Job>,
     clients: u64,
     supers: Supers,
-    /// How far the hashing of the share is, while it runs.
+    /// The progress of the hashing of the share, while it runs.
     hashing: Option<String>,
-    /// The next line is read when this job ends.
+    /// The job that must end before the next line is read.
     pub(super) foreground: Option<u64>,
-    /// The next line is read when no download runs.
+    /// Whether no download may run before the next line is read.
     waiting: bool,
-    /// The next line answers whether to exit.
+    /// Whether the next line is the answer to the question about exit.
     asking: bool,
-    /// The first session is up, so lines are read.
+    /// Whether the first session is up. Only then are lines read.
     open: bool,
     pub(super) quiet: bool,
 }
@@ -128,7 +128,7 @@ impl Console {
         }
     }
 
-    /// Takes one input; returns whether it was the last.
+    /// Handles one input. Returns whether it was the last one.
     pub(super) fn take(&mut self, news: News) -> bool {
         match news {
             News::Welcomed { super_peer } => {
@@ -176,7 +176,7 @@ impl Console {
         let prompt = if self.asking { EXIT_QUESTION } else { PROMPT };
         let reply = Reply { names: self.shown.names(), prompt, is_command: !self.asking, exit: false };
         self.output.to_reader();
-        // If the line reader has ended, the node is about to end too.
+        // If the line reader has ended, the node will end too.
         let _ = self.replies.send(reply);
     }
 
@@ -201,8 +201,8 @@ impl Console {
         }
     }
 
-    /// Ctrl-C clears the line. If the line is empty, the prompt asks whether to exit; Ctrl-C then
-    /// means yes.
+    /// Ctrl-C clears the line. If the line is empty, the prompt asks whether to exit. A second
+    /// Ctrl-C then means yes.
     fn on_dropped(&mut self, was_empty: bool) -> bool {
         if self.asking {
             return self.exit();
@@ -212,13 +212,13 @@ impl Console {
         false
     }
 
-    /// Ctrl-C ends the command for which the next line waits.
+    /// Ctrl-C ends the command that must end before the next line is read.
     fn on_interrupt(&mut self) -> bool {
         if !self.open {
             return self.exit();
         }
         if let Some(client) = self.foreground.take() {
-            // Events that still come are not printed.
+            // Later events of this command are not printed.
             self.jobs.remove(&client);
             self.output.note("the answer is not waited for");
             self.next_line();
@@ -240,7 +240,7 @@ impl Console {
         true
     }
 
-    /// Executes a line; returns whether it was the last.
+    /// Executes a line. Returns whether it was the last one.
     pub(super) fn on_line(&mut self, line: Line) -> bool {
         match line {
             Line::Empty => self.next_line(),
@@ -302,7 +302,7 @@ impl Console {
 
     // ---- commands -------------------------------------------------------------------------------
 
-    /// Begins a command for a super peer. If none is connected, it prints that at once.
+    /// Begins a command for a super peer. If no super peer is connected, prints that at once.
     fn ask_network(&mut self, job: Job, command: Command) {
         match self.supers.absence() {
             Some(absence) => self.next_line_after(Err(absence)),
@@ -310,7 +310,7 @@ impl Console {
         }
     }
 
-    /// Begins a command that holds the next line until it ends.
+    /// Begins a command. The next line is read when it has ended.
     fn ask(&mut self, job: Job, command: Command) {
         self.foreground = Some(self.begin(job, command));
     }
@@ -338,7 +338,7 @@ impl Console {
             pace: Pace::new(),
             waits: None,
         };
-        // A content that is chosen by its root gets the name that was shown.
+        // If a content is chosen by its root, it gets the name that was shown.
         let named = (Root::from_hex(&get.what).is_some() && name != get.what).then(|| name_of(&name).to_owned());
         let get = command::Get { name: named, ..get };
         self.begin(job, Command::Queue(get));
@@ -350,7 +350,7 @@ impl Console {
         self.jobs.values().filter(|job| matches!(job, Job::Get { .. })).count() as u64
     }
 
-    /// Downloads that neither have ended nor wait for something.
+    /// Whether a download has neither ended nor waits for something.
     fn busy(&self) -> bool {
         self.jobs.values().any(|job| matches!(job, Job::Get { waits: None, .. }))
     }
@@ -362,7 +362,7 @@ impl Console {
         }
     }
 
-    /// Shows the bars as they are now; false if the output has none.
+    /// Shows the bars. Returns false if the output has none.
     pub(super) fn draw(&mut self) -> bool {
         let of = |job: &Job| if let Job::Get { bar, .. } = job { Some(Bar::clone(bar)) } else { None };
         let bars = if self.quiet { Vec::new() } else { self.jobs.values().filter_map(of).collect() };
@@ -370,14 +370,14 @@ impl Console {
     }
 }
 
-/// A GET to this place, which is relative to the current folder.
+/// A GET to this path, which is relative to the current folder.
 fn wanted(what: String, to: Option<String>) -> Result<command::Get, String> {
     let out = to.map(|to| destination(&to)).transpose().map_err(|failure| failure.message)?;
     Ok(command::Get { out, ..command::Get::of(what) })
 }
 
-/// A path that was typed: `~/` is the home folder, and a relative path begins at the folder in
-/// which the peer was started.
+/// The path that the user typed: `~/` is the home folder, and a relative path begins at the folder
+/// in which the peer was started.
 fn destination(typed: &str) -> Result<PathBuf, Failure> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     match (typed.strip_prefix("~/"), home) {

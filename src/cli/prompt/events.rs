@@ -1,4 +1,4 @@
-//! The events of the machine at the prompt: what is printed for each, and what is kept.
+//! The events of the machine at the prompt: what is printed for each of them, and what is kept.
 
 use super::choice::{Shown, keep_listed};
 use super::console::{Console, Job};
@@ -66,7 +66,7 @@ impl Console {
         self.output.print(&if is_first { format!("{heading}\n{row}") } else { row });
     }
 
-    /// A download goes on.
+    /// A download makes progress.
     fn on_progress(&mut self, client: ClientId, event: ClientEvent) {
         let Some(Job::Get { name, bar, pace, waits, .. }) = self.jobs.get_mut(&client.0) else { return };
         let mut line = None;
@@ -102,7 +102,7 @@ impl Console {
         }
     }
 
-    /// The state of a download that was ordered here. A reason is printed once.
+    /// The state of a download that was ordered here. Each reason is printed only once.
     fn on_download(&mut self, client: ClientId, report: &DownloadReport) {
         let Some(Job::Get { waits, bar, name, .. }) = self.jobs.get_mut(&client.0) else { return };
         let before = waits.take();

@@ -1,21 +1,21 @@
-//! What may be typed at the prompt. Pure: a line becomes a request, or a sentence that shows the
-//! right form.
+//! The lines that the user may type at the prompt. A line becomes a request, or a sentence that
+//! shows the right form.
 
 use crate::cli::nearest::nearest;
 use crate::cli::units::Rate;
 use crate::config::{CHUNK_PORT, GET_BYTES_MAX, PATTERN_BYTES_MAX};
 use crate::wire::{HostPort, QueryKind, Search, Uri};
 
-/// What a line asks for.
+/// The request in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Nothing.
+    /// An empty line.
     Empty,
     /// `QUERY PATTERN`
     Query(Search),
     /// `GET n [FROM k] [TO PATH]`
     GetResult { number: usize, from: Option<From>, to: Option<String> },
-    /// `GET n m-k … [TO PATH]`: results from the first number to the second one.
+    /// `GET n m-k … [TO PATH]`: results by ranges of numbers.
     GetResults { numbers: Vec<(usize, usize)>, to: Option<String> },
     /// `GET NAME|ROOT|PATTERN|FOLDER/`, or several of these in quotes.
     GetWhat { what: String, also: Vec<String>, to: Option<String> },
@@ -48,13 +48,13 @@ pub(crate) enum Line {
 /// One source of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum From {
-    /// The k-th that the result shows, counted from 1.
+    /// The source at this position in the result, counted from 1.
     Number(usize),
-    /// By its address.
+    /// The source at this address.
     Address(HostPort),
 }
 
-/// The words a line may begin with, in the order of [`HELP`].
+/// The words with which a line may begin, in the order of [`HELP`].
 pub(crate) const COMMANDS: [&str; 13] = [
     "QUERY",
     "GET",
@@ -102,7 +102,7 @@ EXIT                  end the peer; its downloads go on when it is started again
 On a terminal Tab completes commands, names that were shown and paths.";
 
 const QUERY_FORM: &str = "write QUERY name or QUERY *.pattern";
-/// Fewest digits of a root by which it may be named; a shorter word of digits is a number.
+/// The fewest digits that stand for a root. A shorter word of digits is a number.
 pub(crate) const ROOT_DIGITS_MIN: usize = 8;
 const GET_FORM: &str = "write GET 1, GET 1 FROM 2, GET 1 3-5, GET ALL, or GET name";
 
@@ -241,7 +241,7 @@ fn range(word: &str) -> Option<(usize, usize)> {
     }
 }
 
-/// Several texts in quotes, and the text after a ` TO ` that follows them; none if the line has
+/// Several texts in quotes, and the text after a ` TO ` that follows them. None if the line has
 /// another form.
 fn quoted(rest: &str) -> Option<(Vec<String>, Option<&str>)> {
     let mut names = Vec::new();

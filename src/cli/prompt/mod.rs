@@ -1,9 +1,9 @@
-//! The prompt of `sprat peer`: reads lines (rustyline on a terminal, plain lines from a pipe) and
-//! answers them.
+//! The prompt of `sprat peer`. It reads lines (with rustyline on a terminal, plain lines from a
+//! pipe) and answers them.
 //!
-//! Two threads beside the loop: the line reader (`reader`), which waits for the console before it
-//! reads the next line, and the console, which prints. They communicate over channels, and on a
-//! terminal they share the `screen`; neither uses a socket.
+//! It has two threads besides the loop. The line reader (`reader`) waits for the console before it
+//! reads the next line. The console prints. They communicate over channels, and on a terminal they
+//! share the `screen`. Neither uses a socket.
 
 mod bars;
 mod choice;
@@ -49,18 +49,18 @@ impl Prompt {
         self.news.clone()
     }
 
-    /// Whether Ctrl-C, at a time when no line is typed, is for the prompt.
+    /// Whether the prompt handles Ctrl-C while no line is being typed.
     pub(crate) fn takes_interrupts(&self) -> bool {
         self.terminal.is_some()
     }
 
-    /// The node has ended: prints what is left and restores the terminal.
+    /// The node has ended: prints the remaining answers, and restores the terminal.
     pub(crate) fn end(self) {
         logging::divert(None);
         let _ = self.news.send(News::End);
         let _ = self.console.join();
         if let Some(terminal) = self.terminal {
-            // Out of the line that is being typed.
+            // Moves the cursor out of the line that is being typed.
             if !self.reader.is_finished() {
                 let _ = super::output::styled("\n");
             }
@@ -69,14 +69,14 @@ impl Prompt {
     }
 }
 
-/// Whether standard input is a terminal and we are in its foreground: a background job that reads
-/// it is stopped.
+/// Whether standard input is a terminal and this process is in its foreground. A background process
+/// that reads from the terminal is stopped.
 pub(crate) fn owns_terminal() -> bool {
     let stdin = io::stdin();
     stdin.is_terminal() && tcgetpgrp(&stdin).is_ok_and(|foreground| foreground == getpgrp())
 }
 
-/// Starts both threads. The first line is read after the first welcome.
+/// Starts both threads. The first line is read after the first session is up.
 pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
     let (news, taken) = mpsc::channel();
     let (replies, go_on) = mpsc::channel();

@@ -1,5 +1,5 @@
-//! What the line reader, the node and the log send to the console of the prompt, and what it
-//! replies to the line reader.
+//! What the line reader, the node and the log send to the console of the prompt, and what the
+//! console replies to the line reader.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ pub(crate) enum News {
     Welcomed { super_peer: HostPort },
     /// A session is lost.
     Lost { super_peer: HostPort, why: String },
-    /// How far the hashing of the share is: files that are left, bytes that are hashed, bytes of
-    /// all. All are 0 if nothing is left.
+    /// The progress of the hashing of the share: the number of files left, the hashed bytes, and
+    /// all bytes. All are 0 if no file is left.
     Hashing { files: u64, bytes: u64, size: u64 },
-    /// A line that was read, or why it cannot be.
+    /// A line that was read, or the reason why it cannot be used.
     Line(Result<String, String>),
-    /// The line that was being typed was canceled with Ctrl-C.
+    /// The user has canceled the line with Ctrl-C while typing it.
     Dropped { was_empty: bool },
-    /// Ctrl-C while no line was typed.
+    /// The user has pressed Ctrl-C while no line was being typed.
     Interrupted,
     /// There are no more lines.
     Closed,
@@ -31,14 +31,14 @@ pub(crate) enum News {
     End,
 }
 
-/// Answer to the line reader: read the next line.
+/// The reply to the line reader: read the next line.
 pub(crate) struct Reply {
-    /// Names that were shown last, for completion.
+    /// Names that were last shown, for completion.
     pub(super) names: Arc<Vec<String>>,
-    /// What is printed before the line.
+    /// The text before the line.
     pub(super) prompt: &'static str,
-    /// The line is a command, to be kept in the history.
+    /// Whether the line is a command. Then it is kept in the history.
     pub(super) is_command: bool,
-    /// There is no next line.
+    /// Whether there is no next line.
     pub(super) exit: bool,
 }

@@ -2,26 +2,28 @@
 
 use crate::cli::output;
 
-/// Makes the lines that stay below all others, for a window of this number of columns and rows.
+/// Makes the lines that stay below all others. Its arguments are the columns and rows of the
+/// window.
 pub(super) type Bars = Box<dyn Fn(usize, usize) -> Vec<String> + Send>;
 
 /// Where the console prints.
 pub(super) trait Output: Send {
-    /// Answers.
+    /// Prints an answer.
     fn print(&mut self, text: &str);
-    /// Progress, notes, errors, log.
+    /// Prints progress, notes, errors and log lines.
     fn note(&mut self, text: &str);
-    /// Shows these lines below all others, in place of those before; false if it cannot.
+    /// Shows these lines below all others. They replace the earlier ones. Returns false if the
+    /// output cannot do this.
     fn show(&mut self, _bars: Bars) -> bool {
         false
     }
-    /// From now on a line is typed.
+    /// From now on the user types a line.
     fn to_reader(&mut self) {}
-    /// A line was typed.
+    /// The user has typed a line.
     fn to_console(&mut self) {}
 }
 
-/// Standard output for answers, standard error for the rest.
+/// Standard output for answers, and standard error for everything else.
 pub(super) struct Pipe;
 
 impl Output for Pipe {

@@ -1,5 +1,5 @@
-//! Reads the lines: with rustyline on a terminal, as they are from a pipe. It reads the next line
-//! when the console asks for it, and it parses nothing.
+//! Reads the lines: with rustyline on a terminal, unchanged from a pipe. It reads the next line
+//! when the console asks for it. It parses nothing.
 
 use std::fs;
 use std::io::{self, BufRead};
@@ -17,27 +17,27 @@ use super::screen::Screen;
 use super::words::Words;
 use crate::cli::paths;
 
-/// Lines of history that are kept.
+/// How many lines of history are kept.
 const HISTORY_LINES_MAX: usize = 1000;
 
 /// Reads lines from a terminal.
 pub(super) struct TerminalReader {
     editor: Editor<Words, FileHistory>,
     screen: Screen,
-    /// The file of the history, if that is to be saved.
+    /// The file of the history; none if it must not be saved.
     history: Option<PathBuf>,
 }
 
 impl TerminalReader {
-    /// The reader, and the way to make it draw. `None` if the terminal cannot do that.
+    /// The reader, and a printer that makes it draw. `None` if the terminal does not support this.
     pub(super) fn new(history: PathBuf, screen: Screen) -> Option<(TerminalReader, Box<dyn ExternalPrinter + Send>)> {
         let config = Config::builder()
             .max_history_size(HISTORY_LINES_MAX)
             .ok()?
             .auto_add_history(false)
-            // A pasted line is a typed line: it runs.
+            // A pasted line is run like a typed one.
             .bracketed_paste(false)
-            // The screen is drawn through the hook that rustyline has for colors.
+            // The screen is drawn in the hook that rustyline calls for colors.
             .color_mode(ColorMode::Forced)
             .build();
         let mut editor = Editor::<Words, FileHistory>::with_config(config).ok()?;
@@ -48,10 +48,11 @@ impl TerminalReader {
         Some((TerminalReader { editor, screen, history }, Box::new(printer)))
     }
 
-    /// Reads until the console ends it. `terminal` are its settings at the start.
+    /// Reads lines until the console says that there is no next one. `terminal` has the settings of
+    /// the terminal at the start.
     pub(super) fn run(mut self, terminal: Termios, console: &Sender<News>, go_on: &Receiver<Reply>) {
-        // Keys that are typed between two lines are read with the next one. They are not echoed, so
-        // that they are not shown twice.
+        // Keys that are pressed between two lines are read with the next line. They are not echoed
+        // here, so that they are not shown twice.
         let mut between = terminal;
         between.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &between);
@@ -82,7 +83,8 @@ impl TerminalReader {
         }
     }
 
-    /// Adds the line to the history, and saves that: a signal may end the process at the next line.
+    /// Adds the line to the history and saves the history, because a signal may end the process at
+    /// the next line.
     fn remember(&mut self, line: &str) {
         let _ = self.editor.add_history_entry(line);
         if let Some(history) = &self.history {
@@ -91,7 +93,8 @@ impl TerminalReader {
     }
 }
 
-/// Reads the history. False if there is one and it cannot be read: then saving would lose it.
+/// Reads the history. Returns false if the file exists and cannot be read: then saving would lose
+/// it.
 fn load(editor: &mut Editor<Words, FileHistory>, history: &Path) -> bool {
     loop {
         match editor.load_history(history) {
@@ -102,11 +105,12 @@ fn load(editor: &mut Editor<Words, FileHistory>, history: &Path) -> bool {
     }
 }
 
-/// Writes the history. rustyline writes the file in place, and creates it private. So it writes a
-/// copy, which is renamed: a kill or a full disk must not lose the lines of earlier days.
+/// Writes the history. rustyline writes the file in place, and creates it with private permissions.
+/// So a copy is written here and then renamed. Otherwise a kill or a full disk could lose the lines
+/// of earlier days.
 fn save(editor: &mut Editor<Words, FileHistory>, history: &Path) {
     let new = paths::beside(history);
-    // Without a new line rustyline writes nothing, and there is nothing to rename.
+    // Without a new line, rustyline writes nothing, and there is nothing to rename.
     if editor.save_history(&new).is_ok() {
         let _ = paths::move_over(&new, history);
     } else {

@@ -1,10 +1,9 @@
-//! What the prompt shows on a terminal: lines that stay, below them the bars of the downloads,
+//! What the prompt shows on a terminal: lines that stay, below them the bars of the downloads, and
 //! below these the line that is being typed.
 //!
-//! Two threads draw. While a line is typed, only the line reader draws: rustyline calls
-//! [`Screen::above_prompt`] each time that it draws the line, and puts what this returns before the
-//! prompt. Between two lines only the console draws. So the bars are always where they are
-//! expected.
+//! Two threads draw. While the user types a line, only the line reader draws. rustyline calls
+//! [`Screen::above_prompt`] each time before it draws the line, and writes the returned text before
+//! the prompt. Between two lines, only the console draws. So the bars are always in their place.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,19 +15,19 @@ use crate::cli::columns::{self, Window};
 use crate::cli::output;
 use crate::cli::progress::Block;
 
-/// Makes the line reader draw the line again, without effect on the screen by itself: rustyline
+/// Makes the line reader draw the line again, and has no effect on the screen itself. rustyline
 /// adds a line end to a text that has none.
 const DRAW_AGAIN: &str = "\x1b[A\n";
-/// Rows that the bars leave to the line that is being typed and to the last lines above.
+/// Rows that the bars leave free, for the line that is being typed and the last lines above it.
 const ROWS_LEFT: usize = 6;
 
 /// Which thread may draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Console,
-    /// A line is typed.
+    /// The user is typing a line.
     Reader,
-    /// The line is complete: it stays as it was typed, without bars above it.
+    /// The line is complete. It stays as it was typed, without bars above it.
     Ended,
 }
 
@@ -36,16 +35,16 @@ struct State {
     turn: Turn,
     block: Block,
     bars: Bars,
-    /// Lines that stay and are not drawn yet.
+    /// Lines that will stay and are not drawn yet.
     above: String,
-    /// The line reader was asked to draw, and has not drawn since.
+    /// Whether the line reader was asked to draw and has not drawn since.
     is_asked: bool,
-    /// The prompt and the line as they were drawn last.
+    /// The prompt and the line as they were last drawn.
     prompt: String,
     line: String,
 }
 
-/// The terminal of a prompt. All clones are the same terminal.
+/// The terminal of a prompt. All clones stand for the same terminal.
 #[derive(Clone)]
 pub(super) struct Screen {
     state: Arc<Mutex<State>>,
@@ -71,7 +70,7 @@ impl Screen {
 
     // ---- the line reader ------------------------------------------------------------------------
 
-    /// What goes before the prompt, which is about to be drawn in the row of the cursor.
+    /// The text before the prompt, which will be drawn in the row of the cursor.
     pub(super) fn above_prompt(&self, prompt: &str) -> String {
         let mut state = self.state();
         state.is_asked = false;
@@ -79,23 +78,23 @@ impl Screen {
         state.drawn()
     }
 
-    /// The line after the prompt that is about to be drawn.
+    /// The line after the prompt that will be drawn.
     pub(super) fn typed(&self, line: &str) {
         line.clone_into(&mut self.state().line);
     }
 
-    /// The line is ended: the next drawing is its last.
+    /// The line is complete: the next drawing is its last one.
     pub(super) fn line_ended(&self) {
         self.state().turn = Turn::Ended;
     }
 
-    /// The line was canceled, and the cursor is in the row after it. Removes the line and the bars
+    /// The line was canceled, and the cursor is in the row below it. Removes the line and the bars
     /// above it. Returns whether the line was empty.
     pub(super) fn line_dropped(&self) -> bool {
         let mut state = self.state();
         let was_empty = state.line.is_empty();
         if let (Some(window), Turn::Reader) = (Window::of(io::stdout()), state.turn) {
-            // The cursor took one column after the last character.
+            // The cursor used one column behind the last character.
             let typed = format!("{}{} ", state.prompt, state.line);
             let rows = columns::rows(&typed, window.columns);
             let text = format!("\x1b[{rows}A\x1b[J{}", state.block.erased(window));
@@ -111,12 +110,12 @@ impl Screen {
 
     // ---- the console ----------------------------------------------------------------------------
 
-    /// From now on a line is typed.
+    /// From now on the user types a line.
     pub(super) fn to_reader(&self) {
         self.state().turn = Turn::Reader;
     }
 
-    /// A line was typed: the console draws again.
+    /// The user has typed a line. From now on the console draws.
     pub(super) fn to_console(&self) {
         let mut state = self.state();
         state.turn = Turn::Console;
@@ -131,7 +130,7 @@ impl State {
         self.above.push('\n');
     }
 
-    /// The text that draws what is not drawn yet.
+    /// The text that draws the lines that are not drawn yet.
     fn drawn(&mut self) -> String {
         let above = std::mem::take(&mut self.above);
         let Some(window) = Window::of(io::stdout()) else { return above };
@@ -156,7 +155,7 @@ impl Terminal {
         Terminal { screen, printer }
     }
 
-    /// Draws, or asks the line reader to do so.
+    /// Draws, or asks the line reader to draw.
     fn draw(&mut self) {
         let mut state = self.screen.state();
         match state.turn {
@@ -199,7 +198,7 @@ impl Output for Terminal {
     }
 }
 
-/// If the terminal is closed, nobody reads it.
+/// If the terminal is closed, nobody reads this.
 fn write(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -1,5 +1,5 @@
-//! Completion of what is typed at the prompt: commands, names that were shown last, paths. It also
-//! passes what rustyline draws to the screen.
+//! Completes what the user types at the prompt: commands, names that were last shown, and paths. It
+//! also passes to the screen what rustyline draws.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use crate::cli::format::count;
 use crate::cli::output;
 use crate::wire::name::is_invisible;
 
-/// Most lines of words that are listed if several fit; the others are counted.
+/// If several words fit, at most this many lines of them are listed. The others are only counted.
 const LINES_MOST: usize = 12;
-/// Most entries of a folder that are looked at.
+/// At most this many entries of a folder are looked at.
 const ENTRIES_MOST: usize = 10_000;
-/// Columns of a line if the width of the terminal is not known.
+/// Columns of a line if the width of the terminal is unknown.
 const WIDTH_USUAL: usize = 80;
 
 /// The words that can be completed.
@@ -32,7 +32,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Where the typed word begins, and all words that complete it.
+    /// Where the typed word begins, and all words that can complete it.
     fn candidates(&self, typed: &str) -> (usize, Vec<String>) {
         let Some((command, rest)) = typed.split_once(char::is_whitespace) else {
             let upper = typed.to_ascii_uppercase();
@@ -60,7 +60,8 @@ impl Words {
         }
     }
 
-    /// Names that begin with what is typed. After an open quote, what follows it.
+    /// Names that begin with the typed text. After an open quote, only the text after the quote
+    /// counts.
     fn named(&self, typed: &str, rest: &str) -> (usize, Vec<String>) {
         let quotes = rest.matches('"').count();
         let word = if quotes % 2 == 1 { rest.rsplit('"').next().unwrap_or(rest) } else { rest };
@@ -69,7 +70,7 @@ impl Words {
     }
 }
 
-/// What is typed of the path after the last ` TO `.
+/// The typed part of the path after the last ` TO `.
 fn to(rest: &str) -> Option<&str> {
     let lower = rest.to_ascii_lowercase();
     lower.rfind(" to ").map(|at| rest[at + 4..].trim_start())
@@ -84,7 +85,7 @@ fn fitting<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Vec<String>
     fitting
 }
 
-/// Files and folders whose path begins with what is typed; folders end in a slash.
+/// Files and folders whose path begins with the typed text. Folders end in a slash.
 fn paths(typed: &str) -> Vec<String> {
     let (folder, begun) = typed.rsplit_once('/').map_or(("", typed), |(folder, _)| typed.split_at(folder.len() + 1));
     let home = std::env::var_os("HOME").map(PathBuf::from);
@@ -105,7 +106,7 @@ fn paths(typed: &str) -> Vec<String> {
     found
 }
 
-/// The longest text with which all of these begin.
+/// The longest start that these words have in common.
 fn common(words: &[String]) -> &str {
     let Some(first) = words.first() else { return "" };
     let mut length = first.len();
@@ -117,7 +118,7 @@ fn common(words: &[String]) -> &str {
     &first[..length]
 }
 
-/// The words side by side, as many in a line as fit.
+/// The words side by side, as many per line as fit.
 fn listed(words: &[String], width: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut shown = 0;
@@ -144,8 +145,8 @@ fn listed(words: &[String], width: usize) -> String {
 impl Completer for Words {
     type Candidate = String;
 
-    /// The only word that fits, or the longest text with which all that fit begin. If that is
-    /// already typed, the words are listed above the line.
+    /// The only word that fits, or the longest start of all words that fit. If this is already
+    /// typed, the words are listed above the line.
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let (at, words) = self.candidates(&line[..pos]);
         if words.len() <= 1 {
@@ -156,7 +157,7 @@ impl Completer for Words {
             return Ok((at, vec![common.to_owned()]));
         }
         self.screen.add(&listed(&words, output::width().unwrap_or(WIDTH_USUAL)));
-        // This single candidate makes rustyline draw the line again, and the list with it.
+        // This single candidate makes rustyline draw the line again, with the list.
         Ok((at, vec![typed.to_owned()]))
     }
 }
@@ -171,7 +172,7 @@ impl Highlighter for Words {
         format!("{}{prompt}", self.screen.above_prompt(prompt)).into()
     }
 
-    /// Always true, so that each change draws the line and what is above it.
+    /// Always true, so that each change draws the line and the text above it.
     fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
         if kind == CmdKind::ForcedRefresh {
             self.screen.line_ended();

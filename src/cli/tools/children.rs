@@ -1,5 +1,5 @@
-//! The processes that the demo and the bench start: `sprat`s with folders and an environment of
-//! their own. They end with the tool, however it ends.
+//! The processes that the demo and the bench start: `sprat` processes with their own folders and
+//! environment. They end when the tool ends, for any reason.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -22,9 +22,9 @@ use crate::error::{Exit, Failure};
 use crate::net::ending_signals;
 use crate::proto::Entropy;
 
-/// Interval of a poll.
+/// The interval at which processes are polled.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Longest wait for a daemon to be ready, or for an answer.
+/// The longest wait for a daemon to be ready, or for an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
@@ -34,7 +34,7 @@ pub(super) struct Daemon {
     pub(super) name: &'static str,
     pub(super) listen: SocketAddr,
     pub(super) pid: u32,
-    /// Where its page is.
+    /// The address of its page.
     pub(super) page: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Children {
     alive: Alive,
 }
 
-/// The pids of all running children, so that a panic can end them.
+/// The pids of all running children. With them, a panic can end the children.
 #[derive(Clone, Default)]
 struct Alive(Arc<Mutex<Vec<u32>>>);
 
@@ -60,7 +60,7 @@ impl Alive {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|pid| *pid != child.id());
     }
 
-    /// A panic aborts the release build without unwinding, so the hook ends the children and
+    /// In a release build, a panic aborts without unwinding. So the hook ends the children and
     /// removes the folder.
     fn end_on_panic(&self, folder: &Path) {
         let (alive, folder, report) = (self.clone(), folder.to_owned(), panic::take_hook());
@@ -74,7 +74,7 @@ impl Alive {
     }
 }
 
-/// Sends a signal; a process that has ended gets none.
+/// Sends a signal to a process, unless it has ended.
 pub(super) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
@@ -113,8 +113,8 @@ impl Children {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        // No settings of the user. A process group of its own, because Ctrl-C is for the tool,
-        // which ends the children.
+        // The child gets no settings of the user. It is in a process group of its own, because
+        // Ctrl-C is meant for the tool, which ends the children.
         command
             .env_clear()
             .env("SPRAT_CONFIG", "/dev/null")
@@ -137,7 +137,7 @@ impl Children {
         self.folder.join(format!("{name}.sock"))
     }
 
-    /// Starts a daemon; [`Children::ready`] waits for it.
+    /// Starts a daemon. [`Children::ready`] waits until it serves.
     pub(super) fn start(&mut self, name: &'static str, args: &[String]) -> Result<(), Failure> {
         let ready = self.ready_path(name);
         let log = File::create(self.log_path(name)).map_err(|e| failed("make a log", &e))?;
@@ -152,7 +152,7 @@ impl Children {
     /// Waits until a daemon serves.
     ///
     /// # Errors
-    /// With its own exit code, if it ended instead.
+    /// If the daemon has ended, its own exit code.
     pub(super) fn ready(&mut self, name: &'static str) -> Result<Daemon, Failure> {
         let path = self.ready_path(name);
         let begun = Instant::now();
@@ -198,7 +198,7 @@ impl Children {
         child.try_wait().ok().flatten()
     }
 
-    /// A short wait that Ctrl-C ends.
+    /// A short wait. Ctrl-C ends it.
     pub(super) fn pause(&self) -> Result<(), Failure> {
         thread::sleep(LOOK_AGAIN);
         self.check_interrupt()
@@ -211,7 +211,7 @@ impl Children {
         Ok(())
     }
 
-    /// Runs a one-shot command with `--json` and passes each event to `on` as it comes.
+    /// Runs a one-shot command with `--json`, and passes each event to `on` when it comes.
     pub(super) fn ask_live(&self, args: &[&str], mut on: impl FnMut(&Value)) -> Result<Answer, Failure> {
         let mut command = self.command();
         command.args(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null());
@@ -254,7 +254,7 @@ impl Children {
         self.ask_live(args, |_| {})
     }
 
-    /// `kill -9`.
+    /// Kills a daemon with SIGKILL.
     pub(super) fn kill(&mut self, name: &str) {
         if let Some((_, child)) = self.running.iter_mut().find(|(running, _)| *running == name) {
             let _ = child.kill();
@@ -263,7 +263,7 @@ impl Children {
         }
     }
 
-    /// Ends all daemons: SIGTERM first, so that they remove their sockets, then SIGKILL.
+    /// Ends all daemons: first with SIGTERM, so that they remove their sockets, then with SIGKILL.
     pub(super) fn end(&mut self) {
         for (_, child) in &self.running {
             signal(child.id(), Signal::TERM);
@@ -303,7 +303,8 @@ pub(super) fn failed(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("cannot {what}: {error}"))
 }
 
-/// Loopback addresses that are probably free: a random /24 for each run, a host for each node.
+/// Loopback addresses that are probably free: a random /24 network for each run, and one host of it
+/// for each node.
 #[derive(Clone, Copy)]
 pub(super) struct Subnet(u8, u8);
 
@@ -317,9 +318,9 @@ impl Subnet {
         IpAddr::V4(Ipv4Addr::new(127, self.0, self.1, host))
     }
 
-    /// Ports that were free a moment ago, for TCP and UDP. Neighbors must know each other's ports
-    /// before they start, so the kernel cannot choose them. A daemon that finds its port in use
-    /// ends with exit 5, and the demo draws again.
+    /// Ports that have just been free, for TCP and UDP. Neighbors must know each other's ports
+    /// before they start, so the kernel cannot choose the ports. If a daemon finds its port in use,
+    /// it ends with exit 5, and the demo draws other ports.
     pub(super) fn free_ports(self, hosts: &[u8]) -> io::Result<Vec<SocketAddr>> {
         let mut held = Vec::new();
         for host in hosts {
@@ -341,7 +342,7 @@ pub(super) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
     Ok(flag)
 }
 
-/// Writes a file of random bytes, so that no compression and no deduplication makes it shorter.
+/// Writes a file of random bytes, which neither compression nor deduplication can make shorter.
 pub(super) fn write_random(path: &Path, size: u64) -> io::Result<()> {
     let mut random = blake3::Hasher::new().update(&OsEntropy.next_u64().to_le_bytes()).finalize_xof();
     let mut file = File::create(path)?;

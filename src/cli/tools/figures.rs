@@ -1,4 +1,4 @@
-//! Output of the figures of `bench` and `sim`: text, JSON, CSV, Markdown, pictures.
+//! Prints the figures of `bench` and `sim`: as text, JSON, CSV, Markdown and pictures.
 
 use std::io;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// The form of the switches, of which at most one is given.
+    /// The form that the switches choose. At most one of them is given.
     pub(crate) fn of(json: bool, csv: bool, md: bool) -> Result<Form, Failure> {
         match (json, csv, md) {
             (false, false, false) => Ok(Form::Text),
@@ -28,7 +28,7 @@ impl Form {
     }
 }
 
-/// A Markdown table; `right` names the columns of numbers.
+/// A Markdown table. `right` marks the columns of numbers.
 pub(crate) fn markdown(head: &[&str], right: &[bool], rows: impl Iterator<Item = Vec<String>>) -> String {
     let rules = right.iter().map(|right| if *right { "---:" } else { "---" }.to_owned()).collect();
     let head = head.iter().map(|name| (*name).to_owned()).collect();
@@ -36,7 +36,7 @@ pub(crate) fn markdown(head: &[&str], right: &[bool], rows: impl Iterator<Item =
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Prints the figures. A reader that closed the pipe has read enough.
+/// Prints the figures. If the reader has closed the pipe, it has read enough.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match output::line(text.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,5 +1,5 @@
 //! The commands that show and measure: `demo`, `bench` and `sim`, and what they share. The daily
-//! commands use nothing of this.
+//! commands use none of this.
 
 pub(crate) mod bench;
 mod children;

@@ -1,11 +1,11 @@
-//! Pictures as SVG: curves and networks. Pure text, the same bytes for the same figures.
+//! Pictures as SVG: curves and networks. It only makes text. The same figures give the same bytes.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use crate::wire::name::printable;
 
-/// Colors of curves and of rings, distinct for color-blind readers (Okabe and Ito).
+/// Colors of curves and rings that color-blind readers can distinguish (Okabe and Ito).
 const COLORS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"];
 const WIDTH: f64 = 720.0;
 /// Height of one chart with its title and its axis.
@@ -17,7 +17,7 @@ const BOTTOM: f64 = 52.0;
 /// Side of the picture of a network.
 const NETWORK_SIDE: f64 = 1000.0;
 
-/// Attributes of a text.
+/// The attribute of a title.
 const TITLE: &str = "class=\"title\"";
 const MIDDLE: &str = "text-anchor=\"middle\"";
 
@@ -33,11 +33,11 @@ pub(crate) struct Curve {
 pub(crate) struct Chart {
     pub(crate) title: String,
     pub(crate) x: String,
-    /// Places on the axis that have a name instead of their number.
+    /// Names that replace the numbers at the axis.
     pub(crate) names: Vec<String>,
-    /// From this on the axis begins; the lowest value if none.
+    /// Whether the axis begins at zero. Otherwise it begins at the lowest value.
     pub(crate) from_zero: bool,
-    /// Both axes in powers of ten.
+    /// Whether both axes have a logarithmic scale.
     pub(crate) logarithmic: bool,
     pub(crate) curves: Vec<Curve>,
 }
@@ -54,7 +54,7 @@ pub(crate) fn charts(title: &str, charts: &[Chart]) -> String {
     svg
 }
 
-/// An axis: values to places.
+/// An axis, which converts values to places.
 struct Axis {
     low: f64,
     high: f64,
@@ -141,8 +141,8 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
     }
 }
 
-/// A network: the node with most neighbors in the middle, the others on rings by their distance
-/// from it.
+/// A network. The node with most neighbors is in the middle. The others are on rings, by their
+/// distance from it.
 pub(crate) fn network(title: &str, neighbors: &[Vec<usize>]) -> String {
     let mut svg = head(NETWORK_SIDE, NETWORK_SIDE + 40.0, title);
     text(&mut svg, (20.0, 26.0), TITLE, &escape(title));
@@ -168,8 +168,8 @@ pub(crate) fn network(title: &str, neighbors: &[Vec<usize>]) -> String {
     svg
 }
 
-/// Where each node is, and on which ring: the angle of a node is in the middle of those that are
-/// reached through it.
+/// The place of each node, and its ring. The angle of a node is the middle of the angles of the
+/// nodes that are reached through it.
 fn places(neighbors: &[Vec<usize>]) -> Vec<(f64, f64, usize)> {
     let n = neighbors.len();
     let (ring, parent, order) = rings(neighbors);
@@ -212,7 +212,7 @@ fn places(neighbors: &[Vec<usize>]) -> Vec<(f64, f64, usize)> {
 
 type Rings = (Vec<usize>, Vec<Option<usize>>, Vec<usize>);
 
-/// Breadth first from the node with most neighbors, then from the nodes that are left.
+/// Breadth-first search, from the node with most neighbors, and then from the nodes that are left.
 fn rings(neighbors: &[Vec<usize>]) -> Rings {
     let n = neighbors.len();
     let (mut ring, mut parent, mut order) = (vec![usize::MAX; n], vec![None; n], Vec::with_capacity(n));
@@ -223,7 +223,7 @@ fn rings(neighbors: &[Vec<usize>]) -> Rings {
         if ring[root] != usize::MAX {
             continue;
         }
-        // Nodes that are not connected to the middle are on a ring of their own.
+        // Nodes that are not connected to the middle begin on the first ring.
         ring[root] = usize::from(!first);
         first = false;
         let mut edge = VecDeque::from([root]);
@@ -241,7 +241,7 @@ fn rings(neighbors: &[Vec<usize>]) -> Rings {
     (ring, parent, order)
 }
 
-/// A text that is escaped already, with its class or its anchor.
+/// A text that is already escaped, with its class or its anchor.
 fn text(svg: &mut String, (x, y): (f64, f64), how: &str, escaped: &str) {
     let space = if how.is_empty() { "" } else { " " };
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\"{space}{how}>{escaped}</text>");
@@ -258,7 +258,7 @@ fn head(width: f64, height: f64, title: &str) -> String {
     )
 }
 
-/// A value at an axis, as short as it is exact enough.
+/// A value at an axis, as short as is exact enough.
 fn number(value: f64) -> String {
     let size = value.abs();
     if size >= 1e6 {

@@ -1,5 +1,5 @@
-//! Memory, CPU time and context switches of a process, from `/proc`. Nothing on a system without
-//! it.
+//! Memory, CPU time and context switches of a process, from `/proc`. On a system without `/proc`,
+//! there is nothing.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ pub(super) struct Sample {
     pub(super) rss_kib: u64,
     /// Largest resident memory so far.
     pub(super) peak_kib: u64,
-    /// Pages that are this process's alone.
+    /// Memory of pages that no other process shares.
     pub(super) private_kib: u64,
     pub(super) cpu: Duration,
     /// CPU time of its children that have ended and were waited for.
@@ -20,7 +20,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// The process now; none if it is not one of this machine.
+    /// The process now; none if it is not a process of this machine.
     pub(super) fn of(pid: u32) -> Option<Sample> {
         let folder = format!("/proc/{pid}");
         let status = fs::read_to_string(format!("{folder}/status")).ok()?;
@@ -40,7 +40,7 @@ impl Sample {
         })
     }
 
-    /// Share of one core that the process had since an earlier sample, its ended children included.
+    /// The share of one core that the process and its ended children used since an earlier sample.
     pub(super) fn share_since(&self, earlier: &Sample) -> f64 {
         let cpu = (self.cpu + self.children_cpu).saturating_sub(earlier.cpu + earlier.children_cpu);
         cpu.as_secs_f64() / self.at.duration_since(earlier.at).as_secs_f64().max(1e-6)
@@ -53,8 +53,8 @@ fn field(text: &str, name: &str) -> u64 {
     rest.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// User and system time of the process and of its children, from /proc/PID/stat; the name in
-/// brackets may hold anything.
+/// User and system time of the process and of its children, from /proc/PID/stat. The name in
+/// brackets may contain anything.
 fn ticks(stat: &str) -> Option<[u64; 4]> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11).map(|field| field.parse().ok());

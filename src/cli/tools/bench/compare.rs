@@ -14,10 +14,10 @@ use crate::cli::table::table;
 use crate::cli::tools::figures::{self, Form};
 use crate::error::{Exit, Failure};
 
-/// Fewest runs of a side whose range is taken as its noise.
+/// The fewest runs of a side for which their range is used as the noise.
 const RUNS_MIN: usize = 3;
 
-/// The figures: name in the table, and JSON pointer in the result.
+/// The figures: the name in the table, and the JSON pointer in the result.
 const FIGURES: [(&str, &str); 12] = [
     ("rate per second", "/rate_per_s"),
     ("p50 us", "/latency_us/p50"),
@@ -39,9 +39,9 @@ struct Row {
     figure: &'static str,
     a: f64,
     b: f64,
-    /// `b` over `a`; nothing where `a` is 0.
+    /// `b` divided by `a`; none if `a` is 0.
     ratio: Option<f64>,
-    /// Lowest and highest of each side.
+    /// The lowest and the highest value of each side.
     spread: [[f64; 2]; 2],
     verdict: Verdict,
 }
@@ -49,11 +49,11 @@ struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
-    /// The ranges of the sides do not overlap.
+    /// The ranges of the two sides do not overlap.
     Differs,
-    /// They overlap.
+    /// The ranges overlap.
     WithinNoise,
-    /// Too few runs.
+    /// There are too few runs.
     Unknown,
 }
 
@@ -146,7 +146,7 @@ fn figure(run: &Value, place: &str) -> Option<f64> {
     run.pointer(place)?.as_f64()
 }
 
-/// The median of sorted values, and the lowest and the highest.
+/// The median, and the lowest and highest of sorted values.
 fn middle(values: &[f64]) -> Option<(f64, [f64; 2])> {
     let (low, high) = (*values.first()?, *values.last()?);
     let middle = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;

@@ -1,4 +1,5 @@
-//! `sprat bench get`: peers that share one file, and downloads of it, each in a process of its own.
+//! `sprat bench get`: peers that share one file, and downloads of this file, each in a process of
+//! its own.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -17,7 +18,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::{Entropy, Verify};
 use crate::time::Time;
 
-/// The file.
+/// The name of the file.
 const NAME: &str = "bench.bin";
 
 pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form: Form) -> Result<u8, Failure> {
@@ -94,8 +95,8 @@ struct Repeated<'a> {
 }
 
 impl Repeated<'_> {
-    /// One download: its duration, or the class of its error. Removes the file, so that the next
-    /// download fetches all of it.
+    /// Downloads once. Returns the duration, or the class of the error. Removes the file, so that
+    /// the next download fetches everything again.
     fn download(&self, children: &Children, out: &Path) -> Result<Result<Duration, String>, Failure> {
         let from = Instant::now();
         let path = out.display().to_string();
@@ -110,7 +111,7 @@ impl Repeated<'_> {
     }
 }
 
-/// The longest file at a super peer that is not longer than this: its root, and its length.
+/// The longest file at a super peer with at most this length: its root and its length.
 fn longest(rig: &Rig, super_peer: &str, longest: u64) -> Result<(String, u64), Failure> {
     let answer = rig.children.ask(&["list", "--super", super_peer])?;
     if answer.code != 0 {

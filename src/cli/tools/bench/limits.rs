@@ -1,5 +1,5 @@
-//! The options of a bench: defaults for each mode, bounds, and whether this machine has enough
-//! descriptors.
+//! Checks the options of a bench: defaults for each mode, bounds, and whether this machine has
+//! enough descriptors.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::error::Failure;
 use crate::proto::Entropy;
 use crate::wire::HostPort;
 
-/// Most sessions from one address of this host: the kernel has 28,000 ports for each, and some of
-/// them are not free.
+/// The most sessions from one address of this host. The kernel has 28,000 ports for each address,
+/// and some of them are not free.
 const SESSIONS_PER_SOURCE: usize = 10_000;
-/// Addresses for visits, because their ports stay in use for a minute.
+/// How many addresses visits use. They need several, because a port stays in use for a minute.
 const CHURN_SOURCES: usize = 200;
 /// Longest run.
 const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
-/// Most requests of flood in flight.
+/// The most unanswered requests of flood.
 const FLOOD_DEPTH_MAX: usize = 10_000;
 
-/// The options with their defaults, checked.
+/// The options with their defaults, after the check.
 #[derive(Debug)]
 pub(super) struct Limits {
     pub(super) sessions: usize,
@@ -96,7 +96,7 @@ impl Limits {
 }
 
 /// Options that have no effect in this mode. Every mode accepts all options, so that a script can
-/// use one line for all of them; unused ones are reported.
+/// use one line for all modes. Unused options are reported.
 pub(super) fn unused(args: &Bench, mode: Mode) -> Vec<&'static str> {
     let asks = matches!(mode, Mode::Query | Mode::Flood);
     let downloads = matches!(mode, Mode::Get | Mode::Churn);
@@ -130,12 +130,13 @@ pub(super) fn first_super(args: &Bench) -> Result<&HostPort, Failure> {
     args.supers.first().ok_or_else(|| Failure::usage("--super HOST:PORT is missing"))
 }
 
-/// The hard limit of descriptors of a process.
+/// The hard limit on the descriptors of a process.
 pub(super) fn descriptors() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
-/// Checks that this process, and with --self that of the super peer, may have the descriptors.
+/// Checks that this process may have enough descriptors and, with --self, that the super peer may
+/// too.
 pub(super) fn check_room(mode: Mode, limits: &Limits, nofile: u64) -> Result<(), Failure> {
     let each = if mode == Mode::Churn { 2 } else { 1 };
     let holders = limits.files.div_ceil(FILES_PER_HOLDER).max(1);
@@ -152,10 +153,10 @@ pub(super) fn check_room(mode: Mode, limits: &Limits, nofile: u64) -> Result<(),
     Err(Failure::usage(message))
 }
 
-/// Loopback addresses for the sessions, which take them in turn.
+/// Loopback addresses for the sessions, which use them in turn.
 pub(super) fn source_addresses(mode: Mode, sessions: usize) -> Vec<IpAddr> {
     let count = if mode == Mode::Churn { CHURN_SOURCES } else { sessions.div_ceil(SESSIONS_PER_SOURCE) };
-    // At random, so that two runs at once probably have different ones.
+    // The address is random, so that two runs at the same time probably differ.
     let [a, ..] = OsEntropy.next_u64().to_le_bytes();
     let host = |n: usize| {
         let [b, c] = u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();

@@ -9,18 +9,18 @@ use crate::net::TlsIdentity;
 use crate::trust::credential::Terms;
 use crate::trust::{Credential, PublicKey, SecretKey};
 
-/// An operator of its own, and a credential for each session.
+/// An operator for this run, and a credential for each session.
 pub(super) struct Logins {
     /// The key that the super peer must accept as operator.
     pub(super) operator: PublicKey,
-    /// What each session says.
+    /// The identity of each session.
     pub(super) identities: Vec<Identity>,
-    /// What each dial shows.
+    /// The keys that the dials show.
     pub(super) tls: TlsIdentity,
 }
 
 impl Logins {
-    /// Makes them for this many sessions.
+    /// Makes the credentials for this many sessions.
     pub(super) fn new(sessions: usize) -> Result<Logins, Failure> {
         let operator = SecretKey::from_seed(random::bytes());
         let keys: Vec<SecretKey> = (0..sessions).map(|_| SecretKey::from_seed(random::bytes())).collect();

@@ -1,5 +1,5 @@
-//! `sprat bench`: starts the daemons to be loaded, runs the machine of the load in the loop of this
-//! process, and prints the figures.
+//! `sprat bench`: starts the daemons that are measured, runs the machine of the load in the loop of
+//! this process, and prints the figures.
 
 mod compare;
 mod curves;

@@ -1,5 +1,5 @@
-//! Finds in `/proc` the process that listens at an address. None without `/proc`, for an address of
-//! another machine, and for a process that we may not inspect.
+//! Finds the process that listens at an address, in `/proc`. Returns none if there is no `/proc`,
+//! if the address belongs to another machine, or if this process may not inspect the other one.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -9,7 +9,7 @@ const LISTEN: &str = "0A";
 
 /// The process that listens at a TCP address.
 pub(super) fn listening_at(addr: SocketAddr) -> Option<u32> {
-    // Only an address of our own can be bound to.
+    // A socket can only be bound to an address of this machine.
     UdpSocket::bind((addr.ip(), 0)).ok()?;
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
     let at_port = || {
@@ -29,8 +29,8 @@ fn listener(line: &str) -> Option<(SocketAddr, u64)> {
     (state == LISTEN).then_some((SocketAddr::new(ip_of(ip)?, u16::from_str_radix(port, 16).ok()?), inode))
 }
 
-/// The kernel prints the address as words of 32 bits in the byte order of this host. The address
-/// itself is in network byte order.
+/// The kernel prints the address as 32-bit words in the byte order of this host. The address itself
+/// is in network byte order.
 fn ip_of(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| Some(u32::from_str_radix(hex.get(at * 8..at * 8 + 8)?, 16).ok()?.to_ne_bytes());
     if hex.len() == 8 {
@@ -40,7 +40,7 @@ fn ip_of(hex: &str) -> Option<IpAddr> {
     Some(Ipv6Addr::from(<[u8; 16]>::try_from(words.concat()).ok()?).into())
 }
 
-/// The first process that has such a descriptor.
+/// The first process that has this descriptor.
 fn owner(descriptor: &str) -> Option<u32> {
     let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     processes.into_iter().find(|pid: &u32| {

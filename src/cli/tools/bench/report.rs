@@ -1,4 +1,4 @@
-//! The figures of one run, in one form for all modes: JSON, CSV, Markdown, text.
+//! The figures of one run, in the same form for all modes: JSON, CSV, Markdown, text.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use crate::cli::tools::process::Sample;
 use crate::control;
 use crate::error::{Exit, Failure};
 
-/// A process with this share of a core was busy all the time.
+/// A process that used this share of a core was busy all the time.
 const BUSY: f64 = 0.9;
 
 /// All figures of a run.
@@ -46,7 +46,7 @@ pub(super) struct Report {
     client_bound: bool,
     server: Option<Server>,
     env: Env,
-    /// Seconds since the start of the measuring, and how much a second there was before.
+    /// Seconds since the start of the measurement, and the rate per second up to then.
     rate_over_time: Vec<(f64, f64)>,
     #[serde(skip)]
     quantiles: Vec<(f64, f64)>,
@@ -61,20 +61,20 @@ struct Latency {
     max: u64,
 }
 
-/// The super peer during the measurement; for get, the sources together.
+/// The super peer during the measurement. For get, the sources together.
 #[derive(Debug, Serialize)]
 struct Server {
     pid: u32,
     rss_kib: u64,
     private_kib: u64,
-    /// Before the first session came.
+    /// The memory before the first session.
     private_kib_before: u64,
     cpu_s: f64,
     cpu_share: f64,
     context_switches: u64,
 }
 
-/// The machine and the command line.
+/// Facts about the machine and the command line.
 #[derive(Debug, Serialize)]
 pub(super) struct Env {
     version: &'static str,
@@ -180,7 +180,8 @@ impl Report {
         self
     }
 
-    /// Prints the figures in the form that was asked for, and draws them if asked; the exit code.
+    /// Prints the figures in the requested form, and draws them if requested. Returns the exit
+    /// code.
     pub(super) fn publish(mut self, args: &Bench, form: Form) -> Result<u8, Failure> {
         if self.count == 0 {
             (self.ok, self.exit) = (false, Exit::TimedOut.code());

@@ -18,7 +18,7 @@ pub(super) const SOURCES: [&str; 16] = [
     "peer13", "peer14", "peer15", "peer16",
 ];
 
-/// The processes of a run and their folder; both are removed when this is dropped.
+/// The processes of a run and their folder. When this is dropped, both are removed.
 pub(super) struct Rig {
     pub(super) children: Children,
     folder: TempDir,
@@ -29,8 +29,8 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// Starts nothing yet. Catches signals if no loop of this process does. With `talks`, reports
-    /// each step.
+    /// Makes the folder and starts no process yet. Catches signals if no loop of this process does.
+    /// With `talks`, reports each step.
     pub(super) fn new(catches_signals: bool, talks: bool) -> Result<Rig, Failure> {
         let folder = tempfile::Builder::new().prefix("sprat-bench-").tempdir();
         let folder =
@@ -44,8 +44,8 @@ impl Rig {
         self.folder.path()
     }
 
-    /// Starts a super peer, with this process as its neighbor if that has an address; in login mode
-    /// if it has an operator.
+    /// Starts a super peer. If this process has an address as its neighbor, the super peer gets it.
+    /// If there is an operator, the super peer is in login mode.
     pub(super) fn start_super(
         &mut self,
         subnet: Subnet,
@@ -73,7 +73,8 @@ impl Rig {
         Ok(listen)
     }
 
-    /// Starts peers that share one file, and waits until the super peer has registered all of them.
+    /// Starts peers that share one file, and waits until all of them are registered at the super
+    /// peer.
     pub(super) fn start_sources(&mut self, subnet: Subnet, count: usize, size: u64, name: &str) -> Result<(), Failure> {
         let disk = |error: io::Error| Failure::new(Exit::Disk, format!("cannot write the file to share: {error}"));
         let super_peer = self.super_peer.as_ref().map(|daemon| daemon.listen.to_string()).unwrap_or_default();
@@ -117,7 +118,7 @@ impl Rig {
     }
 }
 
-/// Says on standard error what is being done.
+/// Prints on standard error what is being done.
 pub(super) fn say(text: &str) {
     output::note(&format!("bench: {text}"));
 }

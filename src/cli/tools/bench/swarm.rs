@@ -1,6 +1,7 @@
-//! `sprat bench swarm`: one peer that shares a file, and peers that fetch it at the same time from
-//! it and from each other, each in a process of its own. They share one machine and its loopback,
-//! and no line is limited: the figures are about work and bytes, and compare with no bound.
+//! `sprat bench swarm`: one peer shares a file. Other peers fetch the file at the same time, from
+//! it and from each other. Each is a process of its own. All use one machine and its loopback
+//! interface, and no rate is limited. So the figures show work and bytes, and cannot be compared
+//! with a bound.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::cli::units::Size;
 use crate::error::{Exit, Failure};
 use crate::proto::Entropy;
 
-/// The file.
+/// The name of the file.
 const NAME: &str = "bench.bin";
 const PEERS: usize = 8;
 const PEERS_MAX: usize = 64;
@@ -25,10 +26,10 @@ const SIZE: u64 = 64 << 20;
 
 /// How the download of one peer ended.
 struct End {
-    /// Until its result; it serves others for a while after that.
+    /// The time until its result. After that, it serves others for a while.
     took: Duration,
     ok: bool,
-    /// Bytes of pieces that it received, those that were not kept too.
+    /// Bytes of all pieces that it has received, including those that were not kept.
     received: u64,
     error: Option<String>,
 }
@@ -62,7 +63,8 @@ pub(super) fn run(args: &Bench, form: Form) -> Result<u8, Failure> {
         let join = |one: thread::ScopedJoinHandle<'_, Result<End, Failure>>| one.join().unwrap_or_else(|_| died());
         running.into_iter().map(join).collect::<Result<Vec<End>, Failure>>()
     })?;
-    // The processes of the downloads have ended, and count as children of this one.
+    // The processes of the downloads have ended. Their time counts as that of children of this
+    // process.
     let cpu = spent(&rig).saturating_sub(before);
     let egress = sent(&rig.children)?.saturating_sub(sent_before);
     publish(&figures(&ends, (peers, size), egress, cpu), form)?;
@@ -103,7 +105,7 @@ fn spent(rig: &Rig) -> Duration {
     own + servers.map(|sample| sample.cpu).sum::<Duration>()
 }
 
-/// The figures by name; those of `sprat sim --swarm` have the same names.
+/// The figures by name. Those of `sprat sim --swarm` have the same names.
 fn figures(ends: &[End], (peers, size): (usize, u64), egress: u64, cpu: Duration) -> Map<String, Value> {
     let mut times: Vec<f64> = ends.iter().filter(|end| end.ok).map(|end| end.took.as_secs_f64()).collect();
     times.sort_by(f64::total_cmp);

@@ -1,6 +1,6 @@
-//! The liar of the demo: a peer that registers a file under its true root and serves it with one
-//! wrong bit in each piece, with the MD5 of the wrong bytes. It has blocking sockets and a thread
-//! for each; the program itself has no code for faults.
+//! The liar of the demo. It is a peer that registers a file with its true root. In each piece that
+//! it serves, one bit is wrong, and the MD5 is that of the wrong bytes. It has blocking sockets,
+//! with a thread for each. The program itself has no code for such faults.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,12 +20,12 @@ use crate::config::{FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::wire::message::{Chunk, Cvs, Hello, Login, Ping, Register, Welcome};
 use crate::wire::{FileRecord, HostPort, Md5, Message, Root, SharePath, frame};
 
-/// Interval of its PINGs.
+/// The interval of its PINGs.
 const PING: Duration = Duration::from_secs(5);
 /// How long its WELCOME allows a connection to be idle.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// A running liar; its threads end with the process.
+/// A running liar. Its threads end with the process.
 pub(super) struct Liar {
     /// The address on which it serves.
     pub(super) addr: HostPort,
@@ -42,7 +42,7 @@ struct Loot {
 }
 
 impl Liar {
-    /// Registers `path` as `name` at a super peer and serves it, wrongly, on `ip`.
+    /// Registers `path` as `name` at a super peer. Serves it with wrong bytes on `ip`.
     pub(super) fn start(super_peer: SocketAddr, ip: IpAddr, path: &Path, name: &str, root: Root) -> io::Result<Liar> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
@@ -56,7 +56,7 @@ impl Liar {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let loot = Arc::clone(&loot);
-                // Errors are expected: the other side closes the connection.
+                // Errors are expected here, because the other side closes the connection.
                 thread::spawn(move || serve(stream, &loot));
             }
         });
@@ -99,14 +99,15 @@ impl Wire {
             match self.stream.read(&mut more) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => self.buffer.extend_from_slice(&more[..n]),
-                // A socket with a timeout is not resumed by the kernel after a signal (signal(7)).
+                // The kernel does not resume a call on a socket with a timeout after a signal
+                // (signal(7)).
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
     }
 
-    /// Reads until `wanted` comes; an ERROR or BYE before it is a failure.
+    /// Reads until the message `wanted` comes. If ERROR or BYE comes before it, this is a failure.
     fn expect(&mut self, wanted: &str) -> io::Result<()> {
         loop {
             let message = self.receive()?;
@@ -184,7 +185,8 @@ fn serve(stream: TcpStream, loot: &Loot) -> io::Result<()> {
                 wire.stream.write_all(&bytes)?;
             }
             Message::Manifest(manifest) => {
-                // The true manifest: a wrong one would be found before the first piece.
+                // The manifest is true, because a wrong one would be noticed before the first
+                // piece.
                 let first = manifest.first as usize * 32;
                 let page = loot.cvs.get(first..).unwrap_or_default();
                 let cvs = page[..page.len().min(MANIFEST_PAGE_CVS * 32)].to_vec();

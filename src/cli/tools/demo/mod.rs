@@ -1,5 +1,5 @@
 //! `sprat demo`: a small network with a search and a download, with real processes, sockets and
-//! files. Prints each step, and ends with exit 0 only if every check held.
+//! files. It prints each step. The exit code is 0 only if every check has succeeded.
 
 mod liar;
 
@@ -34,18 +34,19 @@ use liar::Liar;
 
 /// Length of the file that is made.
 const FILE_BYTES: u64 = 128 << 20;
-/// The download of a smaller file ends before a source can be killed.
+/// The download of a smaller file would end before a source can be killed.
 const FILE_BYTES_MIN: u64 = 32 << 20;
 /// Name of the file that is made.
 const FILE_NAME: &str = "ocean.bin";
 /// A name that no peer has.
 const NOBODY_HAS: &str = "the-one-that-got-away";
-/// Most draws of ports, if another process takes one before the daemon starts.
+/// How often other ports are drawn, if another process has used one of them before the daemon
+/// starts.
 const DRAWS_MAX: u32 = 5;
-/// The super peers, in the order of the ring.
+/// The super peers, in their order in the ring.
 const SUPERS: [&str; 4] = ["north", "east", "south", "west"];
-/// Real peers, and the super peer of each. The fourth source of the file is the liar, also at
-/// `south`.
+/// The real peers, and the super peer of each. The liar, also at `south`, is the fourth source of
+/// the file.
 const PEERS: [(&str, usize); 5] = [("anna", 2), ("ben", 1), ("carl", 3), ("dora", 0), ("emil", 2)];
 /// The peers that have the file from the start.
 const HOLDERS: [&str; 2] = ["ben", "carl"];
@@ -58,8 +59,8 @@ const VICTIM: &str = "carl";
 const VICTIM_PIECES: u64 = 4;
 /// The peer that downloads.
 const LOADER: &str = "dora";
-/// The content that several peers fetch at the same time, its length, the peer that has it, and
-/// those that fetch it: each at another super peer.
+/// The content that several peers fetch at the same time, its length, the peer that has it, and the
+/// peers that fetch it. Each of these uses another super peer.
 const FLEET_NAME: &str = "reef.bin";
 const FLEET_BYTES: u64 = 64 << 20;
 const SEED: &str = "emil";
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &Demo) -> Result<u8, Failure> {
     }
 }
 
-/// State that all steps share.
+/// The state that all steps share.
 struct Stage {
     children: Children,
     folder: PathBuf,
@@ -143,7 +144,7 @@ impl Stage {
         self.wrong += u64::from(!holds);
     }
 
-    /// Repeats a command until its answer is the wanted one; returns the last answer.
+    /// Repeats a command until its answer is the wanted one. Returns the last answer.
     fn ask_until(&self, args: &[&str], wanted: impl Fn(&Answer) -> bool) -> Result<Answer, Failure> {
         let begun = Instant::now();
         loop {
@@ -157,7 +158,7 @@ impl Stage {
 }
 
 fn out(line: &str) {
-    // If standard output is closed, the exit code still reports the result.
+    // If standard output is closed, the exit code still tells the result.
     let _ = output::line(line);
 }
 
@@ -204,7 +205,7 @@ fn make_treasure(stage: &Stage, given: Option<&Path>) -> Result<Treasure, Failur
     Ok(Treasure { path, name, size, root })
 }
 
-/// What `b3sum` computes, without the code of downloads.
+/// The hash that `b3sum` computes, without the code of downloads.
 fn plain_hash(path: &Path) -> io::Result<(Root, u64)> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path)?)?;
@@ -358,7 +359,7 @@ fn search(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result<(
     Ok(())
 }
 
-/// Moves the file into a share by rename.
+/// Moves the file into a share with a rename.
 fn drop_late(stage: &Stage, treasure: &Treasure) -> Result<(), Failure> {
     let aside = stage.folder.join("aside");
     fs::copy(&treasure.path, &aside)
@@ -483,7 +484,7 @@ fn prove(stage: &mut Stage, network: &Network, treasure: &Treasure, published: O
 
 // ---- a fleet ------------------------------------------------------------------------------------
 
-/// Several peers fetch one content at the same time, and serve each other.
+/// Several peers fetch one content at the same time and serve it to each other.
 fn fleet(stage: &mut Stage, network: &Network) -> Result<(), Failure> {
     let aside = stage.folder.join("aside");
     write_random(&aside, FLEET_BYTES)

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::args::Sim;
 
-/// A bar of the part that is done.
+/// A bar that shows how much is done.
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {

@@ -1,5 +1,5 @@
-//! `sprat sim`: runs the production state machines in a simulated network of any size and shape, in
-//! virtual time, and prints what searches find, in how many messages and in what time.
+//! `sprat sim`: runs the real state machines in a simulated network of any size and shape, in
+//! virtual time. It prints what searches find, with how many messages and in what time.
 
 mod bar;
 mod report;
@@ -55,7 +55,8 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
         }
         let bar = Bar::new(args, at, all, &values);
         let began = Instant::now();
-        // The same figures either way; in a small network threads would only wait for each other.
+        // The figures are the same with any number of threads. In a small network, threads would
+        // only wait for each other.
         let shards = if args.threads.is_none() && plan.supers < SUPERS_FOR_THREADS { 1 } else { threads };
         let mut lab = Lab::new(plan, shards);
         let figures = lab.experiment(|lab, until, what, part| {
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
     publish(args, form, &rows)
 }
 
-/// Prints the figures, and the last line of JSON; returns the exit code.
+/// Prints the figures, and the last line of JSON. Returns the exit code.
 fn publish(args: &Sim, form: Form, rows: &[Row]) -> Result<u8, Failure> {
     let right = rows.iter().all(Row::is_right);
     let exit = if right { Exit::Ok } else { Exit::Internal };
@@ -117,7 +118,7 @@ fn title(args: &Sim) -> String {
     format!("sprat sim over {}", swept.join(" and "))
 }
 
-/// Every combination of the swept values, those of the first sweep changing slowest.
+/// Every combination of the swept values. The values of the first sweep change slowest.
 fn combinations(base: &Settings, sweeps: &[Sweep]) -> Result<Vec<(Vec<String>, Settings)>, Failure> {
     let mut all = vec![(Vec::new(), base.clone())];
     for (at, sweep) in sweeps.iter().enumerate() {
@@ -136,7 +137,7 @@ fn combinations(base: &Settings, sweeps: &[Sweep]) -> Result<Vec<(Vec<String>, S
             return Err(Failure::usage(format!("--sweep makes more than {EXPERIMENTS_MAX} experiments")));
         }
     }
-    // An impossible network is reported before the first run.
+    // If a network is impossible, this is reported before the first run.
     for (_, settings) in all.iter().filter(|_| !sweeps.is_empty()) {
         settings.plan()?;
     }

@@ -29,7 +29,7 @@ impl Row {
         rounded(n as f64 / self.figures.queries.max(1) as f64)
     }
 
-    /// PENDING and CANCEL.
+    /// The number of PENDING and CANCEL messages.
     fn others(&self) -> u64 {
         self.figures.messages[3..KINDS_OF_QUERIES].iter().sum()
     }
@@ -222,7 +222,7 @@ impl Row {
     }
 }
 
-/// A line of names, then one of values for each experiment.
+/// A line of names, and then a line of values for each experiment.
 pub(super) fn csv(rows: &[Row]) -> String {
     let quoted = |text: &str| {
         if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
@@ -233,7 +233,7 @@ pub(super) fn csv(rows: &[Row]) -> String {
     head.into_iter().chain(rest).collect::<Vec<_>>().join("\n")
 }
 
-/// A table without the columns that are the same in every row.
+/// A table without the columns that have the same value in every row.
 pub(super) fn swept_table(rows: &[Row], markdown: bool) -> String {
     let all: Vec<Vec<(&str, String)>> = rows.iter().map(Row::cells).collect();
     let Some(first) = all.first() else { return String::new() };
@@ -281,7 +281,8 @@ pub(super) fn charts(sweeps: &[Sweep], rows: &[Row]) -> Vec<Chart> {
         }
     };
     let all = |of: &[Figure<'_>]| -> Vec<Curve> {
-        // With several series, only the first figure: more curves are not readable.
+        // If there are several series, only the first figure is drawn, because more curves are not
+        // readable.
         let kept = if series.len() > 1 { 1 } else { of.len() };
         series.iter().flat_map(|series| of[..kept].iter().map(|(name, of)| curve(name, series, *of))).collect()
     };

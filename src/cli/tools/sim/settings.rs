@@ -1,5 +1,5 @@
-//! The settings of an experiment: options with their defaults, checked; values of a sweep; the
-//! resulting network.
+//! The settings of an experiment: options with their defaults, after the check; values of a sweep;
+//! and the network that results.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,17 +16,18 @@ use crate::sim::lab::Plan;
 use crate::sim::topology::{self, Edge};
 use crate::wire::Policy;
 
-/// Most super peers: their addresses are of one private network.
+/// The most super peers. Their addresses belong to one private network.
 const SUPERS_MAX: usize = 1 << 20;
-/// Most weak peers, for the same reason.
+/// The most weak peers, for the same reason.
 const PEERS_MAX: usize = (1 << 24) - 2;
-/// Most different files: their numbers have seven digits.
+/// The most different files. Their numbers have seven digits.
 const FILES_MAX: usize = 10_000_000;
 /// Most records.
 const RECORDS_MAX: usize = 1 << 31;
 /// Most queries.
 const QUERIES_MAX: usize = 1 << 24;
-/// Time of a message on its way: lowest and highest, evenly distributed.
+/// The time that a message takes: the lowest and the highest. Times are evenly distributed between
+/// them.
 const LATENCY: (Duration, Duration) = (Duration::from_micros(100), Duration::from_micros(600));
 
 /// The shape of the network.
@@ -68,7 +69,7 @@ impl fmt::Display for Topology {
     }
 }
 
-/// All that determines the figures.
+/// All settings that determine the figures.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) supers: Option<usize>,
@@ -120,7 +121,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The same settings with one changed.
+    /// These settings with one of them changed.
     pub(super) fn with(&self, name: &str, value: &str) -> Result<Settings, Failure> {
         fn read<T: FromStr>(name: &str, value: &str) -> Result<T, Failure> {
             value.parse().map_err(|_| Failure::usage(format!("--sweep {name}: {value:?} is not a value of --{name}")))
@@ -176,7 +177,7 @@ impl Settings {
         settings::budget(Span(self.budget)).map(drop)
     }
 
-    /// The network and all other settings, as the simulation takes them.
+    /// The network and all other settings, in the form that the simulation uses.
     pub(super) fn plan(&self) -> Result<Plan, Failure> {
         let (supers, edges) = self.network()?;
         let peers = self.peers.unwrap_or(supers.saturating_mul(10).min(PEERS_MAX));

@@ -15,15 +15,15 @@ use crate::cli::units::{Rate, Span};
 use crate::error::{Exit, Failure};
 use crate::sim::swarm::{Figures, Leave, Plan, Swarm};
 
-/// Most peers: their state is some 100 KB each.
+/// The most peers. The state of each takes about 100 KB.
 const PEERS_MAX: usize = 100_000;
-/// Most pieces: 64 GiB.
+/// The most pieces, which are 64 GiB.
 const PIECES_MAX: u32 = 1 << 16;
-/// What a peer can send, unless it is given: 100 Mbit/s.
+/// What a peer can send by default: 100 Mbit/s.
 const UP: Rate = Rate(12_500_000);
-/// Time of a message on its way: lowest and highest.
+/// The time that a message takes: the lowest and the highest.
 const LATENCY: (Duration, Duration) = (Duration::from_micros(100), Duration::from_micros(600));
-/// A swarm is given up after this many times its least time, and this time more for each peer.
+/// A swarm is given up after its least time multiplied by this, plus this time for each peer.
 const PATIENCE: u32 = 20;
 const PATIENCE_PER_PEER: Duration = Duration::from_secs(1);
 
@@ -69,7 +69,7 @@ pub(super) fn run(args: &Sim, peers: usize) -> Result<u8, Failure> {
     Ok(exit.code())
 }
 
-/// Options of a swarm need --swarm.
+/// Refuses options of a swarm without --swarm.
 pub(super) fn refuse(args: &Sim) -> Result<(), Failure> {
     let given = [
         ("pieces", args.pieces.is_some()),
@@ -156,7 +156,7 @@ fn leave(text: &str) -> Result<Leave, Failure> {
     }
 }
 
-/// A swarm that was run.
+/// A completed run of a swarm.
 struct Run {
     plan: Plan,
     figures: Figures,
@@ -196,7 +196,7 @@ impl Run {
         }))
     }
 
-    /// What else was counted, for the event `result`.
+    /// All other counts, for the event `result`.
     fn result(&self) -> Value {
         let figures = &self.figures;
         let kinds: Map<String, Value> = figures
@@ -270,7 +270,7 @@ impl Run {
     fn curve(&self) -> Chart {
         let peers = self.plan.peers as f64;
         let steps = self.figures.finished.len().max(1);
-        // At most some hundred points.
+        // A few hundred points are enough.
         let every = steps.div_ceil(200);
         let points = self.figures.finished.iter().enumerate().filter(|(at, _)| at % every == 0 || at + 1 == steps);
         let points = points.map(|(at, time)| (time.as_secs_f64(), (at + 1) as f64 / peers * 100.0)).collect();

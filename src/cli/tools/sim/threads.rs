@@ -1,8 +1,9 @@
 //! Runs the shards of a simulated network in parallel, each on a thread of its own. The result is
-//! the same as that of one thread.
+//! the same as with one thread.
 //!
-//! One thread leads: it decides how far all may run, and delivers the mail between shards. While
-//! there is little work it does all of it, because waking the others takes longer than the work.
+//! One thread leads: it decides how far all threads may run, and delivers the mail between shards.
+//! While there is little work, it does all of it, because waking the others would take longer than
+//! the work.
 
 use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,12 +14,12 @@ use std::time::Duration;
 use crate::sim::lab::{Lab, Shard};
 use crate::time::Time;
 
-/// Polls of the other threads before this one gives up its core.
+/// How often this thread polls the others before it gives up its core.
 const SPINS: u32 = 2000;
-/// The others help with the next piece if this one had at least this number of messages, half a
-/// millisecond of work.
+/// The other threads help with the next piece of work if this one had at least this number of
+/// messages. This is half a millisecond of work.
 const BUSY: u64 = 256;
-/// In place of a time: there is nothing more to do.
+/// In place of a time: there is no more work.
 const LEAVE: u64 = u64::MAX;
 
 /// Brings all shards to a time.
@@ -37,16 +38,16 @@ pub(super) fn run(lab: &mut Lab, until: Time) {
     });
 }
 
-/// What the threads share.
+/// The state that the threads share.
 #[derive(Default)]
 struct Table {
-    /// Rises with every piece of work.
+    /// The number of the piece of work. It rises with each piece.
     order: AtomicU64,
-    /// How far it goes.
+    /// The time up to which the work goes.
     end: AtomicU64,
-    /// Helpers that have not done it yet.
+    /// Helpers that have not finished the work.
     left: AtomicUsize,
-    /// A helper is gone: it is not waited for.
+    /// Whether a helper is gone. Then nobody waits for it.
     broken: AtomicBool,
 }
 
@@ -71,7 +72,7 @@ impl Table {
     }
 }
 
-/// The leader's side. When it is dropped, for whatever reason, the helpers end too.
+/// The leader's side. When this is dropped, for any reason, the helpers end too.
 struct Crew<'a> {
     table: &'a Table,
     helpers: Vec<Thread>,
@@ -126,7 +127,7 @@ impl Drop for Crew<'_> {
     }
 }
 
-/// Reports to the leader if this thread ends by a panic.
+/// Tells the leader if this thread ends with a panic.
 struct Leave<'a>(&'a Table);
 
 impl Drop for Leave<'_> {
