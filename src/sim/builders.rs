@@ -1,5 +1,5 @@
-//! Messages and records as scripted peers send them: one set for the unit tests, the simulated
-//! tests and the fuzz targets.
+//! Messages and records as scripted peers send them. The unit tests, the simulated tests and the
+//! fuzz targets share them.
 
 use crate::config::{CHUNK_PORT, PING_INTERVAL};
 use crate::proto::Command;
@@ -28,19 +28,19 @@ pub fn search(pattern: &str) -> Search {
     Search::new(pattern, QueryKind::of(pattern))
 }
 
-/// A download of what this names, into the share, with both digests.
+/// A command to download what this names into the share, with both digests checked.
 #[must_use]
 pub fn get(what: &str) -> Command {
     Command::Get(get_of(what))
 }
 
-/// The same, to be changed.
+/// The download of [`get`], so that a test can change it.
 #[must_use]
 pub fn get_of(what: &str) -> Get {
     Get::of(what.to_owned())
 }
 
-/// One message of each kind that travels on TCP. Those with a `req` have 7.
+/// One message of each kind on TCP. Where there is a `req`, it is 7.
 ///
 /// # Panics
 /// Never: the texts are valid.
@@ -121,7 +121,7 @@ pub fn update(seq: u64, add: &[&str], del: &[&str]) -> Message {
     Message::Update(Update { seq, add: add.iter().map(|path| file(path)).collect(), del })
 }
 
-/// The WELCOME of a super peer or a source, which saw its peer at this address.
+/// The WELCOME of a super peer or a source that sees its peer at this address.
 #[must_use]
 pub fn welcome(addr: HostPort) -> Welcome {
     Welcome::new(NodeId([2; 16]), 1, PING_INTERVAL, addr)

@@ -1,5 +1,5 @@
-//! The contents of all files of a run: bytes made from a seed, and their digests by the real
-//! hashes, each computed once.
+//! The contents of all files of a run: bytes that are made from a seed, and their digests. The real
+//! hash functions compute each digest once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::wire::ids::{Cv, Md5, Root};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContentId(usize);
 
-/// A range of a content: what travels and is stored instead of bytes.
+/// A range of a content. It is sent and stored in place of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Extent {
     pub(super) content: ContentId,
@@ -32,18 +32,19 @@ struct Content {
     root: Root,
 }
 
-/// All contents of a run. A copy shares the bytes, and knows the digests that are known.
+/// All contents of a run. A copy shares the bytes and the digests that are already known.
 #[derive(Clone, Default)]
 pub struct Contents {
     list: Vec<Content>,
     by_root: BTreeMap<Root, ContentId>,
     md5s: BTreeMap<Extent, Md5>,
-    /// By extent and the offset at which it is hashed; none: as a content of its own.
+    /// BLAKE3 values, by extent and by the offset at which it is hashed; none: hashed as a content
+    /// of its own.
     blake3s: BTreeMap<(Extent, Option<u64>), [u8; 32]>,
 }
 
 impl Contents {
-    /// A new content of that many bytes.
+    /// Makes a content of this many bytes.
     pub fn make(&mut self, size: usize, random: &mut Random) -> ContentId {
         let mut bytes = vec![0; size];
         for part in bytes.chunks_mut(8) {
@@ -52,8 +53,8 @@ impl Contents {
         self.add(bytes)
     }
 
-    /// The same content with one bit of each of these bytes wrong: what a lying source serves in
-    /// its place.
+    /// Makes a copy of a content in which one bit of each of these bytes is wrong. A lying source
+    /// serves it in place of the content.
     pub fn falsify(&mut self, content: ContentId, at: &[usize]) -> ContentId {
         let mut bytes = self.list[content.0].bytes.to_vec();
         at.iter().for_each(|&at| bytes[at] ^= 1);
@@ -68,7 +69,7 @@ impl Contents {
         content
     }
 
-    /// Computes every digest that a download may ask for, so that copies need not.
+    /// Computes all digests that a download may need, so that copies need not compute them.
     pub fn warm(&mut self) {
         for content in (0..self.list.len()).map(ContentId) {
             self.manifest(content);
@@ -81,7 +82,7 @@ impl Contents {
         }
     }
 
-    /// Its identity.
+    /// The root of the content.
     #[must_use]
     pub fn root(&self, content: ContentId) -> Root {
         self.list[content.0].root
@@ -144,7 +145,7 @@ impl Contents {
         Extent { content, offset, length: u32::try_from(length).expect("at most a piece") }
     }
 
-    /// The manifest: none for a content of one piece at most.
+    /// The manifest; empty for a content of at most one piece.
     pub(super) fn manifest(&mut self, content: ContentId) -> Vec<Cv> {
         let pieces = u32::try_from(pieces_of(self.size(content))).expect("few pieces");
         if pieces < 2 {

@@ -1,4 +1,4 @@
-//! The dials of peers, held against the pace that they must keep: hits come from strangers, and
+//! Compares the dials of peers with the pace that they must keep. Hits come from strangers, and
 //! their addresses may be those of a victim.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Dials {
     welcomed: BTreeSet<(usize, HostPort)>,
-    /// By peer, its life, and host: the last dials of addresses that never welcomed this peer.
+    /// The last dials of addresses that never sent WELCOME to this peer, by peer, life and host.
     recent: BTreeMap<(usize, u64, String), VecDeque<Time>>,
 }
 
@@ -32,18 +32,18 @@ impl Dials {
         while recent.front().is_some_and(|at| now.since(*at) > WINDOW) {
             recent.pop_front();
         }
-        // A clock that jumps allows one burst more.
+        // If a clock jumps, one more burst is allowed.
         let paced = WINDOW.as_millis() / HOST_DIAL_INTERVAL.as_millis();
         let most = usize::try_from(paced).unwrap_or(0) + 2 * HOST_DIALS_BURST as usize;
         assert!(recent.len() <= most, "{node} dials {} {} times in {WINDOW:?}", to.host(), recent.len());
     }
 
-    /// The nodes that were welcomed there.
+    /// The nodes that got WELCOME at this address.
     pub(super) fn welcomed_at<'a>(&'a self, at: &'a HostPort) -> impl Iterator<Item = usize> + 'a {
         self.welcomed.iter().filter(move |(_, addr)| addr == at).map(|(node, _)| *node)
     }
 
-    /// A peer was welcomed there.
+    /// A peer got WELCOME at this address.
     pub(super) fn on_welcome(&mut self, node: usize, at: HostPort) {
         self.welcomed.insert((node, at));
     }

@@ -1,5 +1,5 @@
 //! The disk of one simulated node: a share, part files and published files, as extents of contents.
-//! Files survive a crash of the node; what was open does not.
+//! Files survive a crash of the node, but nothing stays open.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,32 +22,32 @@ const SHARE: &str = "share";
 #[derive(Debug)]
 struct Part {
     root: Root,
-    /// Once it is proven.
+    /// The size, once it is proven.
     size: Option<u64>,
     manifest: Option<Vec<Cv>>,
-    /// The pieces that the map lists, each with what is on the disk; none if those bytes are not
-    /// the ones that were written.
+    /// The pieces that the map lists, each with the bytes on the disk. None if these are not the
+    /// bytes that were written.
     pieces: BTreeMap<u32, Option<Extent>>,
 }
 
-/// What is wrong with a disk.
+/// The faults of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
-    /// Nothing more can be written.
+    /// Whether nothing more can be written.
     pub full: bool,
-    /// This many of a thousand operations fail.
+    /// How many of a thousand operations fail.
     pub errors: u32,
 }
 
 /// The disk of one node.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
-    /// Everything under a final name, the share included.
+    /// All files with a final name, including the share.
     files: BTreeMap<PathBuf, ContentId>,
     parts: BTreeMap<PathBuf, Part>,
-    /// What is served in place of a root.
+    /// The content that is served in place of a root.
     lies: BTreeMap<Root, ContentId>,
-    /// Files that were changed or removed, unknown to the share so far.
+    /// Files that were changed or removed without the share noticing it yet.
     stale: BTreeSet<Root>,
     trouble: Trouble,
     open: BTreeMap<DownloadId, PathBuf>,
@@ -56,7 +56,7 @@ pub(super) struct Disk {
     next_payload: u64,
     /// The file of the queue of downloads.
     pub(super) queue: Option<String>,
-    /// Pieces written, over all lives.
+    /// The number of pieces that were written, in all lives.
     pub(super) pieces_written: u64,
 }
 
@@ -69,15 +69,16 @@ impl Disk {
         self.stale.clear();
     }
 
-    /// The power failed: what was not synced may be kept, lost or torn. Published files are synced.
+    /// The power failed. Data that was not synced may be kept, lost or damaged. Published files are
+    /// synced.
     pub(super) fn cut_power(&mut self, random: &mut Random) {
         for part in self.parts.values_mut() {
             part.pieces.retain(|_, _| random.chance(800));
             for piece in part.pieces.values_mut().filter(|_| random.chance(400)) {
                 *piece = None;
             }
-            // A real map has a checksum; the machine proves the manifest by itself and must not
-            // need it.
+            // A real map has checks. But the machine proves the manifest itself and must not depend
+            // on them.
             match (random.below(10), &mut part.manifest) {
                 (0 | 1, manifest) => *manifest = None,
                 (2..6, Some(cvs)) if !cvs.is_empty() => {
@@ -93,8 +94,8 @@ impl Disk {
         self.trouble = trouble;
     }
 
-    /// Another program writes or removes a file of the share. A file that is already open then has
-    /// the new content. Returns the old content.
+    /// Another program writes or removes a file of the share. If the file is already open, it has
+    /// the new content then. Returns the old content.
     pub(super) fn meddle(
         &mut self,
         path: &SharePath,
@@ -113,7 +114,7 @@ impl Disk {
         Some(old)
     }
 
-    /// The share knows of all changes.
+    /// The share has noticed all changes.
     pub(super) fn saw_all(&mut self) {
         self.stale.clear();
     }
@@ -134,20 +135,20 @@ impl Disk {
         self.files.get(path).copied()
     }
 
-    /// The record of what lies at a path of the share.
+    /// The record of the file at a path of the share.
     pub(super) fn record_of(&self, path: &SharePath, contents: &Contents) -> Option<FileRecord> {
         let content = self.file(&Path::new(SHARE).join(path.as_str()))?;
         Some(record(path.clone(), content, contents))
     }
 
-    /// Where in the share a content lies.
+    /// The path in the share of a content.
     pub(super) fn path_of(&self, root: Root, contents: &Contents) -> Option<SharePath> {
         let found =
             self.files.iter().find(|(path, content)| path.starts_with(SHARE) && contents.root(**content) == root);
         SharePath::new(found?.0.strip_prefix(SHARE).ok()?.to_str()?)
     }
 
-    /// Records of the whole share.
+    /// The records of the complete share.
     pub(super) fn share(&self, contents: &Contents) -> Vec<FileRecord> {
         let shared = self.files.iter().filter_map(|(path, content)| {
             let path = SharePath::new(path.strip_prefix(SHARE).ok()?.to_str()?)?;
@@ -156,8 +157,8 @@ impl Disk {
         shared.collect()
     }
 
-    /// The pieces that can be served: all of a file, or what is written of part files that are
-    /// open.
+    /// The pieces that can be served: all pieces of a file, or the written pieces of open part
+    /// files.
     pub(super) fn pieces_of(&self, root: Root, contents: &Contents) -> BTreeSet<u32> {
         if let Some(content) = self.files.values().find(|content| contents.root(**content) == root) {
             return (0..u32::try_from(pieces_of(contents.size(*content))).unwrap_or(u32::MAX)).collect();
@@ -190,22 +191,22 @@ impl Disk {
         self.payloads.len()
     }
 
-    /// Part files that are open, and chunks that are opened for somebody.
+    /// The number of open part files, and of chunks that are opened for other peers.
     pub(super) fn held(&self) -> (usize, usize) {
         (self.open.len(), self.prepared.len())
     }
 
-    /// Whether something of the share was changed and not yet seen.
+    /// Whether a change of the share was not noticed yet.
     pub(super) fn is_stale(&self) -> bool {
         !self.stale.is_empty()
     }
 
-    /// The content that was opened for a chunk; it stays open until the connection is forgotten.
+    /// The content that was opened for a chunk. It stays open until the connection is forgotten.
     pub(super) fn prepared(&mut self, conn: ConnId, req: u32) -> Option<ContentId> {
         self.prepared.remove(&(conn, req))
     }
 
-    /// Does what is asked; what there is to answer, in order, and which fault struck.
+    /// Does the work. Returns the answers, in order, and the fault that struck, if one did.
     pub(super) fn work(
         &mut self,
         work: DiskWork,
@@ -216,7 +217,7 @@ impl Disk {
         (self.work_or_fail(work, failed, contents), failed.map(|failed| failed.0))
     }
 
-    /// Whether this work fails, and how.
+    /// Whether a fault makes this work fail, and how.
     fn strike(&self, work: &DiskWork, random: &mut Random) -> Option<(&'static str, DiskFailureKind)> {
         let (reads, writes) = match work {
             DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } => (true, false),
@@ -337,7 +338,7 @@ impl Disk {
                 self.open.remove(&download);
                 Vec::new()
             }
-            // A simulated disk serves whatever lies on it.
+            // A simulated disk always serves every file on it.
             DiskWork::Release { .. } => Vec::new(),
             DiskWork::LookForParts { client, remove, .. } => {
                 vec![DiskDone::PartsFound { client, removed: remove, result: Ok(Parts::default()) }]
@@ -389,7 +390,7 @@ impl Disk {
         Ok(contents.md5(Extent { content, offset, length }))
     }
 
-    /// What an open part file has in this range, if it has all of it.
+    /// The content of an open part file in this range, if the file has all of it.
     fn held_part(&self, root: Root, offset: u64, length: u32) -> Option<ContentId> {
         let last = (offset.checked_add(u64::from(length))?.checked_sub(1)?) / PIECE_BYTES;
         let pieces = u32::try_from(offset / PIECE_BYTES).ok()?..=u32::try_from(last).ok()?;
@@ -408,8 +409,8 @@ impl Disk {
         parts.filter(move |part| part.root == root && part.manifest.is_some())
     }
 
-    /// A liar lies about the pieces, not about the manifest: it would be dropped before it sent
-    /// any.
+    /// A liar lies about the pieces, but not about the manifest. Otherwise it would be dropped
+    /// before it sent a piece.
     fn manifest(&self, root: Root, first: u32, contents: &mut Contents) -> Result<Page, ServeFailure> {
         if self.open_parts(root).next().is_none() {
             self.served(root, contents).ok_or(self.why_not(root))?;

@@ -1,11 +1,11 @@
-//! Faults of datagrams: decorators that a run puts before the network, in any number.
+//! Faults of datagrams. They are decorators; a run can put any number of them before the network.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::random::Random;
 
-/// A datagram under way between two nodes.
+/// A datagram on its way between two nodes.
 #[derive(Clone, Debug)]
 pub struct Flight {
     /// Its sender.
@@ -20,31 +20,31 @@ pub struct Flight {
 
 /// A fault.
 pub trait Fault {
-    /// One word, under which it is counted.
+    /// The word under which it is counted.
     fn name(&self) -> &'static str;
     /// Passes a datagram on, changed or not. Returns whether the fault struck.
     fn pass(&mut self, flight: Flight, random: &mut Random, out: &mut Vec<Flight>) -> bool;
 }
 
-/// Loses this many of a thousand.
+/// Loses this many of a thousand datagrams.
 #[derive(Clone, Copy, Debug)]
 pub struct Lose(pub u32);
 
-/// Delivers this many of a thousand twice, the second copy up to 50 ms later.
+/// Delivers this many of a thousand datagrams twice. The second copy comes up to 50 ms later.
 #[derive(Clone, Copy, Debug)]
 pub struct Double(pub u32);
 
-/// Delays this many of a thousand for up to this time, so that later ones overtake them.
+/// Delays this many of a thousand datagrams for up to this time, so that later ones overtake them.
 #[derive(Clone, Copy, Debug)]
 pub struct HoldBack(pub u32, pub Duration);
 
-/// Damages the header of this many of a thousand, or truncates them. Other damage is a loss,
-/// because of the checksum of UDP.
+/// Damages the header of this many of a thousand datagrams, or truncates them. Other damage is a
+/// loss, because of the checksum of UDP.
 #[derive(Clone, Copy, Debug)]
 pub struct Damage(pub u32);
 
-/// After this many of a thousand, delivers one of the last datagrams once more, as somebody does
-/// who has recorded it.
+/// After this many of a thousand datagrams, delivers one of the last datagrams again, as an
+/// attacker does who has recorded it.
 #[derive(Clone, Debug)]
 pub struct Repeat {
     chance: u32,
@@ -52,17 +52,17 @@ pub struct Repeat {
 }
 
 impl Repeat {
-    /// Datagrams that are recorded.
+    /// How many datagrams are recorded.
     const RECORDED_MAX: usize = 256;
 
-    /// After this many of a thousand.
+    /// Repeats a datagram after this many of a thousand.
     #[must_use]
     pub fn new(chance: u32) -> Repeat {
         Repeat { chance, recorded: VecDeque::new() }
     }
 }
 
-/// Loses everything between these nodes, in this direction.
+/// Loses all datagrams between these nodes, in this direction.
 #[derive(Clone, Debug, Default)]
 pub struct Sever(pub BTreeSet<(usize, usize)>);
 

@@ -1,7 +1,7 @@
-//! The fold and the words of PROTOCOL.md 4.11, as plainly as they can be written, for the oracle.
+//! The fold and the words of PROTOCOL.md 4.11 for the oracle, written as plainly as possible.
 //!
-//! It shares the tables of Unicode with the machines, and no code: no path for ASCII, no words left
-//! out because others imply them, and the scripts by name and block.
+//! It shares the tables of Unicode with the machines, but no code. It has no special case for
+//! ASCII, leaves out no words that others imply, and identifies scripts by name and block.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -15,7 +15,7 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 /// How many texts are remembered.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// What was made of a text. A run compares the same names many thousand times.
+/// The results for texts. A run compares the same names many thousand times.
 type Memo<T> = RefCell<HashMap<String, Rc<T>>>;
 
 thread_local! {
@@ -23,7 +23,7 @@ thread_local! {
     static WORDS: Memo<BTreeSet<String>> = RefCell::default();
 }
 
-/// The five steps.
+/// Folds a text, in the five steps.
 pub(super) fn fold(text: &str) -> Rc<str> {
     FOLDED.with(|memo| remembered(memo, text, |text| five_steps(text).into()))
 }

@@ -1,7 +1,7 @@
-//! Registered files as the oracle and the shadow compare them, and the oracle's own definition of a
-//! match.
+//! Registered files in the form in which the oracle and the shadow compare them, and the oracle's
+//! own definition of a match.
 //!
-//! The definition is that of PROTOCOL.md 4.6, 4.7 and 4.11, as plainly as it can be written. It
+//! The definition is that of PROTOCOL.md 4.6, 4.7 and 4.11, written as plainly as possible. It
 //! shares no code with `proto::super_peer::search` and `fold`, because it checks their results.
 
 use std::collections::BTreeSet;
@@ -16,20 +16,20 @@ use crate::wire::{HostPort, QueryKind, Root, Search};
 pub struct Match {
     /// Path in the source's share.
     pub path: String,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Identity.
+    /// The root.
     pub root: Root,
     /// Where the source serves chunks.
     pub source: HostPort,
 }
 
-/// What is registered at a super peer and matches.
+/// The matching files that are registered at a super peer.
 pub(super) fn registered(machine: &SuperPeer, search: &Search) -> BTreeSet<Match> {
     all(machine).into_iter().filter(|record| is_match(record, search)).collect()
 }
 
-/// Everything that is registered at a super peer.
+/// All files that are registered at a super peer.
 pub(super) fn all(machine: &SuperPeer) -> Vec<Match> {
     let records = machine.index().registered().into_iter();
     let record =
@@ -37,7 +37,7 @@ pub(super) fn all(machine: &SuperPeer) -> Vec<Match> {
     records.map(record).collect()
 }
 
-/// Whether a content can have this size at all. A weak peer drops hits that cannot be true.
+/// Whether a content can have this size. A weak peer drops hits with impossible sizes.
 pub(super) fn is_possible(record: &Match) -> bool {
     let is_empty = record.root.0 == *blake3::hash(b"").as_bytes();
     (record.size == 0) == is_empty && record.size <= PIECES_MAX * PIECE_BYTES
@@ -85,11 +85,11 @@ enum Part {
     Char(char),
     Any,
     Run,
-    /// The characters and ranges, and whether one of them is to fit.
+    /// The characters and ranges, and whether the character must be in one of them.
     Class(Vec<(char, char)>, bool),
 }
 
-/// Reads a glob; none if a bracket is open or a range runs backwards.
+/// Reads a glob. None if a bracket is open, or if a range goes backwards.
 fn parse_glob(pattern: &str) -> Option<Vec<Part>> {
     let Some(at) = pattern.find(['*', '?', '[']) else { return Some(fold(pattern).chars().map(Part::Char).collect()) };
     let mut parts: Vec<Part> = fold(&pattern[..at]).chars().map(Part::Char).collect();
@@ -99,7 +99,7 @@ fn parse_glob(pattern: &str) -> Option<Vec<Part>> {
         parts.extend(parse_glob(rest)?);
         return Some(parts);
     }
-    // The end is the first ] that is not the first character inside.
+    // The set ends at the first ] that is not the first character in it.
     let (inside, rest) = rest.strip_prefix('!').map_or((true, rest), |rest| (false, rest));
     let first = rest.chars().next()?.len_utf8();
     let end = first + rest[first..].find(']')?;
@@ -120,7 +120,7 @@ fn parse_glob(pattern: &str) -> Option<Vec<Part>> {
     Some(parts)
 }
 
-/// Tries every way in which a glob may fit a folded text.
+/// Tries every way in which a glob may match a folded text.
 fn fits_glob(glob: &[Part], text: &[char]) -> bool {
     let Some((first, rest)) = glob.split_first() else { return text.is_empty() };
     let one =
@@ -133,7 +133,7 @@ fn fits_glob(glob: &[Part], text: &[char]) -> bool {
     }
 }
 
-/// Whether a character is in a range, as it is written or with both ends folded.
+/// Whether a character is in a range, either as the range is written or with both ends folded.
 fn is_inside(c: char, (low, high): (char, char)) -> bool {
     let folded = |c: char| {
         let folded: Vec<char> = fold(&c.to_string()).chars().collect();

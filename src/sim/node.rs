@@ -1,5 +1,5 @@
-//! One simulated node: a machine, its disk, its connections, and how to make the machine for its
-//! next life.
+//! One simulated node: a machine, its disk, its connections, and the function that makes the
+//! machine for its next life.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,7 +19,7 @@ use crate::proto::{ConnId, Output, Role};
 use crate::time::Time;
 use crate::trust::{Accounts, PublicKey};
 
-/// What a node runs.
+/// The machine of a node.
 pub enum Machine {
     /// A super peer.
     Super(Box<SuperPeer>),
@@ -27,7 +27,7 @@ pub enum Machine {
     Weak(Box<WeakPeer>),
     /// Any other machine, such as a load generator.
     Other(Box<dyn Role>),
-    /// A stranger that means harm.
+    /// A stranger that does harm.
     Adversary(Stranger),
 }
 
@@ -39,7 +39,7 @@ impl Machine {
         Machine::Adversary(Stranger(adversary))
     }
 
-    /// None: it is no machine of this kind.
+    /// The machine as a role; none for an adversary.
     pub(super) fn role(&mut self) -> Option<&mut dyn Role> {
         match self {
             Machine::Super(machine) => Some(machine.as_mut()),
@@ -87,38 +87,38 @@ impl fmt::Debug for Machine {
 pub(super) type Make = Box<dyn Fn(u64) -> Machine>;
 
 pub(super) struct Node {
-    /// None: the process is down.
+    /// The machine; none if the process is not running.
     pub(super) machine: Option<Machine>,
     pub(super) make: Make,
     /// In login mode: the key that its connections prove.
     pub(super) key: Option<PublicKey>,
     /// The credential of an adversary that has an account.
     pub(super) credential: Option<Vec<u8>>,
-    /// The accounts that its disk has kept.
+    /// The accounts that are stored on its disk.
     pub(super) accounts: Rc<RefCell<Accounts>>,
-    /// Downloads at once, of a weak peer that keeps a queue.
+    /// For a weak peer that keeps a queue: how many downloads run at once.
     pub(super) parallel: Option<usize>,
-    /// How often it was started.
+    /// How often the node was started.
     pub(super) life: u64,
     pub(super) addr: SocketAddr,
     pub(super) disk: Disk,
     pub(super) alarm: Alarm,
-    /// Open connections: the link and which end of it.
+    /// Open connections, each with its link and its end of the link.
     pub(super) conns: BTreeMap<ConnId, (usize, usize)>,
-    /// Connections that are gone and whose Closed the machine has not handled yet.
+    /// Closed connections for which the machine has not handled Closed yet.
     closing: BTreeSet<ConnId>,
-    /// Slots of connections that are free, with the generation that is next.
+    /// Free slots of connections, each with the next generation.
     free: Vec<ConnId>,
     slots: u32,
-    /// When the disk finishes all work that it was given.
+    /// When the disk will have finished the work that it has now.
     pub(super) disk_at: Time,
     /// When the last answer of the disk arrives.
     pub(super) answered_at: Time,
-    /// The super peers that it is configured with.
+    /// The super peers in its configuration.
     pub(super) neighbors: Vec<usize>,
-    /// Counts the events that may change what is registered here.
+    /// Counts the events that may change which files are registered here.
     pub(super) churn: u64,
-    /// Until when it is paused, if it is; and the events that wait for it.
+    /// If the node is paused: until when, and the events that wait for it.
     pub(super) until: Option<Time>,
     pub(super) waiting: VecDeque<Happening>,
     /// How long its clock stands still during the pause.
@@ -131,7 +131,8 @@ pub(super) struct Node {
     pub(super) envelopes: Envelopes,
     /// The keys of its neighbors, if links are sealed.
     pub(super) pins: Option<Vec<PublicKey>>,
-    /// What its state keeps for them: its own counter of handshakes, and those of its neighbors.
+    /// What its state stores for these: its own counter of handshakes, and the counters of its
+    /// neighbors.
     pub(super) counters_kept: Option<u64>,
     pub(super) counters_seen: BTreeMap<PublicKey, u64>,
 }
@@ -171,7 +172,7 @@ impl Node {
         }
     }
 
-    /// The machine for its next life, with the queue that its disk has kept.
+    /// The machine for its next life, with the queue that is stored on its disk.
     pub(super) fn made(&self) -> Machine {
         match ((self.make)(self.life), self.parallel) {
             (Machine::Weak(peer), Some(parallel)) => {
@@ -191,21 +192,21 @@ impl Node {
         })
     }
 
-    /// Removes a connection. Its slot stays taken until [`Node::release`].
+    /// Removes a connection. Its slot is free only after [`Node::release`].
     pub(super) fn forget(&mut self, conn: ConnId) {
         if self.conns.remove(&conn).is_some() {
             self.closing.insert(conn);
         }
     }
 
-    /// Frees the slot of a connection that the machine knows to be closed.
+    /// Frees the slot of a connection, because the machine now knows that it is closed.
     pub(super) fn release(&mut self, conn: ConnId) {
         if self.closing.remove(&conn) {
             self.free.push(ConnId { index: conn.index, generation: conn.generation + 1 });
         }
     }
 
-    /// The process ended: frees the slots of all connections that were closing.
+    /// The process has ended: frees the slots of all connections that were closing.
     pub(super) fn release_all(&mut self) {
         let closing = std::mem::take(&mut self.closing);
         self.free.extend(closing.into_iter().map(|conn| ConnId { generation: conn.generation + 1, ..conn }));

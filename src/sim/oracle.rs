@@ -1,8 +1,8 @@
-//! What must hold of every query under any fault.
+//! What must be true for every query under any fault.
 //!
-//! The oracle reads the indexes of all super peers when a query starts and when it ends. A record
-//! that is there both times, at a super peer where nothing changed in between, was registered
-//! throughout: a complete answer must contain it.
+//! The oracle reads the indexes of all super peers when a query starts and when it ends. If a
+//! record is there both times, and nothing changed at its super peer in between, it was registered
+//! all the time. A complete answer must contain such a record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,18 +14,18 @@ use crate::proto::super_peer::SuperPeer;
 use crate::proto::{ClientEvent, ClientId, Command, Scope};
 use crate::wire::{Cut, Policy, Search};
 
-/// A query under watch.
+/// A query that the oracle watches.
 #[derive(Debug)]
 pub struct Watch {
-    /// The command's client.
+    /// The client of the query.
     pub client: ClientId,
     search: Search,
-    /// All super peers that can be reached; those within the ttl of each super peer of the asker;
-    /// and the most that are within the ttl of one of them.
+    /// Three things: all super peers that can be reached; for each super peer of the asker, those
+    /// within the ttl; and the largest number that is within the ttl of one of them.
     supers: BTreeSet<usize>,
     near: BTreeSet<usize>,
     horizon: usize,
-    /// What matched at the start, and the churn of its super peer then.
+    /// The matches at the start, and the churn of each super peer at that time.
     before: BTreeMap<usize, (u64, BTreeSet<Match>)>,
 }
 
@@ -34,13 +34,14 @@ pub struct Watch {
 pub struct Verdict {
     /// Hits delivered, each once.
     pub hits: BTreeSet<Match>,
-    /// What was registered throughout and is missing; always empty if the answer is complete.
+    /// Matches that were registered all the time and are missing. Always empty if the answer is
+    /// complete.
     pub missing: BTreeSet<Match>,
     /// Whether the answer says that it is complete.
     pub complete: bool,
-    /// What it says was cut.
+    /// What was cut, according to the answer.
     pub cut: Cut,
-    /// Super peers that it says searched.
+    /// How many super peers searched, according to the answer.
     pub reached: u32,
 }
 
@@ -53,17 +54,18 @@ impl Watch {
         let Scope { ttl, policy, .. } = scope;
         let host = *world.supers_of(weak).first().expect("the asker has a session");
         let supers = world.within(host, usize::MAX);
-        // A lost session may be followed by one to another super peer, with another horizon.
+        // After a loss, the next session may be with another super peer, which reaches other super
+        // peers.
         let hops = usize::from(ttl.unwrap_or(TTL_DEFAULT));
         let horizons = |hops| -> Vec<BTreeSet<usize>> {
             world.neighbors(weak).iter().map(|host| world.within(*host, hops)).collect()
         };
-        // A query over a tree goes everywhere, whatever the ttl.
+        // A query over a tree goes everywhere, with any ttl.
         let most = if policy == Some(Policy::Tree) && hops > 0 { usize::MAX } else { hops };
         let horizon = horizons(most).iter().map(BTreeSet::len).max().unwrap_or(0);
         let near = horizons(hops).into_iter().reduce(|near, other| &near & &other).unwrap_or_default();
-        // What is not acknowledged is not registered: a super peer that is about to acknowledge
-        // counts as changing.
+        // A record that is not acknowledged is not registered. So a super peer that is about to
+        // acknowledge counts as changing.
         let settled = |node: usize| !world.super_peer(node).is_some_and(SuperPeer::is_acknowledging);
         let churn = |node: usize| if settled(node) { world.churn(node) } else { u64::MAX };
         let look = |node: usize| (node, (churn(node), world.registered(node, search)));
@@ -72,10 +74,10 @@ impl Watch {
         Watch { client, search: search.clone(), supers, near, horizon, before }
     }
 
-    /// Checks the answer at the moment at which it ends. None if the session was lost.
+    /// Checks the answer at the moment at which it ends. Returns none if the session was lost.
     ///
     /// # Panics
-    /// If something does not hold.
+    /// If the answer is wrong.
     #[must_use]
     pub fn judge(&self, world: &World) -> Option<Verdict> {
         let asked = world.asked(self.client);
@@ -85,8 +87,8 @@ impl Watch {
             assert!(!complete, "what failed is not complete: {outcome:?}");
             return None;
         }
-        // Digests require that clocks run at the same rate (PROTOCOL.md 8.5):
-        // after a jump or a suspension, a super peer that a digest excluded may have a match.
+        // Digests require that clocks run at the same rate (PROTOCOL.md 8.5). After a clock has
+        // jumped or stood still, a super peer that was excluded by its digest may have a match.
         let pruned = outcome.pruned.unwrap_or(0);
         let sure = pruned == 0 || world.clocks_ran_alike_since(asked.at - DIGEST_LEASE_WAIT);
         let (cut, reached) = (outcome.cut.unwrap_or_default(), outcome.reached.unwrap_or(0));
@@ -119,7 +121,7 @@ impl Watch {
         }
         let missing: BTreeSet<Match> = throughout.difference(&hits).cloned().collect();
         assert!(!complete || !sure || missing.is_empty(), "complete, and yet {missing:?} are missing");
-        // Cut by the ttl only: everything within the ttl was delivered.
+        // If only the ttl has cut, the answer has all matches within the ttl.
         if calm && sure && (Cut { ttl: 0, ..cut }).is_none() {
             let missing: Vec<&Match> = throughout_near.difference(&hits).collect();
             assert!(missing.is_empty(), "{missing:?} are within the ttl and missing, and only {cut:?} was cut");
@@ -136,7 +138,7 @@ impl Watch {
                 "no super peer has reached the sources of {broken:?}, and their hits do not say so"
             );
         }
-        // A neighbor that lies can claim anything of its own branch.
+        // A lying neighbor can claim anything about its own branch.
         if calm && !excuse.liar {
             let all = u32::try_from(self.supers.len()).unwrap_or(u32::MAX);
             assert!(!complete || reached + pruned >= all, "complete, and reached {reached} of {all}, pruned {pruned}");

@@ -1,7 +1,6 @@
-//! A queue of future events, ordered by time and then by a tie-breaker that is different for each.
-//!
-//! The events lie in a slab, and only their keys move: a heap of keys of 24 bytes stays in the
-//! cache.
+//! A queue of future events. They are ordered by time, and then by a number that is different for
+//! each event.
+//! The events are in a slab, and only their keys move: a heap of 24-byte keys stays in the cache.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,7 +9,7 @@ use slab::Slab;
 
 use crate::time::Time;
 
-/// Of equal times the smallest tie-breaker is first.
+/// If several events have the same time, the one with the smallest number comes first.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     keys: BinaryHeap<Reverse<(Time, u64, u32)>>,
@@ -22,18 +21,18 @@ impl<T> Queue<T> {
         Queue { keys: BinaryHeap::new(), things: Slab::new() }
     }
 
-    /// Adds what is to happen then.
+    /// Adds an event for this time.
     pub(super) fn push(&mut self, at: Time, tie: u64, thing: T) {
         let slot = u32::try_from(self.things.insert(thing)).expect("fewer than 2^32 things are to come");
         self.keys.push(Reverse((at, tie, slot)));
     }
 
-    /// When the next thing happens.
+    /// The time of the next event.
     pub(super) fn next(&self) -> Option<Time> {
         self.keys.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Takes the next thing out, with its time and tie-breaker.
+    /// Removes the next event. Returns it with its time and its number.
     pub(super) fn pop(&mut self) -> Option<(Time, u64, T)> {
         let Reverse((at, tie, slot)) = self.keys.pop()?;
         Some((at, tie, self.things.remove(slot as usize)))

@@ -1,5 +1,5 @@
-//! The randomness of a run: one seed, and one stream for each consumer, so that a new consumer does
-//! not change the numbers of the others.
+//! The random numbers of a run. There is one seed, and one stream for each consumer. So a new
+//! consumer does not change the numbers of the others.
 
 use std::time::Duration;
 
@@ -20,14 +20,15 @@ fn splitmix(state: &mut u64) -> u64 {
 }
 
 impl Random {
-    /// The stream of this seed.
+    /// The stream for this seed.
     #[must_use]
     pub fn new(seed: u64) -> Random {
         let mut mixer = seed;
         Random { seed, state: [(); 4].map(|()| splitmix(&mut mixer)) }
     }
 
-    /// The stream of a consumer. It does not depend on what was drawn from this one.
+    /// The stream of a consumer. It does not depend on the numbers that were drawn from this
+    /// stream.
     #[must_use]
     pub fn child(&self, consumer: &str, number: u64) -> Random {
         let mut mixer = self.seed ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -39,43 +40,43 @@ impl Random {
         Random::new(splitmix(&mut mixer))
     }
 
-    /// A number below `n`, which is not 0.
+    /// A number below `n`. `n` must not be 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        // The high half of a 128-bit product: no division, and a bias below 2^-32 for the small
-        // numbers that are drawn here.
+        // The high half of a 128-bit product. This needs no division, and the bias is below 2^-32
+        // for the small numbers here.
         let product = u128::from(self.next_u64()) * u128::from(n);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// An index of a list of that length, which is not 0.
+    /// An index into a list of this length, which must not be 0.
     pub fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
-    /// One of a list, which is not empty.
+    /// One of the items of a list, which must not be empty.
     pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.index(list.len())]
     }
 
-    /// True with a probability of this many in a thousand.
+    /// True for this many of a thousand calls, on average.
     pub fn chance(&mut self, per_mille: u32) -> bool {
         self.below(1000) < u64::from(per_mille)
     }
 
-    /// A number from 0 to below 1.
+    /// A number of at least 0 and below 1.
     pub fn share(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// The time to the next of independent events, of which there are `times` in `span` on average;
-    /// a day at most.
+    /// The time until the next of independent events. On average, `times` of them happen in `span`.
+    /// The time is at most a day.
     pub fn until_next(&mut self, times: f64, span: Duration) -> Duration {
         const DAY_SECONDS: f64 = 86_400.0;
         let seconds = -(1.0 - self.share()).ln() * span.as_secs_f64() / times;
         Duration::from_secs_f64(if seconds.is_finite() { seconds.min(DAY_SECONDS) } else { DAY_SECONDS })
     }
 
-    /// A time from `least` to below `most`; `least` if there is none between.
+    /// A time of at least `least` and below `most`. If there is none, `least`.
     pub fn time(&mut self, least: Duration, most: Duration) -> Duration {
         let span = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX);
         least + Duration::from_micros(if span == 0 { 0 } else { self.below(span) })

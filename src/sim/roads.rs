@@ -1,19 +1,19 @@
-//! The paths between nodes: which are cut, and which are clogged. It knows nothing of what they
-//! carry.
+//! The paths between nodes: which of them are cut, and which are clogged. It does not know what
+//! they carry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// The longest queue of a clogged path; datagrams beyond it are dropped.
+/// The longest wait in the queue of a clogged path. Datagrams that would wait longer are dropped.
 const CLOG_MAX: Duration = Duration::from_millis(400);
 
 /// What a path does to a datagram or segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Free,
-    /// It waits this long in a queue.
+    /// It waits in a queue for this long.
     Clogged(Duration),
     /// The queue is full.
     Full,
@@ -24,7 +24,7 @@ pub(super) enum Way {
 #[derive(Debug, Default)]
 pub(super) struct Roads {
     cut: BTreeSet<(usize, usize)>,
-    /// The time that the path takes for one item, and until when it is busy.
+    /// How long the path needs for one item, and until when it is busy.
     clogged: BTreeMap<(usize, usize), (Duration, Time)>,
 }
 
@@ -37,7 +37,7 @@ impl Roads {
         self.cut = cut;
     }
 
-    /// Makes each of these paths take this time for each item.
+    /// From now on each of these paths needs this time for each item.
     pub(super) fn set_clogged(&mut self, ways: &[(usize, usize)], each: Duration) {
         self.clogged = ways.iter().map(|way| (*way, (each, Time::ZERO))).collect();
     }

@@ -1,12 +1,11 @@
-//! A record of all messages, kept beside the machines: every message that a machine sends is
-//! checked against those that it received. The shadow never looks into a machine, except at its
-//! counters and its index.
+//! The shadow records all messages, and checks every message that a machine sends against those
+//! that it has received. It never looks into a machine, except at the counters and the index.
 //!
 //! - a super peer searches once for each query id; if it sends an id over a link again, the ttl is
 //!   higher than before;
-//! - a query loses a hop wherever it is forwarded, and starts at one node only;
-//! - no node answers a neighbor or a session that did not ask;
-//! - the index of a super peer is what its live sessions registered.
+//! - a query loses a hop each time it is forwarded, and starts at only one node;
+//! - no node sends an answer to a neighbor or a session that did not ask;
+//! - the index of a super peer contains exactly what its live sessions have registered.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -21,7 +20,8 @@ use crate::time::Time;
 use crate::wire::link::{self, LinkQuery, RIDE_TTL};
 use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root, Search};
 
-/// How long the trail of a query is kept: longer than the longest budget and the longest pause.
+/// How long the trail of a query is kept. It is longer than the longest budget and the longest
+/// pause.
 const TRAIL_KEPT: Duration = Duration::from_secs(4 * QUERY_BUDGET_MAX.as_secs());
 /// The first bytes of a QUERY. A datagram that does not contain them is not decoded again.
 const QUERY_BEGINS: &[u8] = b"\x81\xa5QUERY";
@@ -30,15 +30,15 @@ const HIT_BEGINS: &[u8] = b"\x81\xa3HIT";
 /// One life of one node.
 pub(super) type Life = (usize, u64);
 
-/// Where a query has been.
+/// The path of a query through the network.
 #[derive(Debug, Default)]
 struct Trail {
     origin: Option<Life>,
-    /// What it looks for, and since when.
+    /// What the query searches for, and when it began.
     find: Option<Search>,
     at: Time,
     rode: bool,
-    /// A liar was asked, or has sent a copy of its own.
+    /// Whether a liar was asked or has sent a copy itself.
     liar: bool,
     /// Honest nodes that may have received a copy from a liar, directly or through others. The
     /// second set has those for which it was the first copy.
@@ -46,32 +46,33 @@ struct Trail {
     searched_for_liar: BTreeSet<usize>,
     /// Every copy that was sent.
     sent: Vec<Sent>,
-    /// The receivers, with the highest ttl.
+    /// The receivers of copies, with the highest ttl of each.
     received: Vec<(Life, u8)>,
-    /// The nodes that searched for it, with the time.
+    /// The nodes that have searched for it, with the time.
     searched: Vec<(Life, Time)>,
 }
 
-/// A query that was sent.
+/// A copy that was sent.
 #[derive(Debug)]
 struct Sent {
     from: Life,
     to: usize,
     ttl: u8,
     at: Time,
-    /// The clock of its sender jumped since, and it may have forgotten the query.
+    /// Whether the clock of its sender has jumped since. Then the sender may have forgotten the
+    /// query.
     forgotten: bool,
 }
 
-/// What a session registered and asked, from its first REGISTER or QUERY until its super peer knows
-/// that it has gone.
+/// What a session has registered and requested, from its first REGISTER or QUERY until its super
+/// peer knows that the session is gone.
 #[derive(Debug, Default)]
 struct Session {
     peer: usize,
     port: Option<(u16, Option<String>)>,
     files: BTreeMap<String, (u64, Root)>,
     registering: bool,
-    /// Queries that run.
+    /// The queries that run.
     running: BTreeSet<u32>,
 }
 
@@ -81,48 +82,48 @@ pub(super) struct Shadow {
     trails: BTreeMap<QueryId, Trail>,
     order: VecDeque<(Time, QueryId)>,
     sessions: BTreeMap<(usize, ConnId), Session>,
-    /// Neighbors that lie.
+    /// The neighbors that lie.
     liars: BTreeSet<usize>,
-    /// The hits that they sent.
+    /// The hits that the liars have sent.
     forged: BTreeSet<Match>,
     /// The last datagram with HITs.
     answers: Option<(Life, Vec<u8>)>,
 }
 
-/// What passed through liars on the way of a query.
+/// What liars may have done to a query.
 #[derive(Debug, Default)]
 pub(super) struct Excuse {
-    /// A liar had the query.
+    /// Whether a liar had the query.
     pub(super) liar: bool,
     searched_for_liar: BTreeSet<usize>,
-    /// Queries that a liar's copy, or a tree with a liar in it, may have kept from some nodes: for
-    /// each, the nodes that searched for it. There may be several, because clients may ask the same
-    /// at the same time.
+    /// Queries that a liar's copy, or a tree with a liar in it, may have kept from some nodes. For
+    /// each, the nodes that have searched for it. There may be several, because clients may send
+    /// the same search at the same time.
     kept_away: Vec<BTreeSet<usize>>,
-    /// The hits that liars sent, for any query.
+    /// The hits that liars have sent, for any query.
     pub(super) forged: BTreeSet<Match>,
 }
 
 impl Excuse {
-    /// Whether the matches of this super peer may be missing: it answered a copy that had come over
-    /// a liar, or no copy reached it because of one. If it answered a copy that had come over
-    /// honest super peers alone, nothing of its answer may be missing.
+    /// Whether matches of this super peer may be missing. That is so if it answered a copy that
+    /// came through a liar, or if no copy reached it because of a liar. If it answered a copy that
+    /// came only through honest super peers, none of its matches may be missing.
     pub(super) fn covers(&self, node: usize) -> bool {
         let unreached = self.kept_away.iter().any(|searched| !searched.contains(&node));
         self.liar && (self.searched_for_liar.contains(&node) || unreached)
     }
 }
 
-/// A datagram that held answers only.
+/// A datagram that contained only answers.
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) to: Life,
     pub(super) bytes: Vec<u8>,
-    /// The query and the ttl that each of them names.
+    /// The query and the ttl that each answer names.
     pub(super) named: Vec<(QueryId, u8)>,
 }
 
-/// What a datagram found.
+/// The state before a datagram was handled.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     searched: u64,
@@ -159,7 +160,7 @@ impl Shadow {
         }
     }
 
-    /// A liar may send anything; it is remembered what.
+    /// A liar may send anything. The shadow only remembers what it has sent.
     fn on_liar_out(&mut self, now: Time, from: Life, to: usize, message: &LinkMessage) {
         if let LinkMessage::Hit(hit) = message {
             let (path, source) = (hit.file.path.as_str().to_owned(), hit.addr.clone());
@@ -180,7 +181,7 @@ impl Shadow {
         self.liars = liars.collect();
     }
 
-    /// What liars did to the queries for this that began since then.
+    /// What liars may have done to queries with this search that began at this time or later.
     pub(super) fn excuse(&self, search: &Search, since: Time) -> Excuse {
         let mut excuse = Excuse::default();
         if self.liars.is_empty() {
@@ -198,8 +199,8 @@ impl Shadow {
                 excuse.kept_away.push(trail.searched.iter().map(|((node, _), _)| *node).collect());
             }
             excuse.searched_for_liar.extend(&trail.searched_for_liar);
-            // A flood after a tree asks again. What a node answered over the tree may be lost, and
-            // its answer to the flood goes to the first that asks, which may be the liar.
+            // A flood after a tree asks again. The answer of a node over the tree may be lost. Its
+            // answer to the flood goes to the node that asks first, which may be the liar.
             let (tree, flood): (Vec<&Sent>, Vec<&Sent>) = trail.sent.iter().partition(|sent| rides(sent.ttl));
             if !tree.is_empty() && !flood.is_empty() {
                 excuse.searched_for_liar.extend(&trail.reached_by_liar);
@@ -225,7 +226,7 @@ impl Shadow {
         if query.have.is_some() {
             assert!(trail.has_sent(from, to, query.ttl), "{from:?} repeats what it never sent: {query:?}");
         } else {
-            // A super peer remembers the id of a query that ended for a limited time.
+            // A super peer remembers the id of an ended query only for some time.
             let known = |sent: &&Sent| !sent.forgotten && now.since(sent.at) < VISITED_GENERATION;
             let alike = |sent: &&Sent| (sent.from, sent.to, rides(sent.ttl)) == (from, to, rides(query.ttl));
             let before = trail.sent.iter().filter(alike).filter(known);
@@ -286,7 +287,7 @@ impl Shadow {
             return;
         }
         let times = searched(machine) - before.searched;
-        // A super peer remembers the id of a query that ended for a limited time.
+        // A super peer remembers the id of an ended query only for some time.
         let remembered =
             |trail: &Trail| trail.searched.iter().any(|(life, at)| *life == to && now.since(*at) < VISITED_GENERATION);
         let new: BTreeSet<QueryId> =
@@ -305,7 +306,8 @@ impl Shadow {
         }
     }
 
-    /// The clock of a node jumped: it may have forgotten what it must remember for a time.
+    /// The clock of a node has jumped. The node may have forgotten what it must remember for some
+    /// time.
     pub(super) fn forget(&mut self, node: usize) {
         for trail in self.trails.values_mut() {
             trail.searched.retain(|((other, _), _)| *other != node);
@@ -337,7 +339,7 @@ impl Shadow {
         }
     }
 
-    /// A connection of a node is closed, by either end.
+    /// Either end has closed a connection of a node.
     pub(super) fn on_closed(&mut self, node: usize, conn: ConnId) {
         self.sessions.remove(&(node, conn));
     }
@@ -347,7 +349,7 @@ impl Shadow {
         self.sessions.retain(|(other, _), _| *other != node);
     }
 
-    /// A node sends a message on a connection that is open.
+    /// A node sends a message on an open connection.
     pub(super) fn on_message_out(&mut self, node: usize, conn: ConnId, message: &Message) {
         let session = self.sessions.get_mut(&(node, conn));
         if let Message::Hit(hit) = message {
@@ -369,7 +371,8 @@ impl Shadow {
         self.sessions.range((node, first)..=(node, last)).map(|(_, session)| session)
     }
 
-    /// Takes the last datagram with answers, if all of it is answers, and its receiver.
+    /// Removes and returns the last datagram with answers, and its receiver. None if it contained
+    /// anything else.
     pub(super) fn take_answers(&mut self) -> Option<Answers> {
         let (to, bytes) = self.answers.take()?;
         let (_, messages) = link::decode(&bytes).ok()?;
@@ -385,8 +388,8 @@ impl Shadow {
         })
     }
 
-    /// What each of the live sessions of a super peer registered, by the weak peer at its other
-    /// end, whose address is given.
+    /// What the live sessions of a super peer have registered, by weak peer. The closure returns
+    /// the weak peer for the address at the other end of a connection.
     pub(super) fn registered_by_peer(
         &self,
         node: usize,
@@ -396,7 +399,7 @@ impl Shadow {
     }
 }
 
-/// Whether a copy with this ttl follows a tree, as distinct from the flood that may come after it.
+/// Whether a copy with this ttl goes over a tree. A flood may follow such a copy.
 fn rides(ttl: u8) -> bool {
     ttl >= RIDE_TTL
 }
@@ -408,7 +411,7 @@ impl Trail {
 }
 
 impl Session {
-    /// What it registered; nothing if it serves no chunks.
+    /// What the session has registered. Nothing if it serves no chunks.
     fn records(&self, peer: SocketAddr) -> Option<BTreeSet<Match>> {
         let (port, host) = self.port.as_ref()?;
         let source = match host {
@@ -430,7 +433,7 @@ impl Session {
     }
 }
 
-/// What an answer names.
+/// The query and the ttl that an answer names.
 fn names(message: &LinkMessage) -> Option<(QueryId, u8)> {
     match message {
         LinkMessage::Hit(hit) => Some((hit.id, hit.ttl)),

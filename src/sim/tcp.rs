@@ -1,5 +1,5 @@
-//! Virtual connections: bytes that keep their order, are split anywhere, and may stop coming;
-//! frames are cut from them by the production decoder, with the cap that the receiving machine set.
+//! Virtual connections. Their bytes keep their order, are split at any place, and may stop coming.
+//! The real decoder cuts frames from them, with the cap that the receiving machine has set.
 
 use std::collections::VecDeque;
 
@@ -9,15 +9,15 @@ use crate::proto::{ConnId, HashPlan, Verify};
 use crate::time::Time;
 use crate::wire::{Message, WireError, frame};
 
-/// What travels on a connection.
+/// An item that is sent on a connection.
 #[derive(Clone, Debug)]
 pub(super) enum Segment {
     Bytes(Vec<u8>),
     /// The raw bytes after a CHUNK.
     Payload(Extent),
-    /// This many raw bytes after a CHUNK, of which never all come.
+    /// A part of the raw bytes after a CHUNK. The rest never comes.
     Part(u32),
-    /// The sender has closed.
+    /// The sender has closed the connection.
     End,
     /// The sender is gone.
     Reset,
@@ -27,7 +27,7 @@ pub(super) enum Segment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     Frames,
-    /// A CHUNK was handed up; the machine has not said ReceivePayload.
+    /// A CHUNK was given to the machine, which has not answered with ReceivePayload yet.
     Chunk,
     Payload {
         req: u32,
@@ -35,7 +35,7 @@ pub(super) enum Reading {
         plan: HashPlan,
         verify: Verify,
     },
-    /// A frame was malformed: nothing more is read.
+    /// A frame was malformed, so nothing more is read.
     Nothing,
 }
 
@@ -44,23 +44,23 @@ pub(super) enum Reading {
 pub(super) struct End {
     pub(super) node: usize,
     pub(super) conn: ConnId,
-    /// Whether the machine has received no Closed and has not asked for one.
+    /// Whether the machine has neither received Closed nor ordered a close.
     pub(super) open: bool,
-    /// Whether the machine knows of the connection: a dialer learns of it later than an acceptor.
+    /// Whether the machine knows the connection. A dialer learns of it later than an acceptor.
     pub(super) known: bool,
     pub(super) cap: usize,
     pub(super) reading: Reading,
-    /// When the last segment sent to this end arrives: none may overtake it.
+    /// When the last segment for this end arrives. Later segments must not overtake it.
     pub(super) arrival: Time,
-    /// Of an acceptor in login mode: it has answered a login with READY.
+    /// For an acceptor in login mode: whether it has answered a login with READY.
     pub(super) let_in: bool,
-    /// The machine reads nothing, and its socket buffer fills up.
+    /// Whether the machine reads nothing, so that its socket buffer fills up.
     pub(super) deaf: bool,
-    /// Bytes that were sent to this end since it is deaf.
+    /// Bytes that were sent to this end since it stopped reading.
     pub(super) unread: usize,
-    /// When a frame began that is not complete, as soon as that is watched.
+    /// When the present incomplete frame began, once this is watched.
     pub(super) frame_since: Option<Time>,
-    /// Bytes of the payload that have come.
+    /// Bytes of the payload that have arrived.
     got: u32,
     bytes: Vec<u8>,
     waiting: VecDeque<Segment>,
@@ -70,27 +70,28 @@ pub(super) struct End {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) segment: Segment,
-    /// Of a payload: the request, whose sender receives PayloadSent once it is on its way.
+    /// For a payload: the request. Its sender gets PayloadSent once the payload is on its way.
     pub(super) req: Option<u32>,
 }
 
-/// The end of a connection that was dialed.
+/// The index of the end that was dialed.
 pub(super) const ACCEPTOR: usize = 1;
 
-/// A connection: the dialer's end and the acceptor's.
+/// A connection, with the dialer's end and the acceptor's end.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) ends: [End; 2],
-    /// By the end for which it is meant; and since when.
+    /// Segments that wait, by the end for which they are, and the time since when they wait.
     pub(super) held: [VecDeque<Held>; 2],
     pub(super) held_since: Time,
-    /// Half-open: everything that is sent is lost, and neither end is informed.
+    /// Whether the connection is half-open: everything that is sent is lost, and neither end is
+    /// told.
     pub(super) silent: bool,
-    /// Tells this link from others that had the slot before.
+    /// Distinguishes this link from other links that used the slot before.
     pub(super) serial: u64,
 }
 
-/// What an end has for its machine.
+/// What an end has received for its machine.
 #[derive(Debug)]
 pub(super) enum Arrived {
     Message(Message),
@@ -101,7 +102,7 @@ pub(super) enum Arrived {
         plan: HashPlan,
         verify: Verify,
     },
-    /// This many bytes of a payload have come.
+    /// This many bytes of a payload have arrived.
     Progress {
         req: u32,
         received: u32,
@@ -134,28 +135,28 @@ impl End {
         self.waiting.push_back(segment);
     }
 
-    /// Bytes of a frame that has begun and is not complete, if there are any, and how long it is as
-    /// far as that is known.
+    /// If an incomplete frame has begun: how many bytes of it have come, and its length as far as
+    /// that is known.
     pub(super) fn half_frame(&self) -> Option<usize> {
         let begun = self.open && self.known && self.reading == Reading::Frames && !self.bytes.is_empty();
         begun.then(|| self.bytes.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize))
     }
 
-    /// The bytes that came last come one by one.
+    /// The bytes that came last arrive one by one.
     pub(super) fn trickle(&mut self) {
         if let Some(Segment::Bytes(bytes)) = self.waiting.pop_back() {
             self.waiting.extend(bytes.into_iter().map(|byte| Segment::Bytes(vec![byte])));
         }
     }
 
-    /// The next item for the machine, if it is complete and the machine reads.
+    /// The next item for the machine, if the item is complete and the machine reads.
     pub(super) fn next(&mut self) -> Option<Arrived> {
         loop {
             if !self.open || !self.known {
                 return None;
             }
             if self.deaf {
-                // It notices the end alone.
+                // The machine is only told of the end of the connection.
                 return match self.waiting.pop_front()? {
                     Segment::Bytes(_) | Segment::Payload(_) | Segment::Part(_) => continue,
                     Segment::End => Some(Arrived::End),
@@ -191,8 +192,8 @@ impl End {
                     self.bytes.extend_from_slice(&bytes);
                 }
                 (Some(Segment::Payload(_) | Segment::Part(_)), Reading::Frames) => {
-                    // A payload that the machine does not receive: its bytes would not decode as a
-                    // frame.
+                    // The machine does not receive the payload. The bytes of the payload would not
+                    // decode as a frame.
                     self.reading = Reading::Nothing;
                     return Some(Arrived::Malformed(WireError::Malformed("raw bytes in place of a frame".into())));
                 }

@@ -1,4 +1,4 @@
-//! Graphs of neighbors: edges between nodes numbered from 0.
+//! Graphs of neighbors: edges between nodes that are numbered from 0.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,23 +10,23 @@ pub type Edge = (usize, usize);
 
 /// How often a random construction is tried.
 const TRIES: usize = 100;
-/// Most nodes that an edge list may name.
+/// The most nodes that an edge list may have.
 const LISTED_NODES_MAX: usize = 1 << 20;
 
-/// 0–1–2–…
+/// The line 0–1–2–…
 #[must_use]
 pub fn line(n: usize) -> Vec<(usize, usize)> {
     (1..n).map(|node| (node - 1, node)).collect()
 }
 
-/// A line whose ends meet.
+/// A line whose two ends are connected.
 #[must_use]
 pub fn ring(n: usize) -> Vec<(usize, usize)> {
     let close = (n > 2).then(|| (n - 1, 0));
     line(n).into_iter().chain(close).collect()
 }
 
-/// A random tree, and this many random edges more, as far as there is room.
+/// A random tree and this many more random edges, if there is room for them.
 #[must_use]
 pub fn random(n: usize, more: usize, random: &mut Random) -> Vec<(usize, usize)> {
     let mut edges: BTreeSet<(usize, usize)> = (1..n).map(|node| (random.index(node), node)).collect();
@@ -42,19 +42,19 @@ pub fn random(n: usize, more: usize, random: &mut Random) -> Vec<(usize, usize)>
     edges.into_iter().collect()
 }
 
-/// A tree in which every node that is no leaf has `degree` neighbors, filled from the root on,
-/// level by level.
+/// A tree in which every inner node has `degree` neighbors. It is filled level by level, beginning
+/// at the root.
 #[must_use]
 pub fn tree(n: usize, degree: usize) -> Vec<Edge> {
     let below = degree.saturating_sub(1).max(1);
-    // The root has no parent, and one child more than the others.
+    // The root has no parent, and one more child than other nodes.
     let parent = |node: usize| if node <= degree { 0 } else { (node - degree - 1) / below + 1 };
     (1..n).map(|node| (parent(node), node)).collect()
 }
 
-/// Every node has exactly `degree` neighbors, and all are connected: stubs paired at random, then
-/// edges switched until none is a loop or double and there is one component. None if there is no
-/// such graph.
+/// A connected graph in which every node has exactly `degree` neighbors. Stubs are paired at
+/// random. Then edges are switched until there are no loops and no double edges, and the graph is
+/// connected. None if there is no such graph.
 #[must_use]
 pub fn random_regular(n: usize, degree: usize, random: &mut Random) -> Option<Vec<Edge>> {
     let possible = match (n, degree) {
@@ -111,7 +111,8 @@ fn paired(n: usize, degree: usize, random: &mut Random) -> Option<Vec<Edge>> {
     None
 }
 
-/// a–b and c–d become a–c and b–d, unless one of these is a loop or there already.
+/// The edges a–b and c–d become a–c and b–d, unless one of the new edges is a loop or exists
+/// already.
 fn switch(edges: &mut [Edge], one: usize, other: usize, times: &mut BTreeMap<Edge, usize>) -> bool {
     let ((a, b), (c, d)) = (edges[one], edges[other]);
     let (left, right) = (ordered(a, c), ordered(b, d));
@@ -135,17 +136,17 @@ fn drop_one(times: &mut BTreeMap<Edge, usize>, edge: Edge) {
     }
 }
 
-/// Every new node takes `degree / 2` older ones for its neighbors, each the likelier the more
-/// neighbors it has (Barabási and Albert 1999), so that the mean is `degree`. A node that has as
-/// many as a super peer may have is passed over.
+/// Every new node gets `degree / 2` older nodes as its neighbors. A node with more neighbors is
+/// chosen with a higher probability (Barabási and Albert 1999). So the mean number of neighbors is
+/// `degree`. A node that has as many neighbors as a super peer may have is not chosen.
 #[must_use]
 pub fn scale_free(n: usize, degree: usize, random: &mut Random) -> Vec<Edge> {
     let mut edges: BTreeSet<Edge> = BTreeSet::new();
     let mut degrees = vec![0_usize; n];
-    // Each node as often as it has neighbors.
+    // Each node is in this list as often as it has neighbors.
     let mut weighted: Vec<usize> = Vec::new();
     for node in 1..n {
-        // An odd degree takes turns.
+        // For an odd degree, the two nearest numbers are used in turn.
         let wanted = (degree / 2 + (degree % 2) * (node % 2)).clamp(1, node);
         let (mut taken, mut tries) = (0, 0);
         while taken < wanted && tries < TRIES * wanted {
@@ -164,8 +165,8 @@ pub fn scale_free(n: usize, degree: usize, random: &mut Random) -> Vec<Edge> {
     edges.into_iter().collect()
 }
 
-/// Reads an edge list: two numbers a line; the rest of a line from `#` on is a comment. Returns the
-/// number of nodes (the highest number plus one) and the edges.
+/// Reads an edge list, with two numbers per line. `#` begins a comment. Returns the number of nodes
+/// (the highest number plus one) and the edges.
 ///
 /// # Errors
 /// A sentence that names the line.
@@ -210,7 +211,8 @@ fn node(word: &str, line: usize) -> Result<usize, String> {
     Ok(number)
 }
 
-/// The number of each node's component, counted from 0 in the order of their lowest nodes.
+/// For each node, the number of its component. Components are counted from 0, in the order of their
+/// lowest nodes.
 #[must_use]
 pub fn components(n: usize, edges: &[Edge]) -> Vec<usize> {
     let neighbors = neighbors(n, edges);

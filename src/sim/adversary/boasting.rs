@@ -1,5 +1,5 @@
-//! A member of a swarm that announces what it does not have: it sends wrong bytes, refuses, stalls,
-//! gives no turn, or announces pieces that do not exist.
+//! A member of a swarm that announces pieces that it does not have. It sends wrong bytes, refuses,
+//! stalls, gives no turn, or announces pieces that do not exist.
 
 use super::hands::Hands;
 use super::source::{Goods, Way};
@@ -9,10 +9,10 @@ use crate::wire::Message;
 use crate::wire::message::{Error, ErrorCode, Get, Manifest};
 use crate::wire::swarm::{Follow, Has, Turn, Want};
 
-/// What it does with a GET, or before one.
+/// How it answers a GET, or what it does before one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Boast {
-    /// It does not have the piece.
+    /// It answers that it does not have the piece.
     Absent,
     /// It sends the header and nothing more.
     Silent,
@@ -28,9 +28,9 @@ enum Boast {
 #[derive(Debug)]
 pub(in crate::sim) struct Boasting {
     boast: Boast,
-    /// It says that it has all, not that it has each piece.
+    /// Whether it says that it has the complete content, and does not name each piece.
     full: bool,
-    /// It serves the manifest with its proof.
+    /// Whether it serves the manifest with its proof.
     proves: bool,
 }
 

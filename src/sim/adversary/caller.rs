@@ -1,4 +1,4 @@
-//! A connection that an adversary opens again and again, to one honest node after the other.
+//! A connection that an adversary opens again and again, each time to the next honest node.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use crate::proto::{ConnId, DialId, Input, Output};
 use crate::time::Time;
 use crate::wire::HostPort;
 
-/// What happened to the connection.
+/// What has happened to the connection.
 #[derive(Debug)]
 pub(super) enum Call {
     Open(ConnId),
     Gone,
-    /// A message, or something about another connection.
+    /// A message, or an input about another connection.
     Other,
 }
 
@@ -20,10 +20,10 @@ pub(super) enum Call {
 #[derive(Debug)]
 pub(super) struct Caller {
     targets: Vec<HostPort>,
-    /// Wait before it is opened again.
+    /// How long to wait before the connection is opened again.
     pause: Duration,
-    /// Tells its dials from those of other callers of the same node: their number, and which this
-    /// is.
+    /// Distinguishes its dials from those of other callers of the same node: the number of callers,
+    /// and the number of this one.
     share: (u64, u64),
     dials: u64,
     busy: bool,
@@ -63,7 +63,7 @@ impl Caller {
         Call::Gone
     }
 
-    /// Closes it, if it is open; it is opened again after the pause.
+    /// Closes the connection if it is open. It is opened again after the pause.
     pub(super) fn hang_up(&mut self, hands: &mut Hands<'_>) {
         if let Some(conn) = self.conn {
             hands.close(conn);

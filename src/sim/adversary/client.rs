@@ -1,9 +1,10 @@
-//! Clients of a super peer that mean harm: one session, and what each kind does with it.
+//! Clients of a super peer that do harm. There is one session for each, and each kind uses it in
+//! its own way:
 //!
-//! - a slow reader asks for everything, as often and for as long as it may, and never reads;
-//! - a flooder asks as many queries at once as it may;
+//! - a slow reader requests everything, as often and for as long as possible, and never reads;
+//! - a flooder sends as many queries at once as are allowed;
 //! - a churner registers a long list, leaves and returns;
-//! - a garbler sends what is malformed, or not allowed in this state.
+//! - a garbler sends messages that are malformed or not allowed in this state.
 
 use std::time::Duration;
 
@@ -17,16 +18,16 @@ use crate::time::Time;
 use crate::wire::message::{Bye, Cancel, Done, Get, Login, Query, Ready};
 use crate::wire::{Cut, FileRecord, HostPort, Message, NodeId, Policy, QueryKind, Root, Search, SharePath};
 
-/// A flooder asks this often.
+/// How often a flooder sends queries.
 const FLOOD_EVERY: Duration = Duration::from_secs(150);
-/// A churner stays this long.
+/// How long a churner stays.
 const STAY: Duration = Duration::from_secs(6);
-/// Files that a churner registers: more than leave the index in one turn.
+/// How many files a churner registers. They are more than are removed from the index in one turn.
 const CHURN_FILES: usize = 900;
-/// A garbler sends something this often.
+/// How often a garbler sends something.
 const GARBLE_EVERY: Duration = Duration::from_secs(5);
 
-/// What it does.
+/// The kind of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Client {
     SlowReader,
@@ -54,7 +55,7 @@ impl Client {
     }
 }
 
-/// One of them.
+/// The session of such a client.
 #[derive(Debug)]
 pub(in crate::sim) struct Session {
     kind: Client,
@@ -66,7 +67,7 @@ pub(in crate::sim) struct Session {
 }
 
 impl Session {
-    /// Targets are super peers; a garbler takes peers too.
+    /// The targets are super peers. For a garbler, they may also be peers.
     pub(in crate::sim) fn new(kind: Client, targets: Vec<HostPort>, mut random: Random) -> Session {
         let caller = Caller::new(targets, kind.pause(), (1, 0));
         Session { kind, caller, node: node_id(&mut random), req: 0, next_at: None, random }
@@ -121,7 +122,7 @@ impl Session {
         let bytes = match self.random.below(8) {
             0 => vec![0xff; 40],
             1 => vec![0, 0, 0, 3, 0xc1, 0xc1, 0xc1],
-            // Longer than any state allows, and a frame that never ends.
+            // A length that no state allows, and a frame that never ends.
             2 => vec![0, 0xff, 0xff, 0xff, 0x81],
             3 => vec![0, 0, 0, 200, 0x81],
             4 => framed(&Message::Get(Get { req: 1, root: Root([1; 32]), offset: u64::MAX, length: 9, bare: false })),

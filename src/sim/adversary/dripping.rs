@@ -1,5 +1,5 @@
-//! Sends WELCOME at once, and then a byte from time to time, just often enough that it is never
-//! considered dead because of silence.
+//! A source that sends WELCOME at once, and then one byte from time to time. The bytes come just
+//! often enough that nobody considers the source dead because of its silence.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::{Get, Manifest};
 
-/// Less than any patience with a source that sends nothing.
+/// The time between two bytes. It is shorter than the patience of any peer with a silent source.
 const DROP_EVERY: Duration = Duration::from_millis(1900);
 
-/// What is under way on a connection.
+/// What is being sent on a connection.
 #[derive(Debug)]
 enum Drip {
     Frame(VecDeque<u8>),
@@ -25,7 +25,7 @@ enum Drip {
 /// The source that drips.
 #[derive(Debug)]
 pub(in crate::sim) struct Dripping {
-    /// Whether it drips frames, or only the bytes of pieces.
+    /// Whether it drips frames. If not, it drips only the bytes of pieces.
     frames: bool,
     open: BTreeMap<ConnId, VecDeque<Drip>>,
     next_at: Option<Time>,
@@ -63,7 +63,7 @@ impl Way for Dripping {
 
     fn on_get(&mut self, conn: ConnId, get: &Get, goods: Goods, hands: &mut Hands<'_>) {
         let Some(extent) = hands.extent(get, goods.right) else { return hands.refuse(conn, get.req) };
-        // Nothing is sent after a payload that never ends.
+        // Nothing may be sent after a payload that never ends.
         if self.open.get(&conn).is_some_and(|drips| drips.iter().any(|drip| matches!(drip, Drip::Payload))) {
             return;
         }

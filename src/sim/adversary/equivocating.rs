@@ -1,4 +1,5 @@
-//! Right to one and wrong to another, or right first and wrong later.
+//! A source that sends correct pieces to one peer and wrong pieces to another, or wrong pieces
+//! after correct ones.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,8 @@ use crate::wire::message::Get;
 /// The source that equivocates.
 #[derive(Debug)]
 pub(in crate::sim) struct Equivocating {
-    /// Right pieces on a connection before the first wrong one; none: every second connection gets
-    /// wrong ones.
+    /// How many correct pieces it sends on a connection before the first wrong one. None: every
+    /// second connection gets wrong pieces.
     right: Option<u32>,
     served: BTreeMap<ConnId, u32>,
 }

@@ -1,6 +1,6 @@
-//! Forges the manifest: other values, fewer or more of them, another size, the right edge of a
-//! content that is one byte longer, or inner nodes of the tree in the place of its leaves, which
-//! merge to the right root.
+//! A source with a forged manifest: other values, fewer or more values, another size, the right
+//! edge of a content that is one byte longer, or inner nodes of the tree in the place of leaves.
+//! Such inner nodes merge to the correct root.
 
 use super::hands::Hands;
 use super::source::{Goods, Way};
@@ -17,9 +17,9 @@ enum Forgery {
     Shorter,
     Longer,
     Size,
-    /// One byte more, and the right edge with that byte.
+    /// A size that is one byte too large, and the right edge with this byte.
     Edge,
-    /// The two values below the root, as the manifest of a content of two pieces.
+    /// The two values below the root, sent as the manifest of a content of two pieces.
     Nodes,
 }
 
@@ -33,7 +33,7 @@ impl Forging {
         Forging(*random.pick(&all))
     }
 
-    /// `edge`: the true right edge, if there is one.
+    /// `edge` is the true right edge, if there is one.
     fn forge(&self, page: &mut Cvs, edge: Option<Edge>) {
         match self.0 {
             Forgery::Value => page.cvs.iter_mut().take(1).for_each(|byte| *byte ^= 1),

@@ -1,4 +1,4 @@
-//! What an adversary can do, and the shorthand for it.
+//! The actions of an adversary, and short forms for them.
 
 use std::net::SocketAddr;
 
@@ -14,32 +14,32 @@ use crate::wire::{Message, frame};
 pub(in crate::sim) trait Adversary {
     /// Something happened at its sockets.
     fn on_input(&mut self, input: Input<'_>, hands: &mut Hands<'_>);
-    /// Its time has come.
+    /// The time of [`Adversary::wake_at`] has come.
     fn on_time(&mut self, hands: &mut Hands<'_>);
-    /// When that is.
+    /// When it wants to act next.
     fn wake_at(&self) -> Option<Time>;
 }
 
 /// One thing that an adversary does.
 #[derive(Debug)]
 pub(in crate::sim) enum Move {
-    /// What a machine can do as well.
+    /// An output that machines use too.
     Act(Output),
-    /// Bytes on a connection, a frame or not.
+    /// Bytes on a connection. They may be a frame or not.
     Bytes { conn: ConnId, bytes: Vec<u8> },
     /// The payload of a CHUNK.
     Payload { conn: ConnId, extent: Extent },
-    /// This many bytes of a payload that will not be complete.
+    /// This many bytes of a payload. The rest will never come.
     Part { conn: ConnId, bytes: u32 },
-    /// Reads nothing more from this connection.
+    /// Reads nothing more on this connection.
     Deaf { conn: ConnId },
     /// A datagram, from any address.
     Datagram { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
-    /// It did to an honest node what it exists for.
+    /// Its harm has reached an honest node, and is counted under this name.
     Struck(&'static str),
 }
 
-/// The hands of an adversary in one of its turns.
+/// What an adversary can use in one of its turns.
 pub(in crate::sim) struct Hands<'a> {
     pub(in crate::sim) now: Time,
     pub(in crate::sim) contents: &'a mut Contents,
@@ -71,19 +71,20 @@ impl<'a> Hands<'a> {
         self.moves.push(Move::Struck(name));
     }
 
-    /// The bytes of a GET, of this content; none if it has fewer.
+    /// The bytes of this content that a GET requests; none if the content has fewer.
     pub(super) fn extent(&self, get: &Get, content: ContentId) -> Option<Extent> {
         let end = get.offset.checked_add(u64::from(get.length))?;
         let fits = get.length > 0 && end <= self.contents.size(content);
         fits.then_some(Extent { content, offset: get.offset, length: get.length })
     }
 
-    /// The CHUNK that announces these bytes, as a source sends it.
+    /// The CHUNK that announces these bytes, as an honest source sends it.
     pub(super) fn header(&self, get: &Get, md5: Md5) -> Message {
         Message::Chunk(Chunk { req: get.req, offset: get.offset, length: get.length, md5: Some(md5) })
     }
 
-    /// Answers a GET with bytes of this content, under this MD5 or the right one.
+    /// Answers a GET with bytes of this content. The MD5 is this one, or the correct one if none is
+    /// given.
     pub(super) fn chunk(&mut self, conn: ConnId, get: &Get, content: ContentId, md5: Option<Md5>) {
         let Some(extent) = self.extent(get, content) else { return self.refuse(conn, get.req) };
         let md5 = md5.unwrap_or_else(|| self.contents.md5(extent));
@@ -92,7 +93,7 @@ impl<'a> Hands<'a> {
         self.moves.push(Move::Payload { conn, extent });
     }
 
-    /// The right page of a manifest.
+    /// The correct page of a manifest.
     pub(super) fn page(&mut self, ask: &Manifest, content: ContentId) -> Cvs {
         let cvs = self.contents.manifest(content);
         let page = cvs.iter().skip(ask.first as usize).take(MANIFEST_PAGE_CVS);
@@ -106,7 +107,7 @@ impl<'a> Hands<'a> {
     }
 }
 
-/// A message as it is on a connection.
+/// The bytes of a message on a connection.
 pub(super) fn framed(message: &Message) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::encode(message, &mut bytes);

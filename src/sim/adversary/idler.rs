@@ -1,5 +1,6 @@
-//! Opens connections to everybody and does nothing with them: says HELLO and is silent, says
-//! nothing, or begins a frame and does not finish it. Each is opened again once it is closed.
+//! Opens connections to all nodes and does nothing useful with them. It sends HELLO and then
+//! nothing, or sends nothing at all, or begins a frame and does not finish it. Once a connection is
+//! closed, it is opened again.
 
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use crate::sim::random::Random;
 use crate::time::Time;
 use crate::wire::{HostPort, NodeId};
 
-/// Connections at once.
+/// How many connections it has at once.
 const CONNECTIONS: u64 = 12;
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The opener.
+/// The node that opens them.
 #[derive(Debug)]
 pub(in crate::sim) struct Idler {
     node: NodeId,

@@ -1,6 +1,7 @@
-//! Somebody who tries every way in, at super peers and at peers: without a greeting or a login, as
-//! another node, with the credential of another, with one that is forged or has expired, in the
-//! other mode. It must get nothing but WELCOME and the ERROR that ends the connection.
+//! A node that tries every way to get in, at super peers and at peers: without a greeting or a
+//! login, as another node, with the credential of another node, with a forged or expired
+//! credential, or in the other mode. It must get nothing but WELCOME and the ERROR that ends the
+//! connection.
 
 use std::time::Duration;
 
@@ -14,26 +15,26 @@ use crate::wire::message::{Cancel, Enroll, Get, List, Login, Manifest, Query};
 use crate::wire::{FileRecord, HostPort, Message, NodeId, QueryKind, Root, Search, SharePath};
 
 const PAUSE: Duration = Duration::from_secs(2);
-/// The ways in.
+/// The number of ways.
 const WAYS: usize = 10;
 
-/// What it knows and has.
+/// What it knows and owns.
 #[derive(Clone, Debug)]
 pub(in crate::sim) struct Loot {
-    /// Its own node, as its key says.
+    /// Its own node id, which follows from its key.
     pub(in crate::sim) own: NodeId,
-    /// A credential of its own that is good.
+    /// A valid credential of its own.
     pub(in crate::sim) good: Vec<u8>,
-    /// One of its own that has ended.
+    /// A credential of its own that has expired.
     pub(in crate::sim) expired: Vec<u8>,
-    /// One that it has signed itself.
+    /// A credential that it has signed itself.
     pub(in crate::sim) forged: Vec<u8>,
     /// Another node, and the credential of that node.
     pub(in crate::sim) other: NodeId,
     pub(in crate::sim) stolen: Vec<u8>,
-    /// Some of the credential of the other node, under its own key.
+    /// A part of the credential of the other node, with its own key.
     pub(in crate::sim) altered: Vec<u8>,
-    /// A content that somebody has.
+    /// The root of a content that some node has.
     pub(in crate::sim) root: Root,
 }
 
@@ -42,7 +43,7 @@ pub(in crate::sim) struct Loot {
 pub(in crate::sim) struct Intruder {
     caller: Caller,
     loot: Loot,
-    /// Connections that it has opened.
+    /// How many connections it has opened.
     opened: usize,
 }
 
@@ -82,7 +83,7 @@ impl Intruder {
         self.ask(conn, hands);
     }
 
-    /// Asks for everything at once, as if it were in.
+    /// Sends all requests at once, as if it had logged in.
     fn ask(&self, conn: ConnId, hands: &mut Hands<'_>) {
         let root = self.loot.root;
         let path = SharePath::new("intruder").expect("a path");
@@ -94,7 +95,8 @@ impl Intruder {
         wanted.push(Message::Manifest(Manifest { req: 3, root, first: 0 }));
         wanted.push(Message::Get(Get { req: 4, root, offset: 0, length: 1, bare: false }));
         wanted.push(Message::Cancel(Cancel { req: 4 }));
-        // What is not allowed closes the connection: another message comes first each time.
+        // A message that is not allowed closes the connection. So another message comes first each
+        // time.
         let first = self.opened / WAYS % wanted.len();
         wanted.rotate_left(first);
         wanted.into_iter().for_each(|message| hands.send(conn, message));

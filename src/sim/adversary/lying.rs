@@ -1,5 +1,5 @@
-//! Sends wrong bytes under their own MD5 or another one, or right bytes under a wrong MD5. Its
-//! manifest is right: with a wrong one it would be dropped before it sent a piece.
+//! A source that sends wrong bytes with their own MD5 or another one, or correct bytes with a wrong
+//! MD5. Its manifest is correct: otherwise it would be dropped before it sent a piece.
 
 use super::hands::Hands;
 use super::source::{Goods, Way};

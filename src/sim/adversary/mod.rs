@@ -1,17 +1,17 @@
-//! Strangers that mean harm, as nodes of a [`super::World`]. Each kind is one file; what it does is
-//! as bad as it can be within the wire, and nothing about it is known to the honest nodes.
+//! Strangers that do harm, as nodes of a [`super::World`]. Each kind is one file. It does as much
+//! harm as the wire format allows, and the honest nodes know nothing about it.
 //!
-//! An adversary gets the inputs of a machine, and answers with [`Move`]s, which can do more than
-//! the outputs of a machine: send parts of frames and of payloads, forge the sender of a datagram,
-//! and never read. It knows all contents. What it did to an honest node is counted under its name,
-//! so that a campaign shows that each kind struck.
+//! An adversary gets the inputs of a machine and answers with [`Move`]s, which can do more than the
+//! outputs of a machine: send parts of frames and of payloads, forge the sender of a datagram, and
+//! never read. It knows all contents. Each harm to an honest node is counted under a name, so that
+//! a campaign shows that each kind has acted.
 //!
-//! - sources, which register files and serve them badly: [`source`] and the [`source::Way`]s beside
-//!   it;
+//! - sources, which register files and serve them badly: [`source`] and the other files with a
+//!   [`source::Way`];
 //! - a member of a swarm, which is a source too: [`boasting`];
 //! - records that are false: [`records`];
 //! - clients of a super peer: [`client`], [`idler`], [`intruder`];
-//! - a neighbor of a super peer, and a sender of datagrams that is none: [`neighbor`],
+//! - a neighbor of a super peer, and a sender of datagrams that is not a neighbor: [`neighbor`],
 //!   [`spoofer`].
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "an adversary ignores all but a few inputs")]
@@ -53,7 +53,7 @@ pub(super) use spoofer::Spoofer;
 pub(super) use stalling::Stalling;
 pub(super) use truncating::Truncating;
 
-/// Every kind, under the name that its strikes are counted with.
+/// Every kind, with the name under which its harm is counted.
 pub const KINDS: &[&str] = &[
     "lying_source",
     "stalling_source",

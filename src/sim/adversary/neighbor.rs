@@ -1,7 +1,8 @@
-//! A neighbor that lies in every kind of message of a link: DONEs that claim too much or come too
-//! early, HITs that were not asked for, for unknown ids, too many, or false, digests without a bit,
-//! trees that are complete or void at will, and a boot id that changes every second. It also passes
-//! queries on with more hops than are left, before the honest copy arrives, and keeps the answers.
+//! A neighbor that lies in every kind of message of a link. It sends DONEs that claim too much or
+//! come too early. Its HITs were not asked for, have unknown ids, are too many, or are false. Its
+//! digests lack bits, its trees become complete or void at any time, and its boot id changes every
+//! second. It also forwards queries with more hops than are left, before the honest copy arrives,
+//! and does not pass on the answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,10 +21,10 @@ use crate::wire::{Cut, FileRecord, HostPort, LinkMessage, NodeId, QueryId, Query
 
 const NAME: &str = "lying_neighbor";
 const SPEAK_EVERY: Duration = Duration::from_secs(1);
-/// Addresses that it names for one root: more than a download remembers.
+/// How many addresses it names for one root. They are more than a download remembers.
 const FLOOD_OF_ADDRESSES: u32 = 300;
 
-/// An honest super peer whose neighbor it is.
+/// An honest super peer that has it as a neighbor.
 #[derive(Debug)]
 struct Victim {
     addr: SocketAddr,
@@ -35,10 +36,10 @@ struct Victim {
 pub(in crate::sim) struct Neighbor {
     node: NodeId,
     boot: u64,
-    /// Whether it draws a new boot id each second.
+    /// Whether it draws a new boot id every second.
     restless: bool,
     victims: Vec<Victim>,
-    /// What honest peers have: its false answers quote some of it.
+    /// What honest peers have. Its false answers quote some of it.
     known: Vec<Match>,
     tree: Option<TreeName>,
     next_at: Time,
@@ -46,7 +47,8 @@ pub(in crate::sim) struct Neighbor {
 }
 
 impl Neighbor {
-    /// `node`: the node id of its key, where links are sealed; it says another in an open network.
+    /// `node` is the node id of its key, if links are sealed. In an open network it claims another
+    /// one.
     pub(in crate::sim) fn new(
         node: Option<NodeId>,
         victims: &[SocketAddr],
@@ -93,7 +95,7 @@ impl Neighbor {
         };
         match self.random.below(7) {
             0 => self.say(victim, done(0, u32::MAX), hands),
-            // Hits that never come.
+            // HITs that it announces and never sends.
             1 => {
                 let hits = 1 + u32::try_from(self.random.below(3000)).unwrap_or(0);
                 self.say(victim, done(hits, 1), hands);
@@ -108,7 +110,7 @@ impl Neighbor {
             }
             4 => self.say(victim, LinkMessage::Pending(LinkRef { id, ttl }), hands),
             5 => {
-                // What it asks another honest super peer comes before the honest copy.
+                // Its QUERY must reach another honest super peer before the honest copy does.
                 let more = if ttl < RIDE_TTL { (ttl + 8).min(64) } else { ttl };
                 let other = (victim + 1) % self.victims.len();
                 if other != victim && query.have.is_none() {
@@ -120,7 +122,7 @@ impl Neighbor {
         }
     }
 
-    /// One content at very many addresses of one host, which serves nothing there.
+    /// One content at very many addresses of one host, on which nothing listens there.
     fn forge_addresses(&mut self, victim: usize, query: &LinkQuery, hands: &mut Hands<'_>) -> u32 {
         let root = Root::from_hex(&query.find.pattern).filter(|_| query.find.kind == QueryKind::Root);
         let sent = if root.is_some() { FLOOD_OF_ADDRESSES } else { 3 };
@@ -155,7 +157,8 @@ impl Neighbor {
         sent
     }
 
-    /// Records of honest peers with another size; numbers and ids that were not asked for.
+    /// Records of honest peers with another size, and HITs with numbers and ids that were not asked
+    /// for.
     fn forge_records(&mut self, victim: usize, query: &LinkQuery, hands: &mut Hands<'_>) -> u32 {
         let root = Root::from_hex(&query.find.pattern);
         let fits = |known: &&Match| root.is_none_or(|root| known.root == root);

@@ -1,18 +1,18 @@
-//! Records that are false: sizes that are not those of the root, holders that do not hold it, and
-//! names that are none of the content.
+//! False records: sizes that do not belong to the root, holders that do not have the content, and
+//! names that are not those of the content.
 
 use crate::sim::random::Random;
 
 /// Whose address a record names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Holder {
-    /// The adversary's own.
+    /// The address of the adversary itself.
     Own,
-    /// That of no node.
+    /// An address of no node.
     Dead,
-    /// That of a node that accepts and never says a word.
+    /// The address of a node that accepts connections and never sends anything.
     Silent,
-    /// That of an honest peer, by number.
+    /// The address of an honest peer, by its number.
     Honest(usize),
 }
 
@@ -27,7 +27,7 @@ impl Holder {
     }
 }
 
-/// A size that is not this one.
+/// A size other than this one.
 pub(in crate::sim) fn false_size(size: u64, random: &mut Random) -> u64 {
     match random.below(5) {
         0 | 1 => size + 1,
@@ -37,7 +37,7 @@ pub(in crate::sim) fn false_size(size: u64, random: &mut Random) -> u64 {
     }
 }
 
-/// A path that is a trap for a disk or a terminal, and has this word.
+/// A path that is dangerous to a disk or a terminal, and contains this word.
 pub(in crate::sim) fn poisoned_path(word: &str, random: &mut Random) -> String {
     match random.below(10) {
         0 => format!("{word}\u{1b}[2J\u{7f}\u{9b}31m"),
@@ -45,7 +45,7 @@ pub(in crate::sim) fn poisoned_path(word: &str, random: &mut Random) -> String {
         2 => format!("CON/{word}/NUL"),
         3 => format!("-{word} ..\\..\\x"),
         4 => format!(".{word}.part"),
-        // The name that is asked for, below such a folder.
+        // A dangerous folder, and the name that is searched for.
         _ => format!("CON/-\u{202e}gpj.exe/{word}"),
     }
 }

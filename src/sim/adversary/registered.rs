@@ -1,4 +1,4 @@
-//! A session that keeps records registered, true or not, and is renewed when it is lost.
+//! A session that keeps true or false records registered, and is opened again when it is lost.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::wire::message::{Hello, Login, Ping, Register};
 use crate::wire::swarm::{FEATURE_SWARM, Join};
 use crate::wire::{FileRecord, HostPort, Message, NodeId};
 
-/// Often enough to be no silent session.
+/// The interval of its PINGs, so that the session does not count as silent.
 const PING_EVERY: Duration = Duration::from_secs(20);
-/// Wait before the super peer is dialed again.
+/// How long to wait before the super peer is dialed again.
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
-/// What a record takes in a page beside its path, at most.
+/// The most bytes of a record in a page without its path.
 const RECORD_BYTES: usize = 60;
 
 /// The session.
 #[derive(Debug)]
 pub(in crate::sim) struct Registered {
     caller: Caller,
-    /// The port that it registers, and a host that is not its own.
+    /// The port that it registers, and a host that does not belong to it.
     port: u16,
     host: Option<String>,
     records: Vec<FileRecord>,
-    /// What it joins after that.
+    /// The swarms that it joins after that.
     joins: Vec<Join>,
     node: NodeId,
     heard_at: Time,
@@ -48,17 +48,17 @@ impl Registered {
         Registered { caller, port, host, records, joins, node, heard_at: Time::ZERO, ping_at: Time::ZERO }
     }
 
-    /// The same that is a member of these swarms.
+    /// Also makes it a member of these swarms.
     pub(in crate::sim) fn joining(self, joins: Vec<Join>) -> Registered {
         Registered { joins, ..self }
     }
 
-    /// The name under which it serves as well.
+    /// The node id that it also uses as a source.
     pub(super) fn node(&self) -> NodeId {
         self.node
     }
 
-    /// Takes an input that is its own. Returns whether it was.
+    /// Handles an input if it concerns this session. Returns whether it did.
     pub(super) fn on_input(&mut self, input: &Input<'_>, hands: &mut Hands<'_>) -> bool {
         match (self.caller.on_input(input, hands), input) {
             (Call::Open(conn), _) => {
@@ -90,7 +90,7 @@ impl Registered {
         self.caller.on_time(hands);
         let Some(conn) = self.caller.conn().filter(|_| hands.now >= self.ping_at) else { return };
         if hands.now.since(self.heard_at) > 2 * PING_EVERY {
-            // Half-open: nothing comes any more.
+            // The connection is half-open: nothing more comes.
             self.caller.hang_up(hands);
         } else {
             self.ping_at = hands.now + PING_EVERY;
@@ -118,7 +118,7 @@ fn greet_with(conn: ConnId, node: NodeId, features: Vec<String>, hands: &mut Han
     hands.send(conn, Message::Hello(hello));
 }
 
-/// A complete list, in pages.
+/// A complete list, split into pages.
 pub(super) fn pages(records: &[FileRecord], port: u16, host: Option<&String>) -> Vec<Message> {
     let (mut pages, mut files, mut bytes, mut seq) = (Vec::new(), Vec::new(), 0, 0);
     for record in records {

@@ -1,4 +1,4 @@
-//! Serves what is right, as an honest source does: only what it registers is false.
+//! A source that serves correctly, as an honest source does. Only its records are false.
 
 use super::hands::Hands;
 use super::source::{Goods, Way};

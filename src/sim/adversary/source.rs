@@ -13,7 +13,7 @@ use crate::wire::message::{Get, Manifest, Mode, Ready, Welcome};
 use crate::wire::swarm::{FEATURE_SWARM, Follow, Want};
 use crate::wire::{HostPort, Message, Root};
 
-/// A content that it claims to have, and what a liar has in its place.
+/// A content that it claims to have, and the content that a liar serves in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) struct Goods {
     pub(in crate::sim) right: ContentId,
@@ -22,7 +22,7 @@ pub(in crate::sim) struct Goods {
 
 /// How it serves.
 pub(in crate::sim) trait Way: Debug {
-    /// The name under which its strikes are counted.
+    /// The name under which its harm is counted.
     fn name(&self) -> &'static str;
     /// Whether it answers a HELLO.
     fn welcomes(&self) -> bool {
@@ -45,9 +45,9 @@ pub(in crate::sim) trait Way: Debug {
     fn on_want(&mut self, _: ConnId, _: &Want, _: &mut Hands<'_>) {}
     /// A connection is gone.
     fn on_closed(&mut self, _: ConnId) {}
-    /// Its time has come.
+    /// The time of [`Way::wake_at`] has come.
     fn on_time(&mut self, _: &mut Hands<'_>) {}
-    /// When that is.
+    /// When it wants to act next.
     fn wake_at(&self) -> Option<Time> {
         None
     }
@@ -58,7 +58,8 @@ pub(in crate::sim) trait Way: Debug {
 pub(in crate::sim) struct Source {
     session: Registered,
     goods: BTreeMap<Root, Goods>,
-    /// Strikes of its records, which are false: counted when somebody dials because of them.
+    /// The name under which the harm of its false records is counted: each dial because of one of
+    /// them counts.
     records: Option<&'static str>,
     way: Box<dyn Way>,
     greeted: BTreeSet<ConnId>,

@@ -1,6 +1,6 @@
-//! Sends datagrams to super peers from the addresses of their neighbors and from anywhere. It sees
-//! no traffic, so it does not know a boot id; where links are sealed it knows the public keys, and
-//! has one of its own.
+//! Sends datagrams to super peers, from the addresses of their neighbors and from any other
+//! address. It sees no traffic, so it knows no boot id. If links are sealed, it knows the public
+//! keys, and has a key of its own.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ const SEND_EVERY: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(in crate::sim) struct Spoofer {
     node: NodeId,
-    /// Pairs of neighbors: who is attacked, and who seems to send.
+    /// Pairs of neighbors: the one that is attacked, and the one that seems to be the sender.
     pairs: Vec<(Pin, SocketAddr)>,
     next_at: Time,
     random: Random,
@@ -56,8 +56,8 @@ impl Spoofer {
 }
 
 impl Spoofer {
-    /// A greeting of a stranger, with a check that fits; or noise in the envelope of a handshake or
-    /// of a sealed datagram.
+    /// A greeting of a stranger with a correct check, or random bytes in the envelope of a
+    /// handshake or of a sealed datagram.
     fn forge_sealed(&mut self, hands: &Hands<'_>, victim: PublicKey) -> Vec<u8> {
         let kind = self.random.below(4);
         let mut noise = |first: &[u8], length: usize| {

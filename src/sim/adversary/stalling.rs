@@ -1,4 +1,5 @@
-//! Accepts, and at some point sends nothing more, without an end of the connection.
+//! A source that accepts connections and at some point sends nothing more, without closing the
+//! connection.
 
 use super::hands::Hands;
 use super::source::{Goods, Way};

@@ -1,4 +1,5 @@
-//! Closes the connection in the middle of a frame, after a header, or in the middle of a payload.
+//! A source that closes the connection in the middle of a frame, after a header, or in the middle
+//! of a payload.
 
 use super::hands::{Hands, Move, framed};
 use super::source::{Goods, Way};

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use crate::config::SUPER_PORT;
 use crate::wire::NodeId;
 
-/// Where sessions reach their super peer. No peer is on its machine, so it does not matter.
+/// The address at which sessions reach their super peer. It does not matter, because no peer is on
+/// the machine of its super peer.
 pub(super) const SUPER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 16, 0, 1));
 
 pub(super) fn super_addr(number: usize) -> SocketAddr {

@@ -1,20 +1,22 @@
 //! The files of a laboratory: their names, their holders, and the choice of the files that are
-//! searched.
+//! searched for.
 //!
-//! Both follow Zipf's law over the same ranks: the file of rank r is drawn with a weight of r^−s. A
-//! file is its number; its name, size and root are computed from the number each time.
+//! Holders and searches follow Zipf's law over the same ranks: the file of rank r is drawn with a
+//! weight of r^−s. A file is only a number. Its name, size and root are computed from the number
+//! each time.
 
 use crate::sim::random::Random;
 use crate::wire::ids::Root;
 use crate::wire::{FileRecord, QueryKind, Search, SharePath};
 
-/// Tries at a file that a peer has not got yet; then it takes the next by rank.
+/// How often a file is drawn that the peer does not have yet. After that, the peer gets the next
+/// file by rank.
 const TRIES: usize = 64;
 
 /// Draws ranks.
 #[derive(Debug)]
 pub(super) struct Zipf {
-    /// Sums of the weights up to each rank.
+    /// For each rank, the sum of the weights up to it.
     sums: Vec<f64>,
 }
 
@@ -35,7 +37,7 @@ impl Zipf {
     }
 }
 
-/// Who holds what.
+/// Which peers hold which files.
 #[derive(Debug)]
 pub(super) struct Catalog {
     files_each: usize,
@@ -77,17 +79,17 @@ impl Catalog {
         Catalog { files_each, held, holders, starts }
     }
 
-    /// What a peer shares.
+    /// The files that a peer shares.
     pub(super) fn held_by(&self, peer: usize) -> &[u32] {
         &self.held[peer * self.files_each..(peer + 1) * self.files_each]
     }
 
-    /// Who shares a file, ascending.
+    /// The peers that share a file, in ascending order.
     pub(super) fn holders_of(&self, file: u32) -> &[u32] {
         &self.holders[self.starts[file as usize] as usize..self.starts[file as usize + 1] as usize]
     }
 
-    /// Files that somebody holds.
+    /// The number of files that some peer holds.
     pub(super) fn files_held(&self) -> usize {
         self.starts.windows(2).filter(|pair| pair[0] < pair[1]).count()
     }
@@ -97,7 +99,7 @@ fn name(file: u32) -> String {
     format!("song {file:07}.ogg")
 }
 
-/// The record of a file, the same at every holder.
+/// The record of a file. It is the same at every holder.
 pub(super) fn record(file: u32) -> FileRecord {
     let mut root = [0; 32];
     let mut random = Random::new(u64::from(file)).child("root", 0);
@@ -108,13 +110,13 @@ pub(super) fn record(file: u32) -> FileRecord {
     FileRecord { path: SharePath::new(&name(file)).expect("a short path"), size, root: Root(root), collection: false }
 }
 
-/// Asks for a file by its words.
+/// A search for a file by its words.
 pub(super) fn search(file: u32, limit: u32) -> Search {
     let pattern = format!("song {file:07}");
     Search { limit: Some(limit), ..Search::new(pattern, QueryKind::Words) }
 }
 
-/// The file of a path, if it is one of ours.
+/// The file with a path; none if the path is not one of a laboratory.
 pub(super) fn file_of(path: &str) -> Option<u32> {
     path.strip_prefix("song ")?.strip_suffix(".ogg")?.parse().ok()
 }

@@ -13,23 +13,23 @@ use crate::wire::Cut;
 /// Quantiles of times, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Quantiles {
-    /// Half were faster.
+    /// The time that half of them did not exceed.
     pub p50: f64,
-    /// Nine of ten were faster.
+    /// The time that 90 of 100 did not exceed.
     pub p90: f64,
-    /// 99 of 100 were faster.
+    /// The time that 99 of 100 did not exceed.
     pub p99: f64,
 }
 
-/// The figures of one experiment. Messages between super peers are counted, those of sessions are
-/// not.
+/// The figures of one experiment. Messages between super peers are counted, but not those of
+/// sessions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
-    /// Super peers.
+    /// The number of super peers.
     pub supers: usize,
-    /// Links between them.
+    /// The number of links between super peers.
     pub links: usize,
-    /// Weak peers.
+    /// The number of weak peers.
     pub peers: usize,
     /// Records in the indexes when the queries began.
     pub records: usize,
@@ -43,43 +43,44 @@ pub struct Figures {
     pub nobody: usize,
     /// Mean share of the super peers that searched.
     pub reach: f64,
-    /// Pairs of a query and a holder that was registered from the question to the answer.
+    /// Pairs of a query and a holder. The holder was registered from the query to its answer.
     pub pairs: u64,
-    /// Those of them that the asker received.
+    /// Those of the pairs that the asker received.
     pub found: u64,
-    /// Share of the queries that ended complete.
+    /// Share of the queries whose answers were complete.
     pub complete_share: f64,
-    /// Complete ones that lacked a pair: an error of the protocol.
+    /// Complete answers that lacked a pair. This is an error of the protocol.
     pub complete_wrong: u64,
-    /// Hits that matched no file: an error of the protocol.
+    /// Hits that matched no file. This is an error of the protocol.
     pub strange: u64,
     /// Messages sent, by [`KINDS`].
     pub messages: [u64; KINDS.len()],
-    /// Bytes of them in datagrams, without the headers of UDP and below.
+    /// Bytes of these messages in datagrams, without the headers of UDP and below.
     pub bytes: [u64; KINDS.len()],
-    /// Copies sent back as duplicates.
+    /// Copies that were answered as duplicates.
     pub duplicates: u64,
     /// QUERYs sent again because there was no answer.
     pub repeats: u64,
     /// Datagrams that were lost.
     pub lost: u64,
-    /// First copies by the hops that they came: none at 0, where the asker's super peer is.
+    /// First copies, by the hops that they took. There is none at 0, where the asker's super peer
+    /// is.
     pub hops: Vec<u64>,
-    /// What was cut, all queries together.
+    /// What was cut, for all queries together.
     pub cut: Cut,
-    /// From the question to the first hit, at the asker.
+    /// Time from the query to the first hit, at the asker.
     pub first: Quantiles,
-    /// To the last hit.
+    /// Time from the query to the last hit.
     pub last: Quantiles,
-    /// To the DONE.
+    /// Time from the query to DONE.
     pub done: Quantiles,
     /// The most messages of queries that one super peer sent and received.
     pub load_max: u64,
-    /// What each sent and received on average.
+    /// The mean number of messages of queries that a super peer sent and received.
     pub load_mean: f64,
-    /// Virtual time that was measured.
+    /// The virtual time of the measurement.
     pub measured: Duration,
-    /// Virtual time of all.
+    /// The virtual time of the complete run.
     pub virtual_time: Duration,
     /// Datagrams and messages of sessions that were handled, from the first greeting on.
     pub handled: u64,
@@ -164,7 +165,7 @@ impl Figures {
         }
     }
 
-    /// Delivered pairs over registered pairs; 1 if there are none.
+    /// Received pairs divided by all pairs; 1 if there are none.
     #[must_use]
     pub fn recall(&self) -> f64 {
         if self.pairs == 0 { 1.0 } else { self.found as f64 / self.pairs as f64 }
@@ -176,13 +177,13 @@ impl Figures {
         self.messages[..KINDS_OF_QUERIES].iter().sum()
     }
 
-    /// Bytes of them.
+    /// Bytes of the messages of queries.
     #[must_use]
     pub fn bytes_of_queries(&self) -> u64 {
         self.bytes[..KINDS_OF_QUERIES].iter().sum()
     }
 
-    /// Messages and bytes that each super peer sent in a minute beside those of queries.
+    /// Messages and bytes that each super peer sent per minute, without those of queries.
     #[must_use]
     pub fn upkeep(&self) -> (f64, f64) {
         let minutes = self.measured.as_secs_f64() / 60.0 * self.supers as f64;
@@ -190,7 +191,7 @@ impl Figures {
         (sum(&self.messages), sum(&self.bytes))
     }
 
-    /// The highest load over the mean one.
+    /// The highest load divided by the mean load.
     #[must_use]
     pub fn load_max_over_mean(&self) -> f64 {
         if self.load_mean > 0.0 { self.load_max as f64 / self.load_mean } else { 0.0 }
@@ -210,7 +211,8 @@ struct Sum {
     cut: Cut,
 }
 
-/// Whether a peer that was there at the start was there from `from` to `to`, given its changes.
+/// Whether a peer was there from `from` to `to`. It was there at the start, and `changes` are its
+/// later changes.
 fn is_there(changes: &[(Time, bool)], from: Time, to: Time) -> bool {
     let before = changes.partition_point(|(at, _)| *at < from);
     let there = before.checked_sub(1).is_none_or(|last| changes[last].1);

@@ -1,19 +1,19 @@
-//! The laboratory: very many super peers and weak peers in one process, to measure searches in
+//! The laboratory: very many super peers and weak peers in one process. It measures searches in
 //! networks of any size and shape.
 //!
-//! The machines and the wire are those of production: every datagram is encoded, may be lost, and
-//! is decoded by the super peer that it reaches; sessions, registrations and hits use production
-//! frames. Disks, downloads and broken connections are left out, because a search does not depend
-//! on them.
+//! The machines and the wire format are the real ones: every datagram is encoded, may be lost, and
+//! is decoded by the super peer that it reaches. Sessions, registrations and hits use real frames.
+//! There are no disks, no downloads and no broken connections, because a search does not depend on
+//! them.
 //!
-//! - Weak peers that ask are production machines, on connections with latency.
+//! - Weak peers that send queries are real machines, on connections with latency.
 //! - All other weak peers are scripts of a few bytes each, which send HELLO, LOGIN, REGISTER and
-//!   PING. Their messages arrive at once. Their records are in the indexes.
+//!   PING. Their messages arrive without latency. Their records are in the indexes.
 //!
-//! A [`Lab`] is divided into [`Shard`]s that can run in parallel: nothing travels faster than the
-//! shortest latency, so what happens within that time in one shard cannot affect another. Every
-//! node draws from a stream of its own and numbers what it sends, so the result does not depend on
-//! the number of shards.
+//! A [`Lab`] is divided into [`Shard`]s, which can run in parallel. No message is faster than the
+//! shortest latency, so within that time, an event in one shard cannot affect another shard. Every
+//! node has its own stream of random numbers, and numbers its messages. So the result does not
+//! depend on the number of shards.
 
 mod addresses;
 mod catalog;
@@ -40,15 +40,15 @@ use crate::time::Time;
 use catalog::{Catalog, Zipf};
 use plan::{BEGINNING, Shared};
 
-/// From the first start to the first query: time for sessions, links, digests and trees.
+/// The time from the first start to the first query, for sessions, links, digests and trees.
 const SETTLING: Duration = Duration::from_secs(12);
 /// The shortest time for which messages are counted.
 const MEASURED_MIN: Duration = Duration::from_secs(10);
-/// How far a lab is run at once.
+/// How far a lab runs in one step.
 const STEP: Duration = Duration::from_millis(100);
 /// How long a query may exceed its budget before it counts as unanswered.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Most weak peers that are machines; they take turns in asking.
+/// The most weak peers that are machines. They send the queries in turn.
 const ASKERS_MAX: usize = 1000;
 
 /// A laboratory.
@@ -60,11 +60,11 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A network in this many shards. Nothing runs yet.
+    /// A network with this number of shards. Nothing has run yet.
     ///
     /// # Panics
-    /// If the plan has no super peer, no peer or no file, or more files for each peer than there
-    /// are.
+    /// If the plan has no super peer, no peer or no file, or if each peer shares more files than
+    /// there are.
     #[must_use]
     pub fn new(plan: Plan, shards: usize) -> Lab {
         assert!(plan.supers > 0 && plan.peers > 0 && plan.files > 0, "a lab has super peers, peers and files");
@@ -91,8 +91,9 @@ impl Lab {
         Lab { shards: shards.collect(), shared, now: BEGINNING, began: None }
     }
 
-    /// Its shards, for a caller that runs them in parallel: all up to the same time, at most
-    /// [`Lab::lookahead`] after the earliest [`Shard::next`]; then the mail is exchanged.
+    /// Its shards, for a caller that runs them in parallel. All shards must run up to the same
+    /// time, at most [`Lab::lookahead`] after the earliest [`Shard::next`]. Then the mail must be
+    /// exchanged.
     pub fn shards(&mut self) -> &mut [Shard] {
         &mut self.shards
     }
@@ -103,7 +104,7 @@ impl Lab {
         self.shared.plan.latency.0
     }
 
-    /// Runs everything that happens before `until`, one shard after the other.
+    /// Runs all events before `until`, one shard after the other.
     pub fn run_until(&mut self, until: Time) {
         let alone = self.shards.len() == 1;
         while let Some(next) = self.shards.iter().filter_map(Shard::next).min().filter(|next| *next < until) {
@@ -118,11 +119,11 @@ impl Lab {
         }
     }
 
-    /// The complete experiment. `run` runs the lab up to a time; it receives the name of the phase
-    /// and the progress in thousandths.
+    /// Runs the complete experiment. `run` runs the lab up to a time. It receives the name of the
+    /// phase, and the progress in thousandths.
     ///
     /// # Errors
-    /// A sentence, if the network does not come up.
+    /// A sentence, if the network does not start up.
     pub fn experiment(&mut self, mut run: impl FnMut(&mut Lab, Time, &'static str, u64)) -> Result<Figures, String> {
         let mut go = |lab: &mut Lab, until: Time, what: &'static str, part: u64| {
             run(lab, until, what, part);

@@ -8,21 +8,21 @@ use crate::sim::topology::Edge;
 use crate::time::Time;
 use crate::wire::Policy;
 
-/// Not zero, so that nothing takes "no time" for "at the start".
+/// The start of time. It is not zero, so that no code can confuse "no time" and "at the start".
 pub(super) const BEGINNING: Time = Time::from_micros(1_000_000);
 
 /// The plan of a laboratory.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The seed of all randomness.
+    /// The seed of all random numbers.
     pub seed: u64,
     /// Super peers.
     pub supers: usize,
-    /// Their links.
+    /// The links between super peers.
     pub edges: Vec<Edge>,
     /// Weak peers, spread evenly over the super peers.
     pub peers: usize,
-    /// Different files in the whole network.
+    /// The number of different files in the complete network.
     pub files: usize,
     /// Files that each peer shares.
     pub files_each: usize,
@@ -30,32 +30,32 @@ pub struct Plan {
     pub zipf: f64,
     /// How many queries are asked.
     pub queries: usize,
-    /// From one query to the next.
+    /// The time between two queries.
     pub gap: Duration,
-    /// Hops of a query.
+    /// The ttl of a query.
     pub ttl: u8,
-    /// How it spreads.
+    /// The policy of a query.
     pub policy: Policy,
-    /// Time that it has.
+    /// The budget of a query.
     pub budget: Duration,
-    /// Hits that it wants at most.
+    /// The most hits of a query.
     pub limit: Option<u32>,
-    /// Datagrams lost of a thousand.
+    /// How many of a thousand datagrams are lost.
     pub loss: u32,
-    /// Nodes of a hundred, super and weak, that fail in a minute.
+    /// How many of a hundred nodes, super peers and weak peers, fail in a minute.
     pub churn: f64,
-    /// The shortest and the longest time that anything travels.
+    /// The shortest and the longest time that a message takes.
     pub latency: (Duration, Duration),
 }
 
-/// What all shards share.
+/// The data that all shards share.
 pub(super) struct Shared {
     pub(super) plan: Plan,
     pub(super) root: Random,
     pub(super) neighbors: Vec<Vec<usize>>,
     pub(super) catalog: Catalog,
-    /// The peers that ask, each once.
+    /// The peers that send queries, without repetition.
     pub(super) askers: Vec<u32>,
-    /// The file and the asker, as a place among the askers, of each query.
+    /// For each query, the file and the asker, as a place among the askers.
     pub(super) asked: Vec<(u32, usize)>,
 }

@@ -1,11 +1,11 @@
-//! What is counted while a laboratory is measured.
+//! The counts of a laboratory during a measurement.
 
 use crate::config::TTL_MAX;
 use crate::wire::LinkMessage;
 
 /// The kinds of messages between super peers, those of queries first.
 pub const KINDS: [&str; 9] = ["QUERY", "HIT", "DONE", "PENDING", "CANCEL", "HELLO", "TREE", "DIGEST", "DIGESTED"];
-/// How many of [`KINDS`] belong to queries; the others are upkeep.
+/// How many of [`KINDS`] belong to queries. The others are upkeep.
 pub const KINDS_OF_QUERIES: usize = 5;
 
 /// The place of a message in [`KINDS`].
@@ -23,22 +23,22 @@ pub(super) fn kind(message: &LinkMessage) -> usize {
     }
 }
 
-/// What a shard has seen.
+/// The counts of one shard.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     /// Messages sent, by kind.
     pub(super) messages: [u64; KINDS.len()],
-    /// Their bytes; the header of a datagram goes to its first message.
+    /// Their bytes. The header of a datagram counts for its first message.
     pub(super) bytes: [u64; KINDS.len()],
-    /// DONEs that sent a copy back.
+    /// DONEs that answered a copy as a duplicate.
     pub(super) duplicates: u64,
     /// QUERYs that were sent again.
     pub(super) repeats: u64,
     /// Datagrams that were lost.
     pub(super) lost: u64,
-    /// First copies of a query, by the hops that they came.
+    /// First copies of a query, by the hops that they took.
     pub(super) hops: Vec<u64>,
-    /// Messages that were carried out, of any kind, sessions' too.
+    /// Messages of any kind that were handled, including those of sessions.
     pub(super) handled: u64,
 }
 

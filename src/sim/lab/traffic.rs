@@ -1,4 +1,4 @@
-//! Datagrams between super peers, and those for other shards.
+//! Datagrams between super peers, also those for other shards.
 
 use crate::time::Time;
 use crate::wire::link::Packer;
@@ -15,13 +15,13 @@ pub struct Mail {
 pub(super) struct Datagram {
     pub(super) to: u32,
     pub(super) from: u32,
-    /// Messages of queries in it, and the hops of the last QUERY among them.
+    /// How many messages of queries it contains, and the hops of the last QUERY among them.
     pub(super) work: u16,
     pub(super) hops: u8,
     pub(super) bytes: Vec<u8>,
 }
 
-/// What goes into one datagram.
+/// The messages of one datagram.
 pub(super) struct Parcel {
     pub(super) packer: Packer,
     pub(super) length: usize,

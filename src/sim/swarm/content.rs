@@ -1,5 +1,5 @@
-//! The file of a swarm: its manifest and its root. There are no bytes but those of the last piece:
-//! digests of payloads come from here, as they come from the worker of a driver.
+//! The file of a swarm: its manifest and its root. Only the last piece has real bytes. The digests
+//! of payloads come from here; in a driver, they come from the worker.
 
 use blake3::hazmat::HasherExt;
 
@@ -15,7 +15,7 @@ use crate::wire::ids::{Cv, Md5, Root};
 pub(super) struct Content {
     pub(super) root: Root,
     pub(super) size: u64,
-    /// None for a file of one piece.
+    /// The manifest; empty for a file of one piece.
     pub(super) cvs: Vec<Cv>,
     /// The right edge of its tree.
     pub(super) edge: Option<Edge>,
@@ -40,10 +40,10 @@ impl Content {
         Content { root, size, cvs, edge: edge_of(&last, size) }
     }
 
-    /// The MD5 of any right chunk; nothing compares it with bytes.
+    /// The MD5 of every correct chunk. Nothing compares it with bytes.
     pub(super) const MD5: Md5 = Md5([0x5d; 16]);
 
-    /// What the worker finds for a payload.
+    /// The digests that the worker reports for a payload.
     pub(super) fn digests(&self, plan: HashPlan, verify: Verify) -> Digests {
         let blake3 = match plan {
             HashPlan::Content => self.root.0,

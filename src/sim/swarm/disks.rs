@@ -1,4 +1,4 @@
-//! The disks of a swarm, and their workers: they serve what is written, and nothing else.
+//! The disks of a swarm and their workers. They serve only what is written.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::proto::disk::{
 use crate::proto::{DiskDone, DiskWork};
 use crate::wire::ids::Root;
 
-/// Reading the page cache.
+/// How long it takes to read from the page cache.
 const READING: Duration = Duration::from_micros(100);
-/// Writing a piece.
+/// How long it takes to write a piece.
 const WRITING: Duration = Duration::from_micros(500);
-/// Syncing and renaming.
+/// How long it takes to sync and rename a file.
 const PUBLISHING: Duration = Duration::from_millis(5);
 
 impl Swarm {

@@ -1,11 +1,11 @@
-//! What a swarm counts, and its figures.
+//! The counts of a swarm, and its figures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::wire::Message;
 
-/// Messages of one kind, and their bytes in frames.
+/// The messages of one kind, and their bytes in frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kind {
     /// How many were sent.
@@ -14,14 +14,14 @@ pub struct Kind {
     pub bytes: u64,
 }
 
-/// What is counted from the first command on.
+/// The counts from the first command on.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) kinds: BTreeMap<&'static str, Kind>,
     /// Messages that the super peer received and sent.
     pub(super) super_messages: u64,
     pub(super) joins: u64,
-    /// Pieces written.
+    /// The number of pieces that were written.
     pub(super) written: u64,
     /// Bytes of payloads that went from one zone to another.
     pub(super) crossed: f64,
@@ -46,43 +46,44 @@ impl Tally {
 /// The figures of one swarm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
-    /// Least time that any schedule takes.
+    /// The least time for any schedule.
     pub bound: Duration,
-    /// From the first command to the file, or from each peer's own command if they come one by one:
-    /// all peers that have it, ascending.
+    /// How long each peer that has the file took to get it, in ascending order. The time begins
+    /// with the first command or, if peers come one by one, with the command of each peer.
     pub finished: Vec<Duration>,
-    /// Peers that left before they had it.
+    /// Peers that left before they had the file.
     pub left: usize,
     /// Peers whose command failed, and why the first one did.
     pub failed: usize,
     /// See `failed`.
     pub why: Option<String>,
-    /// Peers that neither have it nor have failed.
+    /// Peers that neither have the file nor have failed.
     pub unfinished: usize,
-    /// Bytes that the seed sent, over those of the file.
+    /// Bytes that the seed has sent, divided by the size of the file.
     pub seed_egress: f64,
-    /// Until the seed has sent each piece.
+    /// The time until the seed has sent each piece.
     pub copy_out: Option<Duration>,
-    /// Bytes of pieces that were received and not kept, as a share of all that were received.
+    /// Bytes of pieces that were received but not kept, as a share of all received bytes of pieces.
     pub duplicates: f64,
     /// Bytes of messages, as a share of the bytes of pieces.
     pub control: f64,
-    /// Bytes of pieces that went from one zone to another, over those of the file.
+    /// Bytes of pieces that went from one zone to another, divided by the size of the file.
     pub cross_zone: f64,
     /// JOINs that the super peer received.
     pub joins: u64,
     /// Messages that the super peer received and sent.
     pub messages_super: u64,
-    /// By kind.
+    /// The messages of each kind.
     pub kinds: Vec<(&'static str, Kind)>,
-    /// Largest and smallest share of the file that a peer sent.
+    /// The largest and the smallest share of the file that a peer has sent.
     pub egress: (f64, f64),
-    /// Events, for the speed of the simulation.
+    /// The number of events, for the speed of the simulation.
     pub happened: u64,
 }
 
 impl Figures {
-    /// The time of the peer at this share of those that finished, over the bound; none if none did.
+    /// The time that this share of the finished peers did not exceed, divided by the bound. None if
+    /// no peer finished.
     #[must_use]
     pub fn over_bound(&self, share: f64) -> Option<f64> {
         let last = self.finished.len().checked_sub(1)?;
@@ -90,7 +91,7 @@ impl Figures {
         Some(self.finished[at].as_secs_f64() / self.bound.as_secs_f64())
     }
 
-    /// Whether each peer that stayed has the file.
+    /// Whether each peer that has stayed has the file.
     #[must_use]
     pub fn is_right(&self) -> bool {
         self.failed == 0 && self.unfinished == 0

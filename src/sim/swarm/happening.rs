@@ -1,4 +1,4 @@
-//! What can happen in a swarm, each at its time.
+//! The events of a swarm.
 
 use super::conn::Payload;
 use super::node::EndId;
@@ -34,7 +34,7 @@ pub(super) enum Happening {
         serial: u64,
         message: Message,
     },
-    /// A flow may have reached a mark.
+    /// A flow may have reached a certain number of bytes.
     Flow {
         flow: u32,
         serial: u64,
@@ -55,13 +55,13 @@ pub(super) enum Happening {
         node: u32,
         done: DiskDone,
     },
-    /// The machine's own close is done.
+    /// A close that the machine ordered is done.
     Closed {
         node: u32,
         conn: ConnId,
         why: CloseReason,
     },
-    /// This end learns that the other one is closed.
+    /// This end learns that the other end is closed.
     Gone {
         end: EndId,
         serial: u64,

@@ -10,13 +10,13 @@ use super::{Swarm, addr};
 use crate::proto::{CloseReason, ConnId, DialId, Input};
 use crate::wire::{Message, frame};
 
-/// From closing an end to its being closed: a turn of the driver.
+/// The time from the order to close an end until it is closed: one turn of the driver.
 const CLOSING: Duration = Duration::from_micros(20);
-/// The port from which a peer dials.
+/// The port from which peers dial.
 const DIALS_FROM: u16 = 40_000;
 
 impl Swarm {
-    /// How long a message travels.
+    /// How long a message takes.
     pub(super) fn delay(&mut self) -> Duration {
         let (least, most) = self.plan.latency;
         self.random.time(least, most)
@@ -26,7 +26,8 @@ impl Swarm {
         &mut self.links[id.link as usize].ends[id.side as usize]
     }
 
-    /// The node of an end and its name for the connection, if the connection is the same and open.
+    /// The node at an end, and its id for the connection, if the connection is still the same and
+    /// open.
     pub(super) fn end_of(&self, id: EndId, serial: u64) -> Option<(u32, ConnId)> {
         let link = self.links.get(id.link as usize).filter(|link| link.serial == serial)?;
         let end = &link.ends[id.side as usize];
@@ -68,7 +69,7 @@ impl Swarm {
         self.tally.sent(node == super::SUPER, message, self.frame.len() as u64);
     }
 
-    /// Sends to the other end, in order.
+    /// Sends an item to the other end. The order of items is kept.
     pub(super) fn transmit(&mut self, from: EndId, item: Item) {
         if !self.end(from.other()).open {
             return;
@@ -90,20 +91,20 @@ impl Swarm {
         }
     }
 
-    /// The machine closes an end.
+    /// The machine orders an end to close.
     pub(super) fn close(&mut self, node: u32, conn: ConnId) {
         let Some(end) = self.nodes[node as usize].find(conn) else { return };
         self.schedule(self.now + CLOSING, Happening::Closed { node, conn, why: CloseReason::Asked });
         self.cut(end, CloseReason::Remote);
     }
 
-    /// The process of an end is gone.
+    /// The process at an end is gone.
     pub(super) fn reset(&mut self, end: EndId) {
         self.cut(end, CloseReason::Failed);
     }
 
-    /// Shuts this end at once; the other one is shut when what was sent to it has arrived. What
-    /// flows stops.
+    /// Shuts this end at once. The other end is shut when everything that was sent to it has
+    /// arrived. All flows stop.
     fn cut(&mut self, id: EndId, why: CloseReason) {
         let later = self.now + self.delay();
         self.stop_flow(id);
@@ -117,7 +118,7 @@ impl Swarm {
         }
     }
 
-    /// Removes this end, and the connection with its second end.
+    /// Removes this end. With the second end, removes the connection.
     fn shut(&mut self, id: EndId) {
         let end = self.end(id);
         end.open = false;

@@ -1,4 +1,4 @@
-//! The figures of a swarm, from what its nodes and its lines have counted.
+//! Computes the figures of a swarm from the counts of its nodes and its lines.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One node of a swarm: its machine, its connections, and what its disk holds.
+//! One node of a swarm: its machine, its connections, and the pieces on its disk.
 
 use slab::Slab;
 
@@ -6,7 +6,7 @@ use crate::proto::{ConnId, DownloadId, Role};
 use crate::sim::alarm::Alarm;
 use crate::time::Time;
 
-/// An end of a connection: the connection, and which of its two ends.
+/// An end of a connection: the connection, and which of its two ends it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EndId {
     pub(super) link: u32,
@@ -20,29 +20,29 @@ impl EndId {
 }
 
 pub(super) struct Node {
-    /// None: the process is gone.
+    /// The machine; none if the process is gone.
     pub(super) machine: Option<Box<dyn Role>>,
     pub(super) alarm: Alarm,
-    /// The connection in each slot, and the generation of the slot.
+    /// For each slot: the end of its connection, and the generation of the slot.
     slots: Vec<(Option<EndId>, u32)>,
     free: Vec<u32>,
-    /// The piece in each of its buffers.
+    /// The piece in each buffer of the node.
     pub(super) payloads: Slab<u32>,
     pub(super) disk: Disk,
     pub(super) up: u32,
     pub(super) down: u32,
     pub(super) zone: usize,
-    /// When it was asked for the file.
+    /// When its user asked for the file.
     pub(super) asked_at: Option<Time>,
-    /// When it had the file.
+    /// When it had the complete file.
     pub(super) done_at: Option<Time>,
     /// Why its command ended without the file.
     pub(super) failed: Option<String>,
-    /// It leaves at this many pieces.
+    /// The number of pieces with which it leaves.
     pub(super) leaves_at: Option<u32>,
     /// Bytes of payloads that it has sent.
     pub(super) sent: f64,
-    /// Bytes of payloads that came to it.
+    /// Bytes of payloads that it has received.
     pub(super) received: f64,
 }
 
@@ -82,7 +82,7 @@ impl Node {
         end.filter(|_| generation == conn.generation)
     }
 
-    /// Nothing reaches the connection any more; its slot stays taken until [`Node::release`].
+    /// Nothing reaches the connection any more. Its slot is free only after [`Node::release`].
     pub(super) fn forget(&mut self, conn: ConnId) {
         if self.find(conn).is_some() {
             self.slots[conn.index as usize].0 = None;
@@ -103,14 +103,14 @@ impl Node {
     }
 }
 
-/// What a node has of the file.
+/// The part of the file that a node has.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
-    /// It is in the share.
+    /// Whether the file is in the share.
     pub(super) shared: bool,
-    /// The part file, while it is open.
+    /// The download whose part file is open.
     pub(super) download: Option<DownloadId>,
-    /// The manifest is in the map.
+    /// Whether the manifest is in the map.
     pub(super) mapped: bool,
     pub(super) written: Vec<u64>,
     pub(super) pieces: u32,
@@ -121,7 +121,7 @@ impl Disk {
         self.shared || self.written.get(piece as usize / 64).is_some_and(|bits| bits >> (piece % 64) & 1 == 1)
     }
 
-    /// Writes a piece. Returns whether it was not there.
+    /// Writes a piece. Returns whether it was missing.
     pub(super) fn write(&mut self, piece: u32) -> bool {
         let (at, bit) = (piece as usize / 64, 1 << (piece % 64));
         if at >= self.written.len() {

@@ -9,21 +9,22 @@ use crate::config::PIECE_BYTES;
 /// Which peers leave, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leave {
-    /// None.
+    /// No peer leaves.
     #[default]
     Never,
-    /// Each one as soon as it has the file.
+    /// Each peer leaves as soon as it has the file.
     Done,
-    /// The seed, as soon as the peers together have each piece.
+    /// The seed leaves as soon as the peers together have all pieces.
     Seed,
-    /// This many of a hundred, each when it has half of the file; none of them takes leave.
+    /// This many of a hundred peers leave, each when it has half of the file. They only stop; they
+    /// send no LEAVE.
     Half(u32),
 }
 
 /// The plan of a swarm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The seed of all randomness.
+    /// The seed of all random numbers.
     pub seed: u64,
     /// Peers that fetch the file.
     pub peers: usize,
@@ -37,14 +38,15 @@ pub struct Plan {
     pub seed_up: u64,
     /// Zones over which the peers are spread evenly. The file is in the first one.
     pub zones: usize,
-    /// Bytes per second that all peers of a zone together can send to other zones, and the same
-    /// that they can receive; none: any number.
+    /// Bytes per second that all peers of a zone together can send to other zones, and can receive
+    /// from them; none means no limit.
     pub cross: Option<u64>,
-    /// From the start of one peer to the next; zero: all start within a tenth of a second.
+    /// The time from the start of one peer to that of the next. Zero: all peers start within a
+    /// tenth of a second.
     pub arrive: Duration,
-    /// Who leaves.
+    /// Which peers leave.
     pub leave: Leave,
-    /// The shortest and the longest time that a message travels.
+    /// The shortest and the longest time that a message takes.
     pub latency: (Duration, Duration),
 }
 
@@ -55,20 +57,21 @@ impl Plan {
         u64::from(self.pieces) * PIECE_BYTES
     }
 
-    /// The zone of a peer; that of the file is the first.
+    /// The zone of a peer. The file is in the first zone.
     #[must_use]
     pub fn zone(&self, peer: usize) -> usize {
         peer % self.zones
     }
 
-    /// A time within which no schedule can bring the file to the last peer, if all start at once
-    /// and none leaves: the greatest of these.
+    /// No schedule can bring the file to the last peer in less than this time, if all peers start
+    /// at once and none leaves. It is the longest of these times:
     ///
-    /// - The seed sends each piece at least once. The last one then spreads from the peer that has
-    ///   it, as fast as all who hold it can send copies: with equal lines in ⌊log2 N⌋ more piece
-    ///   times (Mundinger, Weber, Weiss, J. Scheduling 11, 2008).
+    /// - The seed sends each piece at least once. The last piece then spreads from the peer that
+    ///   has it. All peers that hold this piece send copies as fast as they can; if all lines have
+    ///   the same rate, this takes ⌊log2 N⌋ more piece times (Mundinger, Weber, Weiss, J.
+    ///   Scheduling 11, 2008).
     /// - A peer receives the file over its own line.
-    /// - All copies are sent over the lines of those that send.
+    /// - All copies are sent over the lines of the peers that send.
     /// - A zone without the file receives it over its line.
     #[must_use]
     pub fn bound(&self) -> Duration {
@@ -83,14 +86,15 @@ impl Plan {
         all.into_iter().map(Duration::from_secs_f64).fold(out, Duration::max)
     }
 
-    /// When all peers can have the last piece, if the first one has it at `out`. The nth copy of a
-    /// peer takes at least n pieces of its line, and the first one a piece of the receiver's line;
-    /// the nth one more of the seed takes n more pieces of its line than the file.
+    /// When all peers can have the last piece, if the first peer has it at `out`. The nth copy that
+    /// a peer sends takes at least the time of n pieces on its line, and the first copy takes the
+    /// time of a piece on the receiver's line. The nth further copy that the seed sends takes the
+    /// time of the file and n more pieces on its line.
     fn spread(&self, out: Duration) -> Duration {
         let time = |pieces: u64, rate: u64| Duration::from_secs_f64((pieces * PIECE_BYTES) as f64 / rate as f64);
         let of_peer = |since: Duration, copy: u64| since + time(copy, self.up).max(time(1, self.down));
         let of_seed = |copy: u64| out.max(time(u64::from(self.pieces) + copy, self.seed_up));
-        // The next copy of each holder: when it is there, its number, and since when a peer holds
+        // The next copy of each holder: when it arrives, its number, and since when the holder has
         // the piece.
         let mut next = BinaryHeap::from([Reverse((of_peer(out, 1), 1, Some(out))), Reverse((of_seed(1), 1, None))]);
         let mut last = out;
@@ -126,9 +130,10 @@ mod tests {
     #[test]
     fn a_holder_sends_as_many_copies_at_once_as_its_line_carries() {
         let base = Plan { down: 10 * PIECE_BYTES, ..plan(10, 1) };
-        // The seed alone sends ten copies in a second, one after the other.
+        // Only the seed sends: ten copies in a second, one after the other.
         assert_eq!(Plan { seed_up: 10 * PIECE_BYTES, ..base }.bound(), Duration::from_secs(1));
-        // Seed to first; then the first one to four at once, and the seed to the sixth.
+        // The seed sends to the first peer, the first peer to four others at once, and the seed to
+        // the sixth.
         assert_eq!(Plan { up: 4 * PIECE_BYTES, ..plan(6, 1) }.bound(), Duration::from_secs(2));
     }
 

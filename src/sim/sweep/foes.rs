@@ -1,5 +1,6 @@
-//! The adversaries of a seed: which exist, how many, and what each pretends. They are nodes after
-//! all honest ones, so that no fault of the plan strikes them and no other draw depends on them.
+//! The adversaries of a seed: their kinds, their number, and what each of them pretends. They are
+//! nodes after all honest nodes. So no fault of the plan strikes them, and no other random number
+//! depends on them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,34 +22,34 @@ use crate::trust::{Credential, Pin};
 use crate::wire::swarm::Join;
 use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
-/// Hosts of this network exist nowhere.
+/// The hosts of this network do not exist.
 const DEAD_HOST: &str = "10.250.0.";
 
 /// The adversaries of a seed.
 #[derive(Debug)]
 pub(super) struct Foes {
-    /// All of their numbers. Those of the neighbors come first.
+    /// The numbers of all adversaries. The lying neighbors come first.
     pub(super) nodes: Range<usize>,
-    /// Those that leave when the faults end, because a super peer under their load cannot recover
+    /// Adversaries that leave when the faults end. Under their load, a super peer could not recover
     /// within a stated time.
     pub(super) clients: Vec<usize>,
-    /// JOINs of those that stay in the swarm of a crowd.
+    /// JOINs of adversaries that stay in the swarm of a crowd.
     pub(super) joins: u64,
 }
 
-/// A neighbor that lies, before its world is there.
+/// A lying neighbor, before its world exists.
 #[derive(Debug)]
 pub(super) struct Liar {
     victims: Vec<usize>,
     random: Random,
 }
 
-/// The probability of each kind, of a thousand: none, or a sixth each.
+/// The probability of each kind, of a thousand: zero, or one sixth.
 fn each(root: &Random) -> u32 {
     if root.child("adversary", 0).chance(500) { 0 } else { 170 }
 }
 
-/// Draws the neighbors that lie.
+/// Draws the lying neighbors.
 pub(super) fn liars(plan: &Plan, root: &Random) -> Vec<Liar> {
     let mut random = root.child("lying_neighbor", 0);
     if !random.chance(each(root)) {
@@ -66,16 +67,17 @@ pub(super) fn links(plan: &Plan, liars: &[Liar]) -> Vec<(usize, SocketAddr)> {
     liars.iter().enumerate().flat_map(|(n, liar)| liar.victims.iter().map(move |victim| (*victim, addr(n)))).collect()
 }
 
-/// Draws all other adversaries of a seed, and adds all to its world, not started.
+/// Draws all other adversaries of a seed, and adds all adversaries to its world. They are not
+/// started.
 pub(super) fn add(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Liar>, root: &Random) -> Foes {
     let (first, mut clients) = (world.nodes(), Vec::new());
     let (mut intruders, mut joins) = (Vec::new(), 0);
     add_liars(world, plan, weak, liars);
     for kind in KINDS {
-        // A stream for each kind: a new kind changes no other.
+        // Each kind has a stream of its own, so that a new kind does not change the others.
         let mut random = root.child(kind, 0);
-        // Every other network with a login has somebody who tries to get in, and every other crowd
-        // somebody who lies to it.
+        // Half of the networks with a login have an intruder, and half of the crowds have a lying
+        // member.
         let probability = match *kind {
             "intruder" => 500,
             "lying_member" if plan.crowds.is_empty() => 0,
@@ -92,7 +94,7 @@ pub(super) fn add(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Ve
                 add_member(world, plan, &mut random);
                 joins += plan.crowds.len() as u64;
             }
-            // An open network lets everybody in.
+            // An open network has no login that an intruder could try to avoid.
             "intruder" if world.uses_login() => {
                 intruders.push(add_intruder(world, plan, weak, &mut random));
                 clients.extend(intruders.last());
@@ -108,7 +110,7 @@ pub(super) fn add(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Ve
             }
         }
     }
-    // All others have an account, as members of a network may mean harm.
+    // All others have an account, because members of a network may do harm too.
     let all = first..world.nodes();
     all.clone().filter(|node| !intruders.contains(node)).for_each(|node| world.admit(node));
     Foes { nodes: all, clients, joins }
@@ -128,7 +130,7 @@ fn add_liars(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Lia
     for Liar { victims, random } in liars {
         let victims: Vec<SocketAddr> = victims.iter().map(|victim| world.addr(*victim)).collect();
         let known = known.clone();
-        // Sealed links let nobody in under another name than that of its key.
+        // With sealed links, a node can only use the name of its own key.
         let node = world.pin(World::addr_of(world.nodes(), SUPER_PORT)).key.map(|key| key.node());
         world.add(SUPER_PORT, move |life| {
             Machine::adversary(Box::new(Neighbor::new(node, &victims, known.clone(), random.child("life", life))))
@@ -166,8 +168,8 @@ fn add_client(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
     })
 }
 
-/// It knows the credential of a peer, and has one of its own that it never shows under its own
-/// name.
+/// It knows the credential of a peer. It also has a credential of its own, which it never shows
+/// with its own node id.
 fn add_intruder(world: &mut World, plan: &Plan, weak: &Range<usize>, random: &mut Random) -> usize {
     let all: Vec<HostPort> =
         (0..plan.supers).chain(weak.clone()).map(|node| HostPort::from(world.addr(node))).collect();
@@ -175,7 +177,7 @@ fn add_intruder(world: &mut World, plan: &Plan, weak: &Range<usize>, random: &mu
     let stolen = world.credential(victim, None);
     let (own, own_key) = (world.credential(number, None), World::key_of(number));
     let mut altered = stolen.encode();
-    // The key is after the version and the operator.
+    // The key is behind the version and the operator.
     altered[33..65].copy_from_slice(own_key.public().as_bytes());
     let (name, class) = (own.name.clone(), own.class.clone());
     let terms = Terms { name, class, key: own.key, issued: own.issued, not_before: None, not_after: None };
@@ -212,7 +214,7 @@ fn add_source(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
         records.push(record);
     }
     let silent = holder == Holder::Silent;
-    // Its own true records under its own address do no harm.
+    // True records of its own at its own address do no harm.
     let strikes = match kind {
         "false_size" | "poisoned_name" => Some(kind),
         "false_holder" => silent.then_some(kind),
@@ -226,7 +228,7 @@ fn add_source(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
     });
 }
 
-/// It is a member of the swarm of each crowd, from the beginning on.
+/// It is a member of the swarm of each crowd, from the beginning.
 fn add_member(world: &mut World, plan: &Plan, random: &mut Random) {
     let supers: Vec<HostPort> = (0..plan.supers).map(|node| HostPort::from(world.addr(node))).collect();
     let supers = vec![random.pick(&supers).clone(), random.pick(&supers).clone()];
@@ -262,7 +264,8 @@ fn way(kind: &str, silent: bool, random: &mut Random) -> Box<dyn Way> {
     }
 }
 
-/// A record that it registers, the root that it is asked for, and what it has for it.
+/// A record that it registers, the root that it is asked for, and the content that it serves for
+/// it.
 fn record(world: &World, kind: &str, n: usize, random: &mut Random) -> (FileRecord, Root, Option<Goods>) {
     let content = plan::content(random);
     let wrong = twin_of(content);
@@ -274,7 +277,7 @@ fn record(world: &World, kind: &str, n: usize, random: &mut Random) -> (FileReco
         "false_size" => claimed = false_size(size, random),
         "poisoned_name" => {
             path = poisoned_path(&plan::path(random), random);
-            // The right name of another content, or of none.
+            // The correct name of another content, or a name of no content.
             let other = random.chance(500);
             root = if other { world.contents().root(wrong) } else { Root([0xab; 32]) };
             goods = other.then_some(Goods { right: wrong, wrong: content });

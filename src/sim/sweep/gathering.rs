@@ -1,15 +1,15 @@
-//! A crowd on its way, and what is to be done with that of the first phase.
+//! A running crowd, and the next steps of the crowd of the first phase.
 
 use super::plan::{Crowd, Fate};
 use crate::proto::ClientId;
 use crate::wire::Root;
 
-/// What is to be done with the crowd of the first phase.
+/// A step of the crowd of the first phase.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// The content comes.
+    /// The first source gets the content.
     Begin,
-    /// The member of this number begins its download.
+    /// The member with this number begins its download.
     Member(usize),
     Look,
 }
@@ -20,9 +20,9 @@ pub(super) struct Gathering {
     pub(super) crowd: Crowd,
     pub(super) root: Root,
     pub(super) path: String,
-    /// The source has left or died.
+    /// Whether the source has left or died.
     pub(super) is_over: bool,
-    /// The client that left.
+    /// The client that has left.
     pub(super) left: Option<ClientId>,
 }
 
@@ -31,7 +31,7 @@ impl Gathering {
         Gathering { crowd, root, path, is_over: false, left: None }
     }
 
-    /// Whether anybody may still leave it or die.
+    /// Whether a member or the source may still leave or die.
     pub(super) fn may_change(&self) -> bool {
         !self.is_over && (self.crowd.fate != Fate::Stays || self.crowd.one_leaves && self.left.is_none())
     }

@@ -1,14 +1,14 @@
-//! The sweep: each seed is a small network that works for ten virtual minutes under faults, and
+//! The sweep. Each seed is a small network that works for ten virtual minutes under faults, and
 //! must then recover.
 //!
-//! - `plan`: what the seed draws, from one stream of numbers per consumer: the network, the shares,
-//!   the faults and their strength, which may be none;
+//! - `plan`: what the seed draws, with one stream of random numbers per consumer: the network, the
+//!   shares, and the faults with their strength, which may be zero;
 //! - `foes`: its adversaries (`sim::adversary`), in both phases;
-//! - `gathering`: a crowd on its way, one in each phase;
+//! - `gathering`: a running crowd, one in each phase;
 //! - `act`: the first phase: queries, downloads and changes of shares, under faults. The shadow
 //!   (`sim::shadow`), the oracle ([`super::oracle`]) and the invariants of the machines check it;
-//! - `settle`: the second phase: all faults end, and within a bounded virtual time the network is
-//!   as if there had been none.
+//! - `settle`: the second phase: all faults end, and within a bounded virtual time the network must
+//!   be as if there had been no faults.
 //!
 //! - `tally`: what the runs exercised. A run that exercised too little fails.
 
@@ -31,22 +31,22 @@ use crate::proto::marks;
 /// Why a seed failed.
 #[derive(Clone, Debug)]
 pub struct Failed {
-    /// Which.
+    /// The seed.
     pub seed: u64,
-    /// What did not hold.
+    /// What was wrong.
     pub what: String,
-    /// When, in virtual time since the start.
+    /// The virtual time since the start.
     pub at: Duration,
-    /// The last things that happened, if they were kept.
+    /// The last events, if they were kept.
     pub lines: Vec<String>,
 }
 
-/// Runs one seed. `keep_trace` keeps the last lines of its trace for a failure.
+/// Runs one seed. With `keep_trace`, the last lines of its trace are kept for a failure.
 ///
 /// # Errors
-/// If something did not hold.
+/// If something was wrong.
 pub fn run(seed: u64, keep_trace: bool) -> Result<Tally, Box<Failed>> {
-    // What an earlier run of this thread left.
+    // Removes the marks of an earlier run on this thread.
     let _ = marks::take();
     let mut run = match catch_unwind(|| Run::new(seed, keep_trace)) {
         Ok(run) => run,

@@ -1,4 +1,4 @@
-//! What a seed draws before the run starts.
+//! What a seed draws before its run starts.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -15,8 +15,8 @@ use crate::wire::QueryKind;
 const MS: Duration = Duration::from_millis(1);
 const MIB: usize = 1 << 20;
 
-/// Words of file names and of patterns: some composed and some decomposed, some with marks, some of
-/// scripts without spaces.
+/// Words of file names and of patterns. Some are composed and some decomposed, some have marks, and
+/// some belong to scripts without spaces.
 const WORDS: [&str; 16] = [
     "red",
     "Fox",
@@ -35,44 +35,45 @@ const WORDS: [&str; 16] = [
     "上海之夜",
     "เพลงไทย",
 ];
-/// Sizes of the contents that files have, in bytes; each has a twin that liars serve in its place.
+/// Sizes of the contents of files, in bytes. Each content has a twin that liars serve in its place.
 const SIZES: [usize; 16] =
     [0, 1, 17, 700, 701, 4096, 5000, 5001, 60_000, 65_537, 100_000, MIB - 1, MIB, MIB + 1, 2 * MIB + 5, 4 * MIB + 4321];
 
-/// Sizes of the contents of crowds, which nobody has before.
+/// Sizes of the contents of crowds. No peer has these contents before.
 const CROWD_SIZES: [usize; 2] = [3 * MIB + 9, 6 * MIB + 77];
-/// Of a thousand networks, how many have crowds.
+/// How many of a thousand networks have crowds.
 const CROWDS_OF_1000: u32 = 250;
 
-/// What becomes of the only complete source of a crowd once the others have each piece together.
+/// What happens to the only complete source of a crowd once the others together have all pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Stays,
-    /// Its file leaves the share.
+    /// The file leaves the share.
     Leaves,
     Dies,
 }
 
-/// Peers that fetch one content at the same time, or one after another.
+/// Peers that fetch one content, at the same time or one after another.
 #[derive(Clone, Debug)]
 pub(super) struct Crowd {
     pub(super) content: ContentId,
-    /// Weak peers by their place: the one that has the content first, and those that fetch it.
+    /// Weak peers, by their place: the peer that has the content first, and the peers that fetch
+    /// it.
     pub(super) seed: usize,
     pub(super) members: Vec<usize>,
     pub(super) fate: Fate,
-    /// When the content comes, after the beginning of its phase.
+    /// When the first source gets the content, after the beginning of the phase.
     pub(super) begins: Duration,
-    /// The time between two that come.
+    /// The time between the starts of two members.
     pub(super) apart: Duration,
-    /// The first member leaves in the middle of its download.
+    /// Whether the first member leaves in the middle of its download.
     pub(super) one_leaves: bool,
-    /// The members share what they have fetched.
+    /// Whether the members share what they have fetched.
     pub(super) shared: bool,
 }
 
 impl Crowd {
-    /// The crowds of a seed: under the faults, and after them.
+    /// The crowds of a seed: one under the faults, and one after them.
     pub(super) fn draw(peers: usize, random: &mut Random) -> Vec<Crowd> {
         if !random.chance(CROWDS_OF_1000) {
             return Vec::new();
@@ -83,7 +84,7 @@ impl Crowd {
     fn one(content: usize, peers: usize, random: &mut Random) -> Crowd {
         let first = random.index(peers);
         let many = 3 + random.index(4);
-        // Distinct peers: the step has no divisor in common with any number of them below 31.
+        // The peers are distinct: the step and any number of peers below 31 have no common divisor.
         let at = |n: usize| (first + n * 31) % peers;
         let together = random.chance(500);
         let apart = random.time(MS, 6000 * MS);
@@ -96,7 +97,7 @@ impl Crowd {
             begins: random.time(5000 * MS, 200_000 * MS),
             apart: if together { Duration::ZERO } else { apart },
             one_leaves: random.chance(400),
-            // Otherwise all that have a piece may be gone after a while.
+            // Otherwise all peers that have a piece may be gone after a while.
             shared: fate != Fate::Stays || random.chance(500),
         }
     }
@@ -143,9 +144,9 @@ const BLOWS: [Blow; 15] = [
 /// A weak peer.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// The super peers that it knows, by number.
+    /// The super peers that it knows, by their numbers.
     pub(super) supers: Vec<usize>,
-    /// Number of sessions at once.
+    /// How many sessions it has at once.
     pub(super) sessions: usize,
     pub(super) files: Vec<(String, ContentId)>,
     /// Contents for which it serves wrong bytes.
@@ -159,18 +160,19 @@ pub(super) struct Plan {
     pub(super) edges: Vec<(usize, usize)>,
     pub(super) peers: Vec<Peer>,
     pub(super) latency: (Duration, Duration),
-    /// Bytes of payload that a node sends a second.
+    /// Bytes of payload that a node sends per second.
     pub(super) bandwidth: u64,
-    /// How many of a thousand messages arrive in parts, and of a thousand short parts byte by byte.
+    /// How many of a thousand messages arrive in parts, and how many of a thousand short parts
+    /// arrive byte by byte.
     pub(super) split: (u32, u32),
     pub(super) blows: Vec<Blow>,
-    /// Mean time between two of them.
+    /// The mean time between two faults.
     pub(super) blow_every: Duration,
     pub(super) lose: u32,
     pub(super) double: u32,
     pub(super) hold_back: (u32, Duration),
     pub(super) damage: u32,
-    /// Peers that fetch the same at the same time: none or two, one for each phase.
+    /// The crowds: none, or one for each phase.
     pub(super) crowds: Vec<Crowd>,
 }
 
@@ -218,9 +220,9 @@ impl Plan {
         Plan { supers, edges, peers, latency, bandwidth, crowds, ..Plan::faults(&mut swarm) }.with_liars(&mut swarm)
     }
 
-    /// Which faults there are, and how strong.
+    /// Which faults there are, and how strong they are.
     fn faults(swarm: &mut Random) -> Plan {
-        // No fault, all faults, or each with a probability of one half.
+        // There is no fault, all faults, or each fault with a probability of one half.
         let each = match swarm.below(20) {
             0 => 0,
             1 => 1000,
@@ -272,7 +274,7 @@ impl Peer {
             }
         }
         let mut paths = BTreeSet::new();
-        // The first few share much, some nothing.
+        // The first few peers share much, and some share nothing.
         let files = if number < 3 { 6 } else { share.index(7) };
         for _ in 0..files {
             paths.insert(path(share));
@@ -302,14 +304,15 @@ pub(super) fn path(random: &mut Random) -> String {
     path
 }
 
-/// One of the contents; small ones more often than large ones.
+/// One of the contents. Small ones are drawn more often than large ones.
 pub(super) fn content(random: &mut Random) -> ContentId {
     let small = 11;
     let at = if random.chance(300) { small + random.index(SIZES.len() - small) } else { random.index(small) };
     library().1[at].0
 }
 
-/// A search: words, a glob, a name or a path, a folder, a root, or a pattern without matches.
+/// A search: for words, a glob, a name, a path, a folder or a root, or with a pattern without
+/// matches.
 pub(super) fn search(random: &mut Random) -> (QueryKind, String) {
     let pattern = match random.below(12) {
         0..4 => typed(random),
@@ -325,7 +328,7 @@ pub(super) fn search(random: &mut Random) -> (QueryKind, String) {
     (QueryKind::of(&pattern), pattern)
 }
 
-/// A word as a person may type it: also in another case, and composed or decomposed.
+/// A word as a person may type it: maybe in another case, and composed or decomposed.
 fn typed(random: &mut Random) -> String {
     let word = *random.pick(&WORDS);
     match random.below(5) {
@@ -337,14 +340,14 @@ fn typed(random: &mut Random) -> String {
     }
 }
 
-/// Folders of a path, one or two.
+/// One or two folders of a path.
 fn folder(random: &mut Random) -> String {
     let top = *random.pick(&WORDS[8..]);
     if random.chance(700) { top.to_owned() } else { format!("{top}/{}", random.pick(&WORDS[..4])) }
 }
 
-/// All contents, each with its wrong twin: the same for every seed, so that each digest is computed
-/// once.
+/// All contents, each with its wrong twin. They are the same for every seed, so that each digest is
+/// computed only once.
 pub(super) fn library() -> &'static (Contents, Vec<(ContentId, ContentId)>) {
     static LIBRARY: OnceLock<(Contents, Vec<(ContentId, ContentId)>)> = OnceLock::new();
     LIBRARY.get_or_init(|| {

@@ -1,5 +1,5 @@
-//! The second phase: all faults end, and in bounded virtual time everything is as if there had been
-//! none.
+//! The second phase: all faults end, and within a bounded virtual time the network must be as if
+//! there had been no faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -20,27 +20,27 @@ use crate::time::Time;
 use crate::wire::{Policy, QueryKind, Root, Search};
 
 const SEC: Duration = Duration::from_secs(1);
-/// Everybody is registered again, and every link up, within this.
+/// Within this time, all files are registered again and all links are up.
 const HEALED_WITHIN: Duration = Duration::from_secs(120);
-/// For how long that has to last.
+/// How long this state must last.
 const CALM: Duration = Duration::from_secs(4);
-/// Whatever was asked before the end of the faults is over within this: the longest wait for a
-/// source, and some more.
+/// Within this time, all commands from before the end of the faults have ended: the longest wait
+/// for a source, and some more.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2 * NO_SOURCE_MAX.as_secs());
-/// A query beside a link that is down is over within this, far below its budget.
+/// If one link is down, a query must end within this time, far below its budget.
 const ANSWERED_BESIDE_DOWN: Duration = Duration::from_secs(3);
-/// Every download with an honest source is done within this.
+/// Every download with an honest source must end within this time.
 const FETCHED_WITHIN: Duration = Duration::from_secs(120);
 
 impl Run {
-    /// Ends all faults, and requires what was promised.
+    /// Ends all faults, and checks what was promised.
     pub(super) fn settle(&mut self) {
         self.heal();
-        // Connections that the partition has cost end first.
+        // First, connections that the partition has broken must end.
         self.run_for(SEC);
         self.bury();
-        // A node whose clock jumped may end sessions as silent, until every peer has sent PING once
-        // more.
+        // A node whose clock has jumped may close sessions as silent, until every peer has sent
+        // PING again.
         if !self.world.clocks_ran_alike_since(self.world.now() - SESSION_SILENCE_MAX) {
             self.run_for(PING_INTERVAL + CALM);
         }
@@ -56,7 +56,7 @@ impl Run {
         self.rest();
     }
 
-    /// Adds up what happened.
+    /// Adds the counts of the run to the tally.
     pub(super) fn end(&mut self) {
         self.judge_blame();
         let counts = self.world.counts();
@@ -75,7 +75,7 @@ impl Run {
     }
 
     fn heal(&mut self) {
-        // From here on nothing is asked but what is asked below.
+        // From now on, only the searches and downloads below are ordered.
         self.fresh.clear();
         self.world.set_faults(Vec::new());
         self.world.set_cut(BTreeSet::new());
@@ -94,8 +94,8 @@ impl Run {
         }
     }
 
-    /// Runs until everything is as it should be, and stays so for a while: what is under way may
-    /// still change it.
+    /// Runs until everything is as it should be and has stayed so for a while, because running work
+    /// may still change it.
     fn until_calm(&mut self, what: &str) {
         let end = self.world.now() + HEALED_WITHIN;
         let mut since = self.world.now();
@@ -110,7 +110,7 @@ impl Run {
         }
     }
 
-    /// Runs until it holds, and fails if that takes too long.
+    /// Runs until `holds` is true. Fails if this takes too long.
     fn until(&mut self, within: Duration, what: &str, holds: impl Fn(&Run) -> bool) {
         let end = self.world.now() + within;
         while !holds(self) {
@@ -133,7 +133,8 @@ impl Run {
             if links != up {
                 return Some(format!("{up} of {links} links of {node} are up"));
             }
-            // A record counts once it is acknowledged, and that waits for the neighbors.
+            // A record counts only once it is acknowledged, and the acknowledgement waits for the
+            // neighbors.
             if machine.is_acknowledging() {
                 return Some(format!("{node} has not acknowledged all that it holds"));
             }
@@ -158,7 +159,7 @@ impl Run {
         None
     }
 
-    /// Every query finds every match within its ttl.
+    /// Checks that every query finds every match within its ttl.
     fn find_everything(&mut self) {
         for host in 0..self.plan.supers {
             let is_here = |run: &Run, node: usize| run.world.supers_of(node) == [host];
@@ -185,7 +186,7 @@ impl Run {
                     within.iter().map(|other| (*other, matches(self, *other))).collect();
                 let begun = self.world.now();
                 let found = self.answer(node, &search, ttl, policy);
-                // A neighbor that lies can spoil what passes through it, and cut what it likes.
+                // A lying neighbor can spoil what passes through it, and can cut anything.
                 let excuse = self.world.excuse(&search, begun);
                 let expected = expected.into_iter().filter(|(other, _)| !excuse.covers(*other));
                 let expected: BTreeSet<Match> = expected.flat_map(|(_, matches)| matches).filter(is_possible).collect();
@@ -197,8 +198,8 @@ impl Run {
         }
     }
 
-    /// While one datagram in seven is lost, and all links are up, a query that has time for
-    /// repetitions still finds everything. It is over before a link could be taken for down.
+    /// While one datagram in seven is lost and all links are up, a query that has time for
+    /// repetitions must still find everything. It ends before a link could be considered down.
     fn find_under_loss(&mut self) {
         let search = Search::new("*", QueryKind::Glob);
         let expected: BTreeSet<Match> =
@@ -213,8 +214,8 @@ impl Run {
         self.run_for(5 * SEC);
     }
 
-    /// A link that loses everything in one direction is down at both ends before long, and costs no
-    /// query any time from then on.
+    /// If a link loses everything in one direction, it must soon be down at both ends. After that,
+    /// it must not delay queries.
     fn find_beside_a_deaf_link(&mut self) {
         let Some(&(a, b)) = self.plan.edges.first() else { return };
         self.world.set_cut(BTreeSet::from([(a, b)]));
@@ -234,7 +235,7 @@ impl Run {
         self.until_calm("the link is up again");
     }
 
-    /// Asks and waits: the hits, whether they are all, and what was cut.
+    /// Sends a query and waits. Returns the hits, whether the answer is complete, and what was cut.
     fn answer(
         &mut self,
         node: usize,
@@ -255,7 +256,7 @@ impl Run {
         (verdict.hits, verdict.complete, format!("{:?}", verdict.cut))
     }
 
-    /// Every download with an honest source is done.
+    /// Checks that every download with an honest source succeeds.
     fn fetch_everything(&mut self) {
         let (mut wanted, mut sources): (Vec<(usize, ContentId)>, Vec<usize>) = (Vec::new(), Vec::new());
         for source in self.weak.clone() {
@@ -279,7 +280,7 @@ impl Run {
             let client = self.fetch(asker, get, Some(root)).expect("everybody runs");
             asked.insert(client, root);
         }
-        // A lost connection is dialed again, and what was asked on it is asked again.
+        // A lost connection is dialed again, and its requests are sent again.
         self.run_for(2 * SEC);
         for source in sources {
             self.world.cut_connections(source);
@@ -298,8 +299,8 @@ impl Run {
         }
     }
 
-    /// Whatever becomes of the only complete source of a crowd, each member that stays gets the
-    /// complete content, as long as the honest peers together have all pieces.
+    /// Checks a crowd. Whatever happens to its only complete source, each member that stays must
+    /// get the complete content, as long as the honest peers together have all pieces.
     fn gather(&mut self) {
         let Some(crowd) = self.plan.crowds.get(1).cloned() else { return };
         let (many, apart) = (u32::try_from(crowd.members.len()).unwrap_or(u32::MAX), crowd.apart);
@@ -331,7 +332,7 @@ impl Run {
         self.until_calm("the crowd is over");
     }
 
-    /// When nothing is asked any more, nothing is held any more.
+    /// Checks that nothing is held once there are no requests.
     fn rest(&mut self) {
         let least = self.world.now() + CHUNK_IDLE_MAX + 20 * SEC;
         let end = Time::from_micros(1_000_000) + VIRTUAL;
@@ -354,7 +355,7 @@ impl Run {
             assert_eq!(counts["sessions"], sessions, "sessions of {node}");
             let (joins, lies) = (counts["swarm_members"], self.foes.joins);
             assert!(joins <= lies, "{node} knows {joins} members of swarms, and {lies} stay");
-            // For a member that stays, super peers ask each other again and again.
+            // As long as a member stays, super peers repeat their queries for members.
             assert!(counts["queries_running"] == 0 || lies > 0, "queries of {node}");
         }
     }

@@ -1,4 +1,4 @@
-//! What the seeds of a sweep exercised, and what they must have exercised.
+//! What the seeds of a sweep have exercised, and what they must exercise.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use crate::sim::oracle::Verdict;
 
 /// How long one seed runs, in virtual time.
 pub const VIRTUAL: Duration = Duration::from_secs(600);
-/// How much of that has faults.
+/// How long the phase with faults is.
 pub(super) const FAULTS_UNTIL: Duration = Duration::from_secs(330);
 /// The least number of queries, judged answers, hits and downloads in one seed.
 const LEAST: [u64; 4] = [60, 40, 30, 5];
 
-/// Every class of fault that a seed may draw, with the names under which it is counted when it
+/// Every class of fault that a seed may draw, by the name under which it is counted when it
 /// strikes.
 pub const FAULTS: &[&str] = &[
     "lose",
@@ -53,9 +53,9 @@ pub const FAULTS: &[&str] = &[
     "slow_consumer",
 ];
 
-/// The counters of super peers that must not stay at 0 over a campaign; the marks of
-/// [`crate::proto::marks`] beside them. Counters that need an attacker or a crowd have tests of
-/// their own.
+/// The counters of super peers that must not stay at 0 in a campaign. The marks of
+/// [`crate::proto::marks`] are required too. Counters that need an attacker or a crowd have tests
+/// of their own.
 pub const COUNTERS: &[&str] = &[
     "sessions_welcomed",
     "closed_login_deadline",
@@ -106,7 +106,7 @@ pub const COUNTERS: &[&str] = &[
     "login_refused_unknown_operator",
 ];
 
-/// Faults and marks that are required of many thousands of seeds only.
+/// Faults and marks that are only required in a campaign of many thousand seeds.
 const RARE: &[&str] = &[
     "short_file",
     "clog_full",
@@ -125,40 +125,40 @@ const RARE: &[&str] = &[
     "sources.all_silent",
     "upload.idle",
 ];
-/// From this many seeds on they are required.
+/// The number of seeds from which on they are required.
 const MANY: u64 = 10_000;
 
-/// What runs exercised, added up.
+/// The sums of what the runs have exercised.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Seeds.
+    /// The number of seeds.
     pub seeds: u64,
-    /// Events.
+    /// The number of events.
     pub steps: u64,
     /// Virtual time, in microseconds.
     pub virtual_us: u64,
-    /// Queries asked.
+    /// Queries that were sent.
     pub queries: u64,
-    /// Answers that call themselves complete.
+    /// Answers that claim to be complete.
     pub complete: u64,
-    /// Answers that do not.
+    /// Answers that do not claim this.
     pub incomplete: u64,
     /// Queries that lost their session, or whose asker crashed.
     pub lost: u64,
-    /// Hits delivered.
+    /// Hits that were received.
     pub hits: u64,
-    /// Hits that were registered throughout and not delivered, none of them by an answer that calls
-    /// itself complete.
+    /// Hits that were registered all the time and not received. No answer that claims to be
+    /// complete lacks one.
     pub missing: u64,
-    /// Downloads that ended well.
+    /// Downloads that succeeded.
     pub downloads: u64,
-    /// Downloads that did not.
+    /// Downloads that failed.
     pub downloads_failed: u64,
     /// Nodes that crashed.
     pub crashes: u64,
     /// Faults that struck, by name.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Marks and counters that were hit, and in how many seeds.
+    /// Marks and counters that were hit, and the number of seeds that hit each.
     pub marks: BTreeMap<String, u64>,
     /// The trace of the last seed.
     pub trace: u64,
@@ -199,7 +199,7 @@ impl Tally {
         }
     }
 
-    /// Panics if a run exercised too little to prove anything.
+    /// Panics if a run has exercised too little to prove anything.
     pub(super) fn require(&self) {
         let did = [self.queries, self.complete + self.incomplete, self.hits, self.downloads];
         let enough = did.iter().zip(LEAST).all(|(did, least)| *did >= least);
@@ -217,7 +217,7 @@ impl Tally {
         self.seeds < MANY && RARE.contains(&name)
     }
 
-    /// The marks and counters that no seed hit. Marks are kept with debug assertions alone.
+    /// The marks and counters that no seed has hit. Marks exist only with debug assertions.
     #[must_use]
     pub fn idle_marks(&self) -> Vec<&'static str> {
         let marks = if cfg!(debug_assertions) { marks::NAMES } else { &[] };

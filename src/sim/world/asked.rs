@@ -9,16 +9,16 @@ use crate::time::Time;
 /// A command of a client and its answers.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// At which node.
+    /// The node that got the command.
     pub node: usize,
-    /// When it was asked.
+    /// When the command was given.
     pub at: Time,
-    /// Everything that was answered, with the time.
+    /// All answers, each with its time.
     pub events: Vec<(Time, ClientEvent)>,
 }
 
 impl Asked {
-    /// How it ended, if it did.
+    /// How the command has ended, if it has.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
         match self.events.last() {
@@ -27,7 +27,7 @@ impl Asked {
         }
     }
 
-    /// How long it took, if it is over.
+    /// How long the command took, if it has ended.
     #[must_use]
     pub fn took(&self) -> Option<Duration> {
         self.outcome().and(self.events.last()).map(|(at, _)| at.since(self.at))

@@ -1,4 +1,5 @@
-//! The shadow compared with the machines: indexes with registrations, and unsolicited answers.
+//! Compares the shadow with the machines: indexes with registrations, and answers that nobody
+//! requested.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +14,13 @@ use crate::time::Time;
 use crate::wire::{FileRecord, HostPort, Search};
 
 impl World {
-    /// What each of the live sessions of a super peer registered, by the weak peer at its other
-    /// end.
+    /// What the live sessions of a super peer have registered, by the weak peer at the other end of
+    /// each.
     pub(in crate::sim) fn registered_by_peer(&self, node: usize) -> Vec<(usize, BTreeSet<Match>)> {
         self.shadow.as_ref().map_or_else(Vec::new, |shadow| shadow.registered_by_peer(node, |peer| self.addr(peer)))
     }
 
-    /// What a weak peer has to register.
+    /// The files that a weak peer must register.
     pub(in crate::sim) fn share_of(&self, node: usize) -> BTreeSet<Match> {
         let source = HostPort::from(self.addr(node));
         let record = |file: FileRecord| Match {
@@ -31,21 +32,21 @@ impl World {
         self.shared(node).into_iter().map(record).collect()
     }
 
-    /// What is registered at a super peer and matches.
+    /// The matching files that are registered at a super peer.
     pub(in crate::sim) fn registered(&self, node: usize, search: &Search) -> BTreeSet<Match> {
         self.super_peer(node).map_or_else(BTreeSet::new, |machine| registered(machine, search))
     }
 
-    /// What neighbors that lie did to the queries for this that began since then.
+    /// What lying neighbors have done to queries with this search that began at this time or later.
     pub(in crate::sim) fn excuse(&self, search: &Search, since: Time) -> Excuse {
         self.shadow.as_ref().map_or_else(Excuse::default, |shadow| shadow.excuse(search, since))
     }
 
-    /// Sends answers to a super peer from a neighbor that it did not ask: those that another
-    /// neighbor sent last. Returns whether there were any.
+    /// Sends answers to a super peer from a neighbor that it did not ask. They are the answers that
+    /// another neighbor has sent last. Returns whether there were any.
     ///
     /// # Panics
-    /// If the super peer accepts one.
+    /// If the super peer accepts one of them.
     pub fn stray(&mut self, random: &mut Random) -> bool {
         let Some(answers) = self.shadow.as_mut().and_then(|shadow| shadow.take_answers()) else { return false };
         let (to, life) = answers.to;
@@ -63,7 +64,7 @@ impl World {
             let count = |machine: &SuperPeer| counts.iter().map(|count| machine.counters().count(*count)).sum();
             world.super_peer(to).map_or(0, count)
         };
-        // A datagram for an earlier life is dropped as a unit.
+        // A datagram for an earlier life is dropped as a whole.
         let stale =
             |world: &World| world.super_peer(to).map_or(0, |machine| machine.counters().count(Count::DatagramStale));
         let before: (u64, u64) = (refused(self), stale(self));
@@ -80,11 +81,11 @@ impl World {
         true
     }
 
-    /// Compares the index of every super peer with what its live sessions registered, and checks
-    /// the invariants of every machine.
+    /// Compares the index of every super peer with what its live sessions have registered, and
+    /// checks the invariants of every machine.
     ///
     /// # Panics
-    /// If something does not hold.
+    /// If something is wrong.
     pub fn check(&self) {
         for node in 0..self.nodes() {
             if let Some(machine) = self.weak_peer(node) {

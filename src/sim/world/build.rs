@@ -1,4 +1,4 @@
-//! Building a world: nodes, shares, faults and limits.
+//! Builds a world: nodes, shares, faults and limits.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -22,8 +22,8 @@ use crate::trust::{Pin, PublicKey, Token};
 use crate::wire::{HostPort, NodeId, SharePath};
 
 impl World {
-    /// Adds a node that runs the machine which `make` returns for each of its lives. Does not start
-    /// it.
+    /// Adds a node, which is not started. For each of its lives, it runs the machine that `make`
+    /// returns.
     pub fn add(&mut self, port: u16, make: impl Fn(u64) -> Machine + 'static) -> usize {
         let number = self.nodes.len();
         let mut node = Node::new(number, port, Box::new(make));
@@ -42,14 +42,14 @@ impl World {
         }
     }
 
-    /// Adds super peers with these links and starts them. Numbers in `edges` count from the first
-    /// new node.
+    /// Adds super peers with these links and starts them. The numbers in `edges` count from the
+    /// first new node.
     pub fn add_supers(&mut self, n: usize, edges: &[(usize, usize)]) -> std::ops::Range<usize> {
         self.add_supers_beside(n, edges, &[])
     }
 
-    /// The same, with more neighbors, which lie: the super peer by its number in `edges`, and the
-    /// address.
+    /// As [`World::add_supers`], with additional neighbors that lie. For each of them: its super
+    /// peer, by the number in `edges`, and its address.
     pub(in crate::sim) fn add_supers_beside(
         &mut self,
         n: usize,
@@ -92,7 +92,7 @@ impl World {
         first..first + n
     }
 
-    /// The address that a node with this number has.
+    /// The address of the node with this number.
     pub(in crate::sim) fn addr_of(number: usize, port: u16) -> SocketAddr {
         Node::new(number, port, Box::new(|_| unreachable!())).addr
     }
@@ -104,18 +104,19 @@ impl World {
         }
     }
 
-    /// Adds a weak peer that knows these super peers, in that order, and shares. Does not start it.
+    /// Adds a weak peer that knows these super peers, in this order, and shares files. It is not
+    /// started.
     pub fn add_weak(&mut self, supers: &[usize]) -> usize {
         self.add_weak_with(supers, 1)
     }
 
-    /// The same with this many sessions at once.
+    /// As [`World::add_weak`], with this many sessions at once.
     pub fn add_weak_with(&mut self, supers: &[usize], sessions: usize) -> usize {
         let login = self.peer_login(self.nodes.len());
         self.add_weak_as(supers, sessions, login)
     }
 
-    /// Adds a weak peer that has an invitation to the first of these super peers.
+    /// Adds a weak peer with an invitation to the first of these super peers.
     pub fn add_invited(&mut self, supers: &[usize], user: &str, token: Token) -> usize {
         let login = self.peer_invited(self.nodes.len(), user, token);
         self.add_weak_as(supers, 1, login)
@@ -145,12 +146,12 @@ impl World {
         node
     }
 
-    /// This weak peer has a queue of downloads from its next life on.
+    /// From its next life on, this weak peer has a queue of downloads.
     pub fn keep_queue(&mut self, node: usize, parallel: usize) {
         self.nodes[node].parallel = Some(parallel);
     }
 
-    /// A content of that many bytes, made from the seed.
+    /// Makes a content of this many bytes from the seed.
     pub fn content(&mut self, size: usize) -> ContentId {
         let mut random = self.root.child("content", self.sequence ^ (size as u64) << 32);
         self.sequence += 1;
@@ -181,8 +182,8 @@ impl World {
         there
     }
 
-    /// Another program changes or removes a file in the share of a node, which notices it a little
-    /// later. Returns whether the file existed.
+    /// Another program changes or removes a file in the share of a node. The node notices this a
+    /// little later. Returns whether the file existed.
     ///
     /// # Panics
     /// If the path is invalid.
@@ -203,7 +204,7 @@ impl World {
         self.nodes[node].disk.set_trouble(trouble);
     }
 
-    /// The node serves the content `wrong` where `content` is asked for.
+    /// The node serves the content `wrong` when `content` is requested.
     pub fn lie_with(&mut self, node: usize, content: ContentId, wrong: ContentId) {
         let root = self.contents.root(content);
         self.nodes[node].disk.lie(root, wrong);
@@ -214,12 +215,12 @@ impl World {
         self.bandwidth = bandwidth.max(1);
     }
 
-    /// Replaces the contents of the world, by ones that were made before.
+    /// Replaces the contents of the world with contents that were made before.
     pub fn set_contents(&mut self, contents: Contents) {
         self.contents = contents;
     }
 
-    /// Sets how far the clock of a node is ahead of the world's.
+    /// Sets how far the clock of a node is ahead of the clock of the world.
     pub fn set_clock(&mut self, node: usize, ahead: Duration) {
         self.nodes[node].ahead = ahead;
     }
@@ -230,13 +231,13 @@ impl World {
         self.split = (parts, bytes);
     }
 
-    /// Checks all messages against the shadow (`sim::shadow`) from now on.
+    /// From now on checks all messages with the shadow (`sim::shadow`).
     pub fn watch_all(&mut self) {
         self.shadow = Some(Box::default());
     }
 
-    /// The node serves a content with one wrong bit in each of these bytes, and the MD5 of the
-    /// wrong bytes.
+    /// The node serves a copy of the content in which one bit of each of these bytes is wrong, with
+    /// the MD5 of the wrong bytes.
     pub fn lie(&mut self, node: usize, content: ContentId, at: &[usize]) {
         let wrong = self.contents.falsify(content, at);
         let root = self.contents.root(content);
@@ -253,8 +254,8 @@ impl World {
         self.latency = (least, most);
     }
 
-    /// Puts each message of a turn into a datagram of its own, so that a fault strikes single
-    /// messages.
+    /// Puts each message of a turn into a datagram of its own, so that a fault strikes only one
+    /// message.
     pub fn send_singly(&mut self) {
         self.packs = false;
     }

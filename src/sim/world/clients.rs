@@ -20,39 +20,39 @@ impl World {
         client
     }
 
-    /// A client goes away, and its command ends.
+    /// A client leaves, and its command ends.
     pub(in crate::sim) fn leave(&mut self, client: ClientId) {
         self.turn(self.clients[&client].node, Input::ClientGone { client });
     }
 
-    /// The clients whose commands ended since the last call.
+    /// The clients whose commands have ended since the last call.
     pub fn take_finished(&mut self) -> Vec<ClientId> {
         std::mem::take(&mut self.finished)
     }
 
-    /// Whether [`World::take_finished`] has any.
+    /// Whether [`World::take_finished`] has a client to return.
     #[must_use]
     pub fn has_finished(&self) -> bool {
         !self.finished.is_empty()
     }
 
-    /// The acknowledgments since the last call: the super peer, and the weak peer.
+    /// The acknowledgements since the last call: the super peer and the weak peer of each.
     pub(in crate::sim) fn take_acknowledged(&mut self) -> Vec<(usize, usize)> {
         std::mem::take(&mut self.acknowledged)
     }
 
-    /// Whether [`World::take_acknowledged`] has any.
+    /// Whether [`World::take_acknowledged`] has one to return.
     pub(in crate::sim) fn has_acknowledged(&self) -> bool {
         !self.acknowledged.is_empty()
     }
 
-    /// The command and its answers so far.
+    /// The command of a client, and its answers so far.
     #[must_use]
     pub fn asked(&self, client: ClientId) -> &Asked {
         &self.clients[&client]
     }
 
-    /// Runs until the command ends, for at most this long. Returns whether it ended.
+    /// Runs until the command ends, but at most for this time. Returns whether it has ended.
     pub fn finish(&mut self, client: ClientId, within: Duration) -> bool {
         self.run_until(within, |world| world.asked(client).outcome().is_some())
     }

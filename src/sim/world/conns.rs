@@ -1,4 +1,4 @@
-//! Virtual connections in the world: dial, send, deliver, close.
+//! Virtual connections of the world: dial, send, deliver, close.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::sim::tcp::{ACCEPTOR, Arrived, End, Held, Link, Reading, Segment};
 use crate::time::Time;
 use crate::wire::{HostPort, Message, frame};
 
-/// Bytes that a worker hashes a second.
+/// Bytes that a worker hashes per second.
 const HASHED_PER_SECOND: u64 = 500 << 20;
-/// Longest wait until a connection tries again to send what did not arrive.
+/// Longest wait before a connection sends again what has not arrived.
 const RETRANSMISSION_MAX: Duration = Duration::from_secs(20);
-/// What the sockets hold of bytes that the other end does not read; what is sent beyond it is in
-/// the send queue.
+/// How many bytes the sockets hold that the other end has not read. Further bytes stay in the send
+/// queue.
 const SOCKET_BYTES: usize = 64 << 10;
-/// Longest run of bytes that may come one by one.
+/// The most bytes that may arrive one by one.
 const TRICKLE_BYTES_MAX: usize = 300;
 
 impl World {
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// This end fails; the other end receives a reset.
+    /// This end fails, and the other end gets a reset.
     fn reset(&mut self, link: usize, end: usize) {
         self.transmit(link, end, Segment::Reset, None);
         self.fail(link, end, CloseReason::Failed);
@@ -46,7 +46,7 @@ impl World {
         let Some(this) = self.end(link, end).filter(|end| end.open) else { return };
         let (node, conn, known) = (this.node, this.conn, this.known);
         self.shut(link, end);
-        // A dialer that is not connected yet receives DialFailed.
+        // A dialer that is not connected yet gets DialFailed.
         if known {
             let life = self.nodes[node].life;
             self.schedule(self.now, Happening::Closed { node, life, conn, why });
@@ -55,8 +55,8 @@ impl World {
         }
     }
 
-    /// Cuts these paths for datagrams and connections, and opens all others. What waited on a path
-    /// that opens is delivered, or its connection is reset or goes silent.
+    /// Cuts these paths for datagrams and connections, and opens all others. What has waited on an
+    /// opened path is delivered, or its connection is reset or becomes silent.
     pub fn set_cut(&mut self, cut: BTreeSet<(usize, usize)>) {
         self.roads.set_cut(cut);
         for link in 0..self.links.len() {
@@ -66,7 +66,8 @@ impl World {
         }
     }
 
-    /// Makes these paths take this time for each datagram or segment, and all others free.
+    /// From now on these paths need this time for each datagram or segment, and all others need
+    /// none.
     pub fn set_clogged(&mut self, ways: &[(usize, usize)], each: Duration) {
         self.roads.set_clogged(ways, each);
     }
@@ -107,7 +108,7 @@ impl World {
         }
     }
 
-    /// Every connection of a node goes half-open: nothing arrives, and neither end is informed.
+    /// Makes every connection of a node half-open: nothing arrives, and neither end is told.
     pub fn silence(&mut self, node: usize) {
         let conns: Vec<(usize, usize)> = self.nodes[node].conns.values().copied().collect();
         for (link, _) in conns {
@@ -185,7 +186,7 @@ impl World {
     }
 
     pub(super) fn on_accepted(&mut self, dialer: usize, life: u64, dial: DialId, link: usize) {
-        // The dialer may have crashed, and its end with it.
+        // The dialer may have crashed. Then its end is gone.
         if let Some(end) = self.end(link, 0).filter(|end| end.open) {
             end.known = true;
             let conn = end.conn;
@@ -206,7 +207,8 @@ impl World {
         self.links[link].as_mut().map(|link| &mut link.ends[end])
     }
 
-    /// Sends to the other end, in order. Returns when it arrives, if it will.
+    /// Sends a segment to the other end. The order of segments is kept. Returns when it arrives, if
+    /// it will.
     pub(super) fn transmit(&mut self, link: usize, from: usize, segment: Segment, req: Option<u32>) -> Option<Time> {
         let mut delay = self.delay();
         if let Segment::Payload(extent) = &segment {
@@ -218,7 +220,7 @@ impl World {
             return None;
         }
         match self.roads.enter(ends[from].node, ends[1 - from].node, now) {
-            // A connection sends again what was dropped.
+            // The connection sends dropped bytes again.
             Way::Free | Way::Full => {}
             Way::Clogged(wait) => delay += wait,
             Way::Cut => {
@@ -233,7 +235,7 @@ impl World {
         let to = &mut ends[1 - from];
         let mut start = now;
         if matches!(segment, Segment::Payload(_)) {
-            // Payloads of one connection come one after the other.
+            // The payloads of one connection follow each other.
             start = start.max(to.arrival);
         }
         to.arrival = to.arrival.max(start + delay);
@@ -255,8 +257,9 @@ impl World {
     }
 
     pub(super) fn send(&mut self, node: usize, conn: ConnId, message: &Message) {
-        // A super peer ends the queries of a session that closed in slices. Until then it may send
-        // answers on the closed connection. They reach no one, so the shadow does not count them.
+        // When a session closes, a super peer ends its queries in slices. Until then it may send
+        // answers on the closed connection. Nobody receives them, so the shadow does not count
+        // them.
         let Some((link, end)) = self.find(node, conn) else { return };
         self.watch_login(link, end, Some(message));
         self.watch_has(node, conn, message);
@@ -268,7 +271,7 @@ impl World {
         }
         let mut bytes = Vec::new();
         frame::encode(message, &mut bytes);
-        // Split anywhere.
+        // The bytes may be split at any place.
         while bytes.len() > 1 && self.net.chance(self.split.0) {
             let length = 1 + self.net.index(bytes.len() - 1);
             let rest = bytes.split_off(length);
@@ -284,7 +287,7 @@ impl World {
         let content = self.nodes[node].disk.prepared(conn, req).expect("only what was prepared is sent");
         assert!(length <= CHUNK_BYTES_MAX, "a chunk is a piece at most");
         if offset + u64::from(length) > self.contents.size(content) {
-            // The file was cut short after it was opened: what was announced cannot be kept.
+            // The file became shorter after it was opened, so the announced bytes cannot be sent.
             *self.counts.faults.entry("short_file").or_default() += 1;
             return self.reset(link, end);
         }
@@ -296,7 +299,7 @@ impl World {
         }
     }
 
-    /// Informs the sender of a payload once it is sent.
+    /// Tells the sender of a payload that it is sent, at this time.
     fn sent(&mut self, link: usize, end: usize, req: Option<u32>, at: Option<Time>) {
         let open = self.end(link, end).filter(|end| end.open).map(|end| (end.node, end.conn));
         if let (Some(req), Some(at), Some((node, conn))) = (req, at, open) {
@@ -331,7 +334,7 @@ impl World {
         self.schedule(self.now + Duration::from_micros(20), Happening::Closed { node, life, conn, why });
     }
 
-    /// Removes this end, and the connection with its second end.
+    /// Removes this end. With the second end, removes the connection.
     pub(super) fn shut(&mut self, link: usize, end: usize) {
         let Some(this) = self.end(link, end) else { return };
         this.open = false;
@@ -406,7 +409,7 @@ impl World {
         }
     }
 
-    /// Gives what has arrived at this end to the machine, as far as it reads.
+    /// Gives the machine what has arrived at this end, as far as the machine reads.
     pub(super) fn pump(&mut self, link: usize, end: usize) {
         let Some(serial) = self.links[link].as_ref().map(|link| link.serial) else { return };
         while self.is_link(link, serial) {
@@ -414,7 +417,7 @@ impl World {
             let Some(this) = self.end(link, end) else { return };
             let (node, conn) = (this.node, this.conn);
             let (arrived, is_stranger) = (this.next(), asks_for_login && !this.let_in);
-            // The shadow ignores what a node without a login registers or asks.
+            // The shadow ignores what a node registers or requests without a login.
             if let (Some(Arrived::Message(message)), Some(shadow), Some(link), false) =
                 (&arrived, &mut self.shadow, &self.links[link], is_stranger)
             {

@@ -1,4 +1,4 @@
-//! Datagrams in the world: faults, paths, and the checks of the shadow.
+//! Datagrams of the world: faults, paths, and the checks of the shadow.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// A datagram whose sender is not who it seems.
+    /// Sends a datagram with a forged sender.
     pub(super) fn forge_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         let Some(&to) = self.by_ip.get(&to.ip()) else { return };
         let after = self.delay();

@@ -1,4 +1,4 @@
-//! The disks of nodes: work and answers take time and keep their order.
+//! The disks of nodes. Work and answers take time and keep their order.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::sim::happening::Happening;
 use crate::wire::SharePath;
 
 impl World {
-    /// Gives work to a disk, which does it later, in order.
+    /// Gives work to a disk. The disk does it later, in order.
     pub(super) fn on_disk(&mut self, number: usize, work: DiskWork) {
         let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(2));
         let node = &mut self.nodes[number];
@@ -51,18 +51,18 @@ impl World {
         self.schedule(at, Happening::Disk { node: number, life, done });
     }
 
-    /// [`World::take_opened`] reports the next chunk that this node opens for a peer.
+    /// From now on [`World::take_opened`] reports the next chunk that this node opens for a peer.
     pub(in crate::sim) fn await_opened(&mut self, node: usize) {
         self.awaited.insert(node);
     }
 
-    /// The awaited chunks that were opened since the last call, before they are sent: node and
-    /// file.
+    /// The node and the file of each awaited chunk that was opened since the last call. The chunks
+    /// are not sent yet.
     pub(in crate::sim) fn take_opened(&mut self) -> Vec<(usize, SharePath)> {
         std::mem::take(&mut self.opened)
     }
 
-    /// Whether [`World::take_opened`] has any.
+    /// Whether [`World::take_opened`] has a chunk to return.
     pub(in crate::sim) fn has_opened(&self) -> bool {
         !self.opened.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Adversaries in the world: their turns, and what they do that no machine can.
+//! Adversaries of the world: their turns, and their actions that no machine can do.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::sim::tcp::Segment;
 use crate::wire::link::Packer;
 
 impl World {
-    /// One turn of an adversary: an input, or its time.
+    /// One turn of an adversary, because of an input or because its time has come.
     pub(super) fn harm(&mut self, number: usize, input: Option<Input<'_>>) {
         let now = self.clock(number);
         let Some(Machine::Adversary(Stranger(adversary))) = &mut self.nodes[number].machine else { return };

@@ -1,6 +1,6 @@
-//! Login mode in the world: every node proves a key that follows from its number, and an operator
-//! that all super peers know has signed a credential for each node that belongs to the network. The
-//! accounts that a super peer saves outlive it.
+//! Login mode in the world. Every node proves a key that follows from its number. All super peers
+//! know one operator, which has signed a credential for each node of the network. The accounts that
+//! a super peer saves survive its crash.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,19 +19,19 @@ use crate::trust::{Accounts, Credential, Pin, PublicKey, Rotation, SecretKey, To
 use crate::wire::message::{Login, Mode};
 use crate::wire::{HostPort, Message};
 
-/// The number whose key is that of the operator.
+/// The number from which the operator's key follows.
 const OPERATOR: usize = 1 << 40;
-/// The wall clock when a world begins.
+/// The wall clock at the start of a world.
 const UNIX_AT_START: u64 = 1_700_000_000;
 
 impl World {
-    /// From now on the nodes that are added are in login mode, and their links are sealed.
+    /// From now on new nodes are in login mode, and their links are sealed.
     pub fn use_login(&mut self) {
         self.seal_links();
         self.login = true;
     }
 
-    /// Whether its nodes are in login mode.
+    /// Whether the nodes are in login mode.
     #[must_use]
     pub fn uses_login(&self) -> bool {
         self.login
@@ -54,25 +54,25 @@ impl World {
         key_of(number)
     }
 
-    /// The accounts of a super peer, as it has saved them last. A change of them takes effect at
-    /// its next start.
+    /// The accounts that a super peer has last saved. If they are changed here, this takes effect
+    /// at its next start.
     #[must_use]
     pub fn accounts(&self, node: usize) -> Rc<RefCell<Accounts>> {
         Rc::clone(&self.nodes[node].accounts)
     }
 
-    /// A credential of the operator for the key of a node, that ends then.
+    /// A credential that the operator has signed for the key of a node, with this end.
     #[must_use]
     pub fn credential(&self, node: usize, not_after: Option<u64>) -> Credential {
         signed(node, OPERATOR, not_after)
     }
 
-    /// This node proves no key: it is not in login mode.
+    /// From now on this node proves no key: it is not in login mode.
     pub fn lose_key(&mut self, node: usize) {
         self.nodes[node].key = None;
     }
 
-    /// Open connections between two nodes.
+    /// The number of open connections between two nodes.
     #[must_use]
     pub fn connections_between(&self, one: usize, other: usize) -> usize {
         let is_other = |(link, end): &&(usize, usize)| {
@@ -81,14 +81,15 @@ impl World {
         self.nodes[one].conns.values().filter(is_other).count()
     }
 
-    /// This adversary has an account, and its messages are those of a peer in login mode.
+    /// This adversary has an account. Its messages are those of a peer in login mode.
     pub fn admit(&mut self, node: usize) {
         if self.login {
             self.nodes[node].credential = Some(signed(node, OPERATOR, None).encode());
         }
     }
 
-    /// The same message as a node in login mode would send it, for an adversary with an account.
+    /// The message in the form in which a node in login mode sends it, for an adversary with an
+    /// account.
     pub(super) fn in_login_mode(&self, node: usize, mut message: Message) -> Message {
         let (Some(credential), Some(key)) = (&self.nodes[node].credential, self.nodes[node].key) else {
             return message;
@@ -105,12 +106,12 @@ impl World {
         message
     }
 
-    /// The login of a super peer with this number, for each of its lives.
+    /// The login of the super peer with this number, for each of its lives.
     pub(super) fn super_login(&self, number: usize, kept: &Rc<RefCell<Accounts>>) -> Option<SuperLogin> {
         self.login.then(|| SuperLogin { number, kept: Rc::clone(kept) })
     }
 
-    /// The login of a weak peer with this number.
+    /// The login of the weak peer with this number.
     pub(super) fn peer_login(&self, number: usize) -> Option<Arc<PeerLogin>> {
         self.login.then(|| {
             let credential = Some(signed(number, OPERATOR, None));
@@ -118,20 +119,22 @@ impl World {
         })
     }
 
-    /// A weak peer with this number that has an invitation only.
+    /// The login of a weak peer with this number that only has an invitation.
     pub(super) fn peer_invited(&self, number: usize, user: &str, token: Token) -> Option<Arc<PeerLogin>> {
         let invitation = Some((user.to_owned(), token));
         self.login.then(|| Arc::new(PeerLogin { key: public_key_of(number), credential: None, invitation }))
     }
 
-    /// A super peer as a weak peer knows it: every third one remembers the key that it sees first.
+    /// A super peer as a weak peer knows it. Every third weak peer does not know the key, and
+    /// remembers the first key that it sees.
     pub(super) fn super_pin(&self, number: usize, at: &HostPort) -> Pin {
         let addr = at.literal().filter(|_| !number.is_multiple_of(3));
         addr.map_or_else(|| at.clone().into(), |addr| self.pin(addr))
     }
 
-    /// In login mode, to a node that has dialed it and is not logged in, a node sends only WELCOME,
-    /// a credential for an invitation, BYE, and an ERROR about the connection. `None` is a payload.
+    /// Checks what a node in login mode sends to a node that has dialed it and is not logged in.
+    /// This may only be WELCOME, a credential for an invitation, BYE, or an ERROR about the
+    /// connection. `None` is a payload.
     ///
     /// # Panics
     /// If it sends anything else.
@@ -140,7 +143,7 @@ impl World {
             return;
         }
         let Some(this) = self.links[link].as_mut().map(|link| &mut link.ends[end]) else { return };
-        // An adversary answers as it likes.
+        // An adversary may send anything.
         if matches!(self.nodes[this.node].machine, Some(Machine::Adversary(_))) {
             return;
         }

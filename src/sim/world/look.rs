@@ -33,7 +33,7 @@ impl World {
         self.nodes.len()
     }
 
-    /// The node's address, where it listens.
+    /// The address at which the node listens.
     #[must_use]
     pub fn addr(&self, node: usize) -> SocketAddr {
         self.nodes[node].addr
@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    /// The same, for a test that feeds it by hand and takes its outputs itself.
+    /// The same machine, for a test that gives inputs to it and takes its outputs itself.
     pub fn super_peer_mut(&mut self, node: usize) -> Option<&mut SuperPeer> {
         match &mut self.nodes[node].machine {
             Some(Machine::Super(machine)) => Some(machine),
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// The super peers within this many hops over configured links, itself included.
+    /// The super peers within this many hops over configured links, including this one.
     #[must_use]
     pub fn within(&self, super_peer: usize, hops: usize) -> BTreeSet<usize> {
         let mut reached = BTreeSet::from([super_peer]);
@@ -71,7 +71,7 @@ impl World {
         reached
     }
 
-    /// The super peers that a node is configured with.
+    /// The super peers in the configuration of a node.
     #[must_use]
     pub fn neighbors(&self, node: usize) -> &[usize] {
         &self.nodes[node].neighbors
@@ -92,13 +92,13 @@ impl World {
         self.nodes[node].disk.share(&self.contents)
     }
 
-    /// Whether the share of a node has changes that it does not know yet.
+    /// Whether the share of a node has changes that the node has not noticed yet.
     #[must_use]
     pub fn is_stale(&self, node: usize) -> bool {
         self.nodes[node].disk.is_stale()
     }
 
-    /// Part files that a node has open, and chunks that it has opened for others.
+    /// The number of open part files of a node, and of chunks that it has opened for others.
     #[must_use]
     pub fn disk_held(&self, node: usize) -> (usize, usize) {
         self.nodes[node].disk.held()
@@ -110,7 +110,7 @@ impl World {
         self.nodes[node].life
     }
 
-    /// Connections of a node, as it names them, and who is at their other ends.
+    /// The connections of a node: its id for each, and the node at the other end.
     pub fn conns(&self, node: usize) -> impl Iterator<Item = (ConnId, usize)> {
         self.nodes[node].conns.iter().filter_map(|(conn, (link, end))| {
             let link = self.links[*link].as_ref()?;
@@ -118,8 +118,8 @@ impl World {
         })
     }
 
-    /// Half-open connections of which the end of a machine is still there; an adversary may keep
-    /// its own.
+    /// Half-open connections whose end at a machine still exists. Ends at an adversary do not
+    /// count.
     #[must_use]
     pub fn half_open(&self) -> usize {
         let machine = |node: usize| !matches!(self.nodes[node].machine, Some(Machine::Adversary(_)));
@@ -137,25 +137,25 @@ impl World {
         links.collect()
     }
 
-    /// Whether the process of the node is there.
+    /// Whether the process of the node runs.
     #[must_use]
     pub fn is_running(&self, node: usize) -> bool {
         self.nodes[node].machine.is_some()
     }
 
-    /// Counts the events that may have changed what is registered at the super peer.
+    /// How many events may have changed what is registered at the super peer.
     #[must_use]
     pub fn churn(&self, node: usize) -> u64 {
         self.nodes[node].churn
     }
 
-    /// When the next thing happens, if anything does.
+    /// When the next event happens, if there is one.
     #[must_use]
     pub fn next(&self) -> Option<Time> {
         self.queue.next()
     }
 
-    /// What was exercised.
+    /// The counts of what was exercised.
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -167,19 +167,19 @@ impl World {
         &self.contents
     }
 
-    /// The content at this path on the disk of a node, under its final name.
+    /// The content at this path on the disk of a node. The file must have its final name.
     #[must_use]
     pub fn file(&self, node: usize, path: &Path) -> Option<ContentId> {
         self.nodes[node].disk.file(path)
     }
 
-    /// The file of the queue of downloads on the disk of a node; empty if there is none.
+    /// The text of the queue file on the disk of a node; empty if there is none.
     #[must_use]
     pub fn queue_file(&self, node: usize) -> &str {
         self.nodes[node].disk.queue.as_deref().unwrap_or_default()
     }
 
-    /// Pieces that the disk of a node was asked to write, over all lives.
+    /// Pieces that the disk of a node was ordered to write, in all lives.
     #[must_use]
     pub fn pieces_written(&self, node: usize) -> u64 {
         self.nodes[node].disk.pieces_written
@@ -197,13 +197,13 @@ impl World {
         self.nodes[node].conns.len()
     }
 
-    /// Events that were for no client, with their time and node.
+    /// Events that were not for a client, each with its time and node.
     #[must_use]
     pub fn events(&self) -> &[(Time, usize, Event)] {
         &self.events
     }
 
-    /// A hash of all events: two runs of one seed have the same.
+    /// A hash of all events. Two runs of one seed have the same hash.
     #[must_use]
     pub fn trace(&self) -> u64 {
         self.trace

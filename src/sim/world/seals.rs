@@ -1,5 +1,5 @@
 //! The envelopes of datagrams in the world: open, or sealed as in login mode. The key of a node
-//! follows from its number, and what its envelopes must keep over a restart is kept.
+//! follows from its number. What its envelopes must store survives a restart.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use crate::sim::node::Machine;
 use crate::trust::{Pin, PublicKey, SecretKey};
 
 impl World {
-    /// From now on the links of nodes that are added are sealed. All super peers of a world must be
-    /// in one mode.
+    /// From now on the links of new nodes are sealed. All super peers of a world must have the same
+    /// mode.
     pub fn seal_links(&mut self) {
         assert!(self.nodes.is_empty(), "a world is in one mode");
         self.sealed = true;
@@ -25,7 +25,7 @@ impl World {
         self.sealed
     }
 
-    /// What a super peer names as its neighbor.
+    /// The form in which a super peer names this address as its neighbor.
     pub(in crate::sim) fn pin(&self, at: SocketAddr) -> Pin {
         let key = self.sealed.then(|| number_at(at.ip())).flatten().map(public_key_of);
         Pin { key, at: at.into() }
@@ -39,7 +39,7 @@ impl World {
         }
         let pins = match &self.nodes[number].pins {
             Some(pins) => pins.clone(),
-            // It may seal for everybody, and nobody need take it.
+            // An adversary may seal for every node, but no node need accept it.
             None => (0..self.nodes.len()).map(public_key_of).collect(),
         };
         let node = &mut self.nodes[number];
@@ -67,8 +67,8 @@ impl World {
         }
     }
 
-    /// A datagram that came, out of its envelope and in that of open mode, with what its sender has
-    /// proven; none if it is dropped.
+    /// Opens a datagram that came. Returns it in the form of open mode, with what its sender has
+    /// proven. None if the datagram is dropped.
     pub(super) fn unpack(
         &mut self,
         to: usize,
@@ -97,7 +97,7 @@ pub(in crate::sim) fn key_of(number: usize) -> SecretKey {
     SecretKey::from_seed(seed)
 }
 
-/// Its public key. Every datagram asks for one, and each thread computes it once.
+/// Its public key. Every datagram needs one, so each thread computes it only once.
 pub(in crate::sim) fn public_key_of(number: usize) -> PublicKey {
     thread_local! {
         static KNOWN: RefCell<BTreeMap<usize, PublicKey>> = const { RefCell::new(BTreeMap::new()) };

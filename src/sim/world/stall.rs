@@ -1,8 +1,8 @@
 //! Nodes that are paused or slow, and clocks that jump.
 //!
-//! Events for a paused node wait as in its sockets and are handled, in order, before any of its
-//! timers fires, as in the driver. The clock of a node is the world's plus an offset; that of a
-//! suspended node stands still.
+//! Events for a paused node wait, as they do in its sockets. Later they are handled in order,
+//! before any of its timers fires, as in the driver. The clock of a node is that of the world plus
+//! an offset. The clock of a suspended node stands still.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use super::World;
 use crate::sim::happening::Happening;
 use crate::time::Time;
 
-/// Most datagrams that wait for a paused node; more are lost, as in the buffer of a socket.
+/// Most datagrams that wait for a paused node. More are lost, as when the buffer of a socket is
+/// full.
 const DATAGRAMS_WAITING_MAX: usize = 2000;
 
 impl World {
@@ -22,7 +23,7 @@ impl World {
     /// Suspends a node together with its clock.
     pub fn suspend(&mut self, node: usize, time: Duration) {
         let until = self.now + time;
-        // A node that is stopped already is not suspended in addition.
+        // If the node is stopped already, it is not suspended too.
         if self.nodes[node].until.is_none() && self.nodes[node].ahead > time {
             self.nodes[node].asleep = time;
             self.stall(node, until);
@@ -37,7 +38,7 @@ impl World {
         node.busy_for = each;
     }
 
-    /// Sets the clock of a node forward.
+    /// Moves the clock of a node forward.
     pub fn leap(&mut self, node: usize, time: Duration) {
         self.break_clock(node);
         self.nodes[node].ahead += time;
@@ -59,7 +60,7 @@ impl World {
         for node in 0..self.nodes.len() {
             self.slow(node, Duration::ZERO);
             if self.nodes[node].until.is_some() {
-                // Not suspended for as long as was meant.
+                // The suspension ended earlier than planned.
                 self.nodes[node].asleep = Duration::ZERO;
                 self.nodes[node].until = Some(self.now);
                 self.on_resume(node);
@@ -76,7 +77,7 @@ impl World {
         }
     }
 
-    /// The process ended: drops what waited for it.
+    /// The process has ended: drops what has waited for it.
     pub(super) fn forget_stall(&mut self, number: usize) {
         let node = &mut self.nodes[number];
         self.hindered -= usize::from(node.until.is_some());
@@ -92,7 +93,7 @@ impl World {
             if overflows {
                 *self.counts.faults.entry("overflow").or_default() += 1;
             } else if !matches!(what, Happening::Wake { .. }) {
-                // Due timers are looked at last.
+                // Due timers are handled last.
                 waiting.push_back(what);
             }
             return;
@@ -122,7 +123,7 @@ impl World {
         for what in waiting {
             self.happen(what);
         }
-        // The clock may have stood still: what was to wake it may come too early now.
+        // If the clock has stood still, the planned wake-up may now be too early.
         self.nodes[number].alarm.set(self.now);
         self.happen(Happening::Wake { node: number });
         if !busy_for.is_zero() && self.nodes[number].machine.is_some() {
@@ -136,12 +137,12 @@ impl World {
         }
     }
 
-    /// Whether the clocks of all super peers have run alike since then.
+    /// Whether the clocks of all super peers have run at the same rate since then.
     pub(in crate::sim) fn clocks_ran_alike_since(&self, then: Time) -> bool {
         self.clocks_broke.is_none_or(|broke| broke < then)
     }
 
-    /// The node whose process handles the event, if one does.
+    /// The node whose process handles the event, if there is one.
     pub(super) fn subject(&self, what: &Happening) -> Option<usize> {
         match what {
             Happening::Wake { node }
@@ -169,7 +170,7 @@ impl World {
         }
     }
 
-    /// What the node's clock shows.
+    /// The time on the clock of the node.
     pub(super) fn clock(&self, node: usize) -> Time {
         self.now + self.nodes[node].ahead
     }

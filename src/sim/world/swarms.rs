@@ -1,5 +1,5 @@
-//! What honest members of a swarm may do: they announce what lies on their disks, and their
-//! downloads keep to the rules. Checked while the world is watched.
+//! The rules for honest members of a swarm: they announce only pieces on their disks, and their
+//! downloads follow the rules. They are checked while the world is watched.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::sim::content::ContentId;
 use crate::wire::Message;
 
 impl World {
-    /// The pieces of a content that a node can serve: all of a file, or what is written of part
-    /// files that are open.
+    /// The pieces of a content that a node can serve: all pieces of a file, or the written pieces
+    /// of open part files.
     #[must_use]
     pub fn pieces_held(&self, node: usize, content: ContentId) -> BTreeSet<u32> {
         let pieces = self.nodes[node].disk.pieces_of(self.contents.root(content), &self.contents);
@@ -23,14 +23,14 @@ impl World {
         }
     }
 
-    /// Notes what is followed on a connection to a weak peer.
+    /// Notes which content is followed on a connection to a weak peer.
     pub(super) fn watch_follow(&mut self, node: usize, conn: ConnId, message: &Message) {
         if let (Some(_), Message::Follow(follow)) = (&self.shadow, message) {
             self.follows.insert((node, conn), follow.root);
         }
     }
 
-    /// A weak peer announces a piece only once it is on its disk.
+    /// Checks that a weak peer announces a piece only once the piece is on its disk.
     pub(super) fn watch_has(&self, node: usize, conn: ConnId, message: &Message) {
         let Message::Has(has) = message else { return };
         let Some(root) = self.follows.get(&(node, conn)).filter(|_| self.weak_peer(node).is_some()) else { return };

@@ -1,4 +1,4 @@
-//! The trace: a hash of all events, and on request the last of them as text.
+//! The trace: a hash of all events and, on request, the last events as text.
 
 use std::net::IpAddr;
 
@@ -6,11 +6,11 @@ use super::World;
 use crate::sim::happening::Happening;
 use crate::sim::tcp::Segment;
 
-/// Lines of the trace that are kept for a failure.
+/// How many lines of the trace are kept for a failure.
 const TRACE_LINES_MAX: usize = 10_000;
 
 impl World {
-    /// A line for the trace, if it is kept.
+    /// Adds a line to the trace, if it is kept.
     pub(in crate::sim) fn remark(&mut self, line: impl FnOnce() -> String) {
         let now = self.now.as_micros();
         if let Some(lines) = &mut self.lines {
@@ -21,7 +21,7 @@ impl World {
         }
     }
 
-    /// Mixes an event into the trace: time, node and kind. Text is made only if the last lines are
+    /// Adds an event to the trace: its time, node and kind. Text is made only if the last lines are
     /// kept.
     pub(super) fn note(&mut self, sequence: u64, what: &Happening) {
         let mut mixer = Mixer(self.trace ^ sequence.rotate_left(17));
@@ -56,7 +56,8 @@ impl Mixer {
 }
 
 impl Happening {
-    /// Mixes in what identifies the event; bytes in full, since they differ first.
+    /// Adds what identifies the event. Bytes are added in full, because they are the first to
+    /// differ.
     fn mix(&self, mixer: &mut Mixer) {
         let (kind, who, which) = match self {
             Happening::Wake { node } => (1, *node, 0),

@@ -1,5 +1,5 @@
-//! Datagrams between super peers: packed as the driver packs them, counted, lost on their way, and
-//! handed over.
+//! Datagrams between super peers: they are packed as the driver packs them, counted, lost on their
+//! way, and delivered.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Shard {
         }
     }
 
-    /// Sends what the turn has left in the packers.
+    /// Sends the messages of the turn that are still in the packers.
     pub(super) fn post_all(&mut self, host: u32) {
         let mut packers = std::mem::take(&mut self.packers);
         for (to, mut parcel) in packers.drain(..) {

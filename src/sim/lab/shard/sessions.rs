@@ -1,5 +1,5 @@
-//! Sessions of the silent peers: scripts of a few bytes each on the production wire. They connect,
-//! log in, register their files, and send PING.
+//! Sessions of the silent peers. Each is a script of a few bytes, but uses the real wire format.
+//! The peers connect, log in, register their files, and send PING.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::sim::lab::peers::{Slot, State};
 use crate::wire::message::{Hello, Login, Ping, Register};
 use crate::wire::{Message, frame};
 
-/// Records in a page of a script's REGISTER.
+/// Records in one page of a script's REGISTER.
 const PAGE_FILES: usize = 256;
 
 impl Shard {
@@ -47,7 +47,7 @@ impl Shard {
         }
     }
 
-    /// A frame is made and read again.
+    /// Encodes a message into a frame, and decodes it again.
     fn through_the_wire(&mut self, message: &Message, cap: usize) -> Message {
         self.frame.clear();
         frame::encode(message, &mut self.frame);
@@ -98,7 +98,7 @@ impl Shard {
         self.settle(host);
     }
 
-    /// The reaction of a silent peer to a message of its super peer.
+    /// How a silent peer reacts to a message of its super peer.
     pub(super) fn on_reply(&mut self, host: u32, slot: u32, message: Message) {
         match (self.slot(host, slot).state, message) {
             (State::Greeted, Message::Welcome(_)) => {
@@ -115,7 +115,7 @@ impl Shard {
                     self.note(peer, true);
                 }
             }
-            // PONG, and messages to a peer that leaves.
+            // PONG, and messages to a peer that is leaving, need no reaction.
             (State::Greeted | State::LoggedIn | State::Registering(_) | State::Up | State::Away, _) => {}
             (State::Asker(_), _) => unreachable!("an asker has a connection of its own"),
         }
@@ -141,7 +141,7 @@ impl Shard {
         self.utter(host, slot, &Message::Register(register), FRAME_BYTES_OPEN);
     }
 
-    /// The files of a peer are all registered from now on, or none is.
+    /// Notes that from now on all files of a peer are registered, or none of them.
     pub(in crate::sim::lab) fn note(&mut self, peer: usize, there: bool) {
         if self.measuring {
             self.changes.push((self.now, u32::try_from(peer).expect("fewer than 2^24 weak peers"), there));

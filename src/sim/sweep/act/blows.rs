@@ -1,4 +1,4 @@
-//! The faults that hit nodes and lines from time to time, and when each ends.
+//! The faults that hit nodes and paths from time to time, and the end of each.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::sim::disk::Trouble;
 use crate::sim::sweep::tally::FAULTS_UNTIL;
 use crate::wire::Root;
 
-/// A super peer whose links were cut gets a new file within this time.
+/// After its links were cut, a super peer gets a new file within this time.
 const ADD_AFTER: Duration = Duration::from_secs(5);
 
 impl Run {
@@ -20,7 +20,7 @@ impl Run {
         let any = self.blows.index(nodes);
         let weak = self.busy_weak();
         let one_super = self.blows.index(supers);
-        // There are few super peers, and their faults matter more.
+        // There are few super peers, and their faults have more effect.
         let node = match self.blows.below(4) {
             0 | 1 => one_super,
             2 => weak,
@@ -84,7 +84,8 @@ impl Run {
         }
     }
 
-    /// A weak peer, as often as not one that is downloading, or that has what is being downloaded.
+    /// Any weak peer. In half of the cases, it is one that is downloading or has a file that is
+    /// being downloaded.
     fn busy_weak(&mut self) -> usize {
         let any = self.weak.start + self.blows.index(self.weak.len());
         let which = self.blows.below(3);
@@ -130,15 +131,15 @@ impl Run {
         }
     }
 
-    /// Notes what a super peer has counted.
+    /// Notes which counters of a super peer are not 0.
     pub(in crate::sim::sweep) fn note_counters(&mut self, node: usize) {
         if let Some(machine) = self.world.super_peer(node) {
             self.counters.extend(machine.counters().named().into_keys());
         }
     }
 
-    /// Halves, one node alone, the links of one super peer, one direction only, or two halves with
-    /// one node between them.
+    /// Separates two halves, one node, the links of one super peer, or one direction only; or two
+    /// halves that only one node connects.
     fn part(&mut self) {
         let (nodes, supers) = (self.weak.end, self.plan.supers);
         let one = self.blows.index(supers);
@@ -169,14 +170,14 @@ impl Run {
         if shared.is_empty() || self.world.is_stale(node) {
             return;
         }
-        // What is being downloaded, if it is there.
+        // A file that is being downloaded is preferred.
         let wanted = |root: &Root| self.downloads.values().any(|download| download.root == Some(*root));
         let busy = shared.iter().position(|file| wanted(&file.root));
         let path = shared[busy.unwrap_or(self.blows.index(shared.len()))].path.clone();
         let new = self.blows.chance(700).then(|| plan::content(&mut self.blows));
         self.change_file(node, path.as_str(), new);
-        // And sometimes once more while it is being sent, so that the announced bytes cannot be
-        // sent.
+        // Sometimes the file is changed again while it is being sent, so that the announced bytes
+        // cannot be sent.
         if self.blows.chance(500) {
             self.world.await_opened(node);
         }

@@ -1,5 +1,5 @@
-//! Crowds: peers that fetch one content at the same time, or one after another. Some leave, and the
-//! only complete source may leave or die once the others have each piece together.
+//! Crowds: peers that fetch one content, at the same time or one after another. Some of them leave.
+//! The only complete source may leave or die once the others together have all pieces.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::wire::Root;
 
 /// How often a crowd is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long a source that died stays away.
+/// How long a source that has died stays away.
 const DEAD_FOR: Duration = Duration::from_secs(40);
 
 impl Run {
@@ -49,7 +49,7 @@ impl Run {
         }
     }
 
-    /// The content of a crowd comes to its first source.
+    /// The first source of a crowd gets the content.
     pub(in crate::sim::sweep) fn begin_crowd(&mut self, crowd: Crowd) -> Gathering {
         let root = self.world.contents().root(crowd.content);
         let path = format!("crowd {root}");
@@ -58,7 +58,7 @@ impl Run {
         Gathering::new(crowd, root, path)
     }
 
-    /// A member begins its download, if it runs.
+    /// A member begins its download, if its node runs.
     pub(in crate::sim::sweep) fn fetch_in_crowd(
         &mut self,
         gathering: &Gathering,
@@ -71,21 +71,22 @@ impl Run {
         self.fetch(self.weak.start + crowd.members[member], get, Some(*root))
     }
 
-    /// Whether the nodes that run have each piece of a content, but for one node.
+    /// Whether the running nodes together have all pieces of a content. One node may be left out.
     fn is_covered(&self, crowd: &Crowd, without: Option<usize>) -> bool {
         let others = self.weak.clone().filter(|node| Some(*node) != without);
         let held: BTreeSet<u32> = others.flat_map(|node| self.world.pieces_held(node, crowd.content)).collect();
         held.len() as u64 == pieces_of(self.world.contents().size(crowd.content))
     }
 
-    /// Whether this is the content of the crowd of the first phase, and somebody has each piece.
+    /// Whether this is the content of the crowd of the first phase, and the nodes together have all
+    /// pieces.
     pub(super) fn is_gathered(&self, root: Option<Root>) -> bool {
         let gathering = self.gathering.as_ref().filter(|gathering| Some(gathering.root) == root);
         gathering.is_some_and(|gathering| self.is_covered(&gathering.crowd, None))
     }
 
-    /// Lets a member leave, or the source leave or die, when the time for it has come. Returns
-    /// whether the source did.
+    /// When the time has come, lets a member leave, or the source leave or die. Returns whether the
+    /// source did.
     pub(in crate::sim::sweep) fn look_at_crowd(&mut self, gathering: &mut Gathering) -> bool {
         let Gathering { crowd, root, path, is_over, left } = gathering;
         let (first, seed) = (self.weak.start + crowd.members[0], self.weak.start + crowd.seed);

@@ -1,4 +1,4 @@
-//! New files: what is acknowledged is found, from the moment at which that is said.
+//! New files: once a file is acknowledged, every search must find it.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use crate::proto::Scope;
 use crate::proto::super_peer::SuperPeer;
 use crate::wire::{QueryKind, Search};
 
-/// When a new file is searched for, counted from when it is added, in addition to the moment at
-/// which it is acknowledged: while neighbors are informed of it, and when a lease of an old digest
-/// ends.
+/// When a new file is searched for, in addition to the moment of its acknowledgement. The times
+/// count from the moment at which it is added: while neighbors are told of it, and when a lease of
+/// an old digest ends.
 const SEEK_AFTER: [(Duration, Duration); 3] = [
     (Duration::from_millis(2), Duration::from_millis(300)),
     (Duration::from_millis(300), Duration::from_secs(3)),
@@ -18,8 +18,8 @@ const SEEK_AFTER: [(Duration, Duration); 3] = [
 ];
 
 impl Run {
-    /// A new file, by a word that no neighbor's digest has: a super peer that trusts one
-    /// for too long is found out.
+    /// Adds a file with a word that no neighbor's digest contains. So a super peer that trusts a
+    /// digest for too long is detected.
     pub(super) fn add(&mut self, node: usize) {
         let (path, content) = (plan::path(&mut self.work), plan::content(&mut self.work));
         let word = format!("only{}", self.acts);
@@ -37,7 +37,7 @@ impl Run {
         self.ask(node, &search, Scope { ttl, budget: None, policy });
     }
 
-    /// What is acknowledged is found from that moment on. So it is searched for at once, from a
+    /// Once a file is acknowledged, it must be found. So it is searched for at once, from a
     /// neighbor of its super peer.
     pub(super) fn seek_acknowledged(&mut self) {
         let acknowledged = self.world.take_acknowledged();
@@ -54,7 +54,7 @@ impl Run {
                 for next in self.world.neighbors(host).to_vec() {
                     let there = |node: &usize| self.world.supers_of(*node).first() == Some(&next);
                     let asker = self.weak.clone().find(there);
-                    // Over its last hop, and over a tree.
+                    // One search goes over its last hop, and one over a tree.
                     for ttl in [Some(1), None] {
                         asker.inspect(|asker| self.seek(*asker, &word, ttl));
                     }

@@ -28,44 +28,44 @@ use crate::wire::{Policy, QueryKind, Root, Search};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
-/// What a query may say of its policy.
+/// The policies of queries.
 pub(super) const POLICIES: [Option<Policy>; 5] =
     [None, Some(Policy::Flood), Some(Policy::Digest), Some(Policy::Ring), Some(Policy::Tree)];
-/// After how many of a thousand datagrams one of the last is sent again, where links are sealed.
+/// If links are sealed: after how many of a thousand datagrams an earlier one is sent again.
 const REPEATED: u32 = 20;
-/// Of a thousand networks, how many take a login. It costs two signatures for each connection.
+/// How many of a thousand networks use a login, which costs two signatures for each connection.
 const LOGIN_OF_1000: u32 = 400;
-/// Mean times between two of a kind.
+/// The mean time between two actions of one kind.
 const QUERY_EVERY: Duration = Duration::from_millis(1600);
 const GET_EVERY: Duration = Duration::from_secs(9);
 const CHANGE_EVERY: Duration = Duration::from_secs(7);
-/// When what did not end well, or was lost in a crash, is asked again.
+/// How long to wait before a command is repeated that failed or was lost in a crash.
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
-/// How often everything is held against the books.
+/// How often all machines are compared with the shadow.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// How often nodes that ended by themselves are started again.
+/// How often nodes are started again that have ended by themselves.
 const REVIVE_EVERY: Duration = Duration::from_secs(6);
-/// How far the clock of a node is ahead of the world's at most when it starts; everybody's is some
-/// hours ahead.
+/// How far the clock of a node may be ahead of the world's at its start. The clocks of all nodes
+/// are some hours ahead.
 const CLOCKS_AHEAD: Duration = Duration::from_secs(10 * 3600);
 
-/// Something that is to be done.
+/// An action.
 #[derive(Clone, Debug)]
 enum Act {
     Query,
-    /// A file that nobody had before is looked for, by the word that no other name has.
+    /// A search for a new file, by a word that no other name has.
     Seek(String),
-    /// A new file comes to a super peer.
+    /// A super peer gets a new file.
     Add(usize),
     Get,
-    /// What did not end well is asked again.
+    /// A download that failed is ordered again.
     Again(usize, Get),
     Change,
     Crowd(Step),
     Check,
     Revive,
     Blow,
-    /// Ends of blows.
+    /// The ends of faults.
     Start(usize),
     Heal,
     Unclog,
@@ -73,7 +73,7 @@ enum Act {
     Calm(usize),
 }
 
-/// A download that is under way.
+/// A running download.
 #[derive(Clone, Debug)]
 pub(super) struct Download {
     pub(super) node: usize,
@@ -82,12 +82,12 @@ pub(super) struct Download {
     get: Get,
 }
 
-/// One seed on its way.
+/// One seed that is being run.
 pub(super) struct Run {
     pub(super) world: World,
     pub(super) plan: Plan,
     pub(super) tally: Tally,
-    /// The weak peers' numbers.
+    /// The numbers of the weak peers.
     pub(super) weak: std::ops::Range<usize>,
     pub(super) foes: Foes,
     work: Random,
@@ -95,12 +95,12 @@ pub(super) struct Run {
     agenda: BTreeMap<(Time, u64), Act>,
     acts: u64,
     queries: BTreeMap<ClientId, (Watch, usize, u64)>,
-    /// New files that are not acknowledged yet: whose, and their word.
+    /// New files that are not acknowledged yet: the super peer of each, and its word.
     pub(super) fresh: Vec<(usize, String)>,
     pub(super) downloads: BTreeMap<ClientId, Download>,
     /// The crowd of the first phase.
     gathering: Option<Gathering>,
-    /// Honest sources that may send wrong bytes, because their files are changed.
+    /// Honest sources that may send wrong bytes, because their files were changed.
     meddled: BTreeSet<usize>,
     begun: Time,
     /// Counters of super peers that were not 0 at the end of some life.
@@ -180,7 +180,7 @@ impl Run {
         run
     }
 
-    /// Works under faults.
+    /// Runs the work under faults.
     pub(super) fn act(&mut self) {
         let mut weather = self.plan.weather();
         if self.world.is_sealed() {
@@ -198,7 +198,7 @@ impl Run {
         self.run_to(end);
     }
 
-    /// Runs until then, and judges what has ended at each moment at which the world halts.
+    /// Runs until this time. Each time that the world halts, judges everything that has ended.
     pub(super) fn run_to(&mut self, at: Time) {
         loop {
             let left = at.since(self.world.now());
@@ -222,7 +222,7 @@ impl Run {
         self.agenda.insert((self.world.now() + after, self.acts), act);
     }
 
-    /// Does it again after a while, in the mean as long as this.
+    /// Repeats the action after this time, on average.
     fn again(&mut self, mean: Duration, act: Act) {
         let random = if matches!(act, Act::Blow) { &mut self.blows } else { &mut self.work };
         let after = random.time(Duration::ZERO, 2 * mean);
@@ -311,7 +311,7 @@ impl Run {
         self.ask(node, &search, Scope { ttl, budget, policy });
     }
 
-    /// Asks, if there is anybody to ask.
+    /// Sends a query, if the node runs.
     fn ask(&mut self, node: usize, search: &Search, scope: Scope) -> Option<ClientId> {
         let host = self.world.supers_of(node).first().copied();
         host.filter(|_| self.world.is_running(node) && !self.world.is_stalled(node))?;
@@ -332,7 +332,7 @@ impl Run {
         let out = self.work.chance(500).then(|| PathBuf::from(format!("/out/{}", self.work.below(4))));
         let policy = *self.work.pick(&POLICIES);
         let scope = Scope { policy, ..Scope::default() };
-        // A download that only bad sources serve is over within the longest wait for a source.
+        // If only bad sources serve it, a download must end within the longest wait for a source.
         let timeout = Some(u64::try_from(NO_SOURCE_MAX.as_millis()).unwrap_or(u64::MAX));
         let get = Get { out, timeout, scope, ..Get::of(what) };
         let get = match self.work.below(10) {
@@ -351,7 +351,7 @@ impl Run {
         Some(client)
     }
 
-    /// A share changes as its own peer sees it.
+    /// Changes a share, and the peer notices the change.
     fn change(&mut self) {
         let node = self.any_weak();
         let shared = self.world.shared(node);
@@ -366,7 +366,7 @@ impl Run {
         }
     }
 
-    /// Processes that ended by themselves are started again, as a service manager does.
+    /// Processes that have ended by themselves are started again, as a service manager does.
     pub(super) fn revive(&mut self) {
         let planned: BTreeSet<usize> = self
             .agenda
@@ -419,14 +419,14 @@ impl Run {
         let path = outcome.path.as_ref().expect("what is published has a path");
         let there: Option<ContentId> = self.world.file(*node, path);
         let there = there.map(|content| self.world.contents().root(content));
-        // It may have been changed or taken away since by somebody else.
+        // Another action may have changed or removed the file in the meantime.
         let touched = self.meddled.contains(node) || path.starts_with("share");
         assert!(there == outcome.root || touched, "{outcome:?}, and yet there is {there:?}");
         assert!(root.is_none() || outcome.root == *root, "{root:?} was asked for, and {outcome:?}");
     }
 
-    /// Blame is exact: no peer calls an honest source a liar, whatever other sources and records
-    /// say.
+    /// Blame must be exact: no peer calls an honest source a liar, even if other sources lie and
+    /// records are false.
     pub(super) fn judge_blame(&self) {
         for (at, node, event) in self.world.events() {
             let Event::Log { text, .. } = event else { continue };
@@ -437,12 +437,12 @@ impl Run {
         }
     }
 
-    /// Whether a weak peer serves what its records say, at any time.
+    /// Whether a weak peer always serves what its records say.
     pub(super) fn is_honest(&self, node: usize) -> bool {
         self.plan.peers[node - self.weak.start].lies.is_empty() && !self.meddled.contains(&node)
     }
 
-    /// What was asked of a process that is no more is asked no more.
+    /// Forgets the commands of processes that have ended.
     pub(super) fn bury(&mut self) {
         let world = &self.world;
         let is_gone = |node: usize, life: u64| !world.is_running(node) || world.life(node) != life;
@@ -452,12 +452,12 @@ impl Run {
         self.downloads.retain(|_, download| !is_gone(download.node, download.life));
     }
 
-    /// Whether anything that was asked is not answered.
+    /// Whether a command has no answer yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.queries.is_empty() || !self.downloads.is_empty()
     }
 
-    /// The farthest that a query may go.
+    /// The largest ttl of a query.
     pub(super) fn far() -> Option<u8> {
         Some(TTL_MAX)
     }
