@@ -1,18 +1,19 @@
-//! The lines of a swarm: how fast each payload flows.
+//! The lines of a swarm, and how fast each payload flows over them.
 //!
-//! The model: a line that carries `n` flows gives each of them an n-th of its rate, and a flow goes
-//! as fast as the slowest of its lines allows. The rate of a flow is computed again whenever a flow
-//! starts or ends on one of its lines. This is not max-min fair: what a flow cannot use of its part
-//! of a line, because another line is slower, no other flow gets. So the model is a little slower
+//! The model: if a line carries `n` flows, each of them gets an n-th of its rate, and a flow is as
+//! fast as the slowest of its lines allows. The rate of a flow is computed again when a flow starts
+//! or ends on one of its lines. This is not max-min fair: if a flow cannot use its part of a line,
+//! because another line is slower, no other flow gets the rest. So the model is a little slower
 //! than TCP on a line without loss.
 //!
-//! It knows no peer and no message. Flows are numbered, and numbers are reused.
+//! It knows no peers and no messages. Flows have numbers, which are used again.
 
 use slab::Slab;
 
 use crate::time::Time;
 
-/// Most lines of a flow: of the sender, out of its zone, into the other zone, of the receiver.
+/// The most lines of a flow: from the sender, out of its zone, into the other zone, and to the
+/// receiver.
 const LINES_MAX: usize = 4;
 
 /// A line in one direction.
@@ -52,7 +53,7 @@ impl<T> Lines<T> {
         Lines { lines: Vec::new(), flows: Slab::new(), faster: Vec::new() }
     }
 
-    /// A new line of this many bytes per second.
+    /// Adds a line with this many bytes per second.
     pub(super) fn add(&mut self, rate: u64) -> u32 {
         self.lines.push(Line { rate: rate as f64, flows: Vec::new() });
         self.lines.len() as u32 - 1
@@ -75,7 +76,7 @@ impl<T> Lines<T> {
         id
     }
 
-    /// Ends a flow. Returns what it carried, and how many bytes have passed.
+    /// Ends a flow. Returns its payload, and how many bytes have passed.
     pub(super) fn end(&mut self, now: Time, id: u32) -> (T, f64) {
         self.settle(now, id);
         let flow = self.flows.remove(id as usize);
@@ -94,25 +95,25 @@ impl<T> Lines<T> {
         (flow.payload, flow.moved.min(flow.length))
     }
 
-    /// What a flow carries.
+    /// The payload of a flow.
     pub(super) fn payload(&mut self, id: u32) -> Option<&mut T> {
         self.flows.get_mut(id as usize).map(|flow| &mut flow.payload)
     }
 
-    /// Bytes of a flow that have passed, and those that have not.
+    /// How many bytes of a flow have passed, and how many have not.
     pub(super) fn progress(&mut self, now: Time, id: u32) -> (f64, f64) {
         self.settle(now, id);
         let flow = &self.flows[id as usize];
         (flow.moved, (flow.length - flow.moved).max(0.0))
     }
 
-    /// When this many bytes more of a flow have passed, if no flow starts or ends.
+    /// When this many more bytes of a flow will have passed, if no flow starts or ends.
     pub(super) fn after(&self, now: Time, id: u32, bytes: f64) -> Time {
         let micros = (bytes / self.flows[id as usize].rate * 1e6).ceil();
         now + std::time::Duration::from_micros(if micros < 1e15 { micros as u64 } else { 1_000_000_000_000_000 })
     }
 
-    /// The next flow whose rate has risen since it was returned last.
+    /// The next flow whose rate has risen since it was last returned.
     pub(super) fn next_faster(&mut self) -> Option<u32> {
         while let Some(id) = self.faster.pop() {
             if self.flows.contains(id as usize) {

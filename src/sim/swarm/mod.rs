@@ -1,11 +1,12 @@
-//! A swarm: one super peer, one peer that has a file, and many that fetch it. The machines are
-//! those of production; the lines of the peers are modelled.
+//! A swarm: one super peer, one peer that has a file, and many peers that fetch it. The machines
+//! are the real ones; the lines of the peers are a model.
 //!
-//! - Messages take a short random time, in order, and no part of a line: their bytes are counted.
-//! - Payloads flow over the lines as `lines` describes. There are no bytes of pieces: extents and
-//!   digests travel.
-//! - A socket holds `UNSENT` bytes: a sender learns that a payload is sent when no more than
-//!   these are left of it.
+//! - A message takes a short random time. The order of messages is kept. Their bytes are counted,
+//!   but use no part of a line.
+//! - Payloads flow over the lines as `lines` describes. Extents and digests are sent in place of
+//!   the bytes of pieces.
+//! - A socket holds `UNSENT` bytes: a sender is told that a payload is sent once no more than these
+//!   bytes of it are left.
 //! - Disks and workers take a fixed time, and never fail.
 //!
 //! The same plan gives the same figures.
@@ -46,27 +47,27 @@ use crate::proto::{Entropy, Role};
 use crate::time::Time;
 use crate::wire::{FileRecord, HostPort, NodeId, SharePath};
 
-/// Not zero, so that nothing takes "no time" for "at the start".
+/// The start of time. It is not zero, so that no code can confuse "no time" and "at the start".
 const BEGINNING: Time = Time::from_micros(1_000_000);
 /// The name of the file.
 const FILE: &str = "file";
-/// The nodes with a part of their own; the others fetch the file.
+/// The nodes with a special task. All others fetch the file.
 const SUPER: u32 = 0;
 const SEED: u32 = 1;
 const FIRST: u32 = 2;
-/// Peers connect to their super peer within this time, or this many in a second.
+/// Peers connect to their super peer within this time, or this many per second.
 const CONNECTING: Duration = Duration::from_secs(1);
 const CONNECTS_PER_SECOND: usize = 4000;
-/// From then to the first command: registrations, and dials back.
+/// The time from then to the first command, for registrations and dials back.
 const SETTLING: Duration = Duration::from_secs(4);
-/// All peers start within this time, if they start at once.
+/// If all peers start at once, they start within this time.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// How far a swarm is run at once.
+/// How far a swarm runs in one step.
 const STEP: Duration = Duration::from_millis(500);
-/// Unsent bytes that a socket takes ahead (TCP_NOTSENT_LOWAT).
+/// How many unsent bytes a socket accepts (TCP_NOTSENT_LOWAT).
 const UNSENT: f64 = UNSENT_BYTES_MAX as f64;
 
-/// The machines, their lines, and the events that are due.
+/// The machines, their lines, and the events to come.
 pub struct Swarm {
     plan: Plan,
     content: Content,
@@ -77,17 +78,17 @@ pub struct Swarm {
     links: Slab<Link>,
     serial: u64,
     lines: Lines<Transfer>,
-    /// Lines out of each zone, and into it.
+    /// For each zone, the line out of it and the line into it.
     zones: Vec<(u32, u32)>,
     random: Random,
     tally: Tally,
-    /// Reused.
+    /// A buffer for frames, which is used again.
     frame: Vec<u8>,
-    /// When the first peer is asked for the file.
+    /// When the first peer gets its command.
     began: Time,
     /// Peers that have the file, have failed, or have left.
     over: usize,
-    /// Pieces that the seed has sent completely, each counted once.
+    /// Pieces that the seed has sent completely. Each is counted only once.
     seed_sent: Disk,
     /// Pieces that at least one peer has written.
     spread: Disk,
@@ -178,7 +179,7 @@ impl Swarm {
             } else {
                 self.plan.arrive * place
             };
-            // The first one begins the time that is measured.
+            // The measured time begins with the first peer.
             let after = if place == 0 { Duration::ZERO } else { after };
             self.schedule(self.began + after, Happening::Ask { node: number });
         }
@@ -198,8 +199,8 @@ impl Swarm {
         FileRecord { path, size: self.content.size, root: self.content.root, collection: false }
     }
 
-    /// Runs until each peer has the file, has failed or has left, or for this much virtual time
-    /// since the first command. `show` receives the progress in thousandths.
+    /// Runs until each peer has the file, has failed or has left, but at most for this much virtual
+    /// time after the first command. `show` receives the progress in thousandths.
     pub fn run(&mut self, most: Duration, mut show: impl FnMut(u64)) -> Figures {
         let end = self.began + most;
         while self.over < self.plan.peers && self.now < end {
@@ -216,7 +217,7 @@ impl Swarm {
             let pieces = self.plan.peers as u64 * u64::from(self.plan.pieces);
             show(self.tally.written * 1000 / pieces.max(1));
         }
-        // What is still on its way was sent and received in vain.
+        // Bytes that are still on their way were sent in vain.
         self.stop_flows();
         self.figures()
     }
@@ -227,7 +228,7 @@ fn addr(node: u32) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0001 + node)), port)
 }
 
-/// The node at an address, if it can be one.
+/// The node at an address; none if no node can be there.
 fn node_at(at: &HostPort) -> Option<u32> {
     match at.literal()? {
         SocketAddr::V4(at) => at.ip().to_bits().checked_sub(0x0a00_0001),

@@ -1,4 +1,4 @@
-//! All that must hold of an index.
+//! The invariants of an index.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::order;
 use super::registry::Index;
 
 impl Index {
-    /// Asserts all that must hold. Walks everything.
+    /// Asserts all invariants. It walks through everything.
     pub fn check_invariants(&self) {
         let mut records = 0;
         for (slot, holder) in self.holders.iter().enumerate() {

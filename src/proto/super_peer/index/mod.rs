@@ -2,17 +2,17 @@
 //! holder.
 //!
 //! It is inverted in both directions, so that no query walks over all peers: key (name, word or
-//! root) → entries → holders, and holder → entries. Equal (path, size, root) of several holders are
-//! one *entry*. The index owns its bytes and nothing else: sessions, acknowledgements and caps
-//! belong to the super peer, and matching to [`super::search`].
+//! root) → entries → holders, and holder → entries. If several holders have the same path, size and
+//! root, this is one *entry*. The index owns only its bytes. The super peer owns sessions,
+//! acknowledgements and caps, and [`super::search`] owns the matching.
 //!
-//! - [`Index`] in `registry`: holders and records come and go. `leaving`: what goes only in steps.
-//!   `look`: what searches and digests read. `holder`, `arrivals`: what it keeps of each holder,
-//!   and of what came.
-//! - `entries` (with `texts`): what is registered, and its keys. `folders`: the folders of all
-//!   paths, each once, with their words. `table`, `postings`: from a key to its entries. `slots`:
-//!   tables that grow in small steps. `order`: entries by root.
-//! - `check`: all that must hold.
+//! - [`Index`] is in `registry`: how holders and records come and go. `leaving`: what is removed in
+//!   steps. `look`: what searches and digests read. `holder`, `arrivals`: what the index keeps
+//!   about each holder, and about new entries.
+//! - `entries` (with `texts`): the registered entries and their keys. `folders`: the folders of all
+//!   paths, each stored once, with their words. `table`, `postings`: from a key to its entries.
+//!   `slots`: tables that grow in small steps. `order`: entries by root.
+//! - `check`: the invariants of the index.
 
 mod arrivals;
 mod check;
