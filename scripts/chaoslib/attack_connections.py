@@ -74,13 +74,13 @@ def compare(world, table, rounds, line, attack, count, measure):
 def idle_super(world, table, rounds):
     home, _, root = network(world)
     compare(world, table, rounds, f"{IDLE} idle or dripping connections at a super peer",
-            lambda: world.tool("idlers", "super", home.addr, IDLE), IDLE, lambda tag: honest(world, home.addr, root, tag))
+            lambda: world.attacker("idlers", "super", home.addr, IDLE), IDLE, lambda tag: honest(world, home.addr, root, tag))
 
 
 def idle_peer(world, table, rounds):
     home, peer, root = network(world)
     compare(world, table, rounds, f"{IDLE} idle or dripping connections at a peer",
-            lambda: world.tool("idlers", "peer", peer.addr, IDLE), IDLE, lambda tag: honest(world, home.addr, root, tag))
+            lambda: world.attacker("idlers", "peer", peer.addr, IDLE), IDLE, lambda tag: honest(world, home.addr, root, tag))
 
 
 def idle_control(world, table, rounds):
@@ -96,7 +96,7 @@ def idle_control(world, table, rounds):
         return took, [], failed
 
     compare(world, table, rounds, f"{CONTROL_IDLE} idle clients of the control socket",
-            lambda: world.tool("idlers", "control", peer.control, CONTROL_IDLE), CONTROL_IDLE, measure)
+            lambda: world.attacker("idlers", "control", peer.control, CONTROL_IDLE), CONTROL_IDLE, measure)
     mode = oct((world.dir / peer.control).stat().st_mode & 0o777)
     table.add("mode of the control socket", "", mode, "0o600", mode == "0o600")
 
@@ -107,7 +107,7 @@ def readers(world, table, rounds):
     size = (world.dir / "share" / FILE).stat().st_size
     for how in ("slow", "unread", "close"):
         compare(world, table, rounds, f"{READERS} downloaders that {READER_KINDS[how]}",
-                lambda: world.tool("readers", peer.addr, root, size, READERS, how), READERS, lambda tag: honest(world, home.addr, root, tag))
+                lambda: world.attacker("readers", peer.addr, root, size, READERS, how), READERS, lambda tag: honest(world, home.addr, root, tag))
         rss = rss_of(peer.pid)
         table.add("… memory of the peer after it", "", mib(rss), "", None)
 

@@ -27,7 +27,7 @@ def unread(world, table, _rounds):
     ask(registrar, f'{{"records": {RECORDS}, "path_bytes": 300}}')
     time.sleep(2)
     before = rss_of(home.pid)
-    attacker = world.tool("askers", home.addr, UNREAD, QUERIES_EACH, BUDGET_MS, "*", "unread")
+    attacker = world.attacker("askers", home.addr, UNREAD, QUERIES_EACH, BUDGET_MS, "*", "unread")
     started(attacker, STARTED * UNREAD)
     peak, until, codes = before, time.monotonic() + 45, {}
     while time.monotonic() < until:
@@ -76,16 +76,25 @@ def judge_answers(table, rounds, count):
               f"{fewest['error']} with ERROR, {fewest['closed']} sessions closed")
 
 
-def budgets(world, table, rounds):
+def alone(line):
+    """The super peer of this line has a processor for itself: only its own work makes its turns long."""
+    def run(world, table, rounds):
+        with world.first_processor() as prefix:
+            line(world, table, rounds, prefix)
+    return run
+
+
+@alone
+def budgets(world, table, rounds, prefix):
     """Queries that wait for a neighbor which never answers, so that all end with their budgets."""
     results, answers = [], []
     for n in range(rounds):
-        neighbor = Neighbor(answer=None)
-        home = world.super(f"home{n}", "--neighbor", neighbor.addr, listen=neighbor.reserve())
+        neighbor = Neighbor(answer=None, spare_time=True)
+        home = world.super(f"home{n}", "--neighbor", neighbor.addr, listen=neighbor.reserve(), prefix=prefix)
         neighbor.start(home.addr)
         wait_for("the link is up", lambda: world.counts(home.addr)["links_up"] == 1)
         turns = Turns(world, home)
-        asker = world.tool("askers", home.addr, ENDING_SESSIONS, QUERIES_EACH, 6000, "nothing", "read")
+        asker = world.attacker("askers", home.addr, ENDING_SESSIONS, QUERIES_EACH, 6000, "nothing", "read")
         started(asker, STARTED * ENDING_SESSIONS)
         time.sleep(10)
         asker.stdin.close()
@@ -98,11 +107,12 @@ def budgets(world, table, rounds):
     judge_answers(table, answers, ENDING_SESSIONS * QUERIES_EACH)
 
 
-def leaver(world, table, rounds):
+@alone
+def leaver(world, table, rounds, prefix):
     results, grown = [], []
     for n in range(rounds):
-        home = world.super(f"home{n}")
-        registrar = world.tool("registrar", home.addr)
+        home = world.super(f"home{n}", prefix=prefix)
+        registrar = world.attacker("registrar", home.addr)
         turns = Turns(world, home)
         answer = ask(registrar, f'{{"records": {MANY}}}')
         if answer.get("files") != MANY:
@@ -138,15 +148,16 @@ def fat(world, table, _rounds):
     table.add("… records of the honest session that are left", "1000", left, "1000", left == 1000)
 
 
-def patterns(world, table, rounds):
+@alone
+def patterns(world, table, rounds, prefix):
     """Patterns that are as expensive as can be, over long names."""
     results, answers = [], []
     for n in range(rounds):
-        home = world.super(f"home{n}")
+        home = world.super(f"home{n}", prefix=prefix)
         registrar = world.tool("registrar", home.addr)
         ask(registrar, f'{{"records": {RECORDS}, "path_bytes": 690, "salt": "aaaaaaaaaaaaaaaa"}}')
         turns = Turns(world, home)
-        askers = [world.tool("askers", home.addr, PATTERN_SESSIONS, QUERIES_EACH, 5000, pattern, "read") for pattern in EXPENSIVE]
+        askers = [world.attacker("askers", home.addr, PATTERN_SESSIONS, QUERIES_EACH, 5000, pattern, "read") for pattern in EXPENSIVE]
         for asker in askers:
             started(asker, PATTERN_SESSIONS)
         time.sleep(6)
@@ -169,7 +180,7 @@ def messages(world, table, _rounds):
         home = world.super(f"home-{kind}")
         registrar = world.tool("registrar", home.addr)
         ask(registrar, '{"records": 30000}')
-        sender = world.tool("senders", home.addr, SENDERS, kind)
+        sender = world.attacker("senders", home.addr, SENDERS, kind)
         started(sender, SENDERS)
         took, codes = [], {}
         for _ in range(MESSAGE_QUERIES):

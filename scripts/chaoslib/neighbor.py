@@ -12,9 +12,10 @@ GREET_SECONDS = 1.0
 
 
 class Neighbor:
-    """`answer(kind, fields)` returns the messages to send for one that arrived; None: never any."""
+    """`answer(kind, fields)` returns the messages to send for one that arrived; None: never any. With
+    `spare_time` it gets only the processor time that nobody else wants."""
 
-    def __init__(self, answer=None, host="127.0.0.1"):
+    def __init__(self, answer=None, host="127.0.0.1", spare_time=False):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         self.sock.bind((host, 0))
@@ -27,6 +28,7 @@ class Neighbor:
         self.bytes_in = self.bytes_out = 0
         self.counts = {}
         self.running = True
+        self.spare_time = spare_time
 
     def reserve(self):
         """An address for the super peer, which must be known before the link exists."""
@@ -64,6 +66,8 @@ class Neighbor:
         return "HELLO", {"node": self.node, "boot": self.boot, "echo": self.theirs, "t": int(time.monotonic() * 1e6), **more}
 
     def run(self):
+        if self.spare_time:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         greeted = 0.0
         while self.running:
             now = time.monotonic()

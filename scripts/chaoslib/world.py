@@ -3,6 +3,7 @@ Python programs beside them. Everything is ended and removed at the end, also af
 
 Only processes that a run started are ended, by their ids. Namespaces carry the id of the run.
 """
+import contextlib
 import importlib.util
 import json
 import os
@@ -23,6 +24,9 @@ PYTHON = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spr
 RSS_FACTOR, RSS_SPARE = 1.2, 16 << 20
 # In front of a command: it is killed if this program is.
 WITH_PARENT = ["setpriv", "--pdeathsig", "KILL"]
+# In front of an attacker: it gets only the processor time that nobody else wants. A stranger has a
+# machine of its own; here its program must not take the time of the commands that are measured.
+SPARE_TIME = ["chrt", "--idle", "0"]
 
 
 class Failed(Exception):
@@ -236,6 +240,25 @@ class World:
         """One of the Python programs of this folder, as a process: it answers in lines of JSON."""
         command = [*prefix, sys.executable, "-m", f"chaoslib.{module}", *arguments]
         return self.spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, cwd=HERE.parent, text=True, **more)
+
+    def attacker(self, module, *arguments):
+        """A tool in its spare time."""
+        return self.tool(module, *arguments, prefix=SPARE_TIME)
+
+    @contextlib.contextmanager
+    def first_processor(self):
+        """Yields what is in front of a daemon that has the first processor for itself. Everything else
+        shares the others, if there are any."""
+        all_of_them = os.sched_getaffinity(0)
+        first = min(all_of_them)
+        if len(all_of_them) == 1:
+            yield []
+            return
+        os.sched_setaffinity(0, all_of_them - {first})
+        try:
+            yield ["taskset", "--cpu-list", str(first)]
+        finally:
+            os.sched_setaffinity(0, all_of_them)
 
     # ---- commands -------------------------------------------------------------------------------
 
