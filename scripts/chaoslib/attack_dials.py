@@ -66,6 +66,11 @@ class Victim:
             key.fileobj.close()
 
 
+def connects_of_get(world, home, listeners):
+    """Connects, without those by which the super peer looks whether it reaches the peers."""
+    return listeners.connects - world.counts(home.addr).get("dial_backs", 0)
+
+
 def register(world, home, files, hosts):
     """A session for each host, which registers these files."""
     registrar = world.tool("registrar", home.addr)
@@ -83,9 +88,10 @@ def victim(world, table, _rounds):
         begun = time.monotonic()
         code, _, _ = world.run("get", "ab" * 32, "-o", world.dir / "never", "--super", home.addr, limit=WATCH_S)
         took = time.monotonic() - begun
+        connects = connects_of_get(world, home, listeners)
         listeners.stop()
-        table.add(f"{PORTS} hits of one {how} victim: connects in {WATCH_S} s of one get", "", listeners.connects, f"1 to {CONNECTS_MAX}",
-                  1 <= listeners.connects <= CONNECTS_MAX, f"at most {listeners.most_open} at once; exit {code} after {took:.0f} s")
+        table.add(f"{PORTS} hits of one {how} victim: connects in {WATCH_S} s of one get", "", connects, f"1 to {CONNECTS_MAX}",
+                  1 <= connects <= CONNECTS_MAX, f"at most {listeners.most_open} at once; exit {code} after {took:.0f} s")
         world.end(registrar)
         world.stop(home)
 
@@ -142,8 +148,9 @@ def spellings(world, table, _rounds):
     listeners = Victim([("127.0.0.1", 0)])
     register(world, home, [[PATH, SIZE, "cd" * 32]], [[host, listeners.ports[0]] for host in SPELLINGS])
     code, _, took = world.run("get", "cd" * 32, "-o", world.dir / "never", "--super", home.addr, limit=60)
+    connects = connects_of_get(world, home, listeners)
     listeners.stop()
-    table.add(f"one address in {len(SPELLINGS)} spellings: connects", "", listeners.connects, "1 to 2", 1 <= listeners.connects <= 2,
+    table.add(f"one address in {len(SPELLINGS)} spellings: connects", "", connects, "1 to 2", 1 <= connects <= 2,
               f"at most {listeners.most_open} at once; exit {code} after {took:.0f} s")
 
 

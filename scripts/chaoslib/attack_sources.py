@@ -28,7 +28,7 @@ PATH = "the content.bin"
 LIARS = [kind for kind in KINDS if kind != "right"]
 # These must have been asked for pieces; the others spoil what comes before a GET.
 SERVING = ("wrong-bytes", "md5-of-wrong", "wrong-md5", "truncate", "stall", "drip-chunk", "equivocate", "proof-then-wrong", "close-after-header", "changed",
-           "wrong-length", "huge-length", "wrong-offset", "no-md5", "slow")
+           "wrong-length", "huge-length", "wrong-offset", "no-md5", "slow", "bait")
 # A size that no content has: its hit is dropped, and the source is not dialed.
 IMPOSSIBLE = ("huge-size",)
 # With many sources a download may end before it has dialed all.
@@ -39,9 +39,9 @@ class Place:
     """A super peer, honest sources behind a rate, and room for liars."""
 
     def __init__(self, world, net, sources, tag):
-        self.world, self.tag = world, tag
-        here = net.join(f"here{tag}"[:15])
-        self.here = here
+        self.world, self.net, self.tag = world, net, tag
+        self.device = f"here{tag}"[:15]
+        here = net.join(self.device)
         self.home = world.super(f"home-{tag}", listen=f"{here}:0")
         self.file = world.dir / f"content-{tag}"
         self.root = content(self.file, SIZE, 7)
@@ -77,10 +77,12 @@ class Place:
 
     @contextlib.contextmanager
     def liars(self, kinds, rate):
-        """Their figures are filled in at the end."""
-        tools = [self.world.tool("liar", self.home.addr, self.file, PATH, self.root, self.peers[0].addr, kind, rate, self.here) for kind in kinds]
-        for tool in tools:
-            heard(tool)
+        """Their figures are filled in at the end. Each has an address of its own: a super peer dials one
+        host seldom, and prefers none that it has not reached."""
+        tools = [self.world.tool("liar", self.home.addr, self.file, PATH, self.root, self.peers[0].addr, kind, rate, self.net.another(self.device)) for kind in kinds]
+        unreached = [kind for tool, kind in zip(tools, kinds) if not heard(tool)["reached"]]
+        if unreached:
+            raise RuntimeError(f"the super peer has not reached {', '.join(unreached)}")
         figures = []
         try:
             yield figures

@@ -3,8 +3,12 @@
     python3 -m chaoslib.liar SUPER FILE PATH ROOT HONEST KIND [RATE] [HOST]
 
 FILE holds the true bytes, HONEST is the address of a source whose manifest is passed on (`-`: none,
-for a content of one piece), RATE the bytes per second that it sends (0: as fast as it can). It prints
-{"addr": ADDR} once the content is registered, and its figures when its input ends:
+for a content of one piece), RATE the bytes per second that it sends (0: as fast as it can), HOST the
+address at which it serves and from which it dials the super peer. It answers the dial back of the
+super peer as an honest peer does, whatever it does to others: so its hits do not say that it was not
+reached, and it is asked like any other source. It prints {"addr": ADDR, "reached": BOOL} once the
+content is registered and the super peer has dialed it, or was given REACH_SECONDS for it; and its
+figures when its input ends:
 
     gets           GETs received
     outstanding    most bytes that one connection had asked for, not canceled and not been sent,
@@ -12,7 +16,8 @@ for a content of one piece), RATE the bytes per second that it sends (0: as fast
     wrong          pieces sent whose bytes are wrong
     sent           payload bytes sent
     right          pieces sent that are right
-    connections    chunk connections accepted
+    connections    chunk connections of downloaders
+    dial_backs     those of the super peer
 """
 import asyncio
 import hashlib
@@ -54,6 +59,7 @@ KINDS = {
     "silent": "WELCOME, then no answer",
     "mute": "not even WELCOME",
     "slow": "right bytes at 20 KiB/s",
+    "bait": "two right pieces as fast as it can, then right bytes at 20 KiB/s",
     "right": "right bytes",
 }
 ERRORS = {"refuse": 3, "busy": 5, "changed": 6}
@@ -61,6 +67,9 @@ ERRORS = {"refuse": 3, "busy": 5, "changed": 6}
 MUTE = ("silent", "unasked", "chatter", "garbage", "hang-up", "version")
 DRIP_SECONDS = 1.9
 SLOW_RATE = 20 << 10
+BAIT_PIECES = 2
+BOOT = 7
+REACH_SECONDS = 5
 
 
 async def manifest_of(addr, root, size):
@@ -87,13 +96,18 @@ async def manifest_of(addr, root, size):
 class Liar:
     def __init__(self, content, root, manifest, kind, rate):
         self.content, self.root, self.manifest, self.kind = content, root, manifest, kind
-        self.rate = SLOW_RATE if kind == "slow" else rate
-        self.figures = {"kind": kind, "gets": 0, "outstanding": 0, "wrong": 0, "sent": 0, "right": 0, "connections": 0}
+        self.rate = rate
+        self.figures = {"kind": kind, "gets": 0, "outstanding": 0, "wrong": 0, "sent": 0, "right": 0, "connections": 0, "dial_backs": 0}
         self.node = os.urandom(16)
+        # The node of the super peer, by which its dial back is known.
+        self.home = None
         self.turn = 0
 
+    def rate_now(self):
+        slow = self.kind == "slow" or self.kind == "bait" and self.figures["right"] >= BAIT_PIECES
+        return SLOW_RATE if slow else self.rate
+
     async def serve(self, reader, writer):
-        self.figures["connections"] += 1
         line = Line(self, reader, writer)
         try:
             await line.run()
@@ -115,10 +129,6 @@ class Line:
         self.proven = False
 
     async def run(self):
-        if self.liar.kind == "mute":
-            while await self.reader.read(4096):
-                pass
-            return
         answering = asyncio.ensure_future(self.answer_all())
         try:
             while data := await self.reader.read(1 << 16):
@@ -129,9 +139,15 @@ class Line:
 
     async def on_message(self, kind, fields):
         if kind == "HELLO":
+            is_dial_back = fields["node"] == self.liar.home
+            self.liar.figures["dial_backs" if is_dial_back else "connections"] += 1
+            if self.liar.kind == "mute" and not is_dial_back:
+                return
             peer = "{}:{}".format(*self.writer.get_extra_info("peername")[:2])
-            version = [2, 0] if self.liar.kind == "version" else [1, 0]
-            self.writer.write(frame("WELCOME", v=version, node=self.liar.node, boot=9, ping=60_000, frame=65_536, addr=peer))
+            version = [2, 0] if self.liar.kind == "version" and not is_dial_back else [1, 0]
+            self.writer.write(frame("WELCOME", v=version, node=self.liar.node, boot=BOOT, ping=60_000, frame=65_536, addr=peer))
+            if is_dial_back:
+                return
             if self.liar.kind == "hang-up":
                 await self.writer.drain()
                 self.writer.close()
@@ -195,8 +211,8 @@ class Line:
             self.proven |= right and at + step >= len(data)
             self.writer.write(part)
             await self.writer.drain()
-            if self.liar.rate:
-                due += len(part) / self.liar.rate
+            if rate := self.liar.rate_now():
+                due += len(part) / rate
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     def count(self, sent):
@@ -249,30 +265,42 @@ class Line:
         figures["wrong" if wrong else "right"] += 1
 
 
-async def register(addr, path, size, root, port, host):
-    """A session that stays open. Returns its writer."""
+async def register(liar, addr, path, size, port, host):
+    """A session that stays open, and whether the super peer has reported that it reached the liar; None
+    if it reported nothing in time."""
     home, _, home_port = addr.rpartition(":")
-    reader, writer = await asyncio.open_connection(home, int(home_port))
-    writer.write(frame("HELLO", v=[1, 0], node=os.urandom(16), boot=7) + frame("LOGIN", mode="open"))
-    writer.write(frame("REGISTER", seq=1, port=port, host=host, files=[{"p": path, "s": size, "r": root}]))
-    frames = Frames()
-    while True:
-        data = await asyncio.wait_for(reader.read(1 << 16), 20)
+    reader, writer = await asyncio.open_connection(home, int(home_port), local_addr=(host, 0))
+    writer.write(frame("HELLO", v=[1, 0], node=liar.node, boot=BOOT, feat=["reach"]) + frame("LOGIN", mode="open"))
+    writer.write(frame("REGISTER", seq=1, port=port, host=host, files=[{"p": path, "s": size, "r": liar.root}]))
+    frames, acked, reached, until = Frames(), False, None, time.monotonic() + 20
+    while not acked or reached is None:
+        try:
+            data = await asyncio.wait_for(reader.read(1 << 16), max(0.01, until - time.monotonic()))
+        except asyncio.TimeoutError:
+            if acked:
+                break
+            raise
         if not data:
             raise ConnectionError("the super peer closed the session")
         for kind, fields in frames.feed(data):
-            if kind == "ACK":
-                return reader, writer
-            if kind == "ERROR":
+            if kind == "WELCOME":
+                liar.home = fields["node"]
+            elif kind == "ACK":
+                acked, until = True, time.monotonic() + REACH_SECONDS
+            elif kind == "REACH":
+                reached = fields["ok"]
+            elif kind == "ERROR":
                 raise ConnectionError(str(fields))
+    return reader, writer, reached
 
 
-async def keep(addr, registered, *record):
+async def keep(liar, registered, addr, *record):
     """Keeps the content registered, also when the super peer was restarted."""
     while True:
         try:
-            reader, writer = await register(addr, *record)
-            registered.set()
+            reader, writer, reached = await register(liar, addr, *record)
+            if not registered.done():
+                registered.set_result(reached)
             while True:
                 await asyncio.sleep(20)
                 writer.write(frame("PING", n=1))
@@ -291,10 +319,10 @@ async def main(addr, file, path, root, honest, kind, rate=0, host="127.0.0.1"):
     server = await asyncio.start_server(liar.serve, host, 0, limit=1 << 18)
     port = server.sockets[0].getsockname()[1]
     size = {"false-size": len(content) + 1, "huge-size": 1 << 60}.get(kind, len(content))
-    registered = asyncio.Event()
-    keeping = asyncio.ensure_future(keep(addr, registered, path, size, root, port, host))
-    await registered.wait()
-    print(json.dumps({"addr": f"{host}:{port}"}), flush=True)
+    registered = asyncio.get_running_loop().create_future()
+    keeping = asyncio.ensure_future(keep(liar, registered, addr, path, size, port, host))
+    reached = await registered
+    print(json.dumps({"addr": f"{host}:{port}", "reached": bool(reached)}), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     keeping.cancel()
     print(json.dumps(liar.figures), flush=True)

@@ -94,3 +94,9 @@ class Net:
         ip = self.address()
         self.plug(device, ip)
         return ip
+
+    def another(self, device="chaos0"):
+        """One more address of this program at the bridge."""
+        ip = self.address()
+        run("ip", "addr", "add", f"{ip}/16", "dev", device)
+        return ip
