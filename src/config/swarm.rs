@@ -101,6 +101,9 @@ pub const SILENT_MIN: Duration = Duration::from_millis(200);
 /// A member of a zone that is no gateway fetches from other zones after it has got nothing for this
 /// long, and for four piece times.
 pub const ZONE_PATIENCE: Duration = Duration::from_secs(1);
+/// After its rate has been below half of its best one for this long, a download fetches what it can
+/// from anywhere: pieces of other zones, and from the sources of the search.
+pub const POOR_AFTER: Duration = Duration::from_secs(5);
 /// In a swarm a piece is taken from a slow source if that saves this much time, and two piece
 /// times.
 pub const STEAL_GAIN_SWARM: Duration = Duration::from_millis(50);

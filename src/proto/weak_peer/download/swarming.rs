@@ -11,8 +11,8 @@ use super::picker::Picker;
 use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
-    ABSENT_MAX, ANSWER_DEADLINE, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, REFOLLOW_INTERVAL, SEQUENTIAL_OTHER_EVERY,
-    SILENT_MIN, STEAL_GAIN_SWARM, SWARM_TICK, WRITES_PENDING_MAX, ZONE_PATIENCE,
+    ABSENT_MAX, ANSWER_DEADLINE, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, POOR_AFTER, REFOLLOW_INTERVAL,
+    SEQUENTIAL_OTHER_EVERY, SILENT_MIN, STEAL_GAIN_SWARM, SWARM_TICK, WRITES_PENDING_MAX, ZONE_PATIENCE,
 };
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
@@ -149,7 +149,10 @@ impl Transfer {
         (self.swarm.members, self.swarm.full) = (members, full);
         self.set_gateway(gateway);
         let is_first = self.swarm.named_at.is_none() && !named.is_empty();
-        if is_first && !self.sources.iter().any(|source| source.state == SourceState::Active) {
+        // Without others that fetch it, nobody would pass pieces on, and only few complete holders
+        // are named: all sources of the search are used.
+        let is_shared = members.saturating_sub(full) > 1;
+        if is_first && is_shared && !self.sources.iter().any(|source| source.state == SourceState::Active) {
             // The members pass pieces on to each other. Without this, each of them would dial the
             // sources of the search.
             self.swarm.reserve = std::mem::take(&mut self.order.pool);
@@ -157,7 +160,7 @@ impl Transfer {
         }
         // The size that hits claim is no claim of the members.
         let found = named.into_iter().map(|member| (member, None)).collect();
-        if members.saturating_sub(full) > 1 {
+        if is_shared {
             self.begin_swarm(cx);
         }
         self.add_sources(cx, found);
@@ -467,7 +470,12 @@ impl Transfer {
     fn starves(&self, least: Duration, now: Time) -> bool {
         let piece = self.piece_time(now);
         let idle = self.swarm.idle_since.is_some_and(|since| now.since(since) >= least.max(piece * 4));
-        idle || self.swarm.poor_since.is_some_and(|since| now.since(since) >= Duration::from_secs(5))
+        idle || self.is_poor(now)
+    }
+
+    /// Whether the rate has been far below the best one for a while.
+    fn is_poor(&self, now: Time) -> bool {
+        self.swarm.poor_since.is_some_and(|since| now.since(since) >= POOR_AFTER)
     }
 
     /// How long a piece takes at the rate of all sources.
@@ -552,8 +560,10 @@ impl Transfer {
             self.swarm.asked_at = None;
         }
         let since = self.swarm.named_at.filter(|named| now.since(*named) >= JOIN_PATIENCE);
-        // The members alone are not relied on for the proof, however much of it they have sent.
-        if since.is_some() && (!self.is_proven || self.good_at <= self.started_at || self.fetches() == 0) {
+        // The members alone are not relied on for the proof, however much of it they have sent, nor
+        // once they send far less than they did.
+        let fails = || !self.is_proven || self.good_at <= self.started_at || self.fetches() == 0 || self.is_poor(now);
+        if since.is_some() && fails() {
             self.use_reserve(cx);
         }
         self.ask_for_more(cx);

@@ -99,6 +99,39 @@ fn a_member_that_drips_its_proof_does_not_keep_the_sources_of_the_search_away() 
 }
 
 #[test]
+fn a_download_that_nobody_shares_uses_all_sources_of_the_search() {
+    let mut world = World::new(1, 16 * MIB);
+    for port in 100..104 {
+        world.source(Manner::Honest, MIB);
+        let (node, other, full) = (None, None, port < 102);
+        let member = Member { node, addr: addr(port), other, full, out: false, unreached: false };
+        world.supers[0].1.members.extend(full.then_some(member));
+    }
+    let outcome = world.get().outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert!((0..4).all(|index| report(&outcome, index).pieces > 0), "{outcome:?}");
+    assert!(world.now.since(Time::ZERO) < 8 * SEC, "{:?}", world.now);
+    assert_right(&mut world);
+}
+
+/// It is proven, and pieces come all the time.
+#[test]
+fn a_member_that_becomes_slow_does_not_keep_the_sources_of_the_search_away() {
+    let mut world = World::new(1, 24 * MIB);
+    let (node, other) = (None, None);
+    let member = Member { node, addr: addr(100), other, full: false, out: false, unreached: false };
+    world.supers[0].1.members.push(member);
+    world.source(Manner::Honest, 4 * MIB).source(Manner::Honest, 4 * MIB);
+    world.get().run_until(|world| world.sources[0].1.served.len() > 3);
+    assert_eq!(world.sources[1].1.dials, 0, "a source of the search waits");
+    world.sources[0].1.rate = MIB / 4;
+    let outcome = world.outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert!(report(&outcome, 1).pieces > 0 && world.now.since(Time::ZERO) < 20 * SEC, "{:?}", world.now);
+    assert_right(&mut world);
+}
+
+#[test]
 fn a_download_that_is_resumed_chooses_pieces_when_members_were_named_before_its_part_was_open() {
     let mut world = World::new(1, 8 * MIB);
     world.part = (Some(world.content.cvs.clone()), vec![0]);

@@ -482,7 +482,7 @@ impl World {
                 self.outputs.push(output)
             }
             Output::FrameCap { .. } | Output::SendTo { .. } | Output::Resolve { .. } => {}
-            Output::SaveAccounts { .. } => unreachable!("a weak peer keeps no accounts"),
+            Output::SaveAccounts { .. } | Output::Hold { .. } => unreachable!("only a super peer does this"),
         }
     }
 

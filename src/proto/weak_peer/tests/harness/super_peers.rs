@@ -67,7 +67,8 @@ impl World {
             }
             (Super::Serves, Message::Join(Join { req, .. })) => {
                 let n = 1 + u32::try_from(members.len()).unwrap();
-                vec![Message::Peers(Peers { req, peers: members, n, full: 0, gateway })]
+                let full = members.iter().filter(|member| member.full).count() as u32;
+                vec![Message::Peers(Peers { req, peers: members, n, full, gateway })]
             }
             (Super::Serves, Message::Ping(Ping { n })) => vec![Message::Pong(Ping { n })],
             (Super::Serves, Message::Status(status)) => {
