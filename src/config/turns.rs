@@ -21,10 +21,22 @@ pub const TURN_READ_MAX: Duration = Duration::from_micros(500);
 /// Queries after which a turn looks at the clock again, because a look is not free beside a small
 /// query. What queries cost is bounded by the work of a turn. After any other input it looks.
 pub const QUERIES_PER_LOOK: u32 = 4;
+/// Messages that are read from a connection before others get their turn, while at least
+/// [`CROWD_WAITING`] others have something to read: a newcomer waits for a few messages of each of
+/// them, and not for all that they have sent.
+pub const MESSAGES_IN_A_ROW: usize = 4;
+/// See [`MESSAGES_IN_A_ROW`]: with fewer, to change between them costs more than it brings.
+pub const CROWD_WAITING: usize = 16;
 /// Connections on which a turn writes what was queued.
 pub const FLUSHES_PER_TURN: usize = 256;
 /// Deadlines of sockets that one turn acts on.
 pub const DEADLINES_PER_TURN: usize = 256;
+/// Time of a turn after which it neither writes to more connections nor acts on more deadlines of
+/// sockets: each takes a system call or several.
+pub const TURN_WRITE_MAX: Duration = Duration::from_millis(1);
+/// To this many connections a turn writes however late it is, and on as many deadlines of sockets it
+/// acts, so that it gets on.
+pub const LATE_STEPS: usize = 16;
 /// After a gap of this length between two turns the process or the computer was stopped, so no
 /// timer fires before all input that has come is read.
 pub const TURN_GAP_LONG: Duration = Duration::from_secs(1);

@@ -28,7 +28,7 @@ use super::token;
 use super::udp::{Datagrams, Received};
 use crate::config::{
     ACCEPTS_PER_TURN, CONTROL_CLIENTS_MAX, DEADLINES_PER_TURN, DEADLINES_SPARE, DESCRIPTORS_RESERVED_MAX,
-    EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PORT_PAIR_TRIES, descriptors_reserved,
+    EVENTS_PER_TURN, HANDSHAKES_PER_TURN, LATE_STEPS, PORT_PAIR_TRIES, descriptors_reserved,
 };
 use crate::error::Failure;
 use crate::proto::envelope::{Envelopes, Notice};
@@ -437,13 +437,17 @@ impl Net {
         self.resting
     }
 
-    /// Acts on deadlines that have passed: on as many as one turn has time for.
-    pub fn expire(&mut self) {
+    /// Acts on deadlines that have passed: on as many as one turn has time for. `is_late`: whether it
+    /// has none left.
+    pub fn expire(&mut self, is_late: impl Fn() -> bool) {
         let Net { ctx, conns, dialer, .. } = self;
         if conns.limits_due().is_some_and(|due| due <= ctx.now) {
             conns.resume(ctx);
         }
-        for _ in 0..DEADLINES_PER_TURN {
+        for step in 0..DEADLINES_PER_TURN {
+            if step >= LATE_STEPS && is_late() {
+                break;
+            }
             let Some((at, due)) = ctx.deadlines.pop_due(ctx.now) else { break };
             match due {
                 Due::Connection(id) => {
@@ -467,12 +471,13 @@ impl Net {
         }
     }
 
-    /// Writes everything that was queued in this turn.
-    pub fn flush(&mut self) {
+    /// Writes what was queued in this turn, to as many connections as it has time for. `is_late`:
+    /// whether it has none left.
+    pub fn flush(&mut self, is_late: impl Fn() -> bool) {
         if let Some(datagrams) = &mut self.datagrams {
             datagrams.flush(&mut self.ctx);
         }
-        self.conns.flush(&mut self.ctx);
+        self.conns.flush(is_late, &mut self.ctx);
         self.control.flush(&mut self.ctx);
     }
 

@@ -19,7 +19,7 @@ use super::requests::Requests;
 use super::turns::Turns;
 use crate::config::{
     CATCHING_UP_TURNS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, QUERIES_PER_LOOK, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG,
-    TURN_READ_MAX,
+    TURN_READ_MAX, TURN_WRITE_MAX,
 };
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
@@ -173,7 +173,7 @@ impl<'a, R: Role> Driver<'a, R> {
         if let Some(risen) = self.net.take_risen() {
             self.host.on_counters(&risen);
         }
-        self.net.flush();
+        self.net.flush(has_passed(&self.clock, self.now + TURN_WRITE_MAX));
         self.net.end_turn();
         if self.memory.end_turn(memory::held(), self.now) {
             memory::give_back();
@@ -209,7 +209,7 @@ impl<'a, R: Role> Driver<'a, R> {
     }
 
     fn fire_timers(&mut self) {
-        self.net.expire();
+        self.net.expire(has_passed(&self.clock, self.now + TURN_WRITE_MAX));
         self.fire_http();
         if let Some((every, at)) = &mut self.watchdog
             && *at <= self.now
@@ -374,4 +374,9 @@ impl<'a, R: Role> Driver<'a, R> {
         self.feed(Input::Shutdown);
         self.end_lines();
     }
+}
+
+/// Whether a time has come.
+fn has_passed(clock: &Clock, time: Time) -> impl Fn() -> bool {
+    move || clock.now() >= time
 }

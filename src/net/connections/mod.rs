@@ -62,6 +62,8 @@ pub(super) struct Connections {
     run_left: usize,
     /// The connection whose bytes are in the scratch buffer.
     current: Option<ConnId>,
+    /// How many messages were read from it without a pause.
+    in_a_row: usize,
     scratch: Scratch,
     pub(super) buffers: Buffers,
     /// Connections whose chunk waits for a buffer.
@@ -103,6 +105,7 @@ impl Connections {
             admission: Admission::default(),
             run_left: 0,
             current: None,
+            in_a_row: 0,
             scratch: Scratch::new(),
             buffers: Buffers::default(),
             starved: VecDeque::new(),

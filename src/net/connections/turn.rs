@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 use mio::event::Event;
 
 use super::Connections;
-use crate::config::{FLUSHES_PER_TURN, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
+use crate::config::{
+    CROWD_WAITING, FLUSHES_PER_TURN, LATE_STEPS, MESSAGES_IN_A_ROW, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN,
+};
 use crate::http::Refusal;
 use crate::net::arrival::Arrival;
 use crate::net::connection::reading::Step;
@@ -65,6 +67,7 @@ impl Connections {
         {
             conn.begin_reading(&mut self.scratch, ctx.now, budget);
             self.current = Some(id);
+            self.in_a_row = 0;
         }
         false
     }
@@ -78,6 +81,10 @@ impl Connections {
     /// it in this turn.
     pub(in crate::net) fn read(&mut self, ctx: &mut Context) -> Option<Arrival> {
         let id = self.current?;
+        if self.in_a_row >= MESSAGES_IN_A_ROW && self.run.len() >= CROWD_WAITING {
+            self.pause(id, ctx);
+            return None;
+        }
         let Some(conn) = self.table.get_mut(id) else {
             self.current = None;
             return None;
@@ -87,6 +94,7 @@ impl Connections {
         match step {
             Step::Message(message) => {
                 ctx.counters.messages_in += 1;
+                self.in_a_row += 1;
                 Some(Arrival::Input(Input::Message { conn: id, message }))
             }
             Step::Malformed(error) => {
@@ -140,11 +148,16 @@ impl Connections {
     pub(in crate::net) fn rest(&mut self, ctx: &mut Context) {
         self.run_left = 0;
         if let Some(id) = self.current {
-            if let Some(conn) = self.table.get_mut(id) {
-                conn.pause(&mut self.scratch);
-            }
-            self.leave(id, ctx);
+            self.pause(id, ctx);
         }
+    }
+
+    /// The connection that is being read has more to read, and goes to the back of the run queue.
+    fn pause(&mut self, id: ConnId, ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.pause(&mut self.scratch);
+        }
+        self.leave(id, ctx);
     }
 
     /// The connection that is being read has had its share of the turn.
@@ -195,11 +208,14 @@ impl Connections {
     }
 
     /// Writes what was queued, on as many connections as one turn has time for.
-    pub(in crate::net) fn flush(&mut self, ctx: &mut Context) {
+    pub(in crate::net) fn flush(&mut self, is_late: impl Fn() -> bool, ctx: &mut Context) {
         let mut uploads = 0;
-        // Connections that stop on their budget, and those beyond the bound, wait for the next
+        // Connections that stop on their budget, and those beyond the bounds, wait for the next
         // turn.
-        for _ in 0..self.dirty.len().min(FLUSHES_PER_TURN) {
+        for step in 0..self.dirty.len().min(FLUSHES_PER_TURN) {
+            if step >= LATE_STEPS && is_late() {
+                break;
+            }
             let Some(id) = self.dirty.pop_front() else { break };
             if let Some(conn) = self.table.get_mut(id) {
                 conn.dirty = false;

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::*;
-use crate::config::{DEADLINES_SPARE, DIAL_TIMEOUT, FRAME_PROGRESS_MAX, LINGER_MAX, WRITE_STALL_MAX};
+use crate::config::{DEADLINES_SPARE, DIAL_TIMEOUT, FRAME_PROGRESS_MAX, LATE_STEPS, LINGER_MAX, WRITE_STALL_MAX};
 use crate::proto::DialId;
 use crate::wire::HostPort;
 use crate::wire::message::Bye;
@@ -51,13 +51,34 @@ fn a_frame_that_got_whole_leaves_a_deadline_without_effect() {
 }
 
 #[test]
+fn a_late_turn_acts_on_few_deadlines_and_the_next_ones_on_the_others() {
+    let mut rig = Rig::new();
+    let clients: Vec<_> = (0..2 * LATE_STEPS + 1).map(|_| rig.half_a_frame()).collect();
+    while !clients.iter().all(|(_, conn)| rig.net.conns.get(*conn).unwrap().armed.is_some()) {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    rig.now = rig.now + FRAME_PROGRESS_MAX * 2;
+    let mut closed = 0;
+    for expected in [0, LATE_STEPS, 2 * LATE_STEPS, clients.len()] {
+        rig.net.poll(Some(Duration::ZERO)).unwrap();
+        rig.net.begin_turn(rig.now, 0);
+        while let Some(arrival) = rig.net.next() {
+            closed += usize::from(matches!(arrival, Arrival::Input(Input::Closed { .. })));
+        }
+        assert_eq!(closed, expected);
+        rig.net.expire(|| true);
+        rig.net.end_turn();
+    }
+}
+
+#[test]
 fn a_reader_that_takes_nothing_for_too_long_is_closed() {
     let mut rig = Rig::new();
     let (mut client, conn) = rig.client();
     let message = Message::Bye(Bye { why: "x".repeat(10_000) });
     while rig.net.conns.get(conn).unwrap().writable {
         rig.net.send(conn, &message);
-        rig.net.flush();
+        rig.net.flush(in_time);
     }
     rig.now = rig.now + almost(WRITE_STALL_MAX);
     rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
@@ -72,7 +93,7 @@ fn a_reader_that_takes_nothing_for_too_long_is_closed() {
     assert!(rig.net.next().is_none());
     while rig.net.conns.get(conn).unwrap().writable {
         rig.net.send(conn, &message);
-        rig.net.flush();
+        rig.net.flush(in_time);
     }
     rig.now = rig.now + Duration::from_secs(1);
     rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
@@ -82,7 +103,7 @@ fn a_reader_that_takes_nothing_for_too_long_is_closed() {
     while closed.is_none() {
         while rig.net.conns.get(conn).unwrap().writable {
             rig.net.send(conn, &message);
-            rig.net.flush();
+            rig.net.flush(in_time);
         }
         rig.now = rig.now + WRITE_STALL_MAX;
         rig.turn(|_, arrival| match arrival {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use super::*;
-use crate::config::{BACKLOG_BYTES, FRAME_BYTES_OPEN, FRAME_SHORT_PATIENCE, READ_SCRATCH_BYTES, SEND_QUEUE_BYTES_MAX};
+use crate::config::{
+    BACKLOG_BYTES, CROWD_WAITING, FRAME_BYTES_OPEN, FRAME_SHORT_PATIENCE, LATE_STEPS, MESSAGES_IN_A_ROW,
+    READ_SCRATCH_BYTES, SEND_QUEUE_BYTES_MAX,
+};
 use crate::wire::WireError;
 use crate::wire::message::{Bye, Error, ErrorCode, Info};
 
@@ -249,6 +252,46 @@ fn requests_of_a_client_that_reads_late_wait_and_are_all_answered() {
 }
 
 #[test]
+fn in_a_crowd_others_get_their_turn_after_a_few_messages() {
+    const MESSAGES: u32 = 20;
+    let mut rig = Rig::new();
+    let mut clients: Vec<_> = (0..CROWD_WAITING + 2).map(|_| rig.client()).collect();
+    for (client, _) in &mut clients {
+        write(client, &bytes_of(&(0..MESSAGES).map(ping).collect::<Vec<_>>()));
+    }
+    while !clients.iter().all(|(_, conn)| rig.net.conns.get(*conn).unwrap().queued) {
+        rig.net.poll(Some(Duration::from_millis(200))).unwrap();
+        assert!(rig.started.elapsed() < GUARD, "the messages did not come");
+    }
+    let mut read: Vec<(ConnId, u32)> = Vec::new();
+    while read.len() < clients.len() * MESSAGES as usize {
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Input(Input::Message { conn, message: Message::Ping(Ping { n }) }) => read.push((conn, n)),
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    let rows = read.chunk_by(|one, other| one.0 == other.0).map(<[_]>::len);
+    assert_eq!(rows.max(), Some(MESSAGES_IN_A_ROW));
+    for (_, conn) in &clients {
+        let of_it: Vec<u32> = read.iter().filter(|(other, _)| other == conn).map(|(_, n)| *n).collect();
+        assert_eq!(of_it, (0..MESSAGES).collect::<Vec<_>>(), "in order, and each once");
+    }
+}
+
+#[test]
+fn a_late_turn_writes_to_few_connections_and_the_next_ones_to_the_others() {
+    let mut rig = Rig::new();
+    let clients: Vec<_> = (0..2 * LATE_STEPS + 1).map(|_| rig.client()).collect();
+    clients.iter().for_each(|(_, conn)| rig.net.send(*conn, &ping(1)));
+    for left in [LATE_STEPS + 1, 1, 0] {
+        rig.net.flush(|| true);
+        let unwritten = clients.iter().filter(|(_, conn)| !rig.net.conns.get(*conn).unwrap().is_written());
+        assert_eq!(unwritten.count(), left);
+        assert_eq!(rig.net.is_busy(), left > 0);
+    }
+}
+
+#[test]
 fn what_is_queued_in_a_turn_leaves_in_order_and_whole() {
     let mut rig = Rig::new();
     let (mut client, conn) = rig.client();
@@ -256,7 +299,7 @@ fn what_is_queued_in_a_turn_leaves_in_order_and_whole() {
     for message in &messages {
         rig.net.send(conn, message);
     }
-    rig.net.flush();
+    rig.net.flush(in_time);
     for message in &messages {
         assert_eq!(&read_message(&mut client), message);
     }
@@ -292,7 +335,7 @@ fn a_stale_id_does_nothing_and_is_counted() {
     rig.net.send(old, &ping(1));
     rig.net.close(old);
     rig.net.send(new, &ping(2));
-    rig.net.flush();
+    rig.net.flush(in_time);
     assert_eq!(rig.net.counters().stale_ids, before + 2);
     assert_eq!(read_message(&mut client), ping(2));
 }

@@ -144,7 +144,7 @@ fn serve_all(count: usize) -> usize {
         }
         let due: Vec<bool> = conns.iter().map(|conn| rig.net.conns.get(*conn).unwrap().dirty).collect();
         let budget = rig.net.conns.write_budget;
-        rig.net.flush();
+        rig.net.flush(in_time);
         let after = waiting(&rig.net, &conns);
         for (at, conn) in conns.iter().enumerate().filter(|(at, _)| due[*at] && before[*at] > 0) {
             let written = before[at] - after[at];

@@ -31,7 +31,7 @@ fn messages_of_one_turn_and_destination_share_a_datagram() {
         rig.net.send_to((None, one.local_addr().unwrap()), None, 7, &note(n));
         rig.net.send_to((None, two.local_addr().unwrap()), None, 8, &note(n + 10));
     }
-    rig.net.flush();
+    rig.net.flush(in_time);
     for (socket, boot, first) in [(one, 7, 0), (two, 8, 10)] {
         let mut bytes = [0; 2000];
         let (length, from) = socket.recv_from(&mut bytes).unwrap();
@@ -48,7 +48,7 @@ fn another_boot_id_needs_another_datagram() {
     let peer = local("127.0.0.1:0");
     rig.net.send_to((None, peer.local_addr().unwrap()), None, 1, &note(1));
     rig.net.send_to((None, peer.local_addr().unwrap()), None, 2, &note(2));
-    rig.net.flush();
+    rig.net.flush(in_time);
     for boot in [1, 2] {
         let mut bytes = [0; 2000];
         let length = peer.recv(&mut bytes).unwrap();
@@ -83,7 +83,7 @@ fn a_neighbor_that_sends_much_does_not_hold_up_the_others() {
     let (neighbor, other) = (local("127.0.0.1:0"), local("127.0.0.1:0"));
     // Now it has a socket of its own.
     rig.net.send_to((None, neighbor.local_addr().unwrap()), None, 7, &note(1));
-    rig.net.flush();
+    rig.net.flush(in_time);
     for _ in 0..100 {
         neighbor.send_to(&[1; 20], rig.addr()).unwrap();
     }
@@ -105,7 +105,7 @@ fn a_datagram_that_a_neighbor_does_not_get_is_reported() {
     let to = local("127.0.0.1:0").local_addr().unwrap();
     for _ in 0..3 {
         rig.net.send_to((None, to), None, 7, &note(1));
-        rig.net.flush();
+        rig.net.flush(in_time);
         let why = rig.until(|_, arrival| match arrival {
             Arrival::Input(Input::Undelivered { to: of, why }) if of == to => Some(why),
             other => panic!("unexpected: {other:?}"),
@@ -133,7 +133,7 @@ fn both_families_reach_a_listener_on_all_addresses_under_their_own_names() {
     assert_eq!(stream_from, Some(stream.local_addr().unwrap()));
     assert_eq!(datagram_from, Some(peer.local_addr().unwrap()));
     rig.net.send_to((None, peer.local_addr().unwrap()), None, 3, &note(1));
-    rig.net.flush();
+    rig.net.flush(in_time);
     let mut bytes = [0; 2000];
     let length = peer.recv(&mut bytes).unwrap();
     assert_eq!(link::decode(&bytes[..length]), Ok((3, vec![note(1)])));
