@@ -59,6 +59,13 @@ pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 pub const FRAME_PROGRESS_MAX: Duration = Duration::from_secs(10);
 /// Files that one session may register; a session that registers more gets an ERROR and is closed.
 pub const SESSION_FILES_MAX: usize = 1_000_000;
+/// Files of one REGISTER or UPDATE that are added and removed at once: some 2 µs each while the
+/// index is small, and 5 µs with 1,000,000 files. With more, the page is done in slices.
+pub const PAGE_FILES_AT_ONCE: usize = 96;
+/// Files of such pages that are done in one turn, of all sessions.
+pub const PUT_OFF_FILES_PER_TURN: usize = 2 * PAGE_FILES_AT_ONCE;
+/// Pages that are being done in slices, of one frame each; one more is done at once.
+pub const PAGES_PUT_OFF_MAX: usize = 64;
 /// Different files in one index, so that an id leaves bits for other use; a session that registers
 /// one more gets an ERROR and is closed.
 pub const INDEX_ENTRIES_MAX: usize = (1 << 28) - 1;

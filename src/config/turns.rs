@@ -34,8 +34,8 @@ pub const DEADLINES_PER_TURN: usize = 256;
 /// Time of a turn after which it neither writes to more connections nor acts on more deadlines of
 /// sockets: each takes a system call or several.
 pub const TURN_WRITE_MAX: Duration = Duration::from_millis(1);
-/// To this many connections a turn writes however late it is, and on as many deadlines of sockets it
-/// acts, so that it gets on.
+/// To this many connections a turn writes however late it is, and on as many deadlines of sockets
+/// it acts, so that it gets on.
 pub const LATE_STEPS: usize = 16;
 /// After a gap of this length between two turns the process or the computer was stopped, so no
 /// timer fires before all input that has come is read.

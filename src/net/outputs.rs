@@ -65,6 +65,13 @@ impl Net {
         }
     }
 
+    /// Reads nothing more from a connection, or reads again.
+    pub fn hold(&mut self, id: ConnId, hold: bool) {
+        if live(&mut self.conns.table, id, &mut self.ctx).is_some() {
+            self.conns.hold(id, hold, &mut self.ctx);
+        }
+    }
+
     /// Looks up a name; Resolved arrives.
     pub fn resolve(&mut self, id: ResolveId, name: HostPort) {
         self.dialer.resolve(id, name, &mut self.ctx);

@@ -437,8 +437,8 @@ impl Net {
         self.resting
     }
 
-    /// Acts on deadlines that have passed: on as many as one turn has time for. `is_late`: whether it
-    /// has none left.
+    /// Acts on deadlines that have passed: on as many as one turn has time for. `is_late`: whether
+    /// it has none left.
     pub fn expire(&mut self, is_late: impl Fn() -> bool) {
         let Net { ctx, conns, dialer, .. } = self;
         if conns.limits_due().is_some_and(|due| due <= ctx.now) {

@@ -32,6 +32,7 @@ impl<R: Role> Driver<'_, R> {
                 Output::DropPayload { payload } => self.on_drop_payload(payload),
                 Output::DropChunk { conn, req } => drop(self.chunks.prepared.remove(&(conn, req))),
                 Output::FrameCap { conn, bytes } => self.net.set_frame_cap(conn, bytes),
+                Output::Hold { conn, hold } => self.net.hold(conn, hold),
                 Output::Close { conn } => self.net.close(conn),
                 Output::Limit(Limit::All(limits)) => self.net.set_limits(limits),
                 Output::Limit(Limit::Account { conn, account, upload }) => {

@@ -97,6 +97,14 @@ pub enum Output {
         /// Longest body in bytes.
         bytes: usize,
     },
+    /// Read nothing more from a connection, or read again. A machine takes what comes all the same:
+    /// only its turns are longer then.
+    Hold {
+        /// The connection.
+        conn: ConnId,
+        /// Whether to read nothing more.
+        hold: bool,
+    },
     /// Write what is queued (within [`crate::config::WRITE_STALL_MAX`]), then close. Answered by
     /// [`super::Input::Closed`].
     Close {

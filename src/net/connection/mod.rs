@@ -28,6 +28,11 @@ use crate::wire::frame;
 /// [`FRAME_PROGRESS_MAX`].
 const FRAME_BYTES_PER_SECOND: u64 = 16 * 1024;
 
+/// Its send queue was too long after an attempt to write it, and is not short again.
+const BACKLOGGED: u8 = 1;
+/// The machine wants to read nothing more for now.
+const ON_HOLD: u8 = 2;
+
 /// The state of a connection.
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -134,8 +139,8 @@ pub(super) struct Connection {
     pub(super) may_read: bool,
     /// Its buffers as they were counted last.
     pub(super) counted: Held,
-    /// Its send queue was too long after an attempt to write it, and is not short again.
-    backlogged: bool,
+    /// Why its next requests stay unread: [`BACKLOGGED`], [`ON_HOLD`].
+    choked_by: u8,
     /// The first byte was looked at.
     sniffed: bool,
     /// If the first byte is a letter, it is served as HTTP.
@@ -177,7 +182,7 @@ impl Connection {
             waits_to_read: false,
             may_read: false,
             counted: Held::default(),
-            backlogged: false,
+            choked_by: 0,
             sniffed: false,
             speaks_http: false,
             is_http: false,
@@ -243,9 +248,21 @@ impl Connection {
         }
     }
 
-    /// The other side does not read its answers: its next requests stay unread.
+    /// The other side does not read its answers, or the machine is not ready: the next requests
+    /// stay unread.
     pub(super) fn is_choked(&self) -> bool {
-        self.backlogged || self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
+        self.choked_by != 0 || self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
+    }
+
+    /// The machine wants to read nothing more, or to read again.
+    pub(super) fn set_on_hold(&mut self, on_hold: bool, now: Time) {
+        self.note_choke(ON_HOLD, on_hold);
+        // The rest of a frame was not read in that time.
+        self.frame_since = now;
+    }
+
+    fn note_choke(&mut self, by: u8, is_choked: bool) {
+        self.choked_by = self.choked_by & !by | if is_choked { by } else { 0 };
     }
 
     /// It began with TLS, which a node in open mode does not speak.
@@ -257,10 +274,11 @@ impl Connection {
     /// it is backlogged now, if that has changed. Frames between chunks are not a backlog, because
     /// the machine bounds the chunks.
     pub(super) fn note_backlog(&mut self, was_choked: bool, now: Time) -> Option<bool> {
-        let limit = if self.backlogged { BACKLOG_BYTES / 2 } else { BACKLOG_BYTES };
+        let was_backlogged = self.choked_by & BACKLOGGED != 0;
+        let limit = if was_backlogged { BACKLOG_BYTES / 2 } else { BACKLOG_BYTES };
         let backlogged = !self.writable && !self.send.has_files() && self.send.frame_bytes() > limit;
-        let changed = backlogged != self.backlogged && self.takes_messages();
-        self.backlogged = backlogged;
+        let changed = backlogged != was_backlogged && self.takes_messages();
+        self.note_choke(BACKLOGGED, backlogged);
         if was_choked && !self.is_choked() {
             // The rest of a frame was not read in that time.
             self.frame_since = now;

@@ -339,6 +339,15 @@ impl Connections {
         }
     }
 
+    /// The machine wants to read nothing more from it, or to read again.
+    pub(in crate::net) fn hold(&mut self, id: ConnId, hold: bool, ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.set_on_hold(hold, ctx.now);
+        }
+        self.requeue(id);
+        self.arm(id, ctx);
+    }
+
     pub(in crate::net) fn mark_dirty(&mut self, id: ConnId) {
         if let Some(conn) = self.table.get_mut(id)
             && !conn.dirty

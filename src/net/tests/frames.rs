@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 
 use super::*;
 use crate::config::{
-    BACKLOG_BYTES, CROWD_WAITING, FRAME_BYTES_OPEN, FRAME_SHORT_PATIENCE, LATE_STEPS, MESSAGES_IN_A_ROW,
-    READ_SCRATCH_BYTES, SEND_QUEUE_BYTES_MAX,
+    BACKLOG_BYTES, CROWD_WAITING, FRAME_BYTES_OPEN, FRAME_PROGRESS_MAX, FRAME_SHORT_PATIENCE, LATE_STEPS,
+    MESSAGES_IN_A_ROW, READ_SCRATCH_BYTES, SEND_QUEUE_BYTES_MAX,
 };
 use crate::wire::WireError;
 use crate::wire::message::{Bye, Error, ErrorCode, Info};
@@ -276,6 +276,29 @@ fn in_a_crowd_others_get_their_turn_after_a_few_messages() {
         let of_it: Vec<u32> = read.iter().filter(|(other, _)| other == conn).map(|(_, n)| *n).collect();
         assert_eq!(of_it, (0..MESSAGES).collect::<Vec<_>>(), "in order, and each once");
     }
+}
+
+#[test]
+fn nothing_is_read_from_a_connection_on_hold_and_nothing_is_lost() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    write(&mut client, &bytes_of(&[ping(1), ping(2)]));
+    rig.until(|net, arrival| match arrival {
+        Arrival::Input(Input::Message { message, .. }) => {
+            assert_eq!(message, ping(1));
+            net.hold(conn, true);
+            Some(())
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    write(&mut client, &bytes_of(&[ping(3)])[..5]);
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    rig.now = rig.now + FRAME_PROGRESS_MAX * 2;
+    rig.turn(|_, arrival| panic!("its frames are not late: {arrival:?}"));
+    rig.net.hold(conn, false);
+    assert_eq!(rig.until_message(conn), ping(2));
+    write(&mut client, &bytes_of(&[ping(3)])[5..]);
+    assert_eq!(rig.until_message(conn), ping(3));
 }
 
 #[test]

@@ -34,7 +34,7 @@ use std::net::SocketAddr;
 use super::command::{ClientId, Command, UserCommand};
 use super::event::{ClientEvent, Event, Outcome};
 use super::{ConnId, Entropy, Glance, Input, Output, Role, Settings, SuperSettings};
-use crate::config::{INFO_LINKS_MAX, PAGE_BYTES};
+use crate::config::{INFO_LINKS_MAX, PAGE_BYTES, PUT_OFF_FILES_PER_TURN};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::trust::PublicKey;
@@ -210,6 +210,9 @@ impl SuperPeer {
     fn on_message(&mut self, conn: ConnId, message: Message) {
         if self.reach.owns(conn) {
             return self.reach.on_message(conn, &message, &mut self.cx);
+        }
+        if let Some((conn, ack)) = self.sessions.finish_page(conn, &mut self.cx) {
+            self.acknowledge(conn, ack);
         }
         // Most messages are queries: they are moved nowhere before their search begins.
         if let Message::Query(query) = message {
@@ -506,6 +509,10 @@ impl Role for SuperPeer {
     fn handle_timeout(&mut self, now: Time) {
         self.begin_turn(now);
         self.sessions.run(&mut self.cx);
+        let mut files = PUT_OFF_FILES_PER_TURN;
+        while let Some((conn, ack)) = self.sessions.next_page(&mut files, &mut self.cx) {
+            self.acknowledge(conn, ack);
+        }
         self.subscriptions.run(&self.sessions, &mut self.cx);
         self.flood.run(&self.neighbors, &mut self.cx);
         self.pass_on();

@@ -61,6 +61,7 @@ pub(super) struct Node {
     pub(super) said: Vec<(ConnId, Message)>,
     pub(super) closed: Vec<ConnId>,
     pub(super) caps: Vec<(ConnId, usize)>,
+    pub(super) holds: Vec<(ConnId, bool)>,
     pub(super) events: Vec<Event>,
     next_conn: u32,
 }
@@ -396,6 +397,7 @@ impl Net {
                 self.world.input(node, Input::Closed { conn, why: CloseReason::Asked });
             }
             Output::FrameCap { conn, bytes } => this.caps.push((conn, bytes)),
+            Output::Hold { conn, hold } => this.holds.push((conn, hold)),
             Output::SendTo { to, boot, message, .. } => {
                 let hello = matches!(*message, LinkMessage::Hello(_));
                 assert!(boot != 0 || hello, "only a HELLO is sent to a neighbor that is not known yet");

@@ -137,7 +137,7 @@ impl Swarm {
                     panic!("node {node} ends: {}", failure.message);
                 }
             }
-            Output::FrameCap { .. } | Output::DropChunk { .. } | Output::Limit(_) => {}
+            Output::FrameCap { .. } | Output::Hold { .. } | Output::DropChunk { .. } | Output::Limit(_) => {}
             Output::SendTo { .. } | Output::Resolve { .. } | Output::SaveAccounts { .. } => {
                 unreachable!("there is one super peer, and all addresses are known")
             }

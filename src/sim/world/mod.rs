@@ -465,8 +465,8 @@ impl World {
                 self.receive_payload(node, conn, super::tcp::Reading::Payload { req, length, plan, verify });
             }
             Output::FrameCap { conn, bytes } => self.set_cap(node, conn, bytes),
-            // The lines of this world have limits of their own.
-            Output::Limit(_) => {}
+            // The lines of this world have limits of their own, and its turns are short.
+            Output::Limit(_) | Output::Hold { .. } => {}
             Output::Close { conn } => self.close(node, conn),
             Output::DropPayload { payload } => self.nodes[node].disk.drop_payload(payload),
             Output::DropChunk { conn, req } => self.nodes[node].disk.drop_chunk(conn, req),

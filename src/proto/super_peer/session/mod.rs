@@ -6,6 +6,8 @@
 //! session costs only its entry in the table. One sweep over the table finds silent sessions, so no
 //! session has a timer of its own.
 
+mod page;
+mod pages;
 mod requests;
 mod storm;
 mod table;
@@ -43,7 +45,8 @@ const SWEEP_GAP: Duration = Duration::from_secs(1);
 /// - `handle_*`: `on_accepted`, `on_message`, `on_query`, `on_malformed`, `on_crowded`,
 ///   `on_closed`, `on_login_deadline`, `on_silence`, `on_expiry`, `on_revoked`, `on_saved`;
 /// - mutators: `query_began`, `query_ended`, `close_all`;
-/// - `poll_*`: `next_abandoned`, `take_ack`, `has_work`, `run`; the handlers push outputs.
+/// - `poll_*`: `next_abandoned`, `take_ack`, `next_page`, `finish_page`, `has_work`, `run`; the
+///   handlers push outputs.
 impl Sessions {
     /// Connections, of any state.
     pub(super) fn len(&self) -> usize {
@@ -299,7 +302,7 @@ impl Sessions {
 
     /// Whether work is left over from the previous turn.
     pub(super) fn has_work(&self) -> bool {
-        !self.abandoned.is_empty() || self.ending.is_some() || !self.news.is_empty()
+        !self.abandoned.is_empty() || self.ending.is_some() || !self.news.is_empty() || !self.pages.is_empty()
     }
 
     /// The ACK of the last message, if it is due.

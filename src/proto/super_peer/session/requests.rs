@@ -5,19 +5,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Place, Sessions, State, refuse};
+use super::page::Page;
+use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Sessions, State, refuse};
 use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PROTOCOL_VERSION, REVOKED_PAGE_KEYS, SESSION_QUERIES_MAX};
 use crate::proto::super_peer::accounts::LoggedIn;
 use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
-use crate::proto::super_peer::index::{Index, Serves};
+use crate::proto::super_peer::index::Serves;
 use crate::proto::{ConnId, Event, Output};
 use crate::wire::message::{
     ErrorCode, FEATURE_REACH, Hello, List, Login, Register, Revoked, Subscribe, Update, Welcome, sent_by_sources,
     sent_by_super_peers, sent_to_sources, sent_to_super_peers,
 };
 use crate::wire::swarm::{FEATURE_SWARM, Join};
-use crate::wire::{FileRecord, HostPort, Message};
+use crate::wire::{HostPort, Message};
 
 /// A request that needs more than its session.
 #[derive(Debug, PartialEq)]
@@ -96,20 +97,6 @@ impl Sessions {
             (_, message) => self.on_anytime(conn, message, cx)?,
         }
         Ok(Request::None)
-    }
-
-    /// Changes the files of a session, and updates the count of sessions that share any.
-    fn change_files(
-        &mut self,
-        conn: ConnId,
-        cx: &mut Context,
-        change: impl FnOnce(&mut Sessions, &mut Context) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        let shares = |sessions: &Sessions, index: &Index| sessions.session(conn).is_some_and(|it| it.shares(index));
-        let before = shares(self, &cx.index);
-        let changed = change(self, cx);
-        cx.sharing = cx.sharing + usize::from(shares(self, &cx.index)) - usize::from(before);
-        changed
     }
 
     /// What is allowed in every state. Everything else is out of order.
@@ -201,7 +188,8 @@ impl Sessions {
         }
         if !files.is_empty() && cx.is_index_full() {
             session.state = if more { State::Registering } else { State::Open };
-            return self.refuse_files(conn, cx);
+            self.ack = Some((conn, self.refuse_files(conn, cx)?));
+            return Ok(());
         }
         let mut served = false;
         if session.state == State::Open {
@@ -213,15 +201,9 @@ impl Sessions {
             }
         }
         cx.count(Count::Registers);
-        session.state = if more { State::Registering } else { State::Open };
-        let holder = self.session(conn).map_or(Place::NONE, |session| session.holder);
-        let files = allowed(conn, holder, files, cx);
-        let session = self.session_mut(conn).expect("the session is open");
-        session.insert(conn, files, cx)?;
-        let ack = session.acknowledgement(&cx.index);
-        self.ack = Some((conn, ack));
+        session.state = State::Registering;
         self.served = served.then_some(conn);
-        Ok(())
+        self.take_page(Page::of_list(conn, files, !more), cx)
     }
 
     fn on_update(&mut self, conn: ConnId, update: Update, cx: &mut Context) -> Result<(), Fault> {
@@ -232,38 +214,7 @@ impl Sessions {
         }
         session.advance(seq)?;
         cx.count(Count::Updates);
-        if let Some(holder) = session.holder.get() {
-            for path in del {
-                if cx.index.remove(holder, path.as_str()) {
-                    cx.logins.on_file(conn, path.as_str().len(), false);
-                }
-            }
-        }
-        if !add.is_empty() && cx.is_index_full() {
-            return self.refuse_files(conn, cx);
-        }
-        let holder = self.session(conn).map_or(Place::NONE, |session| session.holder);
-        let add = allowed(conn, holder, add, cx);
-        let session = self.session_mut(conn).expect("the session is open");
-        session.insert(conn, add, cx)?;
-        let ack = session.acknowledgement(&cx.index);
-        self.ack = Some((conn, ack));
-        Ok(())
-    }
-
-    /// There is no memory for the files of this page. What the session has registered stays, and
-    /// the ACK says how many files that is. A session that has registered none is closed, so that
-    /// its peer uses another super peer.
-    fn refuse_files(&mut self, conn: ConnId, cx: &mut Context) -> Result<(), Fault> {
-        let session = self.session(conn).expect("the session is open");
-        let ack = session.acknowledgement(&cx.index);
-        if ack.files == 0 {
-            return Err(Fault::memory());
-        }
-        cx.count(Count::PagesRefused);
-        refuse(conn, ErrorCode::LIMIT, MEMORY_IS_SHORT.to_owned(), None, cx);
-        self.ack = Some((conn, ack));
-        Ok(())
+        self.take_page(Page::of_changes(conn, del, add), cx)
     }
 
     /// A QUERY with this number came. Returns whether its search may begin.
@@ -299,26 +250,6 @@ impl Sessions {
         refuse(conn, code, why, Some(req), cx);
         false
     }
-}
-
-/// The files of a page that the account of the session may register; for the others the session
-/// gets an ERROR. A file that replaces one of the same path needs no room.
-fn allowed(conn: ConnId, holder: Place, mut files: Vec<FileRecord>, cx: &mut Context) -> Vec<FileRecord> {
-    let Some(mut room) = cx.logins.room(conn) else { return files };
-    let mut refused = None;
-    files.retain(|file| {
-        let path = file.path.as_str();
-        let is_held = holder.get().is_some_and(|holder| cx.index.holds(holder, path));
-        let taken = if is_held { Ok(()) } else { room.take(path.len()) };
-        let fits = taken.is_ok();
-        refused = refused.take().or(taken.err());
-        fits
-    });
-    if let Some(why) = refused {
-        cx.count(Count::AccountFiles);
-        refuse(conn, ErrorCode::LIMIT, why, None, cx);
-    }
-    files
 }
 
 /// Where the peer serves chunks; nowhere if its port is 0.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::page::Page;
 use super::storm::Storm;
 use crate::config::{
     CROWD_FRESH, CROWD_LOOKS_MAX, FRAME_BYTES_HELLO, HTTP_SESSIONS_MAX, SESSION_FILES_MAX, SESSION_QUERIES_MAX,
@@ -22,7 +23,7 @@ use crate::proto::super_peer::work::SESSION_WORK;
 use crate::proto::{ConnId, Output};
 use crate::time::Time;
 use crate::wire::message::{Ack, Error, ErrorCode};
-use crate::wire::{FileRecord, Message, NodeId};
+use crate::wire::{Message, NodeId};
 
 /// Longest text of an ERROR in bytes, so that it fits the frame of a peer that has not said HELLO.
 const ERROR_BYTES_MAX: usize = 160;
@@ -201,6 +202,8 @@ pub(crate) struct Sessions {
     pub(super) ending: Option<usize>,
     /// The ACK of the last message.
     pub(super) ack: Option<(ConnId, Ack)>,
+    /// Long pages of files that are being done, the next one first.
+    pub(super) pages: VecDeque<Page>,
     /// The session whose last message has registered an address at which it was not reached yet.
     pub(super) served: Option<ConnId>,
     /// Which half-open sessions are closed next while there are too many.
@@ -276,6 +279,7 @@ impl Sessions {
         cx.arm(Reason::Expiry, next);
         cx.work.add(SESSION_WORK);
         let abandoned = |(req, key)| Abandoned { key, conn, req };
+        self.drop_page(conn);
         self.abandoned.extend(queries.into_iter().flat_map(|queries| *queries).map(abandoned));
         if was_half_open {
             self.leave_half_open(cx);
@@ -341,6 +345,7 @@ impl Sessions {
         assert!(self.half_open_len <= UNAUTHENTICATED_MAX && self.half_open.len() <= 2 * UNAUTHENTICATED_MAX);
         assert_eq!(all().filter(|session| session.holder.get().is_some()).count(), index.holders());
         assert!(self.ack.is_none());
+        self.check_pages();
         for session in all() {
             assert!(session.state.is_open() || (session.holder == Place::NONE && session.queries.is_none()));
             assert!(
@@ -416,27 +421,20 @@ impl Session {
         unreached
     }
 
-    /// Adds files to the index.
-    pub(super) fn insert(&mut self, conn: ConnId, files: Vec<FileRecord>, cx: &mut Context) -> Result<(), Fault> {
-        if files.is_empty() {
+    /// Checks that it may have this many more files.
+    pub(super) fn check_room(&self, files: usize, index: &Index) -> Result<(), Fault> {
+        if files == 0 {
             return Ok(());
         }
         let Some(holder) = self.holder.get() else {
             return Err(Fault::request("files are added, but no port to fetch them from was registered"));
         };
-        if cx.index.files_of(holder) + files.len() > SESSION_FILES_MAX {
+        if index.files_of(holder) + files > SESSION_FILES_MAX {
             let why = format!("more than {SESSION_FILES_MAX} files");
             return Err(Fault(ErrorCode::LIMIT, why, Count::ClosedLimit));
         }
-        if cx.index.is_full_for(files.len()) {
+        if index.is_full_for(files) {
             return Err(Fault(ErrorCode::LIMIT, "this super peer's index is full".to_owned(), Count::ClosedLimit));
-        }
-        for file in files {
-            let (before, length) = (cx.index.files_of(holder), file.path.as_str().len());
-            cx.index.insert(holder, file);
-            if cx.index.files_of(holder) > before {
-                cx.logins.on_file(conn, length, true);
-            }
         }
         Ok(())
     }

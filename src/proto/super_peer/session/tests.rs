@@ -498,6 +498,7 @@ fn files_of_a_session_that_goes_are_gone_at_once_and_leave_in_slices() {
         for (seq, from) in (2..).zip((400..FILES).step_by(400)) {
             net.say(0, conn, Message::Update(Update { seq, add: files(from), del: Vec::new() }));
         }
+        net.run_for(Duration::from_millis(1));
     };
     let other = net.peer(0, &["song 7", "song of another"]);
     let conn = net.login(0);

@@ -136,6 +136,7 @@ impl Shard {
                 | Output::DropPayload { .. }
                 | Output::SaveAccounts { .. }
                 | Output::Limit(_)
+                | Output::Hold { .. }
                 | Output::DropChunk { .. } => {
                     unreachable!("an asker neither serves nor fetches")
                 }

@@ -309,7 +309,7 @@ impl Shard {
                 Output::Send { conn, message } => self.say(host, conn, &message),
                 Output::Close { conn } => self.close(host, conn),
                 Output::FrameCap { conn, bytes } => self.set_cap(host, conn, bytes),
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Hold { .. } => {}
                 Output::Dial { .. }
                 | Output::Resolve { .. }
                 | Output::SendPayload { .. }

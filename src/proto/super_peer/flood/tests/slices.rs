@@ -49,6 +49,7 @@ fn a_session_that_never_reads_gets_its_done_in_time_and_leaves_nothing() {
     let mut net = Net::line(1);
     let conn = net.login(0);
     net.say(0, conn, register(1, (0..400).map(|n| file(&format!("a c{n}"))).collect()));
+    net.run_for(Duration::from_millis(1));
     let slow = net.login(0);
     let asked: Vec<u32> = (0..4).map(|_| net.query(0, slow, search("a"), 7, 1000)).collect();
     net.input(0, Input::Backlogged { conn: slow });

@@ -1,0 +1,35 @@
+//! What is left to do of one REGISTER or UPDATE: files to remove, then files to add.
+
+use std::vec::IntoIter;
+
+use crate::proto::ConnId;
+use crate::wire::{FileRecord, SharePath};
+
+/// The page of a session.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) conn: ConnId,
+    pub(super) removed: IntoIter<SharePath>,
+    pub(super) added: IntoIter<FileRecord>,
+    /// All files to remove are removed, and there is room for those to add.
+    pub(super) is_admitted: bool,
+    /// The list of all files is complete with it.
+    pub(super) is_last: bool,
+}
+
+impl Page {
+    /// A page of the list of all files.
+    pub(super) fn of_list(conn: ConnId, files: Vec<FileRecord>, is_last: bool) -> Page {
+        Page { conn, removed: Vec::new().into_iter(), added: files.into_iter(), is_admitted: false, is_last }
+    }
+
+    /// Changes of a list that is complete.
+    pub(super) fn of_changes(conn: ConnId, removed: Vec<SharePath>, added: Vec<FileRecord>) -> Page {
+        Page { conn, removed: removed.into_iter(), added: added.into_iter(), is_admitted: false, is_last: false }
+    }
+
+    /// The number of files.
+    pub(super) fn len(&self) -> usize {
+        self.removed.len() + self.added.len()
+    }
+}
