@@ -18,6 +18,9 @@ pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
 /// Time of a turn after which nothing more is read in it, however much input is left: a long turn
 /// makes all peers wait.
 pub const TURN_READ_MAX: Duration = Duration::from_micros(500);
+/// Time that a turn has for the answers of the disk, however late it is: with none, what a crowd
+/// sends would delay the answers to what was read before.
+pub const TURN_REPORTS_MIN: Duration = Duration::from_micros(250);
 /// Queries after which a turn looks at the clock again, because a look is not free beside a small
 /// query. What queries cost is bounded by the work of a turn. After any other input it looks.
 pub const QUERIES_PER_LOOK: u32 = 4;

@@ -19,7 +19,7 @@ use super::requests::Requests;
 use super::turns::Turns;
 use crate::config::{
     CATCHING_UP_TURNS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, QUERIES_PER_LOOK, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG,
-    TURN_READ_MAX, TURN_WRITE_MAX,
+    TURN_READ_MAX, TURN_REPORTS_MIN, TURN_WRITE_MAX,
 };
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
@@ -193,10 +193,11 @@ impl<'a, R: Role> Driver<'a, R> {
             self.on_request(request);
             self.left = self.is_late();
         }
-        // However late it is, a turn takes one report.
+        // However late it is: connections that were read before wait for these answers.
+        let until = (self.now + TURN_READ_MAX).max(self.clock.now() + TURN_REPORTS_MIN);
         while let Some(report) = self.reports.as_ref().and_then(|reports| reports.try_recv().ok()) {
             self.on_report(report);
-            if self.is_late() {
+            if self.clock.now() >= until {
                 self.left = true;
                 break;
             }
