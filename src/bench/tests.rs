@@ -1,4 +1,4 @@
-//! The load and a real super peer in the simulated network.
+//! The load with a real super peer, in the simulated network.
 
 use std::cell::{Ref, RefCell};
 use std::net::SocketAddr;
@@ -14,9 +14,9 @@ use crate::sim::{Machine, Random, World};
 use crate::time::Time;
 use crate::wire::{Message, NodeId};
 
-/// One way over the wire.
+/// The time of a message in one direction.
 const LATENCY: Duration = Duration::from_micros(50);
-/// The super peer's node and the load's.
+/// The nodes of the super peer and of the load.
 const SERVER: usize = 0;
 const LOAD: usize = 1;
 
@@ -40,7 +40,7 @@ fn plan(mode: Mode) -> Plan {
     }
 }
 
-/// The load, and what passes in and out of it.
+/// The load, with a count of what goes in and out.
 struct Watched {
     load: Load,
     half_open: usize,
@@ -86,7 +86,8 @@ impl Run {
         Run::with(plan, true, None)
     }
 
-    /// `stall`: the super peer stands still in this span after the measuring began.
+    /// With `stall`, the super peer stands still during this span after the start of the
+    /// measurement.
     fn with(plan: Plan, listens: bool, stall: Option<(Duration, Duration)>) -> Run {
         let mut world = World::new(0);
         world.set_latency(LATENCY, LATENCY);
@@ -153,8 +154,8 @@ fn outcome(world: &World) -> Option<Outcome> {
 fn a_closed_loop_asks_again_when_it_is_answered() {
     let run = Run::new(Plan { depth: 2, ..plan(Mode::Query) });
     let tally = run.tally();
-    // 100 ms of round trips of 100 us (and what the steps of time add), three sessions with two
-    // queries each.
+    // The time is 100 ms, and a round trip takes 100 us (and a little more, because of the steps of
+    // time). There are three sessions with two queries each.
     assert!((5_000..=6_000).contains(&tally.count), "{}", tally.count);
     assert_eq!((tally.hits, tally.samples()), (tally.count, tally.count), "every name that is asked for is there");
     assert!((100..200).contains(&tally.quantile_us(0.5)) && tally.errors().is_empty(), "{tally:?}");
@@ -173,7 +174,7 @@ fn an_open_loop_charges_a_stall_to_every_request_that_it_held_up() {
     let tally = run.tally();
     assert_eq!((tally.count, tally.late), (1000, 0), "as many as were meant to be sent, all of them in time");
     assert!(tally.errors().is_empty(), "{:?}", tally.errors());
-    // Half of them were held up, the first for all of the stall.
+    // Half of the queries were delayed, the first one for the complete stall.
     assert!((499_000..502_000).contains(&tally.max_us()), "{}", tally.max_us());
     assert!(tally.quantile_us(0.45) < 1_000 && tally.quantile_us(0.55) > 10_000);
     assert!((240_000..260_000).contains(&tally.quantile_us(0.75)), "{}", tally.quantile_us(0.75));

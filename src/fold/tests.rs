@@ -1,4 +1,5 @@
-//! What folds together, what a word is, and that no update of a crate changes either.
+//! Which texts fold to the same form, and which parts are words. No update of a crate may change
+//! this.
 
 use super::*;
 
@@ -51,7 +52,8 @@ fn capitals_of_ascii_are_seen_wherever_they_are() {
 
 #[test]
 fn what_is_a_letter_of_its_own_stays() {
-    // Vowel signs of India, the voicing of Japan, a tone of Thailand, an unassigned code point.
+    // Vowel signs of India, a voiced letter of Japan, a tone of Thailand, and unassigned code
+    // points.
     for text in ["हिन्दी", "か", "が", "ไม่", "\u{378}", "\u{e0fff}"] {
         assert_eq!(folded(text), text);
     }
@@ -91,7 +93,7 @@ fn scripts_without_spaces_give_characters_and_pairs() {
 fn a_pattern_asks_for_pairs_and_for_single_characters_that_stand_alone() {
     assert_eq!(asked("上海之"), ["上海", "海之"]);
     assert_eq!(asked("第01話 blue Blue"), ["01", "blue", "第", "話"]);
-    // All that is asked for is a word, and every word of the pattern is in a name that has these.
+    // Each pattern has words, and every word of it is in the name.
     for text in ["上海之夜 Live 2", "เพลงไทย", "ab한국cd", "夜", "a", "é", "\u{301}", "\u{e48}\u{e48}ก"]
     {
         let all = words(text);
@@ -99,8 +101,8 @@ fn a_pattern_asks_for_pairs_and_for_single_characters_that_stand_alone() {
     }
 }
 
-/// A digest of what the fold makes of every code point: what it becomes, its combining class, and
-/// what it is to a word. A new version of a crate or of the compiler must not change it.
+/// A digest of what the fold does with every code point: its folded form, its combining class, and
+/// its role in words. A new version of a crate or of the compiler must not change it.
 #[test]
 fn the_tables_are_those_of_unicode_17() {
     assert_eq!(unicode_normalization::UNICODE_VERSION, (17, 0, 0));

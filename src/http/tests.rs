@@ -1,4 +1,4 @@
-//! Heads, ranges, conditions and paths, each with what must be refused.
+//! Heads, ranges, conditions and paths, and for each of them what must be refused.
 
 use super::*;
 use crate::config::{HTTP_BODY_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
@@ -122,7 +122,7 @@ fn requests_and_refusals_are_the_same_in_whatever_parts_they_arrive() {
         (format!("{post}Content-Length: 5\r\n\r\n{get}\r\n"), 0, Some(400)),
         (format!("{get}{}\r\n", "X: y\r\n".repeat(HTTP_HEADERS_MAX)), 0, Some(431)),
         (format!("{get}{}\r\n", "X: y\r\n".repeat(10_000)), 0, Some(431)),
-        // Too long and wrong: what comes first is the reason.
+        // This head is too long and malformed. The fault that comes first is the reason.
         (format!("{get}X: \0{long}\r\n\r\n"), 0, Some(400)),
         (format!("{get}X: {long}\0\r\n\r\n"), 0, Some(431)),
     ] {
@@ -200,7 +200,7 @@ fn conditions_are_those_of_rfc_9110() {
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         assert_eq!(serve(&get(&fields), &content), expected, "{fields:?}");
     }
-    // A file that was replaced by `cp -p` may have the date of the one before.
+    // If `cp -p` has replaced a file, the new file may have the date of the old one.
     let fields = [range, &format!("If-Range: {date}")];
     assert_eq!(serve(&get(&fields), &Content { dated: false, ..content }), Served::All);
     // Range is defined for GET only.

@@ -11,7 +11,7 @@ fn root(n: u8) -> Root {
     Root([n; 32])
 }
 
-/// A catalog that offers root 1 at `a/x`, with its changes taken.
+/// A catalog that offers root 1 at `a/x`. Its changes are already taken.
 fn offering(now: Instant) -> Catalog {
     let mut catalog = Catalog::default();
     catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD, watched: true });
@@ -58,13 +58,13 @@ fn a_file_that_is_open_for_writing_waits_until_it_is_closed() {
     catalog.observe("x", stamp(1, 1), event(start, true, Some(true)));
     catalog.settle(start + SHARE_OPEN_QUIET - Duration::from_millis(1));
     assert!(catalog.next_ready(false).is_none(), "its writer pauses");
-    // A new mode does not say that it was closed.
+    // A new mode does not mean that the file was closed.
     let chmod = Stamp { ctime_ns: 9, ..stamp(1, 1) };
     let later = start + 5 * SHARE_QUIET;
     catalog.observe("x", chmod, event(later, false, None));
     catalog.settle(later + 2 * SHARE_QUIET);
     assert!(catalog.next_ready(false).is_none());
-    // Neither does another name.
+    // A new name does not mean that either.
     catalog.remove("x", later);
     catalog.observe("y", Stamp { ctime_ns: 10, ..chmod }, event(later, false, None));
     catalog.settle(later + 2 * SHARE_QUIET);
@@ -81,7 +81,7 @@ fn a_file_that_stays_open_is_ready_after_a_long_pause() {
     catalog.observe("x", stamp(1, 1), Cause::Event { at: now, written: true, open: Some(true) });
     catalog.settle(now + SHARE_OPEN_QUIET);
     assert_eq!(&*catalog.next_ready(false).unwrap().0, "x");
-    // Its close changes nothing.
+    // When the file is closed, nothing changes.
     catalog.observe("x", stamp(1, 1), Cause::Event { at: now, written: false, open: Some(false) });
     assert!(catalog.is_ready("x", &stamp(1, 1)));
 }

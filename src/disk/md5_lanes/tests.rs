@@ -5,7 +5,7 @@ use super::width::Width;
 use super::{Source, md5_each_at, md5_of, portable};
 use crate::wire::ids::Md5;
 
-/// Most lanes of any width.
+/// The most lanes of any width.
 const LANES_MAX: usize = 16;
 
 fn messages(lengths: impl Iterator<Item = usize>) -> Vec<Vec<u8>> {
@@ -16,7 +16,7 @@ fn each(width: Width, sources: &[Source<'_>]) -> Vec<Option<Md5>> {
     md5_each_at(width, sources, &mut Vec::new()).into_iter().map(Result::ok).collect()
 }
 
-/// Checks at every width that this processor has.
+/// Compares the results of every width that this processor has.
 fn assert_each(messages: &[Vec<u8>]) {
     let sources: Vec<Source<'_>> = messages.iter().map(|message| Source::Bytes(message)).collect();
     let singly: Vec<Md5> = messages.iter().map(|message| md5_of(message)).collect();
@@ -39,7 +39,7 @@ fn every_number_of_messages_is_served() {
     }
 }
 
-/// A file with these messages one after the other, and each as a range of it.
+/// Calls `check` with a file that contains these messages one after the other, each as a range.
 fn with_ranges(messages: &[Vec<u8>], check: impl Fn(&[Source<'_>])) {
     let mut file = tempfile::tempfile().unwrap();
     messages.iter().for_each(|message| file.write_all(message).unwrap());

@@ -18,7 +18,7 @@ fn describe(rig: &mut Rig, path: &str) -> Result<Described, (DiskFailureKind, St
     }
 }
 
-/// The content with this root, as it is served.
+/// The content with this root, in the bytes that are served.
 fn served(rig: &mut Rig, root: Root, size: u64) -> Option<Vec<u8>> {
     let length = u32::try_from(size).unwrap();
     rig.work(DiskWork::PrepareChunk { conn: CONN, from: FROM, req: 1, root, offset: 0, length, bare: false });

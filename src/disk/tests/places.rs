@@ -1,5 +1,5 @@
-//! What is served and listed is what lies at the path now: deleted, moved, replaced and mounted
-//! files and folders.
+//! Only the files that are at their paths now are served and listed: tests with files and folders
+//! that are deleted, moved, replaced and mounted.
 
 use super::sharing::{opened, settle_files};
 use super::*;
@@ -13,7 +13,7 @@ struct Quiet {
 }
 
 impl Quiet {
-    /// These files are in `share`, a folder of `dir`.
+    /// A share with these files, in the folder `share` of `dir`.
     fn with(files: &[(&str, &[u8])]) -> Quiet {
         let dir = tempfile::tempdir().unwrap();
         for (path, bytes) in files {
@@ -100,7 +100,7 @@ fn a_twin_is_served_in_place_of_what_is_gone() {
 #[test]
 fn a_share_that_is_removed_and_made_again_is_followed() {
     let mut rig = Rig::with(&[("a", b"one"), ("d/b", b"two")]);
-    // A process that uses it hides its removal from the folder itself.
+    // If a process uses the folder, the folder itself does not report its removal.
     let _in_use = File::open(rig.path("")).unwrap();
     fs::remove_dir_all(rig.path("")).unwrap();
     rig.until(BTreeMap::is_empty);
@@ -157,7 +157,7 @@ fn a_share_whose_symlink_leads_elsewhere_is_followed() {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A share that is scanned every hour and whose watcher reports nothing.
+/// A share that is scanned every hour, with a watcher that reports nothing.
 fn scanned_slowly(folder: &Path) -> share::Share {
     let options = DiskOptions { rescan: Some(HOUR), ..options(folder, None) };
     let mut share = share::Share::open(&options, Box::new(|_| Box::new(|_| {}))).unwrap().unwrap();
@@ -165,12 +165,12 @@ fn scanned_slowly(folder: &Path) -> share::Share {
     share
 }
 
-/// Begins a slow scan as if its time had come, and does all work up to its end. Between two slices
-/// `meanwhile` happens. Returns how many there were.
+/// Begins a slow scan as if its time had come, and does all its work. Calls `meanwhile` between two
+/// slices. Returns the number of slices.
 fn scan_slowly(share: &mut share::Share, mut meanwhile: impl FnMut(&mut share::Share)) -> usize {
     let (mut buffer, mut slices) = (Vec::new(), 0);
     let mut due = Some(std::time::Instant::now() + HOUR);
-    // The next slow scan begins an hour after this one.
+    // The next slow scan begins only an hour later.
     while let Some(at) = due.filter(|at| slices == 0 || *at < std::time::Instant::now() + HOUR / 2) {
         share.on_time(at);
         while share.has_work() {

@@ -100,8 +100,7 @@ fn a_file_that_is_being_written_is_never_offered_in_between() {
     let mut rig = Rig::empty();
     let mut file = File::create(rig.path("growing")).unwrap();
     let mut whole = Vec::new();
-    // Each write is a turn of the worker apart from the next, and all of them less than the quiet
-    // time.
+    // Two writes are more than one turn of the worker apart, but less than the quiet time.
     for round in 0..300 {
         file.write_all(&[round as u8; 100]).unwrap();
         whole.extend_from_slice(&[round as u8; 100]);
@@ -133,7 +132,7 @@ pub(super) fn opened(folder: &Path, callback: share::MakeCallback) -> share::Sha
     share::Share::open(&options(folder, None), callback).unwrap().unwrap()
 }
 
-/// Does all the work that there is.
+/// Does all pending work.
 fn settle(share: &mut share::Share) {
     let mut buffer = Vec::new();
     share.on_time(std::time::Instant::now());
@@ -143,7 +142,7 @@ fn settle(share: &mut share::Share) {
     }
 }
 
-/// Does all the work that there is, and offers the files as if they had been quiet for long enough.
+/// Does all pending work, and offers the files as if they had not changed for long enough.
 pub(super) fn settle_files(share: &mut share::Share) {
     settle(share);
     share.catalog.settle(std::time::Instant::now() + crate::config::SHARE_OPEN_QUIET);
@@ -200,7 +199,7 @@ fn lost_events_lead_to_a_scan_that_finds_everything() {
     for name in ["stays", "goes", "changes", "moves"] {
         write_old(&folder.path().join(name), name.as_bytes());
     }
-    // The share receives no event of its watcher.
+    // The watcher reports nothing to the share.
     let (events, lost) = mpsc::channel();
     let callback: share::MakeCallback = Box::new(move |_| {
         let events = events.clone();

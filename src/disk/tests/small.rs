@@ -1,4 +1,4 @@
-//! The small files of a command: looked for, written, and published together.
+//! The small files of a command: they are looked for, written, and published together.
 
 use super::*;
 use crate::proto::disk::{CollectionDone, CollectionStep, Listed, Missing, Unplaced};
@@ -39,7 +39,8 @@ impl Rig {
         self.step(GET, CollectionStep::Place { file: file.clone(), payload: PayloadId(0) }, Some(content));
     }
 
-    /// What has become of this number of files: those that are placed, and those that are not.
+    /// Waits until this number of files has ended. Returns those that were placed, and those that
+    /// were not.
     fn placed(&mut self, count: usize) -> (BTreeMap<u64, PathBuf>, Vec<Unplaced>) {
         let (mut placed, mut unplaced) = (BTreeMap::new(), Vec::new());
         while placed.len() + unplaced.len() < count {
@@ -86,7 +87,7 @@ fn small_files_are_placed_and_displace_nothing() {
     let failed: Vec<_> = listed.failed.iter().map(|unplaced| (unplaced.number, unplaced.failure.kind)).collect();
     assert_eq!(failed, [(4, DiskFailureKind::Taken), (5, DiskFailureKind::Taken)]);
 
-    // Meanwhile another file takes the name.
+    // In the meantime another file gets the name.
     fs::write(path("a/b/late"), "mine").unwrap();
     rig.place(&listed.missing[0], b"new");
     rig.place(&listed.missing[1], b"late");
@@ -98,7 +99,7 @@ fn small_files_are_placed_and_displace_nothing() {
     {
         assert_eq!(fs::read_to_string(path(name)).unwrap(), content, "{name}");
     }
-    // Numbers go on.
+    // Numbers continue.
     let listed = rig.look(vec![item("more", b"more")]);
     assert_eq!(listed.missing[0].number, 8);
     rig.close_small(GET);

@@ -1,4 +1,4 @@
-//! Chunks and manifests out, pieces in, publishing.
+//! Chunks and manifests are served, pieces are written, and files are published.
 
 use super::*;
 use crate::config::{SHORT_CHUNK_BYTES, SHORT_CHUNKS_MAX};
@@ -74,7 +74,8 @@ fn a_changed_file_is_not_served_and_its_twin_is() {
     let mut rig = Rig::with(&[("a", &bytes), ("b", &bytes)]);
     let root = root_of(&bytes);
     rig.chunk(root, 0, 10).unwrap();
-    // In place, same size, mtime restored: only ctime shows it.
+    // The file is changed in place, with the same size and the old mtime. Only ctime shows the
+    // change.
     let before = fs::metadata(rig.path("a")).unwrap();
     let file = File::options().write(true).open(rig.path("a")).unwrap();
     file.write_all_at(b"!", 0).unwrap();
@@ -192,8 +193,8 @@ fn a_download_is_published_and_offered_at_once() {
     assert_eq!(rig.root("big"), Some(root_of(&bytes)), "offered before the download is over");
     assert!(fs::read(rig.path("big")).unwrap() == bytes);
     assert_eq!(names(rig.share.path()), ["big"]);
-    // The watcher reports the rename. Once a later file is offered, that report has withdrawn
-    // nothing.
+    // The watcher reports the rename. When a later file is offered, this report was handled and has
+    // withdrawn nothing.
     fs::write(rig.path("later"), "x").unwrap();
     rig.until(|offered| offered.contains_key("later"));
     assert_eq!(rig.ever.iter().filter(|(path, _)| path == "big").count(), 1);
@@ -275,7 +276,7 @@ fn the_part_file_of_another_content_is_emptied() {
     let (old, new) = (content(13, 3 * MIB), content(14, 2 * MIB + 1));
     let mut rig = Rig::empty();
     rig.begin(&old, &[0, 1]);
-    // In a place that the user has chosen.
+    // A place that the user has chosen.
     let chosen = Destination::Path { path: rig.path("big"), name: String::new() };
     let Ok(PartState::Open { manifest, verified, .. }) = rig.open(chosen, &new) else { panic!() };
     assert_eq!((manifest, verified), (None, vec![]));
@@ -290,7 +291,7 @@ fn nothing_of_an_earlier_run_is_touched_before_the_size_is_proven() {
     let (ours, other) = (content(13, 3 * MIB), content(14, 2 * MIB));
     let mut rig = Rig::empty();
     rig.begin(&ours, &[0, 1]);
-    // Another content, and the same one under a false size.
+    // Another content, and this content with a false size.
     for (root, sizes) in [(root_of(&other), vec![2 * MIB as u64]), (root_of(&ours), vec![1 << 40])] {
         rig.work(DiskWork::OpenPart { download: GET, destination: in_share("big"), root, sizes });
         let opened = rig.next().0;
@@ -404,7 +405,7 @@ fn parts_that_no_download_uses_are_counted_and_removed() {
             rig.work(DiskWork::Abandon { download });
         }
     }
-    // Of another program.
+    // A file of another program.
     fs::write(rig.path(".foreign.part"), "x").unwrap();
     fs::write(rig.path(".foreign.part.map"), "y").unwrap();
     for (remove, expected) in [(false, 1), (true, 1), (true, 0)] {
@@ -497,7 +498,7 @@ fn without_a_share_only_paths_work() {
     assert!(result(report(&reports)).is_ok());
 }
 
-/// A small disk of its own; none where mounting is not allowed.
+/// A small disk. None if this user may not mount one.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
@@ -525,7 +526,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_is_reported_and_the_download_continues_when_there_is_room() {
-    // /dev/full answers every write with ENOSPC, where nothing may be mounted.
+    // If nothing can be mounted, /dev/full is used: every write to it fails with ENOSPC.
     let file = File::options().write(true).open("/dev/full").unwrap();
     let error = file.write_all_at(b"x", 0).unwrap_err();
     let folder = tempfile::tempdir().unwrap();
@@ -543,7 +544,7 @@ fn a_full_disk_is_reported_and_the_download_continues_when_there_is_room() {
     assert!(small.mount("remount,size=3m"));
     rig.open(to(small.0.path()), &bytes).unwrap();
     rig.write(&bytes, 0).unwrap();
-    // Another program takes the room.
+    // Another program uses the free space.
     fs::write(small.0.path().join("other"), content(22, MIB + MIB / 2)).unwrap();
     assert_eq!(rig.write(&bytes, 1), Err(DiskFailureKind::Full));
     assert!(small.mount("remount,size=8m"));
@@ -606,7 +607,8 @@ fn small_files_that_are_complete_together_are_published_each_with_its_own_result
         rig.open_as(download, destination, &bytes(n)).unwrap();
         rig.write_as(download, 0, true, bytes(n)).unwrap();
     }
-    // Another content, the same content, and a part file that another process has cut.
+    // The destination has another content, the same content, or a part file that another process
+    // has truncated.
     fs::write(rig.path("f1"), "another").unwrap();
     fs::write(rig.path("f2"), bytes(2)).unwrap();
     File::options().write(true).open(rig.path(".f4.part")).unwrap().set_len(5).unwrap();

@@ -1,4 +1,4 @@
-//! When descriptors run out, in a process of its own.
+//! What happens when descriptors run out. It runs in a process of its own.
 
 use std::fs::File;
 use std::io::Read;
@@ -29,7 +29,7 @@ fn with_few_descriptors() {
     let mut waiting = connect(rig.addr());
     let hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     assert!(!hoard.is_empty());
-    // First the machine is asked to close idle connections. It closes none.
+    // First the machine is asked to close idle connections. Here it closes none.
     let excess = rig.until(|_, arrival| match arrival {
         Arrival::Input(Input::Crowded { excess }) => Some(excess),
         other => panic!("unexpected: {other:?}"),
@@ -40,7 +40,7 @@ fn with_few_descriptors() {
     while rig.net.counters().accept_stalls == 1 {
         rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
     }
-    // The one that waited got an ERROR; the listener rests; everybody else is served.
+    // The waiting connection got an ERROR and the listener rests. All other connections are served.
     assert_eq!(waiting.read(&mut [0]).unwrap_or(0), 0);
     assert_eq!(rig.net.counters().refused, 1);
     assert!(!rig.net.is_busy(), "a stalled listener must not keep the loop awake");

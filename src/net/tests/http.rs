@@ -1,4 +1,4 @@
-//! Connections that speak HTTP: which of them go for others, and when they are too slow.
+//! Connections that speak HTTP: which of them are closed to make room, and when they are too slow.
 
 use super::*;
 use crate::config::HTTP_HEAD_MAX;
@@ -9,7 +9,7 @@ fn page() -> Rig {
     Rig { net: Net::open(&options).unwrap(), now: Time::ZERO, started: Instant::now() }
 }
 
-/// A client that has asked for something, and is answered with this many bytes.
+/// A client that has sent a request, and the connection. The answer has this many bytes.
 fn answered(rig: &mut Rig, bytes: usize) -> (TcpStream, ConnId) {
     let mut client = connect(rig.net.page_addr().unwrap());
     write(&mut client, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");

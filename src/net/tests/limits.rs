@@ -1,4 +1,4 @@
-//! Limits on bytes per second, on real sockets and in a time that passes only for them.
+//! Limits on bytes per second, on real sockets. The time advances only when a limit requires it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use crate::wire::Md5;
 use crate::wire::message::Chunk;
 
 const RATE: u64 = 1_000_000;
-/// What may pass at once beside the limit.
+/// What may pass at once in addition to the limit.
 const BURST: u64 = RATE / 10;
 
 fn limited(upload: u64, download: u64) -> Rig {
@@ -21,7 +21,7 @@ fn limited(upload: u64, download: u64) -> Rig {
     rig
 }
 
-/// A turn. The time moves on only if a limit is all that is waited for.
+/// One turn. The time advances only if nothing but a limit is awaited.
 fn turn(rig: &mut Rig, act: impl FnMut(&mut Net, Arrival)) {
     if let Some(due) = rig.net.conns.limits_due()
         && !rig.net.is_busy()
@@ -32,7 +32,8 @@ fn turn(rig: &mut Rig, act: impl FnMut(&mut Net, Arrival)) {
     rig.turn_with(Duration::from_millis(200), act);
 }
 
-/// How evenly the two share depends on when the machine runs their threads; `throttle` tests it.
+/// How evenly two connections share the limit depends on when the machine runs their threads. A
+/// test of `throttle` covers this.
 fn expect_limit(each: [u64; 2], now: Time) {
     let total = each[0] + each[1];
     let most = now.as_micros() * RATE / 1_000_000 + BURST;
@@ -80,7 +81,8 @@ fn uploads_share_a_limit_and_a_reader_that_waits_for_it_is_not_slow() {
     }
     assert!(rig.now.since(began) >= Duration::from_millis(3900), "{:?} for 4 MiB", rig.now.since(began));
     readers.into_iter().for_each(|reader| drop(reader.join().unwrap()));
-    // One more look at the last write of each, when it would be stalled.
+    // The last write of each connection is looked at once more, at the time when it would have
+    // stalled.
     for _ in &conns {
         if let Some(due) = rig.net.timeout() {
             rig.now = rig.now.max(due);

@@ -1,4 +1,4 @@
-//! Login mode: handshakes, who is refused, and what a connection may cost before it has logged in.
+//! Login mode: handshakes, who is refused, and how much a connection may cost before its login.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -33,7 +33,7 @@ fn node(seed: u8) -> Rig {
     Rig { net: Net::open(&options).unwrap(), now: Time::ZERO, started: Instant::now() }
 }
 
-/// A client of the test's own, which can do everything wrong.
+/// A client of the test itself, which can make every mistake.
 struct Client {
     socket: TcpStream,
     tls: Tls,
@@ -51,7 +51,7 @@ impl Client {
         Client { socket, tls: identity(seed).dial(0, None).unwrap(), plain: Vec::new(), ended: false }
     }
 
-    /// Sends what is sealed, and opens what has come.
+    /// Sends sealed bytes, and opens received ones.
     fn go_on(&mut self) {
         let unsent = self.tls.unsent().to_vec();
         if !unsent.is_empty() {
@@ -78,7 +78,7 @@ impl Client {
         sealed
     }
 
-    /// Logs in as far as the net is concerned.
+    /// Completes the handshake, as far as the net is concerned.
     fn greet(&mut self, rig: &mut Rig) -> (ConnId, Option<PublicKey>) {
         loop {
             self.go_on();
@@ -94,15 +94,15 @@ impl Client {
     }
 }
 
-/// Turns of a node, until its counters are as wished. The machine hears of nothing.
+/// Runs turns of a node until its counters are as wished. The machine gets no input.
 fn until_counted(rig: &mut Rig, is_so: impl Fn(&Counters) -> bool) {
     while !is_so(&rig.net.counters()) {
         rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
     }
 }
 
-/// Dials a node, which has a turn whenever the dialer has one. Returns what the dialer gets, and
-/// the connection and the key that the node gets, if it gets any.
+/// Dials a node. Both have turns alternately. Returns what the dialer gets. If the node gets a
+/// connection, returns it with its key.
 fn dial(dialer: &mut Rig, target: &mut Rig, expected: Option<PublicKey>) -> (Arrival, Option<(ConnId, PublicKey)>) {
     dialer.net.dial(DialId(7), HostPort::from(target.addr()), expected);
     let (mut result, mut accepted) = (None, None);
@@ -138,7 +138,7 @@ fn both_sides_learn_the_key_of_the_other_and_messages_travel() {
     b.net.send(here, &long);
     b.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
     assert_eq!(a.until_message(there), long);
-    // Idle connections own no buffer.
+    // Idle connections own no buffers.
     let buffers = |rig: &Rig| [rig.net.conns.send_bytes, rig.net.conns.read_bytes];
     assert_eq!((buffers(&a), buffers(&b)), ([0, 0], [0, 0]));
     a.net.close(there);
@@ -159,7 +159,7 @@ fn a_wrong_key_fails_the_dial_and_both_keys_are_named() {
 
 #[test]
 fn a_node_of_the_other_mode_is_named_in_both_directions() {
-    // TLS to an open node.
+    // A TLS client at an open node.
     let (mut login, mut open) = (node(1), Rig::new());
     login.net.dial(DialId(7), HostPort::from(open.addr()), None);
     let mut conn = None;
@@ -183,7 +183,7 @@ fn a_node_of_the_other_mode_is_named_in_both_directions() {
     let Arrival::Input(Input::DialFailed { why, cause, .. }) = result else { panic!("unexpected: {result:?}") };
     assert_eq!((cause, open.net.counters().other_mode), (DialCause::OtherMode, 1));
     assert!(why.contains("open mode") && conn.is_some(), "{why}");
-    // A frame to a node in login mode.
+    // A plain frame to a node in login mode.
     let mut plain = connect(login.addr());
     write(&mut plain, &bytes_of(&[ping(1)]));
     until_counted(&mut login, |counters| counters.other_mode == 1);
@@ -194,7 +194,7 @@ fn a_node_of_the_other_mode_is_named_in_both_directions() {
     write(&mut web, b"GET / HTTP/1.1\r\n\r\n");
     write(&mut web, &[b'x'; 4 * EARLY_BYTES_MAX]);
     until_counted(&mut login, |counters| counters.malformed == 1);
-    // What it sends beyond that is read away, and does not keep the loop awake.
+    // Further bytes of the client are read and discarded. They do not keep the loop awake.
     login.settle();
 }
 
@@ -218,7 +218,7 @@ fn no_record_with_one_bit_flipped_is_taken() {
             });
         }
     }
-    // Only a longer length is no error by itself.
+    // Of all changes, only a longer length is not an error by itself.
     assert!(rig.net.counters().tls_broken > bits as u64 - 16);
 }
 
@@ -253,10 +253,10 @@ fn a_handshake_of_bytes_that_dribble_ends_in_time() {
 #[test]
 fn a_handshake_that_is_too_long_or_no_handshake_is_refused() {
     let mut rig = node(1);
-    // A message of the handshake that claims 60,000 bytes, in records as long as they may be.
+    // A message of the handshake that announces 60,000 bytes, in the longest records.
     let mut long = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60];
     long.resize(2 * EARLY_BYTES_MAX, 0);
-    // TLS 1.2: no version but that one is offered.
+    // A client that offers only TLS 1.2.
     let mut old = vec![0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
     old.extend([7; 32]);
     old.extend([0, 0, 2, 0xc0, 0x2b, 1, 0]);
@@ -266,7 +266,7 @@ fn a_handshake_that_is_too_long_or_no_handshake_is_refused() {
         socket.write_all(&bytes).unwrap();
         until_counted(&mut rig, |counters| counters.handshakes_failed == number as u64 + 1);
     }
-    // One that ends in each of its states.
+    // A connection that ends in each of its states.
     let mut half = Client::new(&rig, 2);
     half.go_on();
     rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
@@ -319,7 +319,7 @@ fn a_record_that_was_begun_must_end_in_time() {
     let record = client.sealed(&bytes_of(&[ping(1)]));
     client.socket.write_all(&record[..10]).unwrap();
     until_held(&mut rig, conn, 10);
-    // More bytes of the same record do not put it off.
+    // More bytes of the same record do not extend the deadline.
     rig.now = Time::ZERO + FRAME_PROGRESS_MAX - Duration::from_secs(1);
     client.socket.write_all(&record[10..12]).unwrap();
     until_held(&mut rig, conn, 12);
@@ -327,7 +327,7 @@ fn a_record_that_was_begun_must_end_in_time() {
     assert_eq!(rig.until_closed(conn), CloseReason::SlowFrame);
 }
 
-/// Turns until this many bytes are held of a record. The machine hears of nothing.
+/// Runs turns until this many bytes of a record are held. The machine gets no input.
 fn until_held(rig: &mut Rig, conn: ConnId, bytes: usize) {
     while rig.net.conns.get(conn).unwrap().transport.tls().unwrap().held_bytes() != bytes {
         rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
@@ -338,7 +338,7 @@ fn until_held(rig: &mut Rig, conn: ConnId, bytes: usize) {
 fn a_record_that_begins_with_the_end_of_another_has_its_own_time() {
     let mut rig = node(1);
     rig.now = Time::ZERO + FRAME_PROGRESS_MAX * 3;
-    // After the last message of a handshake.
+    // The end comes after the last message of a handshake.
     let mut client = Client::new(&rig, 2);
     while !client.tls.is_ready() {
         client.go_on();
@@ -354,7 +354,7 @@ fn a_record_that_begins_with_the_end_of_another_has_its_own_time() {
         other => panic!("unexpected: {other:?}"),
     });
     until_held(&mut rig, conn, 10);
-    // After the rest of a frame that took long.
+    // The end comes after the rest of a frame that took long.
     client.socket.write_all(&record[10..]).unwrap();
     until_held(&mut rig, conn, 0);
     rig.now = rig.now + FRAME_PROGRESS_MAX - Duration::from_secs(1);
@@ -378,7 +378,7 @@ fn an_end_that_comes_with_other_records_is_noticed() {
         }
         seen
     };
-    // With a message; the socket stays open.
+    // The end comes with a message, and the socket stays open.
     let mut client = Client::new(&rig, 2);
     let (conn, _) = client.greet(&mut rig);
     let message = client.sealed(&bytes_of(&[ping(1)]));
@@ -387,7 +387,7 @@ fn an_end_that_comes_with_other_records_is_noticed() {
     let seen = two(&mut rig);
     assert!(matches!(seen[0], Arrival::Input(Input::Message { .. })), "{seen:?}");
     assert!(matches!(seen[1], Arrival::Input(Input::Closed { conn: of, why: CloseReason::Remote }) if of == conn));
-    // With the last message of the handshake.
+    // The end comes with the last message of the handshake.
     let mut client = Client::new(&rig, 3);
     while !client.tls.is_ready() {
         client.go_on();
@@ -433,10 +433,10 @@ fn a_crowd_without_a_login_does_not_displace_another_host() {
     drop((other, crowd));
 }
 
-/// A node, and a client that has not read what the node has sealed for it.
+/// A node, and a client that has not read the sealed bytes of the node.
 fn unread() -> (Rig, Client, ConnId) {
     let mut rig = node(1);
-    // With small buffers of the kernel the rest stays here.
+    // With small kernel buffers, the remaining bytes stay in the node.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(1).unwrap();
     socket.connect(&rig.addr().into()).unwrap();
@@ -549,7 +549,8 @@ fn chunks_travel_between_frames() {
     assert_eq!(chunks, 3);
 }
 
-/// What a client in another language does: a certificate of its own, a HELLO, and the answer to it.
+/// A client in another language: it has a certificate of its own, sends HELLO, and reads the
+/// answer.
 const PYTHON: &str = r#"
 import socket, ssl, sys
 port, certificate, key, ping = int(sys.argv[1]), sys.argv[2], sys.argv[3], bytes.fromhex(sys.argv[4])
@@ -565,7 +566,7 @@ with context.wrap_socket(socket.create_connection(("127.0.0.1", port))) as conn:
 print("done")
 "#;
 
-/// Runs a program, and the turns of the node until it ends. Returns what it prints, and the keys
+/// Runs a program, and turns of the node until the program ends. Returns its output, and the keys
 /// that the node has seen.
 fn run(rig: &mut Rig, program: &str, args: &[&str]) -> Option<(String, Vec<Option<PublicKey>>)> {
     use std::process::{Command, Stdio};
@@ -574,7 +575,7 @@ fn run(rig: &mut Rig, program: &str, args: &[&str]) -> Option<(String, Vec<Optio
     let mut child = command.spawn().ok()?;
     let mut keys = Vec::new();
     rig.started = Instant::now();
-    // It may end before the node has read all that it sent.
+    // The program may end before the node has read everything that it sent.
     while child.try_wait().unwrap().is_none() || rig.net.connections() > 0 {
         rig.turn(|net, arrival| match arrival {
             Arrival::Input(Input::Accepted { key, .. }) => keys.push(key),
@@ -609,7 +610,7 @@ fn openssl_and_python_get_through_the_handshake() {
     let old = [&client[..], &["-tls1_2"]].concat();
     let (text, keys) = run(&mut rig, "openssl", &old).unwrap();
     assert!(text.contains("alert") && keys.is_empty(), "{keys:?}: {text}");
-    // Without a certificate of its own nobody gets in.
+    // A client without a certificate is refused.
     let (text, keys) = run(&mut rig, "openssl", &client[..3]).unwrap();
     assert!(keys.is_empty(), "{keys:?}: {text}");
     let hex: String = bytes_of(&[ping(1)]).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -619,7 +620,7 @@ fn openssl_and_python_get_through_the_handshake() {
     assert!(text.contains("done") && keys.len() == 1, "{keys:?}: {text}");
 }
 
-/// Numbers that are the same in each run.
+/// Random numbers that are the same in each run.
 fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed;
     move |below| {
@@ -642,7 +643,7 @@ fn mutate(bytes: &mut Vec<u8>, number: &mut impl FnMut(usize) -> usize) {
     }
 }
 
-/// Gives bytes to one side, cut anywhere.
+/// Gives bytes to one side, split at any place.
 fn give(to: &mut Tls, bytes: &[u8], number: &mut impl FnMut(usize) -> usize) -> bool {
     let (mut sealed, mut plain) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut rest = bytes;
@@ -664,7 +665,8 @@ fn no_changed_bytes_before_the_login_are_more_than_a_refusal() {
     for seed in 0..400 {
         let mut number = numbers(seed);
         let (mut server, mut client) = (ours.accept().unwrap(), theirs.dial(seed, None).unwrap());
-        // Which flight is changed: that of the client, of the server, or the client's second.
+        // Which messages are changed: those of the client, those of the server, or the client's
+        // second ones.
         let changed = number(3);
         for flight in 0..3 {
             let (from, to) = if flight == 1 { (&mut server, &mut client) } else { (&mut client, &mut server) };

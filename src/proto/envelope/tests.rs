@@ -1,5 +1,5 @@
-//! Handshakes and sealed datagrams between two nodes: what comes through, and what does not and
-//! gets no byte back.
+//! Handshakes and sealed datagrams between two nodes: which are accepted, and which are dropped
+//! without an answer.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ impl Peer {
         peer
     }
 
-    /// A run of it, after those before.
+    /// Starts the next run of the node.
     fn start(&mut self, neighbors: &[u8]) {
         self.counter += 1 << 20;
         let neighbors = neighbors.iter().map(|n| key(*n)).collect();
@@ -92,7 +92,7 @@ impl Peer {
         taken.is_some()
     }
 
-    /// What it sends.
+    /// The datagrams that it sends.
     fn sends(&mut self) -> Vec<Vec<u8>> {
         std::iter::from_fn(|| self.envelopes.poll_transmit()).map(|transmit| transmit.bytes).collect()
     }
@@ -102,7 +102,7 @@ impl Peer {
     }
 }
 
-/// Passes on everything that the two send, until they are silent.
+/// Delivers everything that the two nodes send, until both are silent.
 fn pass(now: Time, a: &mut Peer, b: &mut Peer) {
     loop {
         let (from_a, from_b) = (a.sends(), b.sends());
@@ -128,7 +128,7 @@ fn pair() -> (Time, Peer, Peer) {
     (now, a, b)
 }
 
-/// Each says something, and the other gets it.
+/// Each node sends a datagram, and the other one receives it.
 #[track_caller]
 fn assert_linked(now: Time, a: &mut Peer, b: &mut Peer) {
     for (one, other) in [(true, b"from a"), (false, b"from b")] {
@@ -178,7 +178,7 @@ fn both_may_begin_at_once() {
 
 #[test]
 fn every_message_of_a_handshake_may_be_lost() {
-    // The first n datagrams of all are lost.
+    // The first n datagrams are lost.
     for lost in 0..12 {
         let (mut a, mut b) = (Peer::new(1, &[2]), Peer::new(2, &[1]));
         let mut left = lost;
@@ -221,7 +221,7 @@ fn either_side_may_restart() {
             }
             for _ in 0..6 {
                 now = now + SECOND;
-                // Both greet every second, as the machine does; one of them comes first.
+                // Both nodes send a greeting every second, as the machine does. One of them begins.
                 let (one, other) = if first_speaks { (&mut a, &mut b) } else { (&mut b, &mut a) };
                 one.say(now, other, b"1");
                 other.say(now, one, b"2");
@@ -262,7 +262,7 @@ fn a_datagram_is_taken_once_and_in_any_order_within_the_window() {
     assert!(b.sends().is_empty());
 }
 
-/// Every bit of the datagram is flipped, and cut at every length: nothing is taken or sent.
+/// Flips every bit of the datagram, and cuts it at every length. Nothing may be accepted or sent.
 fn flip_all(now: Time, from: SocketAddr, to: &mut Peer, bytes: &[u8]) {
     let (bodies, notices) = (to.bodies.len(), to.envelopes.counters().keys);
     for bit in 0..bytes.len() * 8 {
@@ -289,7 +289,7 @@ fn no_datagram_with_a_flipped_bit_is_taken_or_answered() {
     a.hear(now, b.at, &response);
     let sealed = a.sends().remove(0);
     flip_all(now, a.at, &mut b, &sealed);
-    // All of them are still good.
+    // The datagrams are still valid.
     assert!(b.hear(now, a.at, &sealed) && b.bodies == [b"body"]);
     assert_linked(now, &mut a, &mut b);
 }
@@ -299,7 +299,8 @@ fn a_forged_check_does_not_help_what_is_after_it() {
     let (mut a, mut b, now) = (Peer::new(1, &[2]), Peer::new(2, &[1]), Time::from_micros(1));
     a.say(now, &b, b"body");
     let initiation = a.sends().remove(0);
-    // Who knows the public key can make the check fit: the rest is verified all the same.
+    // A forger who knows the public key can make a correct check. So everything else is verified
+    // too.
     for at in 2..INITIATION_BYTES - 16 {
         let mut forged = initiation[..INITIATION_BYTES - 16].to_vec();
         forged[at] ^= 1;
@@ -307,7 +308,7 @@ fn a_forged_check_does_not_help_what_is_after_it() {
         let mut now = now;
         now = now + SECOND * u32::try_from(at).unwrap();
         b.hear(now, addr(9), &forged);
-        // The index of the sender is its own affair.
+        // The sender may choose any index for itself.
         let answered = b.sends().len();
         assert_eq!(answered, usize::from((2..6).contains(&at)), "byte {at}");
         if answered == 1 {
@@ -485,7 +486,7 @@ fn a_neighbor_that_is_removed_is_not_opened_and_comes_back_with_another_handshak
     pass(Time::ZERO, &mut a, &mut b);
     assert_eq!((b.bodies.len(), b.dropped(Dropped::Keys)), (1, 1));
     b.envelopes.set_neighbors(&[key(3), key(1)]);
-    // Once it was not heard for a while, its sender begins another handshake.
+    // If a node was not heard for a while, the next datagram to it begins another handshake.
     let later = Time::ZERO + LINK_UNHEARD_MAX;
     for body in [b"three", b"later"] {
         a.say(later, &b, body);

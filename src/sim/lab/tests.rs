@@ -1,4 +1,4 @@
-//! Small laboratories: what a search must find in them, and that nothing but the seed matters.
+//! Small laboratories: what a search must find in them. The result must depend only on the seed.
 
 use super::*;
 use crate::sim::topology::Edge;
@@ -46,11 +46,11 @@ fn without_faults_every_registered_match_is_found() {
 #[test]
 fn a_flood_sends_what_arithmetic_says() {
     let (n, degree) = (20, 4);
-    // With every way of the same length the first copy is the one with the highest ttl, and none
-    // extends another.
+    // If all paths have the same latency, the first copy is the one with the highest ttl, and no
+    // copy extends another.
     let latency = (Duration::from_micros(300), Duration::from_micros(300));
     let figures = run(Plan { latency, ..plan(n, regular(n, degree)) }, 1);
-    // Every node but the asker's own sends to all of its neighbors but one.
+    // Every node except the asker's own sends the query to all of its neighbors but one.
     let queries = (n * degree - (n - 1)) as u64 * 20;
     assert_eq!(figures.messages[0], queries);
     assert_eq!(figures.messages[2], queries, "every QUERY has its DONE");

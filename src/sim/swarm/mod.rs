@@ -58,7 +58,7 @@ const FIRST: u32 = 2;
 /// Peers connect to their super peer within this time, or this many per second.
 const CONNECTING: Duration = Duration::from_secs(1);
 const CONNECTS_PER_SECOND: usize = 4000;
-/// The time from then to the first command, for registrations and dials back.
+/// Then they have this time before the first command, for registrations and dials back.
 const SETTLING: Duration = Duration::from_secs(4);
 /// If all peers start at once, they start within this time.
 const TOGETHER: Duration = Duration::from_millis(100);

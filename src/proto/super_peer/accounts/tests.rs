@@ -1,4 +1,4 @@
-//! Logins by hand: what each connection proves and shows, and what it gets.
+//! Logins, message by message: what each connection proves and shows, and how it is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,11 +103,11 @@ fn before_its_login_a_connection_gets_nothing_but_an_error() {
             let expected = match &message {
                 Message::Bye(_) | Message::Error(_) => None,
                 Message::Unknown(_) => Some(ErrorCode::UNKNOWN_KIND),
-                // Of the node of another key.
+                // HELLO with the node id of another key.
                 Message::Hello(_) if !greeted => Some(ErrorCode::LOGIN),
-                // Of the mode `open`.
+                // LOGIN of the mode `open`.
                 Message::Login(_) if greeted => Some(ErrorCode::MODE),
-                // Of nobody who is invited.
+                // ENROLL of a user without an invitation.
                 Message::Enroll(_) if greeted => Some(ErrorCode::INVITATION),
                 _ => Some(ErrorCode::ORDER),
             };
@@ -209,12 +209,12 @@ fn an_invitation_gets_one_key_a_credential_once_it_is_saved() {
     let Message::Enrolled(enrolled) = said(&net, conn)[1].clone() else { panic!("{:?}", said(&net, conn)) };
     net.say(0, conn, Message::Login(Login::with_credential(enrolled.credential.clone())));
     assert!(is_open(&net, conn));
-    // Its answer was lost.
+    // The first answer was lost.
     let again = connect(&mut net, 1);
     net.say(0, again, enroll(7));
     let [_, Message::Enrolled(same)] = said(&net, again)[..] else { panic!("{:?}", said(&net, again)) };
     assert_eq!(*same, enrolled);
-    // Another key.
+    // Another key is refused.
     let other = connect(&mut net, 2);
     net.say(0, other, enroll(7));
     assert_eq!(refused(&net, other), ErrorCode::INVITATION);
@@ -233,7 +233,7 @@ fn an_invitation_that_is_shown_again_is_not_saved_again() {
         logins.on_accepted(conn, Some(secret(1).public()), Time::ZERO, UNIX);
         logins.on_enroll(conn, &enroll, Time::ZERO).unwrap()
     };
-    // The first save fails, so it is not on the disk.
+    // The first save fails, so the account is not on the disk.
     for (index, is_saved) in [(1, false), (2, true)] {
         assert_eq!(show(&mut logins, index), None);
         assert!(logins.poll_save().is_some());
@@ -268,10 +268,10 @@ fn what_is_revoked_is_out_at_once_and_all_others_hear_of_it() {
     assert_eq!(list, [RevokedKey { key: KeyBytes(*secret(1).public().as_bytes()), at: UNIX + 5 }]);
     let again = login(&mut net, 1, enrolled.credential);
     assert_eq!(refused(&net, again), ErrorCode::REVOKED);
-    // One that opens later hears of it too.
+    // A session that opens later is told too.
     let late = login(&mut net, 3, credential("cid", 3, None, 101));
     assert!(said(&net, late).iter().any(|message| matches!(message, Message::Revoked(_))));
-    // A key of an operator's account is denied by itself.
+    // The key of an operator's account is denied on its own.
     let key = secret(3).public();
     assert!(is_done(&command(&mut net, UserCommand::Deny { key, until: UNIX - 1 })));
     assert!(is_open(&net, late), "its credential is younger");
@@ -337,10 +337,10 @@ fn a_class_limits_what_its_accounts_use() {
     net.say(0, conn, register(1, ["a", "b", "c", "d"].map(file).to_vec()));
     assert_eq!(net.machine(0).index().records(), 3, "those that fit");
     assert!(matches!(said(&net, conn)[..], [.., Message::Error(_), Message::Ack(_)]), "{:?}", said(&net, conn));
-    // One may take the place of another.
+    // A new file may replace another one.
     net.say(0, conn, Message::Update(Update { seq: 2, add: vec![file("e")], del: vec![file("a").path] }));
     assert_eq!(net.machine(0).index().records(), 3);
-    // A file that has changed is no other one.
+    // A changed file does not count as another one.
     let changed = crate::wire::FileRecord { size: 77, ..file("b") };
     net.say(0, conn, Message::Update(Update { seq: 3, add: vec![changed], del: vec![] }));
     assert!(matches!(said(&net, conn)[..], [.., Message::Ack(_), Message::Ack(_)]), "{:?}", said(&net, conn));
@@ -348,10 +348,10 @@ fn a_class_limits_what_its_accounts_use() {
     net.say(0, conn, Message::Query(Query { req: 99, find: again, ttl: None, budget: None, policy: None }));
     assert!(matches!(said(&net, conn)[..], [.., Message::Hit(hit), Message::Done(_)] if hit.hits[0].size == 77));
     net.run_for(Duration::from_secs(1));
-    // The first page replaces the list; long paths count.
+    // The first page replaces the list. The length of paths counts too.
     net.say(0, conn, register(4, ["f", "a-long-path"].map(file).to_vec()));
     assert_eq!(net.machine(0).index().records(), 1);
-    // The limits are those of the account, not of the session.
+    // The limits belong to the account, not to the session.
     let second = login(&mut net, 2, credential("ann", 2, None, 101));
     net.say(0, second, register(1, ["g", "h", "i"].map(file).to_vec()));
     assert_eq!(net.machine(0).index().records(), 3);
@@ -421,7 +421,7 @@ fn an_open_super_peer_refuses_a_login_by_name() {
     assert!(!is_done(&command(&mut net, UserCommand::List)));
 }
 
-/// A search by account, at once and standing.
+/// Searches for the files of one account, both queries and subscriptions.
 #[test]
 fn a_search_may_ask_for_the_files_of_one_account() {
     let mut net = net();
@@ -441,7 +441,7 @@ fn a_search_may_ask_for_the_files_of_one_account() {
     }
 }
 
-/// A key of a neighbor lets its holder ask that neighbor.
+/// With the key of a neighbor, its holder could ask this neighbor.
 #[test]
 fn only_an_operator_gets_the_keys_of_neighbors() {
     let mut net = Net::cold_with(1, &[], |_, super_peer| {

@@ -1,5 +1,5 @@
-//! Digests between real machines: that they prune, that they never lose a hit, and that they cost
-//! what they may.
+//! Digests between real machines: they leave out neighbors, never lose a hit, and cost no more than
+//! they may.
 //!
 //! A failing seed of `nothing_acknowledged_is_ever_missed` is replayed by
 //! `SPRAT_SIM_SEED=n cargo test nothing_acknowledged`.
@@ -54,7 +54,7 @@ fn the_last_hop_spares_neighbors_that_have_nothing_for_sure() {
         ("red", 0),
         ("blue trains", 0),
         ("*e.tra*", 0),
-        // Fewer than three characters in a row: no key to look up.
+        // There are fewer than three characters in a row, so there is no key to look up.
         ("b*e*c", 2),
     ] {
         net.forget_traffic();
@@ -110,8 +110,8 @@ fn an_ack_waits_for_the_mark_and_no_longer() {
     assert_eq!(acks(&net, 1, conn), [1]);
     let (hits, _) = net.ask(0, "a", 1);
     assert_eq!(hits.len(), 1);
-    // While changes are pending no neighbor trusts the digest: the next change is acknowledged at
-    // once.
+    // While changes are pending, no neighbor trusts the digest. So the next change is acknowledged
+    // at once.
     net.say(1, conn, update(2, &["b"], &[]));
     assert_eq!(acks(&net, 1, conn), [1, 2]);
     assert_eq!(net.ask(0, "b", 1).0.len(), 1);
@@ -155,8 +155,8 @@ fn many_pages_cost_one_mark() {
     assert!(net.machine(1).index().records() < SESSION_FILES_MAX);
 }
 
-/// More ACKs than a turn sends become due at once. In the next input a query is canceled, and its
-/// number is used again.
+/// More ACKs become due at once than one turn sends. The next input cancels a query, and its number
+/// is used again.
 #[test]
 fn a_canceled_query_ends_before_its_number_is_used_again_whatever_else_is_due() {
     let mut net = settled(2, &[(0, 1)]);
@@ -195,7 +195,7 @@ fn without_links_nothing_is_watched_and_nothing_waits() {
 #[test]
 fn an_ack_waits_for_a_silent_neighbor_until_its_lease_ends() {
     let mut net = settled(2, &[(0, 1)]);
-    // 0 hears nothing any more. It still trusts that 1 has nothing, and 1 still hears it.
+    // From now on 0 hears nothing. It still trusts that 1 has nothing, and 1 still hears it.
     net.rule(|_, to, _| if to == 0 { Fate::Lose } else { Fate::Arrive });
     let conn = net.login(1);
     let start = net.now();
@@ -247,7 +247,8 @@ fn a_restarted_neighbor_has_no_digest_at_first() {
     net.run_for(100 * MS);
     assert_eq!(acks(&net, 1, conn), [1], "it has greeted this one");
     assert_eq!(net.ask(0, "a", 1).0.len(), 1);
-    // And the other way round: a node that restarts has lost its copy, and gets all steps again.
+    // In the other direction: a node that has restarted has lost its copy, and gets all steps
+    // again.
     net.run_for(3 * SEC);
     net.kill(0);
     net.restart(0);
@@ -259,7 +260,7 @@ fn a_restarted_neighbor_has_no_digest_at_first() {
 fn with_digests_off_none_is_taken_or_sent() {
     let mut digests = Digests::new(false, 1, 5);
     assert_eq!((digests.takes(), digests.lease(LinkId(0), Time::ZERO)), (None, None));
-    // The neighbors share the memory.
+    // All neighbors share the memory.
     let takes = [1, 16, 17, 256].map(|links| Digests::new(true, links, 5).takes());
     assert_eq!(takes, [Some(25), Some(25), Some(24), Some(21)]);
 }
@@ -349,7 +350,7 @@ fn the_session_with_the_most_waiting_acks_makes_room_for_others() {
     let (greedy, honest) = (net.login(0), net.login(0));
     net.say(0, greedy, register(1, vec![file("a")]));
     assert_eq!(acks(&net, 0, greedy), Vec::<u64>::new(), "it waits for the neighbor");
-    // As after many empty lists.
+    // The same state as after many empty lists.
     let held = &mut net.machine_mut(0).neighbors.digests.held;
     let first = held[0];
     held.resize(ACKS_HELD_MAX, first);
@@ -361,7 +362,7 @@ fn the_session_with_the_most_waiting_acks_makes_room_for_others() {
     assert_eq!(acks(&net, 0, honest), [1]);
 }
 
-/// What may be found, and what is acknowledged.
+/// The files that may be found, and those that are acknowledged.
 #[derive(Default)]
 struct Shares {
     /// By node and session: path → the number that must be acknowledged.
@@ -405,7 +406,7 @@ fn chaos(seed: u64) -> (usize, usize, u64) {
     let mut shares = Shares::default();
     let (mut pruned, mut found) = (0, 0);
     for round in 0..40 {
-        // Sometimes one direction of one link is dead for a while.
+        // Sometimes one direction of a link fails for a while.
         if below(6) == 0 {
             cut = (below(2) == 0).then(|| edges[below(edges.len() as u64) as usize]).map(|(a, b)| match below(2) {
                 0 => (a, b),
@@ -474,7 +475,7 @@ fn chaos(seed: u64) -> (usize, usize, u64) {
         let req = net.query(asker, conn, search(&pattern), ttl, 400 + below(2000) as u32);
         let done = net.finish(asker, req);
         let hits = net.hits(asker, req).len();
-        // The only cut is by ttl: everything that was acknowledged within it is there.
+        // If the only cut is by ttl, everything within the ttl that was acknowledged is found.
         if (Cut { ttl: 0, ..done.cut }).is_none() {
             assert!(hits >= expected, "seed {seed}, round {round}: {hits} of {expected} near, {done:?}");
             found += expected;

@@ -1,4 +1,4 @@
-//! The index against a naive model, and one behavior at a time.
+//! Compares the index with a naive model, and tests single behaviors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,7 +129,7 @@ fn a_holder_with_many_files_comes_and_goes() {
         register(&mut index, holder);
         assert_eq!(index.records(), FILES as usize);
         index.check_invariants();
-        // Another holder of the same files makes no new entry.
+        // If another holder registers the same files, no new entry is made.
         let other = index.add_holder(addr(2), NodeId([1; 16]));
         register(&mut index, other);
         assert_eq!((index.records(), index.entries.len()), (2 * FILES as usize, FILES as usize));
@@ -162,7 +162,7 @@ fn it_agrees_with_a_naive_model() {
     }
 }
 
-/// Drives the index and a plain map with the same random changes; says how many there were.
+/// Applies the same random changes to the index and to a plain map. Returns the number of changes.
 fn against_the_model(seed: u64) -> usize {
     let mut state = seed;
     let mut below = |n: u64| {
@@ -198,7 +198,8 @@ fn against_the_model(seed: u64) -> usize {
                 changes += usize::from(there);
             }
             (_, Some(holder)) => {
-                // One root for most files, so that its list grows large and identities are needed.
+                // Most files have the same root. So its list becomes large, and entries must be
+                // distinguished.
                 let (size, root) = (below(2), u8::try_from(below(8).saturating_sub(5)).unwrap());
                 index.insert(holder, record(&path, size, root));
                 model.get_mut(&holder).unwrap().insert(path, (size, root));

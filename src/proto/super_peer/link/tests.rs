@@ -1,4 +1,4 @@
-//! Greetings: how links come up, stay up, notice a restart, and do not believe strangers.
+//! Greetings: how links come up, stay up and notice a restart, and why strangers cannot forge them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn news(net: &Net, node: usize) -> Vec<bool> {
 #[test]
 fn both_ends_are_up_after_one_exchange() {
     let mut net = Net::cold(2, &[(0, 1)]);
-    // The greeting of 1 is lost: what is left is that of 0, and the answer to it.
+    // The greeting of 1 is lost. Only the greeting of 0 and its answer remain.
     let mut greeted = false;
     net.rule(move |from, _, _| {
         let lost = from == 1 && !greeted;
@@ -54,8 +54,8 @@ fn a_link_without_queries_costs_few_messages() {
     let mut net = Net::line(2);
     net.run_for(Duration::from_secs(60));
     assert_eq!(net.machine(0).links_up(), 1);
-    // HELLOs and their answers, and the one that asks for a lease. A digest and a tree of two take
-    // a few more messages once.
+    // Counted are HELLOs with their answers, and the HELLO that asks for a lease. A digest and a
+    // tree of two nodes need a few more messages, only once.
     let hellos = net.sent(|message| matches!(message, LinkMessage::Hello(_)));
     assert!(hellos <= 4 * 31 + 4 && net.sent.len() <= hellos + 16, "{} messages in a minute", net.sent.len());
 }
@@ -191,12 +191,12 @@ fn logs(net: &Net, node: usize) -> Vec<String> {
     net.nodes[node].events.iter().filter_map(text).collect()
 }
 
-/// From now on what the one sends to the other is lost.
+/// From now on messages from the first node to the second one are lost.
 fn deafen(net: &mut Net, from: usize, to: usize) {
     net.rule(move |one, other, _| if (one, other) == (from, to) { Fate::Lose } else { Fate::Arrive });
 }
 
-/// Asks at this node, and requires that the link counts as down and costs no time.
+/// Sends a query at this node. Checks that the link counts as down and delays nothing.
 fn ask_beside_a_link_that_is_down(net: &mut Net, node: usize) {
     let begun = net.now();
     let (_, done) = net.ask(node, "a", 7);
@@ -256,7 +256,7 @@ fn a_link_that_loses_much_stays_up() {
 #[test]
 fn what_comes_before_the_proof_is_soon_admitted() {
     let mut net = Net::cold(2, &[(0, 1)]);
-    // The answer of 0 that proves the link to 1 is lost; 0 is up and asks.
+    // The answer that would prove the link at 1 is lost. At 0 the link is up, and 0 sends a query.
     let mut answers = 0;
     net.rule(move |from, _, message| {
         let is_answer = matches!(message, LinkMessage::Hello(LinkHello { et: Some(_), .. }));
@@ -337,7 +337,7 @@ fn a_node_that_is_named_twice_is_one_neighbor_until_its_link_is_down() {
     assert_eq!((counts["links"], counts["links_up"]), (2, 2));
     let states = |net: &Net| net.machine(0).links().iter().map(|row| row.state).collect::<Vec<_>>();
     assert_eq!(states(&net), [LinkState::Twin, LinkState::Up, LinkState::Up]);
-    // The first address falls silent, the second one answers.
+    // The first address stops answering, and the second one answers.
     net.run_for(LINK_SILENCE_MAX + Duration::from_secs(1));
     assert_eq!(net.machine(0).links_up(), 0);
     greet(&mut net, 9, 5);
@@ -390,7 +390,7 @@ fn what_a_neighbor_gets_leaves_from_the_address_that_it_asked() {
 
 #[test]
 fn a_greeting_of_a_stranger_is_reported_to_both_operators_and_not_answered() {
-    // The first does not name the second.
+    // The first node does not name the second one.
     let mut net = Net::cold_with(2, &[(0, 1)], |node, config| {
         if node == 0 {
             config.neighbors.clear();
@@ -437,7 +437,8 @@ fn neighbors_come_and_go_and_links_that_stay_are_not_touched() {
     net.peer(2, &["a song"]);
     net.run_for(Duration::from_secs(10));
     assert_eq!(net.ask(0, "song", 7).0.len(), 1);
-    // A search is on its way to the neighbor that goes, and back to one that has come.
+    // A query is on its way to the neighbor that is removed, and on its way back to a neighbor that
+    // was added.
     let conn = net.login(0);
     let running = net.query(0, conn, search("song"), 7, 2000);
     net.run_for(Duration::from_micros(300));
@@ -450,13 +451,13 @@ fn neighbors_come_and_go_and_links_that_stay_are_not_touched() {
     assert!(!news(&net, 0).contains(&false), "its link to 1 stayed up");
     let (hits, done) = net.ask(1, "song", 7);
     assert_eq!((hits.len(), done.reached, done.complete), (1, 3, true));
-    // The same neighbor again, at its old place.
+    // The same neighbor is added again, at its old place.
     set(&mut net, 0, &[1]);
     assert_eq!(net.ask(0, "song", 7).0.len(), 0);
     set(&mut net, 0, &[1, 2]);
     net.run_for(Duration::from_secs(10));
     assert_eq!(net.ask(0, "song", 7).0.len(), 1);
-    // Sixteen digests of the largest size are all that there is room for.
+    // There is only room for sixteen digests of the largest size.
     set(&mut net, 0, &(1..=20).collect::<Vec<_>>());
     assert_eq!(net.machine(0).links().len(), 16);
 }

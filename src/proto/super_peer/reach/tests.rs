@@ -11,7 +11,7 @@ use crate::sim::{Random, builders};
 use crate::wire::NodeId;
 use crate::wire::message::{FEATURE_REACH, Hello, Hit, Query, Welcome};
 
-/// A super peer that dials back, and what it has said since it was last asked.
+/// A super peer that dials back, and its outputs since they were last read.
 struct Rig {
     machine: SuperPeer,
     now: Time,
@@ -50,7 +50,7 @@ impl Rig {
         ConnId { index: self.conns, generation: 0 }
     }
 
-    /// A session from this host that serves a file; `features` of its HELLO.
+    /// A session from this host that serves a file. `features` are those of its HELLO.
     fn session(&mut self, host: [u8; 4], features: &[&str]) -> ConnId {
         let conn = self.conn();
         self.input(Input::Accepted {
@@ -78,7 +78,7 @@ impl Rig {
         dials
     }
 
-    /// What answers a dial; returns its connection.
+    /// Answers a dial with WELCOME. Returns its connection.
     fn answer(&mut self, dial: DialId, node: NodeId, boot: u64) -> ConnId {
         let conn = self.conn();
         self.input(Input::Dialed { dial, conn, own: OwnAddrs::default(), key: None, unix: 0 });

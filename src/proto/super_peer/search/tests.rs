@@ -1,4 +1,4 @@
-//! Searches: what each kind finds, and a scan while the index changes under it.
+//! Searches: what each kind finds, and how a scan behaves while the index changes.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ fn search(kind: QueryKind, pattern: &str) -> Search {
     Search::new(pattern, kind)
 }
 
-/// An index whose only holder has these files, each as long as its place in the list.
+/// An index with one holder of these files. The size of each file is its place in the list.
 pub(super) fn index_of(paths: &[&str]) -> (Index, HolderId) {
     let mut index = Index::new();
     let holder = index.add_holder(addr(1), NodeId([1; 16]));
@@ -35,7 +35,7 @@ pub(super) fn index_of(paths: &[&str]) -> (Index, HolderId) {
     (index, holder)
 }
 
-/// All hits, and whether the limit bit.
+/// All hits, and whether the limit cut some.
 fn run(index: &Index, search: &Search) -> (Vec<String>, bool) {
     let mut scan = Scan::new(index, search).unwrap();
     let mut hits = Vec::new();
@@ -155,7 +155,7 @@ fn a_step_looks_at_no_more_than_it_may() {
 #[test]
 fn names_and_hits_count_for_more_than_looks() {
     let (index, _) = index_of(&["f 0", "f 1", "f 2", "f 3", "f 4", "f 5", "f 6", "f 7"]);
-    // Looks in the first step of so much work.
+    // The number of looks in a first step with this much work.
     let looked = |kind, pattern: &str, work| {
         let mut scan = Scan::new(&index, &search(kind, pattern)).unwrap();
         scan.step(&index, work, &mut Vec::new());
@@ -184,8 +184,8 @@ fn of_two_frequent_words_only_what_has_both_is_compared() {
     while scan.step(&index, 100_000, &mut hits) == Step::More {}
     let wanted = names.iter().filter(|name| name.starts_with("a1 b4 "));
     assert!(hits.iter().map(|hit| hit.path.as_str()).eq(wanted.map(String::as_str)));
-    // 600 have b4, the word of fewer names, and one in three of these has the other one: each leads
-    // to the next of them at once.
+    // 600 files have b4, which is the rarer word in names. One in three of these has the other
+    // word. From each hit, the scan goes directly to the next one.
     let hits = hits.len();
     let looks = scan.looked() - hits;
     assert!(hits == 200 && looks <= 2 * hits + 5, "{hits} {looks}");
@@ -234,7 +234,7 @@ fn holders_that_are_gone_are_passed_over_in_steps() {
     assert!(steps >= 10 && index.is_untidy(), "{steps} steps");
 }
 
-/// The naive meaning of a search, written a second time.
+/// The meaning of a search, written naively a second time.
 fn fits(search: &Search, path: &str, record_root: Root) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap();
     match search.kind {
@@ -350,7 +350,7 @@ fn in_pages(index: &Index) {
     };
     let whole = all(Range { low: Position::FIRST, high: None });
     assert_eq!(whole.len(), 160);
-    // Cuts between contents, and in the middle of each.
+    // Limits between contents, and in the middle of each content.
     let mut pages = BTreeSet::new();
     let mut low = Position::FIRST;
     for high in whole.iter().skip(3).step_by(7).copied().map(Some).chain([None]) {

@@ -12,7 +12,7 @@ fn subscribe(net: &mut Net, conn: ConnId, req: u32, find: Search) {
     net.say(0, conn, Message::Subscribe(Subscribe { req, find }));
 }
 
-/// The paths that a request has been sent.
+/// The paths in the hits that a request has got.
 fn found(net: &Net, conn: ConnId, req: u32) -> Vec<String> {
     let to_conn = net.nodes[0].said.iter().filter(|(to, _)| *to == conn);
     let hits = to_conn.filter_map(|(_, message)| if let Message::Hit(hit) = message { Some(hit) } else { None });
@@ -123,7 +123,7 @@ fn a_flood_of_files_takes_a_share_of_each_second() {
     assert_eq!(net.count(0, Count::SubscribedHitsDropped), 200);
 }
 
-/// Sessions that subscribe to as much as they may: all to the same, or each to searches of its own.
+/// Sessions with the most subscriptions. All have the same search, or each has searches of its own.
 fn subscribers(net: &mut Net, sessions: usize, pattern: impl Fn(usize) -> String) -> Vec<ConnId> {
     let conns: Vec<ConnId> = (0..sessions).map(|_| net.login(0)).collect();
     for n in 0..sessions * SESSION_SUBSCRIPTIONS_MAX {
@@ -143,7 +143,7 @@ fn one_file_that_many_subscribe_to_takes_several_turns() {
     assert_eq!((found(&net, first, 0).len(), net.count(0, Count::SubscribesRefused)), (1, 0));
     let in_one_turn = net.count(0, Count::SubscribedHits);
     assert!((1..SUBSCRIPTIONS_MAX as u64 / 8).contains(&in_one_turn), "{in_one_turn}");
-    // One that has got the file ends, and one that has not.
+    // A subscription that has got the file ends, and one that has not.
     net.say(0, first, Message::Cancel(Cancel { req: 0 }));
     let canceled = SUBSCRIPTIONS_MAX as u32 - 1;
     net.say(0, last, Message::Cancel(Cancel { req: canceled }));

@@ -1,4 +1,4 @@
-//! Trees over small networks of real machines: how they grow, become void and grow again, and what
+//! Trees in small networks of real machines: how they grow, become void and grow again, and how
 //! queries ride on them.
 
 use std::time::Duration;
@@ -11,14 +11,15 @@ use crate::sim::Random;
 use crate::wire::message::Done;
 use crate::wire::{Cut, LinkMessage, Policy};
 
-/// Long enough for any tree to be grown, given up and grown again, or for a root to be found gone.
+/// This is long enough for any tree to grow, to be given up and to grow again, or to find out that
+/// a root is gone.
 const LONG: Duration = Duration::from_secs(40);
 
 fn is_query(message: &LinkMessage) -> bool {
     matches!(message, LinkMessage::Query(_))
 }
 
-/// A ring and chords at random, so that no single link holds it together.
+/// A ring with random chords, so that no single link connects the network.
 fn edges(n: usize, degree: usize, seed: u64) -> Vec<(usize, usize)> {
     let mut random = Random::new(seed);
     let mut edges: Vec<(usize, usize)> = (1..n).map(|b| (b - 1, b)).chain([(0, n - 1)]).collect();
@@ -90,7 +91,7 @@ fn leaves_whose_digest_says_no_are_not_asked() {
     assert_eq!((hits.len(), done.complete, done.cut), (1, true, Cut::NONE));
     assert!(done.pruned >= 10 && done.reached + done.pruned == 40, "{done:?}");
     assert_eq!(net.sent(is_query) as u32, 39 - done.pruned);
-    // A leaf with a dead neighbor has a cut to report.
+    // A leaf with a dead neighbor must report a cut.
     net.kill(0);
     net.run_for(LONG);
     let (_, done) = net.ask_by(Policy::Tree, 5, search("needle"), 64);
@@ -132,13 +133,13 @@ fn without_a_tree_a_tree_query_is_a_flood() {
 fn with_an_edge_cut_the_next_query_is_complete_and_after_the_next_tree_cheap() {
     for seed in 0..20 {
         let mut net = grown(20, &edges(20, 4, seed));
-        // An edge of the tree is dead in both directions, and neither end knows it yet.
+        // An edge of the tree has failed in both directions. Neither end knows it yet.
         let edge = net.tree_edge(seed as usize);
         net.cut(edge.0, edge.1);
         let (hits, done) = tree(&mut net, 0);
         assert_eq!((hits, done.reached), (20, 20), "seed {seed}: a flood finds the way round: {done:?}");
         assert!(!done.complete, "the link that does not answer is reported, as in a flood");
-        // The link is known to be down, and the next tree grows round it.
+        // Now the link is known to be down, and the next tree grows without it.
         net.run_for(LINK_SILENCE_MAX + Duration::from_secs(3));
         assert_eq!(whole(&net), 20, "seed {seed}");
         net.forget_traffic();
@@ -153,8 +154,8 @@ fn while_the_tree_is_void_a_query_floods_and_is_complete() {
     let mut net = grown(20, &edges(20, 4, 5));
     let edge = net.tree_edge(3);
     net.cut(edge.0, edge.1);
-    // Until one end finds that the link is down. Then the tree is void, and the next is not grown
-    // yet.
+    // Runs until one end finds that the link is down. Then the tree is void, and the next one has
+    // not grown yet.
     while sum(&net, Count::TreesVoid) == 0 {
         assert!(net.step());
     }
@@ -217,7 +218,8 @@ fn two_parts_have_a_tree_each_and_one_when_they_meet() {
     net.forget_traffic();
     let (hits, done) = tree(&mut net, 4);
     assert_eq!((hits, done.cut, net.sent(is_query)), (10, Cut { down: 1, ..Cut::NONE }, 9));
-    // They meet. In the meantime no query is reported complete wrongly.
+    // The two halves are connected again. In the meantime no query may wrongly claim to be
+    // complete.
     net.rule(|_, _, _| Fate::Arrive);
     for step in 0..40 {
         net.run_for(Duration::from_millis(100));
@@ -228,7 +230,7 @@ fn two_parts_have_a_tree_each_and_one_when_they_meet() {
     net.forget_traffic();
     let (hits, done) = tree(&mut net, 15);
     assert_eq!((hits, done.complete, net.sent(is_query)), (20, true, 19));
-    // And part again.
+    // The halves are separated again.
     net.cut(9, 10);
     net.run_for(LINK_SILENCE_MAX + TREE_ROOT_PATIENCE + Duration::from_secs(3));
     net.forget_traffic();

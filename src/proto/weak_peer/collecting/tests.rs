@@ -1,4 +1,4 @@
-//! One collection among scripted holders and a scripted disk.
+//! One collection with scripted holders and a scripted disk.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for the one thing that it is about")]
 
@@ -39,7 +39,7 @@ fn contact(n: u16) -> Contact {
     HostPort::new("192.0.2.1", n).unwrap().into()
 }
 
-/// These files are placed.
+/// The report that these files are placed.
 fn placed(numbers: impl IntoIterator<Item = u64>, bytes: u64) -> CollectionDone {
     let files = numbers.into_iter().map(|n| (n, format!("/out/x/d/{n}").into())).collect();
     CollectionDone::Placed { files, bytes, failed: Vec::new() }
@@ -72,7 +72,7 @@ impl Rig {
         (Rig { cx, collecting: Collecting::default(), orders: Vec::new(), outputs: Vec::new() }, order)
     }
 
-    /// A collection with these holders, whose folder is open and whose only page is this.
+    /// A collection with these holders. Its folder is open, and its only page lists these files.
     fn new(holders: u16, missing: Vec<Missing>) -> Rig {
         let (mut rig, order) = Rig::idle();
         rig.collecting.begin(&mut rig.cx, order, (1..=holders).map(contact).collect());
@@ -82,8 +82,8 @@ impl Rig {
         rig
     }
 
-    /// A command that has handed over these files of 10 bytes with the numbers of their holders,
-    /// and no more. None of them is there.
+    /// A command that has handed over all its files, which have 10 bytes each. `holders` has the
+    /// numbers of each file's holders. None of the files is there already.
     fn command(holders: &[&[u16]]) -> Rig {
         let (mut rig, order) = Rig::idle();
         let destination = Destination::Below { folder: Some("/out".into()), path: String::new() };
@@ -108,18 +108,18 @@ impl Rig {
         rig
     }
 
-    /// What has become of files of the command.
+    /// The files of the command that have ended.
     fn ends(&mut self) -> Vec<(u64, FileEnd)> {
         std::iter::from_fn(|| self.collecting.poll_file_end()).map(|(_, number, end)| (number, end)).collect()
     }
 
-    /// The files of the requests to a holder that are not answered, which are forgotten here.
+    /// The numbers of the files in these requests.
     fn numbers(asked: &[(u32, Root, u32)]) -> Vec<u64> {
         let number = |root: Root| (1..100).find(|n| file(*n, 10).root == root).unwrap();
         asked.iter().map(|(_, root, _)| number(*root)).collect()
     }
 
-    /// The addresses that were dialed, as the numbers of their holders.
+    /// The numbers of the holders that were dialed.
     fn dialed(&self) -> Vec<u16> {
         let dialed = self.outputs.iter().filter_map(|output| match output {
             Output::Dial { to, .. } => Some(to.port()),
@@ -138,7 +138,7 @@ impl Rig {
         self.drain();
     }
 
-    /// Dials of the holder at this place succeed.
+    /// The dials of the holder at this place succeed.
     fn welcome(&mut self, holder: usize) {
         self.collecting.on_dialed(&mut self.cx, ID, holder, conn(holder as u32));
         let welcome = Welcome::new(NodeId([2; 16]), 1, Duration::from_secs(60), HostPort::new("h", 1).unwrap());
@@ -150,7 +150,7 @@ impl Rig {
         self.drain();
     }
 
-    /// The unanswered requests to a holder, which are forgotten here.
+    /// Removes and returns the unanswered requests to a holder.
     fn asked(&mut self, holder: usize) -> Vec<(u32, Root, u32)> {
         let at = conn(holder as u32);
         let asked = self
@@ -351,7 +351,8 @@ fn a_small_file_that_no_holder_of_its_own_serves_is_left() {
     assert_eq!(Rig::numbers(&asked), [1, 2, 4]);
     rig.message(0, Message::Error(Error::new(ErrorCode::NOT_FOUND, "gone", Some(asked[0].0))));
     assert_eq!(rig.ends(), [(1, FileEnd::Left)]);
-    // It lies: the file that another one has comes from there, and the last one has no other.
+    // This holder lies. The file is then fetched from the other holder that has it. The last file
+    // has no other holder.
     rig.serve(0, asked[1], false);
     assert_eq!(rig.ends(), [(4, FileEnd::Left)]);
     rig.welcome(1);

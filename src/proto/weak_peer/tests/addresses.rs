@@ -88,8 +88,8 @@ fn one_peer_at_two_addresses_is_used_once() {
     assert_eq!(used, 1, "{outcome:?}");
 }
 
-/// A world with one fast honest source and others that claim to be the same peer; each at a host of
-/// its own.
+/// A world with one fast honest source, and with others that claim to be the same peer. Each is at
+/// a host of its own.
 fn claimed(claimants: &[(Manner, u64)], size: u64, seed: u64) -> World {
     let mut world = World::seeded(1, size, seed);
     world.source(Manner::Honest, FAST);

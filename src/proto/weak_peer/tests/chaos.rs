@@ -1,5 +1,5 @@
-//! Whatever super peers, sources, strangers and late answers of the disk say, in whatever order: no
-//! panic, and every command ends with exactly one `done`.
+//! Super peers, sources and strangers may send anything in any order, and the disk may answer late.
+//! The peer must not panic, and every command must end with exactly one `done`.
 
 use std::time::Duration;
 

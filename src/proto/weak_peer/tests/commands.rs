@@ -247,7 +247,7 @@ fn a_query_that_is_refused_for_lack_of_room_is_asked_again() {
         refuse(&mut world);
         world.run_until(|world| asked(world) > tries);
     }
-    // The one that is served is the last one asked.
+    // The super peer that serves is the last one that is asked.
     world.supers[0].1.manner = Super::Serves;
     refuse(&mut world);
     assert_eq!(world.outcome().complete, Some(true));
@@ -296,7 +296,7 @@ fn a_subscription_reports_each_content_once_that_comes_to_match() {
     world.super_says(0, Message::Hit(Hit { req, hits }));
     world.run_for(Duration::from_secs(1));
     assert_eq!(reported(&world), ["new"]);
-    // What is registered elsewhere is found by the search of each minute.
+    // The search of each minute finds a file that is registered elsewhere.
     world.hit(third);
     world.run_for(Duration::from_secs(67));
     assert_eq!(reported(&world), ["new", "third"]);

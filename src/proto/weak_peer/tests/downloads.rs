@@ -17,7 +17,7 @@ const MIB: u64 = PIECE_BYTES;
 const FAST: u64 = 50 * MIB;
 const SLOW: u64 = MIB;
 
-/// The content is published, byte for byte, and nothing is left over.
+/// Checks that the content is published, byte for byte, and that nothing is left over.
 fn assert_published(world: &mut World) {
     assert!(world.published.as_ref() == Some(&world.content.bytes), "the published bytes differ");
     world.assert_no_leak();
@@ -197,8 +197,8 @@ fn a_damaged_piece_is_asked_of_the_same_source_once_more() {
 
 #[test]
 fn a_damaged_piece_is_not_asked_for_again_beside_another_one() {
-    // The next piece is asked for while the digests of the damaged one are computed. The source
-    // checks that no more than one piece is asked of it until the first right one.
+    // The next piece is requested while the digests of the damaged piece are computed. The source
+    // checks that at most one piece is requested before the first correct one.
     let mut world = World::new(1, 4 * MIB);
     world.hash_time = Duration::from_secs(2);
     world.source(Manner::Damaged(1), FAST);
@@ -495,7 +495,7 @@ fn a_piece_that_waits_for_its_proof_is_dropped_with_the_download() {
     let mut world = World::new(1, 2 * MIB + 5);
     world.source(Manner::NoManifest, 20 * MIB);
     world.get().run_until(|world| world.served() == [2 * MIB]);
-    // The rest of the piece comes, and no manifest to prove it by.
+    // The rest of the piece comes, but no manifest that could prove it.
     world.run_for(Duration::from_secs(1));
     assert_eq!((world.stored.is_some(), world.sources[0].1.manifests), (false, 1));
     world.input(Input::ClientGone { client: super::harness::CLIENT });
@@ -596,8 +596,8 @@ fn few_downloads_run_at_once_and_the_others_follow_in_line() {
     assert_eq!(opened(&world), 12);
 }
 
-/// Sources of every kind come and go; one is honest and stays. The right bytes are published in
-/// every case.
+/// Sources of every kind come and go. One of them is honest and stays. The correct bytes must be
+/// published in every case.
 #[test]
 fn one_honest_source_is_enough_whatever_the_others_do() {
     let manners = [

@@ -1,5 +1,5 @@
-//! Sources and hits of strangers who want to stop a download, to deny a content, or to have others
-//! dialed.
+//! Strangers whose sources and hits try to stop a download, to keep a content from others, or to
+//! have others dialed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -98,7 +98,7 @@ fn a_bad_source_that_is_asked_first_delays_by_five_seconds_at_most() {
             assert!(worst <= alone + 5 * SEC, "{worst:?} with {bad:?} at {rate}, {alone:?} without, {size} bytes");
         }
     }
-    // A shorter list of inner nodes exists from three pieces on.
+    // From three pieces on, a shorter list of inner nodes exists.
     for seed in 1..6 {
         run(seed, 4 * MIB, &[(Manner::Shorter, RATE), (Manner::Honest, RATE)]);
     }
@@ -176,7 +176,8 @@ fn false_sizes_deny_no_content() {
         for (seed, lie) in (1..).zip(lies) {
             for manner in [manners[seed as usize % 4], manners[(seed as usize + 1) % 4]] {
                 let mut world = World::seeded(1, size, seed);
-                // 20 sources claim it, before the honest one is named; one names the honest one.
+                // 20 sources claim this before the honest one is named. One of them names the
+                // honest one.
                 world.source(Manner::Honest, RATE);
                 world.supers[0].1.hits.clear();
                 for _ in 0..20 {
@@ -440,7 +441,7 @@ fn a_timeout_ends_no_download_that_goes_on() {
     assert!(world.outcome().ok, "a piece takes 32 s, and bytes come all the time");
 }
 
-/// With MD5 alone the size is proven all the same.
+/// Even with MD5 alone, the size is proven.
 #[test]
 fn a_false_size_is_found_out_whatever_is_verified() {
     for verify in [Verify::Both, Verify::Blake3, Verify::Md5] {

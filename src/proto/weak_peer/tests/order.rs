@@ -1,6 +1,6 @@
 //! Messages out of order, in login mode: each kind of message in each state of a session and of a
-//! chunk connection. What the tables of PROTOCOL.md do not allow ends the connection and has no
-//! other effect.
+//! chunk connection. A message that the tables of PROTOCOL.md do not allow ends the connection, and
+//! has no other effect.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ fn credential(of: u8, operator: u8) -> Credential {
     Credential::sign(terms, &secret(operator))
 }
 
-/// A peer with a credential or an invitation, whose one super peer has to prove the key `SUPER` and
-/// proves this one.
+/// A peer with a credential or an invitation. Its only super peer must prove the key `SUPER`, and
+/// proves the key `proves`.
 fn world(joined: bool, proves: u8) -> World {
     let credential = joined.then(|| credential(OWN, OPERATOR));
     let invitation = (!joined).then(|| ("ann".to_owned(), Token::new([7; 20])));
@@ -48,7 +48,7 @@ fn world(joined: bool, proves: u8) -> World {
     world
 }
 
-/// The same message as the owner of this key would send it.
+/// The message in the form in which the owner of this key would send it.
 fn as_sent_by(message: Message, of: u8) -> Message {
     match message {
         Message::Hello(hello) => {
@@ -63,7 +63,7 @@ fn as_sent_by(message: Message, of: u8) -> Message {
             let operators = vec![KeyBytes(*key(of).as_bytes())];
             Message::Ready(Ready { operators, credential: Some(credential(of, OPERATOR).encode()) })
         }
-        // A valid one, signed by the sender.
+        // A valid credential, signed by the sender.
         Message::Enrolled(_) => Message::Enrolled(Enrolled { credential: credential(OWN, of).encode() }),
         Message::Revoked(_) => {
             let key = KeyBytes(*key(SOURCE).as_bytes());
@@ -81,9 +81,9 @@ fn kinds(world: &World) -> Vec<&'static str> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Another key than the expected one is proved.
+    /// The super peer has proved another key than the expected one.
     Doubted,
-    /// The same, with an invitation in place of a credential.
+    /// As `Doubted`, but the peer has an invitation in place of a credential.
     DoubtedInvited,
     /// HELLO and LOGIN are sent.
     Greeting,
@@ -94,8 +94,8 @@ enum Stage {
     Up,
 }
 
-/// A peer whose session is in this state, and the connection. Its super peer says nothing by
-/// itself.
+/// A peer whose session is in this state, and its connection. Its super peer sends nothing on its
+/// own.
 fn session(stage: Stage) -> (World, ConnId) {
     let joined = !matches!(stage, Stage::Enrolling | Stage::DoubtedInvited);
     let proves = if matches!(stage, Stage::Doubted | Stage::DoubtedInvited) { OTHER } else { SUPER };
@@ -115,7 +115,7 @@ fn session(stage: Stage) -> (World, ConnId) {
     (world, conn)
 }
 
-/// Whether the connection stays open after this.
+/// Whether the connection must stay open after this message.
 fn stays_open(message: &Message, stage: Stage) -> bool {
     match message {
         Message::Error(_) | Message::Unknown(_) => true,
@@ -280,8 +280,8 @@ fn a_login_of_the_open_mode_is_refused_as_such_on_a_chunk_connection() {
 
 // ---- chunk connections that are dialed ----------------------------------------------------------
 
-/// A download whose one source has answered HELLO, LOGIN and the first request with this number of
-/// messages.
+/// A download whose only source has answered HELLO, LOGIN and the first request, with this number
+/// of messages.
 fn download(answers: usize) -> (World, ConnId) {
     let mut world = world(true, SUPER);
     world.source(Manner::Silent, PIECE_BYTES);
@@ -332,8 +332,8 @@ fn a_source_whose_welcome_names_another_node_is_not_used() {
 
 // ---- answers of another kind --------------------------------------------------------------------
 
-/// The first request of a download in the open mode is MANIFEST 1, or FOLLOW 1 and MANIFEST 2 if
-/// the source has the feature of swarms.
+/// In open mode the first request of a download is MANIFEST 1. If the source has the feature of
+/// swarms, the first requests are FOLLOW 1 and MANIFEST 2.
 #[test]
 fn an_answer_of_another_kind_than_its_request_costs_the_source_its_connection() {
     let answers = |req: u32| {
@@ -361,7 +361,7 @@ fn an_answer_of_another_kind_than_its_request_costs_the_source_its_connection() 
             let what = format!("{} to request {req}, swarms: {swarms}", message.kind());
             let stays = match (message.kind(), swarms, req) {
                 ("HAS" | "TURN", true, _) => true,
-                // Nothing was asked by this number.
+                // No request has this number.
                 ("ERROR", _, 3) => true,
                 _ => false,
             };

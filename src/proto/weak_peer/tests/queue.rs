@@ -1,4 +1,5 @@
-//! The queue of downloads: order, slots, waiting, pausing, and what survives a restart.
+//! The queue of downloads: order, the limit on running ones, waiting, pausing, and what survives a
+//! restart.
 
 use std::time::Duration;
 
@@ -145,7 +146,7 @@ fn it_asks_again_with_growing_waits_of_at_most_five_minutes() {
     for _ in 0..3600 {
         let before = asked(&world).len();
         world.run_for(SEC);
-        // One search may be more than one query.
+        // One search may consist of several queries.
         times.extend((asked(&world).len() > before).then_some(world.now));
     }
     let gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1].since(pair[0])).collect();
@@ -239,7 +240,7 @@ fn what_only_the_user_can_decide_waits_for_the_user() {
     let before = asked(&world).len();
     world.run_for(3 * QUEUE_RETRY_MAX);
     assert_eq!(asked(&world).len(), before, "to ask again is of no use");
-    // The reason survives a restart, and the user can go on.
+    // The reason survives a restart, and the user can continue the download.
     let mut again = World::new(1, MIB).queued(4, &world.lines);
     again.run_for(SEC);
     assert!(listed(&mut again).remove(0).error.unwrap().contains("2 different contents"));

@@ -1,4 +1,4 @@
-//! The small files of a command: fetched together, whatever single sources do.
+//! The small files of a command. They are fetched together, even if single sources misbehave.
 
 use super::harness::{Manner, World};
 use crate::config::PIECE_BYTES;

@@ -24,7 +24,7 @@ fn open(world: &mut World) -> ConnId {
     conn
 }
 
-/// A connection that has taken so much that the most is prepared ahead for it.
+/// A connection that has read so much that the most chunks are prepared for it.
 fn open_reader(world: &mut World) -> ConnId {
     let conn = open(world);
     take(world, conn, 1001..=1000 + UPLOAD_AHEAD as u32);
@@ -271,7 +271,7 @@ fn closed(world: &World) -> Vec<ConnId> {
     world.outputs.iter().filter_map(conn).collect()
 }
 
-/// Takes this many chunks of 1 MiB.
+/// Reads this many chunks of 1 MiB.
 fn take(world: &mut World, conn: ConnId, reqs: std::ops::RangeInclusive<u32>) {
     for req in reqs {
         get(world, conn, req);
@@ -285,7 +285,7 @@ fn one_connection_too_many_takes_the_place_of_the_longest_idle_one() {
     let mut world = World::new(1, 1);
     let first = open(&mut world);
     let idle: Vec<ConnId> = (1..UPLOADS_MAX).map(|_| world.accept()).collect();
-    // A chunk counts for what was taken of it, and the wait for an answer is not idle.
+    // The bytes that were read of a chunk count. The wait for an answer does not count as idle.
     take(&mut world, first, 1..=1);
     world.run_for(Duration::from_secs(2));
     get(&mut world, first, 9);
@@ -330,7 +330,7 @@ fn connections_that_take_their_bytes_are_not_closed_for_newcomers() {
     let late = world.accept();
     assert_eq!(error_of(world.outputs.first()), Some((ErrorCode::BUSY, None)));
     assert_eq!(closed(&world), [late], "the newcomer is refused");
-    // One that takes nothing any more is idle after a while.
+    // A connection that no longer reads is idle after a while.
     for conn in &honest[1..] {
         take(&mut world, *conn, 7..=7);
     }
@@ -406,7 +406,7 @@ fn an_unknown_kind_before_hello_is_answered_and_the_connection_goes_on() {
     let error = Error::new(ErrorCode::INTERNAL, String::new(), None);
     world.input(Input::Message { conn, message: Message::Error(error) });
     assert_eq!(world.outputs.len(), 1, "an ERROR is never answered");
-    // It gives no more time: without a HELLO the connection is closed at its deadline.
+    // This gives no more time: without a HELLO the connection is closed at its deadline.
     world.run_for(LOGIN_DEADLINE);
     assert_eq!(error_of(world.outputs.get(1)), Some((ErrorCode::DEADLINE, None)));
     assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
@@ -492,7 +492,8 @@ fn a_running_peer_reports_its_own_state_if_the_super_peer_does_not_answer() {
 
 // ---- followers ----------------------------------------------------------------------------------
 
-/// A connection that follows [`ROOT`], of which the disk has so much.
+/// A connection that follows [`ROOT`]. `partial` says whether the disk has only a part of the
+/// content.
 fn follow(world: &mut World, req: u32, partial: bool) -> ConnId {
     follow_from(world, "192.0.2.77:5000", req, partial)
 }
@@ -537,7 +538,7 @@ fn a_follower_that_takes_nothing_does_not_keep_all_turns() {
     assert_eq!(turns(&world, other), 1);
 }
 
-/// Uses a turn: the chunk is sent at once.
+/// Uses a turn. The chunk is sent at once.
 fn fetch(world: &mut World, conn: ConnId, req: u32) {
     get(world, conn, req);
     ready(world, conn, req, Ok(Md5([0; 16])));
@@ -633,7 +634,7 @@ fn a_follower_keeps_its_place_while_it_takes_its_first_piece() {
         let conn = follow_from(&mut world, &format!("192.0.2.60:{}", 5000 + n), 900, false);
         get(&mut world, conn, 1);
     }
-    // A piece takes a peer at 30 KiB/s this long.
+    // A peer with 30 KiB/s takes this long for a piece.
     world.run_for(Duration::from_secs(30));
     let late = follow(&mut world, 901, false);
     assert_eq!(refused(&world, late), Some((ErrorCode::BUSY, Some(901))));

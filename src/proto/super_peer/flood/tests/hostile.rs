@@ -1,4 +1,4 @@
-//! Neighbors that replay and overstate, and a link that loses much.
+//! Neighbors that repeat and exaggerate, and a link that loses much.
 
 use super::is_done;
 use crate::config::{REACHED_MAX, REPEATED_BYTES_FIRST};
@@ -9,7 +9,7 @@ use crate::sim::Random;
 use crate::wire::link::{LinkDone, LinkQuery, Packer};
 use crate::wire::{Cut, LinkMessage};
 
-/// One message of this node as a datagram to another, and its length.
+/// A datagram with one message of this node to another one, and its length.
 fn forged(net: &Net, to: usize, message: &LinkMessage) -> Vec<u8> {
     let mut packer = Packer::new(net.machine(to).neighbors.links.boot());
     assert!(packer.push(message).is_none());

@@ -1,5 +1,5 @@
-//! Waves over small networks of real machines, on a wire that loses, doubles and reorders as each
-//! test says.
+//! Waves over small networks of real machines, on links that lose, repeat and reorder datagrams as
+//! each test requires.
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test names only what it waits for")]
 
 mod hostile;
@@ -30,7 +30,7 @@ fn is_done(message: &LinkMessage) -> bool {
     matches!(message, LinkMessage::Done(_))
 }
 
-/// Loses the first message for which this holds.
+/// Loses the first message for which `which` is true.
 fn lose_first(net: &mut Net, which: impl Fn(usize, usize, &LinkMessage) -> bool + 'static) {
     let mut lost = false;
     net.rule(move |from, to, message| {
@@ -233,8 +233,8 @@ fn with_heavy_loss_complete_is_never_wrong_and_mostly_right() {
 
 #[test]
 fn a_copy_with_a_higher_ttl_extends_the_horizon() {
-    // 0 reaches 3 directly, and by the path 1–2–3. The direct QUERY is late, so that 3 first
-    // hears of it with ttl 0.
+    // 0 reaches 3 directly, and over the path 1–2–3. The direct QUERY is late, so the first copy at
+    // 3 has ttl 0.
     let mut net = Net::new(5, &[(0, 3), (0, 1), (1, 2), (2, 3), (3, 4)]);
     net.peer(4, &["far.txt"]);
     net.rule(|from, to, message| match (from, to) {
@@ -316,7 +316,7 @@ fn a_limit_ends_the_query_and_is_a_cut() {
 
 #[test]
 fn what_an_extension_undoes_is_no_cut_any_more() {
-    // 3 first hears of it with no hop left, and 4 is out of reach; then the direct copy comes.
+    // The first copy at 3 has no hop left, so 4 is not reached. Then the direct copy comes.
     let mut net = Net::new(5, &[(0, 3), (0, 1), (1, 2), (2, 3), (3, 4)]);
     net.rule(|from, to, message| match (from, to) {
         (0, 3) if is_query(message) => Fate::Delay(Duration::from_millis(5)),
@@ -352,7 +352,7 @@ fn hits_above_the_cap_of_a_link_are_a_cut() {
 fn one_source_in_two_branches_is_sent_once() {
     let mut net = Net::ring(3);
     for node in [1, 2] {
-        // The same peer, seen by two super peers.
+        // Two super peers see the same peer.
         let conn = net.login(node);
         let host = Some("198.51.100.7".to_owned());
         net.say(

@@ -10,8 +10,7 @@ use crate::wire::link::{LinkQuery, Packer};
 use crate::wire::message::{Register, Update};
 use crate::wire::{Cut, LinkMessage, Message, QueryId, QueryKind, Search};
 
-/// A super peer with 4,000 files in the middle, and links to 1 and 2. Their queries take four steps
-/// each.
+/// A super peer with 4,000 files, and links to 1 and 2. Each query of these takes four steps.
 fn busy_middle() -> (Net, crate::proto::ConnId) {
     let mut net = Net::new(3, &[(0, 1), (0, 2)]);
     let conn = net.login(0);
@@ -26,7 +25,7 @@ fn busy_middle() -> (Net, crate::proto::ConnId) {
     (net, conn)
 }
 
-/// Sends this many queries of one neighbor, one datagram each, without waiting for an answer.
+/// Sends this many queries of one neighbor, in one datagram each. It does not wait for answers.
 fn pour(net: &mut Net, from: usize, queries: u64) {
     let boot = net.machine(0).neighbors.links.boot();
     for n in 0..queries {
@@ -75,13 +74,13 @@ fn a_link_that_floods_takes_nothing_from_sessions_and_other_links() {
             }
         }
     }
-    // A name that is compared counts as 12, and half of each turn is the session's.
+    // Comparing a name counts as 12, and half of each turn belongs to the session.
     let alone = (4000 * 12_usize).div_ceil(WORK_PER_TURN / 2);
     assert!(done_at.is_some_and(|turn| turn <= alone + 1), "{done_at:?} of {turns} turns");
     assert_eq!(order.len(), 1100, "every query is answered");
     let last = order.iter().rposition(|whose| *whose == 1).unwrap();
-    // A link's queries take their steps in turn, so the other link's 100 have ended long before the
-    // flood.
+    // The queries of a link take turns with their steps. So the 100 queries of the other link end
+    // long before the flood.
     assert!(last <= 110, "the other link has its half: its 100 are through with {last}");
     assert_eq!(net.count(0, Count::FloodShed), 0);
 }
@@ -103,7 +102,8 @@ fn queries_beyond_a_full_queue_are_refused_and_reported() {
     assert_eq!((shed, net.count(0, Count::FloodShed)), (100, 100), "every refusal is reported");
 }
 
-/// Many searches at once, of every kind that looks at many entries. Each takes several turns.
+/// Many searches at once, of every kind that looks at many entries. Each of them takes several
+/// turns.
 #[test]
 fn no_turn_does_more_work_than_its_budget_and_a_step() {
     for links in [0, 1] {

@@ -28,7 +28,7 @@ fn whole() -> Answer {
     Answer { reached: 1, pruned: 0, complete: true, cut: Cut::NONE }
 }
 
-/// Answers every search with these hits, as a super peer does that sends too much.
+/// Answers every search with these hits, as a super peer does that sends too many.
 fn run(get: &command::Get, hits: &[SourceRecord]) -> (Want, Verdict) {
     let mut want = Want::new(get);
     for _ in 0..20 {
@@ -144,7 +144,7 @@ fn a_collection_is_taken_with_its_files_and_not_beside_them() {
     let hits = [folder("album", 1, 1), hit("album", 1, 2), hit("x", 2, 1)];
     let Verdict::Many(entries, _) = run(&get("album", &["x"]), &hits).1 else { panic!("two contents") };
     assert_eq!(entries.iter().map(|entry| entry.collection).collect::<Vec<_>>(), [true, false]);
-    // The files of one are found, those of the other are not.
+    // The files of one folder are found, and those of the other are not.
     let hits = [folder("m/a", 1, 1), hit("m/a/1", 2, 1), hit("m/a b", 3, 1), folder("m/b", 4, 1)];
     let (files, failures) = many("m/", &[], &hits);
     assert_eq!(files, [("m/a b".to_owned(), 3, 1), ("m/a/1".to_owned(), 2, 1), ("m/b".to_owned(), 4, 1)]);

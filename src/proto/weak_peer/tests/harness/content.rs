@@ -1,4 +1,4 @@
-//! Bytes that are shared and downloaded, with all that they hash to.
+//! Contents that are shared and downloaded, with all their digests.
 
 use blake3::hazmat::HasherExt;
 use md5::Digest as _;
@@ -33,8 +33,8 @@ impl Content {
         self.bytes.len() as u64
     }
 
-    /// A size of two pieces, and two inner nodes of a content of three or four pieces, which merge
-    /// to its root.
+    /// A size of two pieces, and two inner nodes of a content of three or four pieces. The nodes
+    /// merge to the root of the content.
     pub(super) fn shorter(&self) -> (u64, Vec<u8>) {
         let [left, right] = [&self.cvs[..2], &self.cvs[2..]].map(|pair| match pair {
             [a, b] => blake3::hazmat::merge_subtrees_non_root(&a.0, &b.0, blake3::hazmat::Mode::Hash),

@@ -79,7 +79,7 @@ impl World {
         self.later(takes, Happening::Input(Input::Disk(done)));
     }
 
-    /// A step for the small files of a command; of a collection there is nothing here.
+    /// Does a step for the small files of a command. This disk has no collections.
     fn small(&mut self, download: DownloadId, step: CollectionStep) -> Option<CollectionDone> {
         Some(match step {
             CollectionStep::Open { .. } | CollectionStep::List => return None,

@@ -14,19 +14,19 @@ use crate::wire::ids::Cv;
 use crate::wire::message::{Chunk, Cvs, Error, ErrorCode, SourceRecord};
 use crate::wire::swarm::{FEATURE_SWARM, Has, Turn};
 
-/// How a source misbehaves.
+/// The behavior of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto::weak_peer::tests) enum Manner {
     Honest,
     /// Flips a bit of every piece, and sends the MD5 of the flipped bytes.
     Lies,
-    /// The line damages this many of its first chunks.
+    /// This many of its first chunks are damaged on the way.
     Damaged(u32),
-    /// Right bytes, wrong MD5.
+    /// Sends correct bytes with a wrong MD5.
     WrongMd5,
-    /// A manifest that merges to another root.
+    /// Sends a manifest that merges to another root.
     WrongManifest,
-    /// Pieces, but never the manifest.
+    /// Sends pieces, but never the manifest.
     NoManifest,
     /// Sends this many pieces and then nothing.
     StallsAfter(u32),
@@ -41,43 +41,44 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     Refuses,
     /// Sends one byte of each payload every 1.9 s.
     Drips,
-    /// Sends all of a payload but its last eighth.
+    /// Sends all of a payload except its last eighth.
     StopsAtTheEnd,
     /// Sends a header and closes.
     ClosesAfterHeader,
     /// Answers each request for a chunk with a page of the manifest.
     PageForChunk,
-    /// Answers every request with an ERROR that may pass.
+    /// Answers every request with an ERROR after which it may be asked again.
     Fails,
-    /// Accepts, and says nothing but what a test makes it say.
+    /// Accepts connections, and sends only what a test makes it send.
     Silent,
-    /// Welcomes after 3 s.
+    /// Sends WELCOME only after 3 s.
     Late,
-    /// Its address drops what comes.
+    /// Its address drops all packets.
     Nowhere,
-    /// A manifest of two values that merges to the root: inner nodes of four pieces.
+    /// Sends a manifest of two values that merges to the root: inner nodes of four pieces.
     Shorter,
-    /// States one byte more than there is.
+    /// States a size that is one byte too large.
     Longer,
-    /// States 2^40 bytes, and sends a page of their manifest at once, another one every 2 s, and no
+    /// States 2^40 bytes. Sends one page of the manifest at once, and another one every 2 s, but no
     /// piece.
     Endless,
-    /// Knows swarms, and does not answer FOLLOW.
+    /// Has the feature of swarms, and does not answer FOLLOW.
     Unheard,
-    /// Knows swarms, has all, and gives no turn.
+    /// Has the feature of swarms and all pieces, and gives no turn.
     NoTurns,
-    /// Knows swarms, has no piece but the first eight, and gives each turn at once without advice.
+    /// Has the feature of swarms and only the first eight pieces, and gives each turn at once
+    /// without advice.
     Part,
-    /// Knows swarms, and has no piece.
+    /// Has the feature of swarms, and no piece.
     Empty,
-    /// Knows swarms, has all, and refuses FOLLOW with BUSY.
+    /// Has the feature of swarms and all pieces, and refuses FOLLOW with BUSY.
     Crowded,
-    /// The same, and has no piece but the manifest.
+    /// Has the feature of swarms and the manifest but no piece, and refuses FOLLOW with BUSY.
     CrowdedEmpty,
-    /// Knows swarms, announces the first four pieces after a while, and sends nothing.
+    /// Has the feature of swarms, announces the first four pieces after a while, and sends nothing.
     Boasts,
-    /// Knows swarms, states one byte more than there is, and proves it with a right edge that has
-    /// that byte.
+    /// Has the feature of swarms, states a size that is one byte too large, and proves it with a
+    /// right edge that has this byte.
     FalseEdge,
 }
 
@@ -91,7 +92,7 @@ impl Manner {
 pub(in crate::proto::weak_peer::tests) struct Source {
     pub(in crate::proto::weak_peer::tests) manner: Manner,
     pub(in crate::proto::weak_peer::tests) alive: bool,
-    /// Bytes a second.
+    /// Bytes per second.
     pub(in crate::proto::weak_peer::tests) rate: u64,
     pub(in crate::proto::weak_peer::tests) conn: Option<ConnId>,
     pub(super) queue: VecDeque<(u32, u64, u32)>,
@@ -103,9 +104,9 @@ pub(in crate::proto::weak_peer::tests) struct Source {
     pub(in crate::proto::weak_peer::tests) dials: u32,
     /// Requests that were answered with wrong bytes.
     pub(super) wrong: BTreeSet<u32>,
-    /// Right pieces that the peer has received.
+    /// The number of correct pieces that the peer has received.
     pub(super) right: u32,
-    /// The request whose piece is under way, unless the peer has received or canceled it.
+    /// The request whose piece is on its way, unless the peer has received or canceled it.
     pub(super) sending: Option<u32>,
 }
 
@@ -333,7 +334,7 @@ impl World {
         if manner == Manner::ClosesAfterHeader {
             return self.hang_up(conn);
         }
-        // Bytes of a slow source come several times a second.
+        // The bytes of a slow source come several times per second.
         let parts = u32::try_from(time.as_millis() / 200).unwrap().max(8);
         let sent = match manner {
             Manner::StopsHalfway => parts / 2 + 1,
