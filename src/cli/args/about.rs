@@ -30,16 +30,16 @@ command! {
 
 command! {
     /// Make a running daemon read its options again. Neighbors, limits, shares, users and the level
-    /// of the log change without the loss of a session; all other options need a restart, and the
-    /// command lists those that have changed. If an option is wrong, all old settings stay (exit
+    /// of the log change without the loss of a session. All other options need a restart, and the
+    /// command lists which of them have changed. If an option is wrong, all old settings stay (exit
     /// 2).
     #[argh(name = "reload", example = "{command_name}", example = "{command_name} --name super")]
     Reload {
-        /// its control socket [default: the socket of the daemon called --name]
+        /// the control socket of the daemon [default: the socket of the daemon called --name]
         #[argh(option, arg_name = "PATH")]
         pub(crate) control: Option<PathBuf>,
 
-        /// name of the daemon [default: peer; super if only that one runs]
+        /// name of the daemon [default: peer; super if only the super peer runs]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
     } with json, log(" [default: warn]", Warn)

@@ -44,8 +44,8 @@ macro_rules! command {
     };
     (@fields [search $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// most hops from the super peer that is asked, 0 to 64 [default: the super peer's own
-            /// setting, 7]
+            /// most hops from the first super peer, 0 to 64 [default: the super peer's own setting,
+            /// 7]
             #[argh(option, arg_name = "N", from_str_fn(crate::cli::args::values::hops))]
             pub(crate) ttl: Option<u8>,
 
@@ -53,9 +53,10 @@ macro_rules! command {
             #[argh(option, arg_name = "TIME")]
             pub(crate) budget: Option<crate::cli::units::Span>,
 
-            /// how a search spreads: flood; digest (skips neighbors that cannot have a match); ring
-            /// (as digest; for a query with --limit, the ttl grows until that many hits are found);
-            /// tree (over a spanning tree, with the fewest messages) [default: digest]
+            /// how a search spreads. flood: over all links. digest: as flood, but without neighbors
+            /// that cannot have a match. ring: as digest, but with --limit the ttl grows until N
+            /// hits are found. tree: over a spanning tree, with the fewest messages [default:
+            /// digest]
             #[argh(option, arg_name = "POLICY")]
             pub(crate) policy: Option<crate::wire::Policy>,
         } }
@@ -65,9 +66,10 @@ macro_rules! command {
     };
     (@fields [supers $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// ask this super peer, as a short-lived peer; may be repeated: the first that answers
-            /// is asked [default: ask a running peer, else a super peer of the network that was
-            /// joined, else one that announces itself on the local network]
+            /// ask this super peer, as a short-lived peer; may be repeated: the first super peer
+            /// that answers is asked [default: the running peer; without a running peer, a super
+            /// peer of the network that was joined; without such a network, a super peer that
+            /// announces itself on the local network]
             #[argh(
                 option,
                 long = "super",
@@ -76,7 +78,7 @@ macro_rules! command {
             )]
             pub(crate) supers: Vec<crate::trust::Pin>,
 
-            /// ask in an open network, even if one with a login was joined [default: off]
+            /// ask in an open network, even if a network with a login was joined [default: off]
             #[argh(switch)]
             pub(crate) open: bool,
 
@@ -114,7 +116,7 @@ macro_rules! command {
     };
     (@fields [state($default:tt) $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// its state folder
+            /// the state folder of the node
             #[doc = $default]
             #[argh(option, arg_name = "DIR")]
             pub(crate) state: Option<std::path::PathBuf>,
@@ -131,18 +133,18 @@ macro_rules! command {
 
             /// read options from this file, which is TOML [default:
             /// $CONFIGURATION_DIRECTORY/config.toml, $XDG_CONFIG_HOME/sprat/config.toml or
-            /// /etc/sprat/config.toml, the first that exists]
+            /// /etc/sprat/config.toml, the first file that exists]
             #[argh(option, arg_name = "FILE")]
             #[expect(dead_code, reason = "`layers` reads the file; it is here for the help text")]
             pub(crate) config: Option<std::path::PathBuf>,
 
-            /// write one JSON object to this file once the daemon is ready; the file is removed
-            /// when the daemon ends [default: none]
+            /// write one JSON object to this file when the daemon is ready; the daemon removes the
+            /// file when it ends [default: none]
             #[argh(option, arg_name = "PATH")]
             pub(crate) ready_file: Option<std::path::PathBuf>,
 
-            /// form of the log on standard error: text; json (one object per line: time, level,
-            /// message, and fields of the event) [default: text]
+            /// form of the log on standard error: text, or json with one object per line, which has
+            /// time, level, message, and fields of the event [default: text]
             #[argh(option, arg_name = "FORMAT")]
             pub(crate) log_format: Option<crate::cli::logging::LogFormat>,
         } }

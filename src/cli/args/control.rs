@@ -8,17 +8,18 @@ use super::values::timeout;
 use crate::cli::units::Span;
 
 command! {
-    /// Print the events of a running peer or super peer as they come: sessions, links, peers,
-    /// downloads, changes of the share, and log lines of level info and above. Each has a number,
-    /// from 1 at the start of the daemon.
+    /// Print the events of a running peer or super peer as they occur: sessions, links, peers,
+    /// downloads, changes of the share, and log lines of level info and above. The events of a
+    /// daemon are numbered, from 1 at the start of the daemon.
     #[argh(
         name = "events",
         example = "{command_name} --since 0 --json",
         example = "{command_name} --name super"
     )]
     Events {
-        /// first print the events with a number above N; the last 256 events are kept; a line
-        /// reports the numbers above N that are not kept any more [default: only those to come]
+        /// first print the events with a number above N. The last 256 events are kept. A line
+        /// reports the numbers above N that are not kept any more [default: only events that occur
+        /// from now on]
         #[argh(option, arg_name = "N")]
         pub(crate) since: Option<u64>,
 
@@ -29,9 +30,9 @@ command! {
 }
 
 command! {
-    /// Wait until a search by a running peer has enough hits, or until its downloads have ended.
-    /// Exits with 0 when this has happened, with 4 if it has not happened in time, and with 8 if
-    /// some downloads failed or are paused.
+    /// Wait until a search by a running peer has enough hits, or until the downloads of the peer
+    /// have ended. The command exits with 0 when this has happened, with 4 if it has not happened
+    /// in time, and with 8 if some downloads failed or are paused.
     #[argh(
         name = "wait",
         example = "{command_name} --exact image.iso --hits 3 --timeout 10m",
@@ -55,17 +56,17 @@ command! {
         #[argh(switch)]
         pub(crate) downloads: bool,
 
-        /// fail with exit 4 after this time; 0: never [default: 0]
+        /// fail with exit 4 after this time. With 0 the command waits without a limit [default: 0]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
     } with search, running, json, log(" [default: warn]", Warn)
 }
 
 command! {
-    /// Download each new file that matches: at once if it is registered at the super peer of the
-    /// running peer, else within about a minute. The command runs until it is interrupted; its
-    /// downloads stay in the queue of the peer. So a file that is copied into one share reaches all
-    /// peers that subscribe.
+    /// Download each new file that matches. A file that is registered at the super peer of the
+    /// running peer is downloaded at once, and any other file within about a minute. The command
+    /// runs until it is interrupted. Its downloads stay in the queue of the peer. For example, a
+    /// file that is copied into one share reaches all peers that subscribe.
     #[argh(
         name = "subscribe",
         example = "{command_name} 'image-*.iso'",
@@ -76,7 +77,7 @@ command! {
         #[argh(positional, arg_name = "PATTERN")]
         pub(crate) pattern: Vec<String>,
 
-        /// only a file whose name is exactly PATTERN [default: off]
+        /// download only a file whose name is exactly PATTERN [default: off]
         #[argh(switch)]
         pub(crate) exact: bool,
 
@@ -88,22 +89,24 @@ command! {
         #[argh(option, short = 'o', arg_name = "DIR")]
         pub(crate) out: Option<PathBuf>,
 
-        /// in a network with a login: only files that this account shares [default: all]
+        /// in a network with a login: download only files that this account shares [default: files
+        /// of all accounts]
         #[argh(option, arg_name = "NAME")]
         pub(crate) user: Option<String>,
 
-        /// run this program after the download of each file, one at a time, without a shell and
-        /// without arguments; its environment has SPRAT_FILE_PATH, SPRAT_FILE_ROOT and
-        /// SPRAT_FILE_USER; needs --user [default: none]
+        /// run this program after the download of each file, for one file at a time, without a
+        /// shell and without arguments. The environment of the program has SPRAT_FILE_PATH,
+        /// SPRAT_FILE_ROOT and SPRAT_FILE_USER. This option needs --user [default: none]
         #[argh(option, arg_name = "PROGRAM")]
         pub(crate) exec: Option<PathBuf>,
     } with search, running, json, log(" [default: warn]", Warn)
 }
 
 command! {
-    /// Show the super peers of a network and the links between them: ask one super peer for its
-    /// neighbors, then each neighbor for its own. In a network with a login, only operators can ask
-    /// further than their own super peer. Exit 8: some did not answer.
+    /// Show the super peers of a network and the links between them. The command asks one super
+    /// peer for its links, and then each neighbor that it finds. In a network with a login, only
+    /// operators can ask super peers other than their own. The command exits with 8 if some super
+    /// peers did not answer.
     #[argh(
         name = "map",
         example = "{command_name} --super 192.0.2.1:4777 --svg > network.svg"

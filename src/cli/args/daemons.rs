@@ -38,17 +38,17 @@ command! {
     )]
     Super {
         /// address of the TCP listener and of the UDP socket; port 0 takes any free port, 0.0.0.0
-        /// takes IPv4 only, [::] takes both [default: [::]:4777]
+        /// takes IPv4 only, [::] takes IPv4 and IPv6 [default: [::]:4777]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) listen: Option<HostPort>,
 
-        /// a neighboring super peer, which must name this one as well; with its key, unless this
-        /// one is open; may be repeated; a host name means all of its addresses, and is resolved
-        /// again while the link is down [default: none]
+        /// a neighboring super peer, which must also name this super peer; may be repeated. Unless
+        /// this super peer is open, KEY is required. If HOST is a name, all addresses of the name
+        /// are used, and the name is resolved again while the link is down [default: none]
         #[argh(option, arg_name = "[KEY@]HOST[:PORT]", from_str_fn(pin))]
         pub(crate) neighbor: Vec<Pin>,
 
-        /// hops of a query that states no ttl, at most 64 [default: 7]
+        /// ttl of a query that states no ttl, at most 64 [default: 7]
         #[argh(option, arg_name = "N", from_str_fn(hops))]
         pub(crate) ttl: Option<u8>,
 
@@ -60,29 +60,29 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) ping: Option<Span>,
 
-        /// memory for all that it keeps for peers and neighbors, at least 16M; above 80 % new
-        /// sessions and queries are refused [default: half of the machine's or the cgroup's memory,
-        /// at least 256M]
+        /// memory for all data of peers and neighbors, at least 16M. If more than 80 % is in use,
+        /// new sessions and queries are refused [default: half of the memory of the machine or of
+        /// the cgroup, at least 256M]
         #[argh(option, arg_name = "SIZE")]
         pub(crate) memory: Option<Size>,
 
-        /// whether it dials each peer at the address where the peer serves, and marks the peers
-        /// that it cannot reach: on or off [default: on]
+        /// whether this super peer dials each peer at the address where the peer serves, and marks
+        /// the peers that it cannot reach: on or off [default: on]
         #[argh(option, arg_name = "ON|OFF")]
         pub(crate) dial_back: Option<OnOff>,
 
-        /// announce this super peer on the local network (multicast DNS), so that peers find it
-        /// without --super [default: off]
+        /// announce this super peer on the local network (multicast DNS), so that peers find this
+        /// super peer without --super [default: off]
         #[argh(switch)]
         pub(crate) announce: bool,
 
-        /// address of a page about this node, with its metrics at /metrics; port 0 takes any free
+        /// address of a page about this super peer, with metrics at /metrics; port 0 takes any free
         /// port [default: no page; if only a host is given, port 4779]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(page_addr))]
         pub(crate) http: Option<HostPort>,
 
-        /// also accept the credentials that this operator signs; may be repeated [default: only
-        /// those that this super peer signs]
+        /// also accept the credentials that this operator signs; may be repeated [default: only the
+        /// credentials that this super peer signs]
         #[argh(option, arg_name = "KEY", from_str_fn(key))]
         pub(crate) operator: Vec<PublicKey>,
 
@@ -91,13 +91,13 @@ command! {
         #[argh(switch)]
         pub(crate) exempt_loopback: bool,
 
-        /// let everybody who can reach it take part, without a login and without encryption
-        /// [default: off; on if it listens on a loopback address only and has neither users nor
-        /// operators]
+        /// let everybody who can reach this super peer take part, without a login and without
+        /// encryption [default: off; on if the super peer listens on a loopback address only and
+        /// has neither users nor operators]
         #[argh(switch)]
         pub(crate) open: bool,
 
-        /// name of this daemon: its state folder, lock and socket [default: super]
+        /// name of this daemon, of its state folder, lock and socket [default: super]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
 
@@ -116,67 +116,70 @@ command! {
         example = "{command_name} --super 192.0.2.1:4777 --share ~/music"
     )]
     Peer {
-        /// a super peer; may be repeated: the first that answers is used; the others replace it if
-        /// it fails, or are used for --sessions 2 [default: those of the network that this peer has
-        /// joined, else those that announce themselves on the local network]
+        /// a super peer; may be repeated. The first super peer that answers is used, with
+        /// --sessions 2 the first two. If it fails, another super peer of the list replaces it
+        /// [default: the super peers of the network that this peer has joined; without such a
+        /// network, the super peers that announce themselves on the local network]
         #[argh(option, long = "super", arg_name = "[KEY@]HOST[:PORT]", from_str_fn(pin))]
         pub(crate) supers: Vec<Pin>,
 
-        /// take part in an open network, even if this peer has joined one with a login [default:
-        /// off]
+        /// take part in an open network, even if this peer has joined a network with a login
+        /// [default: off]
         #[argh(switch)]
         pub(crate) open: bool,
 
-        /// number of super peers with which it has a session, 1 or 2: it registers its files at
-        /// each and sends searches to each; the next of the list replaces one that is lost
-        /// [default: 1]
+        /// number of super peers with which this peer has a session, 1 or 2. The peer registers its
+        /// files and sends its searches at each of them. If one is lost, the next super peer of the
+        /// list replaces it [default: 1]
         #[argh(option, arg_name = "N", from_str_fn(sessions))]
         pub(crate) sessions: Option<usize>,
 
-        /// folder with the files to share; may be repeated; with NAME=DIR their paths begin with
-        /// NAME/; at most one share has no name; write ./a=b for a folder with = in its name; not
-        /// needed with --downloads [required]
+        /// folder with the files to share; may be repeated. With NAME=DIR the paths of the files
+        /// begin with NAME/. At most one share has no NAME. Write ./a=b for a folder with = in its
+        /// name. With --downloads this option is not needed [required]
         #[argh(option, long = "share", arg_name = "DIR|NAME=DIR", from_str_fn(share))]
         pub(crate) shares: Vec<ShareFolder>,
 
-        /// folder for downloads that are started without a destination; it is created if it is
-        /// missing [default: the first --share]
+        /// folder for downloads that are started without a destination. If the folder is missing,
+        /// the peer creates it [default: the first --share]
         #[argh(option, arg_name = "DIR")]
         pub(crate) downloads: Option<PathBuf>,
 
-        /// time between two scans of the shares; a scan finds changes that the system does not
-        /// report, such as those by another machine on a network mount; 0: no scans [default: 10m]
+        /// time between two scans of the shares. A scan finds changes that the system does not
+        /// report, such as changes by another machine on a network mount. With 0 there are no scans
+        /// [default: 10m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) rescan: Option<Span>,
 
-        /// address on which it serves pieces; if it is a single address, others connect to this one
-        /// only; port 0 takes any free port, 0.0.0.0 takes IPv4 only, [::] takes both [default:
-        /// [::]:4778]
+        /// address on which this peer serves pieces; port 0 takes any free port, 0.0.0.0 takes IPv4
+        /// only, [::] takes IPv4 and IPv6. If HOST is a single address, other peers connect to this
+        /// address only [default: [::]:4778]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(chunk_addr))]
         pub(crate) listen: Option<HostPort>,
 
-        /// host name or address under which other peers connect to it [default: the address of
-        /// --listen; if that is 0.0.0.0 or [::], the address that the super peer sees, and with
-        /// [::] also one of the other IP version]
+        /// host name or address to which other peers connect [default: the address of --listen; if
+        /// --listen is 0.0.0.0 or [::], the address from which the session comes; with [::] also an
+        /// address of the other IP version]
         #[argh(option, arg_name = "HOST", from_str_fn(host))]
         pub(crate) advertise: Option<String>,
 
-        /// serve the share over HTTP too, on the port of --listen: curl, wget, aria2 and browsers
-        /// can then list it and fetch from it [default: off]
+        /// also serve the share over HTTP, on the port of --listen, so that curl, wget, aria2 and
+        /// browsers can list and fetch its files [default: off]
         #[argh(switch)]
         pub(crate) http_files: bool,
 
-        /// as --http-files, but also serve files that this peer does not have: it fetches them from
-        /// the network and forwards each piece as it arrives; /find?q= searches [default: off]
+        /// like --http-files, but also serve files that this peer does not have. The peer fetches
+        /// these files from the network, and forwards each piece as it arrives. /find?q= searches
+        /// the network [default: off]
         #[argh(switch)]
         pub(crate) http_gateway: bool,
 
-        /// address of a page about this peer, with its metrics at /metrics; port 0 takes any free
-        /// port [default: no page; if only a host is given, port 4779]
+        /// address of a page about this peer, with metrics at /metrics; port 0 takes any free port
+        /// [default: no page; if only a host is given, port 4779]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(page_addr))]
         pub(crate) http: Option<HostPort>,
 
-        /// name of this daemon: its state folder, lock and socket [default: peer]
+        /// name of this daemon, of its state folder, lock and socket [default: peer]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
 
@@ -184,33 +187,35 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) connect_timeout: Option<Span>,
 
-        /// give up a download if no piece arrives within this time and the sources together send
-        /// less than 16 KiB/s; --timeout of `get` overrides it; 0: never give up [default: 5m]
+        /// a download fails if no piece arrives within this time and the sources together send less
+        /// than 16 KiB/s. With 0 it never fails for this reason. --timeout of `get` overrides this
+        /// option [default: 5m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
 
-        /// downloads at once, 1 to 8; more wait in the queue [default: 4]
+        /// downloads that run at once, 1 to 8; further downloads wait in the queue [default: 4]
         #[argh(option, arg_name = "N", from_str_fn(parallel))]
         pub(crate) parallel: Option<usize>,
 
-        /// pieces that it sends at the same time to peers of a swarm (peers that fetch one file
-        /// from each other), 1 to 16 [default: as few as are needed to use all of its bandwidth]
+        /// pieces that this peer sends at the same time to peers of a swarm (peers that fetch one
+        /// file from each other), 1 to 16 [default: as few as are needed to use all of the
+        /// bandwidth]
         #[argh(option, arg_name = "N", from_str_fn(uploads))]
         pub(crate) uploads: Option<usize>,
 
-        /// the place of this machine, such as a rack; peers that fetch the same file fetch it
-        /// mostly from peers in their own zone [default: none]
+        /// the place of this machine, such as a rack. A peer fetches a file mostly from peers in its
+        /// own zone that fetch the same file [default: none]
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
 
-        /// highest rate at which it sends file data, to all peers together: bytes per second such
-        /// as 10M, or bits per second such as 100Mbit; 0: no limit; `sprat limit` changes it
-        /// [default: 0]
+        /// highest rate at which this peer sends file data, to all peers together, in bytes per
+        /// second such as 10M, or in bits per second such as 100Mbit. 0 means no limit.
+        /// `sprat limit` changes this limit [default: 0]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) upload_limit: Option<Rate>,
 
-        /// highest rate at which it receives file data, from all sources together; 0: no limit;
-        /// `sprat limit` changes it [default: 0]
+        /// highest rate at which this peer receives file data, from all sources together. 0 means
+        /// no limit. `sprat limit` changes this limit [default: 0]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) download_limit: Option<Rate>,
 

@@ -31,27 +31,27 @@ pub(crate) use trust::{Id, Join, Operator, User};
 
 use crate::cli::logging::LogFormat;
 
-/// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder. A super peer
+/// A peer-to-peer file-sharing network in one binary. A weak peer shares folders. A super peer
 /// indexes the files of its weak peers and forwards queries to its neighbors. A download takes
 /// verified pieces from several sources at once.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     help_triggers("-h", "--help"),
-    note = "`sprat COMMAND --help` prints the options of a command, `sprat --version` the version.",
-    note = "Each option can be set in the environment: --max-size is SPRAT_MAX_SIZE. A flag overrides it. Commas separate \
-            the values of a repeated option; 1 or true turns a switch on.",
+    note = "`sprat COMMAND --help` prints the options of a command, and `sprat --version` prints the version.",
+    note = "Each option can be set in the environment: --max-size is SPRAT_MAX_SIZE. A flag overrides the environment. \
+            Commas separate the values of a repeated option, and 1 or true turns a switch on.",
     note = "Options of `sprat super` and `sprat peer` can also be set in a file (see --config): --http-files is \
-            http_files = true. The environment overrides it.",
+            http_files = true. The environment overrides the file.",
     error_code(0, "done"),
-    error_code(1, "internal or I/O error; another daemon runs under that name"),
-    error_code(2, "usage: wrong flag, address or pattern; a name that matches several contents"),
+    error_code(1, "internal or I/O error, or another daemon with the same name is running"),
+    error_code(2, "the usage is wrong, or the name matches files with different contents"),
     error_code(3, "nothing found"),
     error_code(4, "no answer in time"),
-    error_code(5, "a node cannot be reached or refuses; the address to listen on is in use"),
-    error_code(6, "integrity: no source gave valid data; a file has the wrong content"),
-    error_code(7, "login rejected"),
-    error_code(8, "partial: some of several items were done, not all"),
-    error_code(9, "local disk or permission"),
+    error_code(5, "a node cannot be reached or refuses the request, or a port is in use"),
+    error_code(6, "no source sent valid data, or a file has another content"),
+    error_code(7, "a login was rejected"),
+    error_code(8, "some of several items were done, but not all"),
+    error_code(9, "an error of the local disk, or a missing permission"),
     error_code(10, "the other side speaks another major version of the protocol"),
     error_code(129, "a one-shot command was ended by SIGHUP"),
     error_code(130, "a one-shot command was ended by SIGINT (Ctrl-C)"),

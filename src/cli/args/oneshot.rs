@@ -21,7 +21,7 @@ command! {
         #[argh(positional, arg_name = "PATTERN")]
         pub(crate) pattern: String,
 
-        /// more words of the pattern, with a space before each
+        /// further words of the pattern
         #[argh(positional, arg_name = "WORD")]
         pub(crate) also: Vec<String>,
 
@@ -30,7 +30,7 @@ command! {
         pub(crate) exact: bool,
 
         /// also find peers that have only a part of a file and are fetching the rest; the result
-        /// marks them [default: off]
+        /// marks these peers [default: off]
         #[argh(switch)]
         pub(crate) partial: bool,
 
@@ -50,8 +50,8 @@ command! {
 
 command! {
     /// Download a file from all its sources and verify each piece. The same command resumes an
-    /// interrupted download. A running peer puts the download in its queue, and continues it if
-    /// this command is interrupted; `sprat cancel` ends it.
+    /// interrupted download. A running peer puts the download in its queue. If this command is
+    /// interrupted, the peer continues the download until it ends or `sprat cancel` removes it.
     #[argh(
         name = "get",
         example = "{command_name} blue-train.flac -o ~/music/ --super 192.0.2.1:4777"
@@ -59,18 +59,18 @@ command! {
     Get {
         /// a name or path; a root (64 hex digits); a pattern with `*?[`; a folder with a slash at
         /// its end, to download all its files; or a URI that `sprat uri` has printed, which needs
-        /// no --super. The running peer fetches a URI if it has a session with a super peer that
-        /// the URI names; else a short-lived peer fetches it
+        /// no --super. If the running peer has a session with a super peer that the URI names, the
+        /// running peer fetches the content. Otherwise a short-lived peer fetches it
         #[argh(positional, arg_name = "NAME")]
         pub(crate) what: String,
 
-        /// more of these
+        /// further names, paths, roots, patterns, folders or URIs
         #[argh(positional, arg_name = "MORE")]
         pub(crate) also: Vec<String>,
 
-        /// destination: a new file; or a folder, which exists or ends in a slash; for several files
-        /// always a folder; or -, standard output [default: with --super the current folder, else
-        /// the running peer's folder for downloads]
+        /// destination: a new file; a folder, which exists or ends in a slash; or - for standard
+        /// output. The destination of several files must be a folder [default: with --super the
+        /// current folder, otherwise the running peer's folder for downloads]
         #[argh(option, short = 'o', arg_name = "PATH")]
         pub(crate) out: Option<PathBuf>,
 
@@ -83,36 +83,38 @@ command! {
         #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
         pub(crate) verify: Option<Verify>,
 
-        /// order in which pieces are fetched: any, the fastest for all peers; or sequential, from
-        /// the beginning to the end, for programs that read the file during the download [default:
-        /// any]
+        /// order in which pieces are fetched. any: the order that is fastest for all peers.
+        /// sequential: from the beginning to the end, for programs that read the file during the
+        /// download [default: any]
         #[argh(option, arg_name = "ORDER", from_str_fn(order))]
         pub(crate) order: Option<PieceOrder>,
 
         /// fail with exit 4 if no piece arrives within this time and the sources together send less
-        /// than 16 KiB/s; complete pieces are kept, and the same command resumes the download; 0:
-        /// never fail [default: 5m, or the setting of the running peer]
+        /// than 16 KiB/s. Complete pieces are kept, and the same command resumes the download. With
+        /// 0 the command never fails for this reason [default: 5m, or the setting of the running
+        /// peer]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
 
-        /// without a running peer: after it has printed the result, the command serves other peers
-        /// for up to this time, as long as they send requests; 0: it never serves others, and does
-        /// not listen [default: 10s]
+        /// without a running peer: after the command has printed the result, it serves other peers
+        /// for up to this time, as long as they send requests. With 0 it never serves other peers,
+        /// and does not listen [default: 10s]
         #[argh(option, arg_name = "TIME", from_str_fn(linger))]
         pub(crate) linger: Option<Span>,
 
-        /// without a running peer: the place of this machine, such as a rack; peers that fetch the
-        /// same file fetch it mostly from peers in their own zone [default: none]
+        /// without a running peer: the place of this machine, such as a rack. A peer fetches a file
+        /// mostly from peers in its own zone that fetch the same file [default: none]
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
 
-        /// without a running peer: highest rate at which it receives file data: bytes per second
-        /// such as 10M, or bits per second such as 100Mbit; 0: no limit [default: 0]
+        /// without a running peer: highest rate at which this command receives file data, in bytes
+        /// per second such as 10M, or in bits per second such as 100Mbit. 0 means no limit
+        /// [default: 0]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) download_limit: Option<Rate>,
 
-        /// without a running peer: highest rate at which it sends file data, to all peers together;
-        /// 0: no limit [default: 0]
+        /// without a running peer: highest rate at which this command sends file data, to all peers
+        /// together. 0 means no limit [default: 0]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) upload_limit: Option<Rate>,
     } with search, asked, json, log(" [default: warn]", Warn)
@@ -127,7 +129,7 @@ command! {
         example = "{command_name} blue-train.flac --super 192.0.2.1:4777"
     )]
     Uri {
-        /// a file or folder that the running peer shares; else a name or a root to search for
+        /// a file or folder that the running peer shares, or a name or a root to search for
         #[argh(positional, arg_name = "FILE|FOLDER|NAME|ROOT")]
         pub(crate) what: String,
     } with search, asked, json, log(" [default: warn]", Warn)
@@ -141,21 +143,22 @@ command! {
         example = "{command_name} --super 192.0.2.1:4777 --json"
     )]
     List {
-        /// list the files of the network, page by page, ordered by root; --ttl, --budget (for each
-        /// page) and --policy are allowed only with this option [default: off]
+        /// list the files of the network, page by page, ordered by root. Only with this option are
+        /// --ttl, --policy and --budget (for each page) allowed [default: off]
         #[argh(switch)]
         pub(crate) network: bool,
 
-        /// also count peers that have only a part of a file and are fetching the rest, and list
-        /// files of which only such peers are known [default: off]
+        /// also count peers that have only a part of a file and are fetching the rest; also list a
+        /// file if only such peers have parts of it [default: off]
         #[argh(switch)]
         pub(crate) partial: bool,
     } with search, asked, json, log(" [default: warn]", Warn)
 }
 
 command! {
-    /// Print the state of a running peer: the address under which others find it, its super peer,
-    /// its share, and what it downloads and sends. With --super, the state of that super peer.
+    /// Print the state of a running peer: the address that it offers to other peers, its super
+    /// peer, its share, and what it downloads and sends. With --super, print the state of that
+    /// super peer.
     #[argh(name = "status", example = "{command_name} --super 192.0.2.1:4777")]
     Status {
         /// print all counters of the peer and of its super peer, each with its unit [default: off]

@@ -20,8 +20,8 @@ command! {
 }
 
 command! {
-    /// Remove a download from the queue of a running peer. Its part file stays, and the same `get`
-    /// continues from it.
+    /// Remove a download from the queue of a running peer. The part file of the download stays, and
+    /// the same `get` continues with this part file.
     #[argh(name = "cancel", example = "{command_name} 3")]
     Cancel {} with download, running, json, log(" [default: warn]", Warn)
 }
@@ -47,13 +47,14 @@ command! {
         example = "{command_name} --upload 1M --download 0"
     )]
     Limit {
-        /// highest rate at which it sends file data, to all peers together: bytes per second such
-        /// as 10M, or bits per second such as 100Mbit; 0: no limit [default: unchanged]
+        /// highest rate at which the peer sends file data, to all peers together, in bytes per
+        /// second such as 10M, or in bits per second such as 100Mbit. 0 means no limit [default:
+        /// unchanged]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) upload: Option<Rate>,
 
-        /// highest rate at which it receives file data, from all sources together; 0: no limit
-        /// [default: unchanged]
+        /// highest rate at which the peer receives file data, from all sources together. 0 means no
+        /// limit [default: unchanged]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) download: Option<Rate>,
     } with running, json, log(" [default: warn]", Warn)

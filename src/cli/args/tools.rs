@@ -14,7 +14,7 @@ use crate::wire::{HostPort, Policy};
 
 /// Run the program on this machine: four super peers in a ring, peers that share a file, a search
 /// across two hops, and a download from four sources, one of which is killed and one of which sends
-/// wrong bytes. It uses only loopback and free ports, and needs no root rights.
+/// wrong bytes. The demo uses only loopback and free ports, and needs no root rights.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "demo", help_triggers("-h", "--help"), example = "{command_name} --stay")]
 pub(crate) struct Demo {
@@ -28,7 +28,7 @@ pub(crate) struct Demo {
 }
 
 command! {
-    /// Load a super peer and measure it: connection set-ups, registrations, queries, floods,
+    /// Put load on a super peer and measure connection set-ups, registrations, queries, floods or
     /// downloads. MODE is idle, connect, register, query, churn, get, flood or swarm; or compare,
     /// with two files of results.
     #[argh(name = "bench", example = "{command_name} query --self --depth 16")]
@@ -40,19 +40,20 @@ command! {
         #[argh(positional, arg_name = "MODE", from_str_fn(task))]
         pub(crate) mode: BenchTask,
 
-        /// compare: the files, each with one line for each run
+        /// compare: the two files, each with one line for each run
         #[argh(positional, arg_name = "FILE")]
         pub(crate) results: Vec<PathBuf>,
 
-        /// load this super peer [default: none, then --self is required]
+        /// put load on this super peer [default: none; without this option --self is required]
         #[argh(option, long = "super", arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) supers: Vec<HostPort>,
 
-        /// start a super peer, and peers if the mode uses them, and load them [default: off]
+        /// start a super peer, and peers if the mode uses peers, and put load on them [default:
+        /// off]
         #[argh(switch, long = "self")]
         pub(crate) own: bool,
 
-        /// with --self: log in, each session with a key and a credential of its own, over TLS
+        /// with --self: use login mode with TLS; each session has a key and a credential of its own
         /// [default: off]
         #[argh(switch)]
         pub(crate) login: bool,
@@ -72,7 +73,8 @@ command! {
         #[argh(option, arg_name = "PER_SECOND")]
         pub(crate) rate: Option<u32>,
 
-        /// duration of the measurement; connect and register end when they are done [default: 2]
+        /// duration of the measurement; the modes connect and register end when they are done
+        /// [default: 2]
         #[argh(option, arg_name = "SECONDS")]
         pub(crate) seconds: Option<f64>,
 
@@ -105,7 +107,7 @@ command! {
         pub(crate) listen: Option<HostPort>,
 
         /// process of the super peer given by --super, to report its memory and CPU time [default:
-        /// the process of this machine that listens there]
+        /// the process of this machine that listens at the address of --super]
         #[argh(option, arg_name = "PID")]
         pub(crate) pid: Option<u32>,
 
@@ -117,9 +119,10 @@ command! {
 
 command! {
     /// Run searches in a simulated network of any size and shape: the real state machines and
-    /// messages, in virtual time, with loss and churn. Prints what was found, in how many messages
+    /// messages, in virtual time, with loss and churn. Print what was found, in how many messages
     /// and in what time. With --swarm, simulate a download by many peers at once instead, and print
-    /// its time as a multiple of the least possible time. The same seed gives the same figures.
+    /// the time of the download as a multiple of the least possible time. The same seed gives the
+    /// same figures.
     #[argh(
         name = "sim",
         example = "{command_name} --supers 1000 --degree 6 --policy tree --ttl 20",
@@ -132,21 +135,24 @@ command! {
                 that the asker received. One hit is expected from each holder that was registered from the start of \
                 the query to its end. The measurement begins when sessions and links are up, after 12 s of virtual \
                 time.",
-        note = "In a swarm, all peers and the seed are complete state machines. A line is the connection of a peer, \
-                the seed or a zone to the others, with a rate in each direction. A line that carries n pieces gives \
-                each an n-th of its rate. A piece moves at the lowest of the rates that its lines give it. These rates \
-                are computed again whenever a piece starts or ends on one of its lines. The result is not max-min \
-                fair. Messages are counted, but they do not use the rate of a line. The least possible time is the \
-                longest of these four: the seed sends the file once, and the last piece then spreads to all peers; a \
-                peer receives the file; the seed and all peers together send all copies; a zone receives the file."
+        note = "In a swarm, all peers and the seed are complete state machines. The connection of a peer, of the seed or of \
+                a zone to the others has a rate in each direction. If n pieces pass over a connection at the same \
+                time, each gets an n-th of the rate. A piece moves at the lowest rate that the connections on its way \
+                give it. These rates are computed again whenever a piece starts or ends on one of the connections. The \
+                result is not max-min fair. Messages are counted, but do not use any rate. The least possible time is \
+                the longest of four times: the time in which the seed sends the file once and the last piece then \
+                spreads to all peers; the time in which a peer receives the file; the time in which the seed and all \
+                peers together send all copies; and the time in which a zone receives the file."
     )]
     Sim {
-        /// number of super peers [default: 100, or those that the file of --topology names]
+        /// number of super peers [default: 100; with a file for --topology, all super peers in the
+        /// file]
         #[argh(option, arg_name = "N")]
         pub(crate) supers: Option<usize>,
 
-        /// neighbors of a super peer: of each one in random-regular, of each inner one in tree, on
-        /// average in scale-free [default: 4, or all others in a smaller network]
+        /// number of neighbors: of each super peer in random-regular, of each inner super peer in
+        /// tree, and of a super peer on average in scale-free [default: 4; in a smaller network,
+        /// all other super peers]
         #[argh(option, arg_name = "D")]
         pub(crate) degree: Option<usize>,
 
@@ -164,7 +170,8 @@ command! {
         #[argh(option, arg_name = "F")]
         pub(crate) files: Option<usize>,
 
-        /// files that each weak peer shares, drawn by their popularity [default: 1]
+        /// number of files that each weak peer shares, drawn by the popularity of the files
+        /// [default: 1]
         #[argh(option, arg_name = "K")]
         pub(crate) files_per_peer: Option<usize>,
 
@@ -211,16 +218,17 @@ command! {
         pub(crate) limit: Option<u32>,
 
         /// run once for each of these values of a setting, such as loss=0,10,30 or
-        /// policy=flood,tree; if repeated, once for each combination [default: none]
+        /// policy=flood,tree. If this option is repeated, run once for each combination of values
+        /// [default: none]
         #[argh(option, arg_name = "NAME=V,…")]
         pub(crate) sweep: Vec<Sweep>,
 
-        /// number of threads; the figures do not depend on it [default: one for each core]
+        /// number of threads; the figures do not depend on this number [default: one for each core]
         #[argh(option, arg_name = "N")]
         pub(crate) threads: Option<usize>,
 
         /// number of peers that fetch one file from one seed and from each other, at one super peer
-        /// [default: none: run searches]
+        /// [default: no swarm, but searches]
         #[argh(option, arg_name = "N")]
         pub(crate) swarm: Option<usize>,
 
@@ -228,40 +236,42 @@ command! {
         #[argh(option, arg_name = "K")]
         pub(crate) pieces: Option<u32>,
 
-        /// swarm: what a peer can send, in bytes a second such as 12M, or in bits such as 100Mbit
-        /// [default: 100Mbit]
+        /// swarm: rate at which a peer can send, in bytes per second such as 12M, or in bits per
+        /// second such as 100Mbit [default: 100Mbit]
         #[argh(option, arg_name = "RATE")]
         pub(crate) up: Option<Rate>,
 
-        /// swarm: what a peer can receive [default: as --up]
+        /// swarm: rate at which a peer can receive [default: as --up]
         #[argh(option, arg_name = "RATE")]
         pub(crate) down: Option<Rate>,
 
-        /// swarm: what the seed can send [default: as --up]
+        /// swarm: rate at which the seed can send [default: as --up]
         #[argh(option, arg_name = "RATE")]
         pub(crate) seed_up: Option<Rate>,
 
-        /// swarm: zones over which the peers are spread; the seed is in the first [default: 1]
+        /// swarm: number of zones over which the peers are spread; the seed is in the first zone
+        /// [default: 1]
         #[argh(option, arg_name = "Z")]
         pub(crate) zones: Option<usize>,
 
-        /// swarm: what a zone can send to all others, and receive from them [default: no limit]
+        /// swarm: rate at which a zone can send to all other zones, and can receive from them
+        /// [default: no limit]
         #[argh(option, arg_name = "RATE")]
         pub(crate) cross: Option<Rate>,
 
-        /// swarm: time between the starts of two peers; the time of each peer then counts from its
-        /// own start [default: all start within 100 ms]
+        /// swarm: time between the starts of two peers. The time of each peer then counts from its
+        /// own start [default: all peers start within 100 ms]
         #[argh(option, arg_name = "TIME")]
         pub(crate) arrive: Option<Span>,
 
-        /// swarm: which peers leave: done (each peer once it has the file), seed (the seed once it
-        /// has sent each piece), or a percentage of the peers, such as 25%, each once it has half
-        /// of the file [default: none]
+        /// swarm: which peers leave. done: each peer when it has the file. seed: the seed when it
+        /// has sent each piece. A percentage such as 25%: this part of the peers, each when it has
+        /// half of the file [default: none]
         #[argh(option, arg_name = "WHO")]
         pub(crate) leave: Option<String>,
 
-        /// draw into this SVG file: with --sweep, curves of the results; else with --swarm, the
-        /// times at which the peers finish; else the network [default: none]
+        /// draw into this SVG file. With --sweep: curves of the results. With --swarm and without
+        /// --sweep: the times at which the peers finish. Without both: the network [default: none]
         #[argh(option, arg_name = "FILE")]
         pub(crate) svg: Option<PathBuf>,
     } with figures, log(" [default: warn]", Warn)

@@ -9,8 +9,8 @@ use crate::trust::Pin;
 use crate::wire::HostPort;
 
 command! {
-    /// Print the public key of a node of this host. Other nodes identify the node by this key. The
-    /// key is made at the first start of the node, or by this command.
+    /// Print the public key of a node of this host. Other nodes identify the node by this key. If
+    /// the node has no key yet, this command makes the key.
     #[argh(
         name = "id",
         example = "{command_name}",
@@ -18,13 +18,14 @@ command! {
         example = "{command_name} accept KEY@super.example"
     )]
     Id {
-        /// rotate: replace the key by a new one, which the old key signs. Peers that expect the old
-        /// key accept the new one; neighbors must name the new one in --neighbor. Restart the node
-        /// afterwards. accept: from now on expect this key of the super peer
+        /// rotate: replace the key by a new key, which the old key signs. Peers that expect the old
+        /// key accept the new key. Neighbors must name the new key in --neighbor. Restart the node
+        /// afterwards. accept: from now on expect KEY of the super peer at HOST
         #[argh(positional, arg_name = "rotate|accept KEY@HOST[:PORT]")]
         pub(crate) action: Vec<String>,
 
-        /// name of the daemon that has the key [default: peer; super if only that one has a key]
+        /// name of the daemon that has the key [default: peer; super if only the super peer has a
+        /// key]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
     } with state(" [default: as of `sprat peer`]"), json, log(" [default: warn]", Warn)
@@ -32,8 +33,8 @@ command! {
 
 command! {
     /// Read an invitation, or what `sprat operator sign` printed, from a file or standard input.
-    /// Join the network: remember the super peer with its key, and get a credential for the key of
-    /// this node. Afterwards no command needs --super.
+    /// Join the network: store the super peer with its key, and get a credential for the key of
+    /// this node. After that, no command needs --super.
     #[argh(
         name = "join",
         example = "{command_name} invitation.txt",
@@ -44,8 +45,8 @@ command! {
         #[argh(positional, arg_name = "FILE")]
         pub(crate) file: Option<PathBuf>,
 
-        /// a super peer, with its key; needed only with a credential that names none; may be
-        /// repeated [default: those that the text names]
+        /// a super peer, with its key; may be repeated. This option is needed only if the text is a
+        /// credential that names no super peer [default: the super peers that the text names]
         #[argh(option, long = "super", arg_name = "KEY@HOST[:PORT]", from_str_fn(pin))]
         pub(crate) supers: Vec<Pin>,
 
@@ -60,9 +61,9 @@ command! {
 }
 
 command! {
-    /// Show and change the users of a super peer: through its control socket while it runs, else in
-    /// its state folder. `add` prints an invitation: send it to the user, who gives it to `sprat
-    /// join`. `revoke` takes effect at once.
+    /// Show and change the users of a super peer. If the super peer runs, the command uses its
+    /// control socket, and otherwise its state folder. `add` prints an invitation. Send it to the
+    /// user, who runs `sprat join` with it. `revoke` takes effect at once.
     #[argh(
         name = "user",
         example = "{command_name} add ann",
@@ -94,8 +95,8 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) valid: Option<Span>,
 
-        /// add: address of this super peer for the user [default: that of its --listen, or an
-        /// address of this host]
+        /// add: address of this super peer in the invitation [default: the address of --listen, or
+        /// an address of this host]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) at: Option<HostPort>,
 
@@ -108,24 +109,26 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) files: Option<u64>,
 
-        /// set: bytes of the paths of these files [default: unchanged]
+        /// set: bytes of the paths of the files that an account of the class may register [default:
+        /// unchanged]
         #[argh(option, arg_name = "SIZE")]
         pub(crate) names: Option<Size>,
 
-        /// set: queries in a second [default: unchanged]
+        /// set: queries per second of an account of the class [default: unchanged]
         #[argh(option, arg_name = "N")]
         pub(crate) queries: Option<u64>,
 
-        /// set: sessions at once [default: unchanged]
+        /// set: sessions of an account of the class at once [default: unchanged]
         #[argh(option, arg_name = "N")]
         pub(crate) sessions: Option<u64>,
 
-        /// set: bytes of files in a second that a peer sends to an account of the class; 0: no
+        /// set: bytes of files per second that a peer sends to an account of the class; 0 means no
         /// limit [default: unchanged]
         #[argh(option, arg_name = "SIZE")]
         pub(crate) upload: Option<Size>,
 
-        /// its control socket [default: the socket of the super peer called --name]
+        /// the control socket of the super peer [default: the socket of the super peer called
+        /// --name]
         #[argh(option, arg_name = "PATH")]
         pub(crate) control: Option<PathBuf>,
 
@@ -137,9 +140,9 @@ command! {
 
 command! {
     /// Sign credentials that several super peers accept. The super peers need not know each other's
-    /// users. `init` makes the key and prints it: start each super peer with --operator KEY. `sign`
-    /// prints the credential of a user for the key that `sprat id` prints on the user's host. The
-    /// credential is not secret; the user gives it to `sprat join`.
+    /// users. `init` makes the key of the operator and prints it. Start each super peer with
+    /// --operator and this key. `sign` prints the credential of a user for the key that `sprat id`
+    /// prints on the user's host. The credential is not secret. The user runs `sprat join` with it.
     #[argh(
         name = "operator",
         example = "{command_name} init",
@@ -158,11 +161,11 @@ command! {
         #[argh(option, arg_name = "CLASS")]
         pub(crate) class: Option<String>,
 
-        /// sign: how long it is valid [default: for ever]
+        /// sign: how long the credential is valid [default: for ever]
         #[argh(option, arg_name = "TIME")]
         pub(crate) valid: Option<Span>,
 
-        /// sign: time from now until it becomes valid [default: at once]
+        /// sign: time from now until the credential becomes valid [default: at once]
         #[argh(option, arg_name = "TIME")]
         pub(crate) starts: Option<Span>,
 
@@ -170,7 +173,7 @@ command! {
         #[argh(option, long = "super", arg_name = "KEY@HOST[:PORT]", from_str_fn(pin))]
         pub(crate) supers: Vec<Pin>,
 
-        /// name of the operator: its state folder [default: operator]
+        /// name of the operator and of its state folder [default: operator]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
     } with state(" [default: as of `sprat peer`]"), json, log(" [default: warn]", Warn)
