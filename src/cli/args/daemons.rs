@@ -203,8 +203,8 @@ command! {
         #[argh(option, arg_name = "N", from_str_fn(uploads))]
         pub(crate) uploads: Option<usize>,
 
-        /// the place of this machine, such as a rack. A peer fetches a file mostly from peers in its
-        /// own zone that fetch the same file [default: none]
+        /// the place of this machine, such as a rack. A peer fetches a file mostly from peers in
+        /// its own zone that fetch the same file [default: none]
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
 
