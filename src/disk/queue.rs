@@ -5,8 +5,8 @@
 //! 3. In turn: a job of our own, a page of a manifest, and chunks to be prepared, of which several
 //!    are taken out together. Hosts take turns, and so do the connections of a host, with one
 //!    request each. So connections that request much delay the others only a little. Every second
-//!    request of a host is that of the connection that came last. So a burst of connections does not
-//!    delay a connection that comes after it, even if they have the same address.
+//!    request of a host is that of the connection that came last. So a burst of connections does
+//!    not delay a connection that comes after it, even if they have the same address.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
