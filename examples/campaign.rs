@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let once = args.first().is_some_and(|arg| arg == "--until-failure");
     args.drain(..usize::from(once));
     let number = |n: usize| args.get(n).and_then(|arg| arg.parse::<u64>().ok());
-    // The failure is printed below. The place of the panic is printed only with --trace.
+    // The failure is printed below. The position of the panic is printed only with --trace.
     if std::env::var_os("RUST_BACKTRACE").is_none() && args.first().is_some_and(|arg| arg != "--trace") {
         std::panic::set_hook(Box::new(|_| {}));
     }

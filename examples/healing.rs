@@ -8,8 +8,8 @@
 //! peers in virtual time, without loss. Every tenth super peer, at most 100, has a weak peer that
 //! shares the file. Once the tree has grown, one thing fails: a tree link between two inner nodes
 //! (silently, in both directions), a super peer with at least three tree links, or the root of the
-//! tree. The same peer sends the query before the failure, right after it, as soon as that is
-//! answered, and later. Seeds are fixed, so that the figures are the same everywhere.
+//! tree. The same peer sends the query four times: before the failure, right after it, when that
+//! query is answered, and later. Seeds are fixed, so the figures are the same everywhere.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
@@ -69,14 +69,14 @@ impl Network {
     }
 
     fn die(&mut self, death: Death) {
-        // Not one that shares or searches: their numbers end in 5 or 9.
+        // Nodes that share or search are left out: their numbers end in 5 or 9.
         let inner = |node: &usize| self.tree_edges(*node).len() >= 3 && node % 10 == 2;
         let inner = (2..self.supers).find(inner).expect("a tree has inner nodes");
         match death {
             Death::Root => self.world.crash(0),
             Death::Inner => self.world.crash(inner),
             Death::Link => {
-                // Not a leaf: a query may skip leaves.
+                // Leaves are left out: a query may skip them.
                 let ends = self.tree_edges(inner);
                 let end = *ends.iter().find(|end| self.tree_edges(**end).len() >= 2).expect("an inner end");
                 self.world.set_cut(BTreeSet::from([(inner, end), (end, inner)]));

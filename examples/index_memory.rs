@@ -6,11 +6,11 @@
 //! ```
 //!
 //! Registers RECORDS files (1,000,000 by default) in sessions of 10,000. A name has 43 bytes: words
-//! from a vocabulary of WORDS (2,000 by default) and a number. With `folders FILES`, each FILES of
-//! them are in a folder of their own, `ARTIST/ALBUM/NAME` of 12, 20 and 43 bytes; ten folders share
-//! an artist. Prints bytes per record (growth of the resident set in /proc/self/status), records
-//! per second, and the time to remove a session and to answer searches. SEARCH selects one of the
-//! searches, counted from 1; 0 runs none.
+//! from a vocabulary of WORDS (2,000 by default) and a number. With `folders FILES`, every FILES
+//! files are in a folder of their own, `ARTIST/ALBUM/NAME` of 12, 20 and 43 bytes; ten folders
+//! share an artist. Prints bytes per record (growth of the resident set in /proc/self/status),
+//! records per second, and the time to remove a session and to answer searches. SEARCH selects one
+//! of the searches, counted from 1; 0 runs none.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 

@@ -1,13 +1,13 @@
-//! What a swarm costs its super peer.
+//! The cost of a swarm for its super peer.
 //!
 //! ```text
 //! cargo run --release --features measure --example joins [MEMBERS [ZONES]]
 //! ```
 //!
-//! Opens MEMBERS sessions (10,000 by default), each of which JOINs the same root, in ZONES zones (1
-//! by default); then all leave. Prints the time that the JOINs took with their answers as frames
-//! and all that was pushed later, the bytes of these for each member, and how evenly members were
-//! named.
+//! Opens MEMBERS sessions (10,000 by default) in ZONES zones (1 by default). Each session JOINs the
+//! same root; then all leave. Prints the time of the JOINs, with their answers as frames and
+//! everything that was pushed later. Also prints the bytes of these messages per member, and how
+//! evenly members were named.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
@@ -51,7 +51,7 @@ impl Driver {
         }
     }
 
-    /// Runs all that is due until then.
+    /// Runs everything that is due until this time.
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.machine.poll_timeout().filter(|at| *at <= end) {

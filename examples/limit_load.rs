@@ -35,7 +35,7 @@ use sprat::wire::message::{Hello, Login, Query, Register};
 use sprat::wire::{FileRecord, Message, NodeId, QueryKind, Root, Search, SharePath, frame};
 
 const SETUPS_MAX: usize = 128;
-/// Connections from one local address: few enough that the kernel finds a free port at once.
+/// Connections from one local address. They are few, so that the kernel finds a free port at once.
 const PER_SOURCE: usize = 2_000;
 const EVENTS: usize = 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -51,12 +51,12 @@ struct Load {
     answered: Answer,
 }
 
-/// When an answer is complete.
+/// What makes an answer complete.
 #[derive(Clone, Copy)]
 enum Answer {
     Bytes(usize),
     Frames(usize),
-    /// When the line of the ADC session comes back.
+    /// The line of the ADC session comes back.
     Echo,
 }
 
@@ -105,8 +105,8 @@ impl Frames {
     }
 }
 
-/// A login to an ADC hub. The hub sends an id and the session sends its line. It is logged in once
-/// the hub sends that line back, after the lines of all others.
+/// A login to an ADC hub. The hub sends an id, and the session sends its line. The session is
+/// logged in when the hub sends this line back, after the lines of all other sessions.
 #[derive(Default)]
 struct Adc {
     login: String,
@@ -219,7 +219,8 @@ fn dial(load: &Load, number: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(load.addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if load.addr.ip().is_loopback() {
-        // Closed with a reset: ports in TIME_WAIT would slow down the next measurement.
+        // The socket is closed with a reset: ports in TIME_WAIT would slow down the next
+        // measurement.
         socket.set_linger(Some(Duration::ZERO))?;
         let host = u8::try_from(number / PER_SOURCE + 1).unwrap_or(255);
         socket.bind(&SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 9, 9, host)), 0).into())?;

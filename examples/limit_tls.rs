@@ -1,11 +1,12 @@
-//! Opens many TLS sessions with a client certificate, for the comparison of logins: each sends a
-//! greeting and waits for the answer. Then it keeps them all, until it is killed.
+//! Opens many TLS sessions with a client certificate, for the comparison of logins. Each sends a
+//! greeting and waits for the answer. All sessions then stay open until the program is killed.
 //!
 //! ```text
 //! limit_tls ADDR SESSIONS AUTHORITY.pem CERTIFICATE.pem KEY.pem GREETING_HEX ANSWER_BYTES
 //! ```
 //!
-//! Prints `up RATE` once all are up: set-ups a second, by threads that each wait for one.
+//! Prints `up RATE` when all sessions are up: set-ups per second, by threads that each wait for
+//! one.
 #![allow(clippy::print_stdout, reason = "an example")]
 
 use std::io::{Read, Write};

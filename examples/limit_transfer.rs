@@ -21,7 +21,7 @@ use std::time::Instant;
 use sprat::disk::md5_lanes::{Source, md5_each};
 
 const PIECE_BYTES: usize = 1 << 20;
-/// As many pieces as the widest processors hash at once.
+/// The number of pieces that the widest processors hash at once.
 const PIECES_AT_ONCE: usize = 16;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -94,7 +94,7 @@ fn fetch(address: &str, file: &File, hash: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Fills the piece. Only the last one may stay shorter; returns its length.
+/// Fills the piece and returns its length. Only the last piece may be shorter.
 fn read_piece(stream: &mut TcpStream, piece: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < piece.len() {

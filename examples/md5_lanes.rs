@@ -1,4 +1,4 @@
-//! The speed of MD5 for one message after the other and for several at once:
+//! The speed of MD5 for one message after the other, and for several messages at once:
 //! `cargo run --release --features measure --example md5_lanes`.
 //!
 //! Hashes 16 pieces of 1 MiB in several rounds and prints the median, in MB/s of one core.
@@ -11,7 +11,7 @@ use md5::Digest as _;
 use sprat::disk::md5_lanes::{Source, md5_each};
 
 const ROUNDS: usize = 21;
-/// As many as the widest processors hash at once.
+/// The number of messages that the widest processors hash at once.
 const PIECES: usize = 16;
 const PIECE_BYTES: usize = 1 << 20;
 

@@ -1,7 +1,8 @@
 //! The cost of single parts: `cargo run --release --features measure --example micro [FILTER]`. It
 //! asserts no figure.
 //!
-//! `sprat bench` measures a complete daemon. This shows which part of it has changed.
+//! `sprat bench` measures a complete daemon. This example shows which part of the daemon has
+//! changed.
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
@@ -188,7 +189,7 @@ fn index(bench: &Bench) {
 }
 
 fn digest(bench: &Bench) {
-    // Ten bits a key, as between neighbors.
+    // Ten bits per key, as between neighbors.
     let mut digest = Sample::new(25);
     (0..RECORDS).map(record).for_each(|file| digest.add(file.path.name(), &file.root));
     let there = record(777);

@@ -4,9 +4,10 @@
 //! cargo run --release --example swarm -- PEERS FILES SUPER [SUPER ...]
 //! ```
 //!
-//! Each of PEERS registers FILES files of its own at the first super peer, and at the next one when
-//! that closes. It serves nothing. It prints events, one JSON object per line: `registered` each
-//! time all peers are registered. Lines on standard input are commands:
+//! Each of PEERS registers FILES files of its own at the first super peer, and at the next super
+//! peer when this one closes the session. The peers serve nothing. The program prints events, one
+//! JSON object per line: `registered` each time all peers are registered. Lines on standard input
+//! are commands:
 //!
 //! - `check`: queries the super peers of the first two peers for every file by name. `checked`
 //!   reports how many were found exactly once.
@@ -215,8 +216,8 @@ impl Swarm {
         while !peer.unsent.is_empty() {
             match stream.write(&peer.unsent) {
                 Ok(sent) => drop(peer.unsent.drain(..sent)),
-                // Not connected yet, or full: the next writable event continues. An error shows at
-                // the next read.
+                // The socket is not connected yet, or it is full. The next writable event
+                // continues. An error shows at the next read.
                 Err(_) => return,
             }
         }

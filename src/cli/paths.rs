@@ -301,8 +301,8 @@ impl State {
         text.trim().parse().unwrap_or(0)
     }
 
-    /// Stores that number. Without it, the next run reports its first answers as complete. So a
-    /// failure is only reported.
+    /// Stores how many peers have registered files. Without this number, the next run reports its
+    /// first answers as complete. So a failure is only reported.
     pub(crate) fn keep_sharing(&self, peers: usize) {
         let path = self.file("sharing");
         if let Err(error) = write_whole(&path, format!("{peers}\n").as_bytes()) {

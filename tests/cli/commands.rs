@@ -1,6 +1,6 @@
 //! The commands together, as real processes on port 0: daemons with their ready files, one-shot
-//! commands, the prompt. Nothing sleeps: a daemon is waited for by what it logs, a file by asking
-//! for it.
+//! commands, the prompt. No test sleeps. A test waits for a line in the log of a daemon, or asks
+//! again until a file is found.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Questions asked before a file counts as lost; each is a process of its own, so this is many
+/// Questions after which a file counts as lost. Each is a process of its own, so this takes many
 /// seconds.
 const ASKED_MAX: usize = 2000;
 
@@ -66,7 +66,7 @@ impl Home {
         self.command(args).stdin(Stdio::null()).output().expect("the binary runs")
     }
 
-    /// Runs with `--json`: the code, and the events with `done` as the last.
+    /// Runs a command with `--json`. Returns the code and the events; `done` is the last event.
     fn ask(&self, args: &[&str]) -> (i32, Vec<Value>) {
         let output = self.run(&[args, &["--json"]].concat());
         let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -82,8 +82,8 @@ impl Home {
         (code, events)
     }
 
-    /// Asks until there is an answer with as many hits: those, and the end; the results that come
-    /// between are left out.
+    /// Asks until an answer has this many hits. Returns the hits and the end, without the results
+    /// between them.
     fn ask_until(&self, hits: usize, args: &[&str]) -> Vec<Value> {
         for _ in 0..ASKED_MAX {
             let (_, mut events) = self.ask(args);

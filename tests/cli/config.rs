@@ -1,4 +1,5 @@
-//! The configuration file of the daemons: checked, shown, and the layers above it.
+//! The configuration file of the daemons: how it is checked and shown, and which layers are above
+//! it.
 
 use std::process::{Command, Output};
 

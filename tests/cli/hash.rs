@@ -11,7 +11,7 @@ fn sprat(folder: &Path, args: &[&str], stdin: &[u8]) -> Output {
     command.args(args).current_dir(folder).env_clear();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary runs");
-    // One that does not read it may have ended.
+    // A child that does not read its input may have ended already.
     let _ = child.stdin.take().expect("piped").write_all(stdin);
     child.wait_with_output().expect("it ends")
 }
@@ -62,7 +62,7 @@ fn hash_prints_what_b3sum_prints() {
         })
         .collect();
     assert_eq!((exit(&ran), text(&ran.stdout), text(&ran.stderr)), (0, lines.concat().as_str(), ""));
-    // The program itself, where it is installed. Older versions do not escape `\r`.
+    // The original program, if it is installed. Older versions of it do not escape `\r`.
     let plain: Vec<&str> = names.into_iter().filter(|name| !name.contains('\r')).collect();
     if let Ok(b3sum) = Command::new("b3sum").args(&plain).current_dir(folder.path()).output() {
         let ran = sprat(folder.path(), &[&["hash"], &plain[..]].concat(), b"");
@@ -166,7 +166,7 @@ fn verify_compares_a_folder_with_its_collection() {
         writer.add(&Item { path, size: bytes.len() as u64, root, executable }, &mut list).expect("in order");
     }
     let uri = format!("sprat:{},size={},name=holiday", root(&list), list.len());
-    // What is never shared changes nothing.
+    // Files that are never shared change nothing.
     fs::write(at(".hidden"), "x").expect("written");
     let verify = || sprat(folder.path(), &["verify", "holiday/", &uri], b"");
     let ran = verify();

@@ -15,7 +15,7 @@ fn help(args: &[&str]) -> String {
     text
 }
 
-/// The options of a help text: each with its whole description on one line.
+/// The options of a help text, each with its complete description on one line.
 fn options(help: &str) -> Vec<(String, String)> {
     let (_, section) = help.split_once("\nOptions:\n").expect("there are options");
     let section = section.split("\n\n").next().unwrap_or_default();
@@ -67,7 +67,7 @@ const COMMANDS: [&str; 29] = [
     "man",
 ];
 
-/// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file;
+/// The help texts of all commands are equal to `help.txt`. `SPRAT_WRITE_HELP=1` writes that file;
 /// read the difference before you commit it.
 #[test]
 fn help_texts_are_the_golden_ones() {

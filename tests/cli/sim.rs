@@ -1,5 +1,5 @@
-//! `sprat sim` as people call it: the same seed prints the same, the keys that are promised are
-//! there, and what makes no sense is refused with exit 2.
+//! `sprat sim` on the command line: the same seed prints the same figures, the documented keys are
+//! there, and options that make no sense are refused with exit 2.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ fn sim(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sprat")).arg("sim").args(args).env_clear().output().expect("the binary runs")
 }
 
-/// What a run that ends well prints.
+/// The output of a run that ends well.
 fn printed(args: &[&str]) -> String {
     let output = sim(args);
     assert!(output.status.success(), "{args:?}: {output:?}");
@@ -22,14 +22,14 @@ fn lines(args: &[&str]) -> Vec<Value> {
     printed(args).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// A small network that is over soon.
+/// A small network whose run is short.
 const SMALL: [&str; 10] = ["--supers", "12", "--degree", "3", "--queries", "20", "--interval", "20ms", "--ttl", "20"];
 
 fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
     SMALL.iter().chain(more).copied().collect()
 }
 
-/// Takes away what may differ between two runs of one seed.
+/// Removes the fields that may differ between two runs of one seed.
 fn without_wall(value: &mut Value) {
     if let Value::Object(map) = value {
         map.retain(|key, _| !key.starts_with("wall_"));
@@ -148,7 +148,7 @@ fn a_network_may_come_from_a_file() {
     assert!(!Path::new(&path).with_extension("svg").exists());
 }
 
-/// Ends with exit 2 and a sentence with these parts.
+/// Asserts that a command ends with exit 2 and a sentence with these parts.
 fn refused(args: &[&str], parts: &[&str]) {
     let output = sim(args);
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");

@@ -1,5 +1,5 @@
-//! What the program says to those who hold it wrong: exit codes, one sentence, the usage; and one
-//! `done` where JSON was promised.
+//! What the program prints when it is used wrongly: exit codes, one sentence, the usage. With
+//! `--json` it also prints one `done`.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
@@ -26,7 +26,7 @@ impl Sprat {
         command.current_dir(self.path()).output().expect("the binary runs")
     }
 
-    /// Runs and expects this code; what it said on standard error.
+    /// Runs a command that must end with this code. Returns what it wrote to standard error.
     fn fails(&self, args: &[&str], code: i32) -> String {
         let output = self.run_with(args, &[]);
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
@@ -161,7 +161,8 @@ fn a_command_without_a_running_peer_says_so() {
 #[test]
 fn a_super_peer_that_does_not_answer_is_named() {
     let sprat = Sprat::new();
-    // Bound and dropped: refused from now on, most likely by everybody.
+    // The port was bound and is free again. Connections to it are refused from now on, unless
+    // another process binds it.
     let addr = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     let addr = addr.to_string();
     let stderr = sprat.fails(&["list", "--super", &addr, "--connect-timeout", "200ms"], 5);

@@ -1,4 +1,5 @@
-//! Garbage on every port and in every flag: refused with a reason, and nobody else notices.
+//! Garbage on every port and in every option is refused with a reason, and does not affect other
+//! peers.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,7 +12,7 @@ use sprat::wire::message::{ErrorCode, Ping, Update};
 use super::common::session::{Speaker, hello};
 use super::common::{World, noise};
 
-/// What comes back until the other side closes.
+/// The messages that are received until the other side closes.
 fn answers(mut speaker: Speaker) -> Vec<Message> {
     std::iter::from_fn(move || speaker.receive()).collect()
 }

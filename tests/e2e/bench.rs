@@ -1,4 +1,5 @@
-//! The load generator against processes of its own: the form of its reports, never how fast it is.
+//! The load generator against its own processes. The tests check the form of its reports, never its
+//! speed.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! What a client may ask of the whole network: lists, limits, searches that are not wanted any
-//! more; and peers that are with two super peers at once.
+//! Requests of clients for the complete network: lists, limits, and searches that are canceled.
+//! Also peers that have sessions with two super peers at once.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -44,7 +44,7 @@ fn the_whole_network_is_listed_each_content_once() {
     assert_eq!((&done["complete"], &done["reached"]), (&true.into(), &3.into()), "{done}");
     assert_eq!((&done["files"], &done["hits"]), (&expected.len().into(), &5103.into()), "{done}");
 
-    // Through a peer, and as people read it; and no further than the ttl goes.
+    // The list through a peer, as text; and a list that goes no further than its ttl.
     let text = world.run(["list", "--network", "--ttl", "0", "--control", peers[2].control()]);
     assert_eq!(text.exit, Some(0));
     assert_eq!(text.text.lines().count(), 1702, "a heading and a line each");
@@ -84,7 +84,7 @@ fn limits_and_sizes_hold_across_super_peers_and_results_are_ranked() {
     assert_eq!((sizes(&ran).len(), &ran.done()["hits"]), (3, &3.into()));
     assert_eq!(ran.done()["complete"], false);
     assert!(ran.done()["cut"]["cap"].as_u64() > Some(0), "{}", ran.done());
-    // It is reached with the neighbor's hits.
+    // The limit is reached with the neighbor's hits.
     let ran = query(&["--limit", "14"]);
     assert_eq!(sizes(&ran).len(), 14);
     assert_eq!(ran.done()["complete"], false);
@@ -103,7 +103,7 @@ fn limits_and_sizes_hold_across_super_peers_and_results_are_ranked() {
 fn a_query_whose_asker_is_interrupted_is_cancelled_everywhere() {
     let world = World::new();
     let supers = world.super_peers(3, &[(0, 1), (1, 2)]);
-    // The far end says nothing, so that the query runs until its budget is over, or it is
+    // The far end does not answer, so the query runs until its budget is over, or until it is
     // canceled.
     supers[2].signal(Signal::STOP);
     let query = ["query", "nothing", "--budget", "60s", "--json", "--super", supers[0].addr()];
@@ -140,7 +140,7 @@ fn a_peer_may_be_with_two_super_peers_at_once() {
     let listed = |daemon: &Daemon| world.run(["list", "--json", "--super", daemon.addr()]).events("file").len();
     eventually("it is registered at both", || (listed(&supers[0]) == 1 && listed(&supers[1]) == 1).then_some(()));
     assert_eq!(listed(&supers[2]), 0);
-    // Two super peers report it; the asker counts it once.
+    // Two super peers report the file; the asker counts it once.
     let ran = world.run(["query", "doubled.txt", "--json", "--control", peer.control()]);
     assert_eq!(
         (ran.events("hit").len(), &ran.done()["complete"], &ran.done()["reached"]),

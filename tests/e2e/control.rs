@@ -1,5 +1,5 @@
-//! The control socket as an interface of programs: numbered requests and events, schemas; and the
-//! commands that wait for something.
+//! The control socket as an interface for programs: numbered requests and events, and schemas. Also
+//! the commands that wait for something.
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -100,7 +100,7 @@ fn wait_ends_with_the_file_with_the_downloads_or_in_time() {
     assert_eq!(wait(&["--downloads", "--timeout", "1m"]).finish().exit, Some(0));
 }
 
-/// One `cp` into a share reaches all that subscribe.
+/// One `cp` into a share reaches all clients that subscribe.
 #[test]
 fn subscribers_get_a_new_file_and_not_the_old_one() {
     let world = World::new();
@@ -256,7 +256,7 @@ fn sources(folder: &str) -> String {
     text
 }
 
-/// The mode of the socket is not all that keeps others out.
+/// The mode of the socket is not the only thing that keeps other users out.
 #[test]
 fn a_process_of_another_user_gets_no_answer() {
     if !rustix::process::geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! Crowds of connections that do nothing, or almost nothing, do not keep others out.
+//! Many connections that do nothing, or almost nothing, do not keep others out.
 
 use std::net::TcpStream;
 
@@ -10,7 +10,7 @@ use sprat::wire::{Message, Root};
 use super::common::session::Speaker;
 use super::common::{World, noise};
 
-/// The crowd's descriptors are this process's.
+/// The descriptors of the crowd belong to this process.
 fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("a soft limit");
@@ -66,7 +66,7 @@ fn idle_and_dripping_connections_do_not_stop_downloads_from_a_peer() {
         assert!(std::fs::read(world.path(out)).expect("published") == content);
     }
     let status = world.run(["status", "--json", "--control", peer.control()]).events("status");
-    // How many depends on how many had reached a deadline before.
+    // The number depends on how many connections had reached a deadline before.
     assert!(status[0]["peer"]["closed_evicted"].as_u64() >= Some(1), "{status:?}");
     assert_eq!(status[0]["peer"]["closed_crowded"].as_u64(), None, "none is refused");
 }

@@ -27,7 +27,7 @@ fn a_ready_file_has_all_that_a_script_needs() {
 #[test]
 fn a_sighup_that_is_ignored_at_the_start_stays_ignored() {
     let mut world = World::new();
-    // As nohup does.
+    // nohup does this too.
     world.limit("trap '' HUP");
     let daemon = world.super_peer("s");
     world.limit("");
@@ -42,7 +42,7 @@ fn a_daemon_without_a_terminal_reads_its_options_again() {
     let mut world = World::new();
     let config = world.path("c.toml");
     let write = |text: &str| fs::write(&config, text).expect("the file is written");
-    // SIGHUP is not ignored, as it would be below nohup, and there is no terminal.
+    // SIGHUP is not ignored here, as it would be under nohup, and there is no terminal.
     world.limit("exec setsid env --default-signal=HUP \"$@\"; :");
     let daemon = world.super_peer("s");
     world.share("p", "one.txt", b"one");
@@ -211,7 +211,7 @@ fn a_command_that_the_peer_closed_unread_is_sent_again() {
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     assert!(peer.join().expect("no panic").contains("status"));
 
-    // One that closes every time is given up.
+    // A client gives up if the daemon closes the connection every time.
     let path = world.path("closes");
     let listener = UnixListener::bind(&path).expect("a socket");
     thread::spawn(move || listener.incoming().for_each(drop));

@@ -1,6 +1,6 @@
-//! Every command of the README and of the manual pages, run as it is written in small networks on
-//! loopback. Only hosts, ports, folders, keys and sizes are replaced. A command that is documented
-//! and does not run fails here, without a change of this file.
+//! Every command of the README and of the manual pages runs in small networks on loopback, as it is
+//! written. Only hosts, ports, folders, keys and sizes are replaced. A documented command that does
+//! not run fails here, without a change of this file.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,7 +19,7 @@ const README: &str = include_str!("../../README.md");
 /// The section with the commands of two hosts with a login.
 const FRIENDS: &str = "Share with a friend";
 
-/// Commands that run elsewhere: the file that runs them, and a part of it that does.
+/// Commands that run in other files: the name of the file, and a part of the file that runs them.
 const ELSEWHERE: [(&str, &str, &str); 5] = [
     ("cargo run --release -- demo", include_str!("../../scripts/check"), "sprat demo"),
     ("cargo test", include_str!("../../scripts/check"), "cargo test"),
@@ -28,8 +28,8 @@ const ELSEWHERE: [(&str, &str, &str); 5] = [
     ("sprat status --watch", include_str!("window.rs"), "\"--watch\""),
 ];
 
-/// What is replaced in every command, beside the addresses. Tools get less to do, and `events`
-/// ends.
+/// The words that are replaced in every command, beside the addresses. The tools get less work, and
+/// `events` ends.
 const REPLACED: [(&str, &str); 19] = [
     ("KEY@super.example", "$(sprat id)@super.example"),
     ("ann KEY ", "ann $(sprat id) "),
@@ -51,7 +51,7 @@ const REPLACED: [(&str, &str); 19] = [
     ("sprat sim --sweep", "SPRAT_SUPERS=16 SPRAT_QUERIES=3 sprat sim --sweep"),
     ("sprat demo", "SPRAT_FILE=../large.bin sprat demo"),
 ];
-/// The same in commands whose time depends on it.
+/// Words that are replaced only in commands whose time depends on them.
 const SMALLER: [(&str, &str); 2] =
     [("--supers 1000", "--supers 16"), ("--swarm 100 --pieces 256", "--swarm 8 --pieces 8")];
 
@@ -92,7 +92,7 @@ fn of_readme() -> Vec<Documented> {
     found.into_iter().map(|(section, command)| Documented { section: Some(section), command }).collect()
 }
 
-/// The commands of the two friends: those that install it, yours, and those of Ann.
+/// The commands of the two friends: those for the installation, yours, and Ann's.
 fn of_friends() -> [Vec<String>; 3] {
     let section = README.split("\n## ").find(|section| section.starts_with(FRIENDS)).expect("the section");
     let blocks = section.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
@@ -122,7 +122,7 @@ fn of_manual(home: &Home) -> Vec<Documented> {
 /// The home of a user on a host; commands run in its folder `music`.
 struct Home<'w> {
     world: &'w World,
-    /// Words of the documents, and what they mean here.
+    /// Words of the documents, and what replaces them here.
     here: Vec<(String, String)>,
 }
 
@@ -164,7 +164,7 @@ impl Home<'_> {
         self.world.share("music", name, content);
     }
 
-    /// The command, with what its words mean here.
+    /// The command, with its words replaced.
     fn meant(&self, command: &str) -> String {
         let all = self.here.iter().map(|(word, here)| (word.as_str(), here.as_str())).chain(REPLACED).chain(SMALLER);
         all.fold(command.to_owned(), |text, (word, here)| text.replace(word, here))
@@ -186,12 +186,13 @@ impl Home<'_> {
         shell
     }
 
-    /// Runs a command. Returns what it printed; if it failed, with the command and its errors.
+    /// Runs a command and returns what it printed. If it failed, returns the command and its
+    /// errors.
     fn runs(&self, command: &str, vars: &[(&str, &str)], given: &str) -> Result<String, String> {
         let mut shell = self.shell(command, vars);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = shell.spawn().expect("a shell");
-        // A command that does not read it has closed its end.
+        // A command that does not read its input has closed its end.
         child.stdin.take().expect("piped").write_all(given.as_bytes()).ok();
         let ran = child.wait_with_output().expect("it ends");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -203,8 +204,8 @@ impl Home<'_> {
         self.runs(command, &[], "").unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 
-    /// Starts a command that does not end by itself. It has begun its work when this returns: it
-    /// has written its ready file, or else something to its log.
+    /// Starts a command that does not end by itself. When this returns, the command has begun its
+    /// work: it has written its ready file, or else something to its log.
     fn lasts(&self, command: &str, vars: &[(&str, &str)]) -> Lasting {
         let number = tempfile::Builder::new().tempdir_in(self.world.path("")).expect("a folder").keep();
         let (ready, log) = (number.join("ready"), number.join("log"));
@@ -310,7 +311,7 @@ fn every_command_of_the_readme_and_of_the_manual_pages_runs() {
     world.hits(&daemon, "flac", 4);
     world.hits(&daemon, "holiday", 2);
 
-    // Those of accounts need no network, and no state of a running node.
+    // The commands for accounts need no network, and no state of a running node.
     let offline = World::new();
     let offline = Home::new(&offline, "192.0.2.1:4777", "");
     offline.succeeds("sprat user add me --at 192.0.2.1 && sprat user add ann --at 192.0.2.1");

@@ -1,4 +1,4 @@
-//! A super peer that dies takes nobody with it.
+//! The death of a super peer ends no other peer.
 
 use std::sync::{Mutex, mpsc};
 

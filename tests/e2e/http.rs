@@ -1,4 +1,4 @@
-//! The share and the page over HTTP, as a client sees them that knows nothing else.
+//! The share and the page over HTTP, as a client sees them that knows only HTTP.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -31,7 +31,7 @@ fn connect(addr: &str) -> BufReader<TcpStream> {
     BufReader::new(stream)
 }
 
-/// Reads the next answer; the body of one to HEAD does not come.
+/// Reads the next answer. The answer to HEAD has no body.
 fn read(from: &mut BufReader<TcpStream>, is_head: bool) -> Answer {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -52,7 +52,7 @@ pub(crate) fn ask(addr: &str, method: &str, path: &str, fields: &[&str]) -> Answ
     read(&mut stream, method == "HEAD")
 }
 
-/// Sends these bytes; returns the answer.
+/// Sends these bytes and returns the answer.
 pub(crate) fn raw(addr: &str, request: &str) -> Answer {
     let mut stream = connect(addr);
     stream.get_mut().write_all(request.as_bytes()).expect("it reads");
@@ -118,7 +118,7 @@ fn a_file_is_served_with_its_ranges_and_conditions() {
     let head = ask(addr, "HEAD", path, &[]);
     assert_eq!((head.status, head.field("content-length")), (200, Some("5242887")));
     assert_eq!(get(addr, "/files/empty", &[]).body, b"");
-    // A Link cannot be ended by a path.
+    // A path cannot end the value of a Link field early.
     let link = get(addr, "/files/x>y", &[]).field("link").map(str::to_owned);
     assert!(link.as_deref().is_some_and(|link| link.starts_with("</meta/x%3Ey.meta4>; ")), "{link:?}");
 

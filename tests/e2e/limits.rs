@@ -1,4 +1,5 @@
-//! Limits on the rate of a running peer, set at its start and changed while it sends and receives.
+//! Limits on the rate of a running peer. They are set at its start and changed while it sends and
+//! receives.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +9,8 @@ use serde_json::Value;
 
 use super::common::{Daemon, PATIENCE, World, eventually, noise};
 
-/// At the least limit it takes five minutes, so that no test ends before the limit is lifted.
+/// At the lowest limit a transfer of this size takes five minutes, so no test ends before the limit
+/// is lifted.
 const SIZE: usize = 300 << 10;
 
 fn limit(world: &World, peer: &Daemon, more: &[&str]) -> Value {
@@ -37,7 +39,7 @@ fn what_a_limit_holds_goes_on_when_it_is_lifted() {
     http.write_all(head.as_bytes()).expect("it reads");
     let mut got = world.start(["get", "a-file.bin", "--json", "--control", reader.control()]);
     got.until("start", 1);
-    // Each of the two is held by the limit of one side.
+    // Each of the two downloads is stopped by the limit of one side.
     is(&limit(&world, &seed, &["--upload", "0"]), 0, 0);
     let mut answer = Vec::new();
     http.read_to_end(&mut answer).expect("the rest");

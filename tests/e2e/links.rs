@@ -1,4 +1,4 @@
-//! Links between super peers as operators meet them: several addresses, names, interfaces,
+//! Links between super peers as operators set them up: several addresses, names, interfaces,
 //! firewalls, and neighbors that are named on one side only.
 
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::common::{Daemon, World, eventually};
 
-/// Waits until a query at this super peer reaches this many, and is complete.
+/// Waits until a query at this super peer reaches this many super peers and is complete.
 fn reach(world: &World, addr: &str, count: u64) {
     eventually(&format!("{count} super peers are reached"), || {
         let done = world.run(["query", "nobody-has-this", "--json", "--super", addr]).done();
@@ -16,7 +16,7 @@ fn reach(world: &World, addr: &str, count: u64) {
     });
 }
 
-/// Waits until the log has a line with all of these.
+/// Waits until one line of the log has all these parts.
 fn wait_for_log(daemon: &Daemon, parts: &[&str]) {
     eventually(&format!("a line of the log with {parts:?}, in {:?}", daemon.log()), || {
         daemon.log().lines().any(|line| parts.iter().all(|part| line.contains(part))).then_some(())
@@ -28,8 +28,8 @@ fn starts(world: &World, name: &str, args: &[&str]) -> Daemon {
     world.daemon(name, &args, Stdio::null())
 }
 
-/// A port that is free at every address. It is below those that the system gives to connections, so
-/// that no other test takes it before it is used.
+/// A port that is free at every address. It is lower than the ports that the system gives to
+/// connections, so no other test can get it before it is used.
 fn free_everywhere() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 10_000).expect("less than 10,000");
@@ -47,7 +47,8 @@ fn a_super_peer_on_all_addresses_answers_from_the_one_that_was_asked() {
     let world = World::new();
     for (all, v6) in [("0.0.0.0", false), ("[::]", true)] {
         let (port, theirs) = (free_everywhere(), free_everywhere());
-        // The other end knows it by an address that it would not choose by itself.
+        // The other end knows this super peer by an address that the super peer would not choose by
+        // itself.
         let ip = world.ip();
         let here = starts(
             &world,
@@ -115,8 +116,8 @@ fn an_address_may_lack_its_port_and_have_an_interface() {
 
 // ---- two hosts ----------------------------------------------------------------------------------
 
-/// Two network namespaces with a cable between them, `eth0` at both ends: 10.77.0.1 and fe80::a,
-/// 10.77.0.2 and fe80::b.
+/// Two network namespaces with a cable between them. `eth0` has 10.77.0.1 and fe80::a at one end,
+/// 10.77.0.2 and fe80::b at the other.
 struct Hosts([String; 2]);
 
 impl Hosts {
@@ -146,7 +147,7 @@ impl Hosts {
         Some(hosts)
     }
 
-    /// What starts from now on in this world runs on this host.
+    /// Processes that start from now on in this world run on this host.
     fn enter(&self, world: &mut World, host: usize) {
         world.limit(&format!("exec ip netns exec {} \"$@\"; :", self.0[host]));
     }
@@ -253,7 +254,7 @@ fn a_peer_whose_address_changes_dials_again_at_once() {
         for (what, addr) in [("del", old), ("add", new)] {
             assert!(hosts.run_at(1, &["ip", "addr", what, &format!("{addr}/24"), "dev", "eth0"]));
         }
-        // Without the announcement of the system only an unanswered PING would end the session, 40
+        // Without the announcement of the system, only an unanswered PING would end the session, 40
         // s later.
         wait_for_log(&peer, &["this host has lost its address", old]);
         eventually("it is welcomed again", || (peer.log().matches("welcomed by").count() > welcomed).then_some(()));
@@ -286,7 +287,7 @@ fn a_firewall_that_lets_one_direction_through_costs_no_query_its_budget() {
     assert!(hosts.run_at(1, &["nft", "flush", "table", "inet", "links"]));
     reach(&world, "10.77.0.1", 2);
     reach(&world, "10.77.0.2", 2);
-    // The direction dies while the link is up.
+    // One direction fails while the link is up.
     assert!(hosts.run_at(1, &rule));
     for addr in ["10.77.0.1", "10.77.0.2"] {
         eventually("the link is down at both ends", || {

@@ -45,7 +45,7 @@ fn a_json_log_reports_who_comes_and_leaves_and_what_is_fetched() {
     assert_eq!(holder.wait(), Some(0));
     let left = line(&daemon, "left");
     assert_eq!((&left["files"], &left["why"]), (&1.into(), &"it said goodbye: the peer ends".into()));
-    // A session that only asks is not worth a line.
+    // A session that only searches is not logged.
     assert_eq!(lines(&daemon, "came").len(), 2, "{}", daemon.log());
 }
 

@@ -1,5 +1,5 @@
-//! Networks with a login, as real processes: the way in by an invitation or a credential, and every
-//! way that must not lead in.
+//! Networks with a login, as real processes: a node joins by an invitation or a credential, and is
+//! refused in every other way.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,7 +16,7 @@ struct Net {
 }
 
 impl Net {
-    /// The super peer `home` will listen here; nothing runs yet.
+    /// The super peer `home` will listen at this address. No process runs yet.
     fn new() -> Net {
         let world = World::new();
         let port = world.free_port();
@@ -31,14 +31,14 @@ impl Net {
         self.world.path("state/sprat").join(name)
     }
 
-    /// Runs a command that must succeed; returns what it prints.
+    /// Runs a command that must succeed. Returns what the command prints.
     fn does(&self, args: &[&str]) -> String {
         let ran = self.world.run(args);
         assert_eq!(ran.exit, Some(0), "{args:?}: {}", ran.stderr);
         ran.text.trim().to_owned()
     }
 
-    /// Invites a user; returns the file with the invitation.
+    /// Invites a user. Returns the file with the invitation.
     fn invite(&self, user: &str) -> String {
         let text = self.does(&["user", "add", user, "--name", "home", "--at", &self.addr()]);
         self.file(&format!("{user}.invitation"), &text)
@@ -67,7 +67,7 @@ impl Net {
         self.world.daemon(name, &args.map(str::to_owned), Stdio::null())
     }
 
-    /// Asks as the node of this name, and nothing else than its state says where.
+    /// Searches as the node of this name. Only the node's state says where the super peer is.
     fn query(&self, name: &str, more: &[&str]) -> Ran {
         let state = self.state(name).display().to_string();
         self.world.run([&["query", "a-file", "--json", "--state", &state], more].concat())
@@ -83,7 +83,7 @@ impl Net {
         eventually("a query as expected", || (self.query(name, &[]).events("hit").len() == hits).then_some(()));
     }
 
-    /// The credential of an operator for the key of this node, which need not exist yet.
+    /// The credential of an operator for the key of this node. The node need not exist yet.
     fn credential(&self, operator: &str, name: &str, more: &[&str]) -> String {
         let key = self.does(&["id", "--name", name]);
         self.does(&[&["operator", "sign", name, &key, "--name", operator], more].concat())
@@ -110,7 +110,7 @@ fn one_line_of_text_lets_a_friend_in_and_no_command_needs_an_address() {
     let got = net.world.folder("got").display().to_string();
     net.does(&["get", "a-file", "--state", &state, "-o", &format!("{got}/")]);
     assert_eq!(std::fs::read(Path::new(&got).join("a-file")).expect("the file"), content);
-    // Both through the control socket, while the super peer runs.
+    // Both commands use the control socket while the super peer runs.
     let rows = net.world.run(["user", "list", "--name", "home", "--json"]).events("user");
     assert_eq!(rows.iter().map(|row| row["name"].as_str().unwrap()).collect::<Vec<_>>(), ["ann", "me"]);
     assert_eq!((&rows[1]["sessions"], rows[1]["keys"].as_array().map(Vec::len)), (&Value::from(1), Some(1)));
@@ -127,7 +127,8 @@ fn an_invitation_is_good_once_whole_and_in_time() {
     let damaged = net.file("damaged", &text.replace("user=ann", "user=bob"));
     assert_eq!(net.world.run(["join", &damaged, "--name", "ann"]).exit, Some(2));
     net.does(&["join", &invitation, "--name", "ann"]);
-    // The answer may have been lost: the same node may ask again, and no other.
+    // The answer may have been lost, so the same node may send the request again. No other node
+    // may.
     net.does(&["join", &invitation, "--name", "ann"]);
     let replayed = net.world.run(["join", &invitation, "--name", "eve"]);
     assert!(replayed.exit == Some(7) && replayed.stderr.contains("not good"), "{}", replayed.stderr);
@@ -137,7 +138,7 @@ fn an_invitation_is_good_once_whole_and_in_time() {
     let until = net.world.run(["user", "list", "--name", "home", "--json"]).events("user")[1]["invited_until"].as_u64();
     eventually("the next second", || (unix() > until.expect("an end")).then_some(()));
     assert_eq!(net.world.run(["join", &late, "--name", "late"]).exit, Some(7));
-    // The token is kept as a hash only, and the identity is for its user alone.
+    // The token is stored only as a hash, and only its user can read the identity.
     let secret = text.trim().rsplit_once("token=").expect("a token").1[..32].to_owned();
     let accounts = std::fs::read_to_string(net.state("home").join("accounts")).expect("accounts");
     assert!(!accounts.contains(&secret) && !home.log().contains(&secret));
@@ -181,12 +182,12 @@ fn who_is_not_let_in_learns_what_to_do_and_nothing_else() {
     assert!(refused.exit == Some(7) && refused.stderr.contains("is for the key"), "{}", refused.stderr);
     std::fs::copy(net.state("right").join("joined"), net.state("thief").join("joined")).expect("a copy");
     net.refused("thief", &[], "another key");
-    // A key is revoked without being a user here.
+    // A key can be revoked that is not the key of a user here.
     let right = net.does(&["id", "--name", "right"]);
     net.does(&["user", "revoke", &right, "--name", "home"]);
     net.refused("right", &[], "revoked");
     net.finds("ann", 0);
-    // The key of a user is revoked, and the invitation that it has used lets it in no more.
+    // The key of a user is revoked. The invitation that the user has used is no longer accepted.
     let key = net.does(&["id", "--name", "ann"]);
     net.does(&["user", "revoke", &key, "--name", "home"]);
     net.refused("ann", &[], "revoked");
@@ -215,7 +216,8 @@ fn a_revoked_user_is_out_at_once_with_their_files_and_may_be_invited_again() {
     drop(home);
     let home = net.start();
     net.finds("ann", 1);
-    // While the super peer is stopped, its state is changed; one wrong name spares no other.
+    // While the super peer is stopped, its state is changed. One wrong name does not protect the
+    // others.
     drop(home);
     let ran = net.world.run(["user", "revoke", "nobody", "me", "--name", "home"]);
     assert!(ran.exit == Some(8) && ran.stderr.contains("\"nobody\""), "{}", ran.stderr);
@@ -230,7 +232,7 @@ fn a_key_that_has_changed_is_refused_loudly_and_one_that_was_rotated_is_followed
     let operator = net.does(&["operator", "init", "--name", "operator"]);
     let more = ["--operator", &operator];
     let home = net.world.super_peer_at("home", net.port, &[], &more);
-    // A node of the network meets a super peer whose key it was not given.
+    // A node of the network meets a super peer whose key the node does not know.
     let elsewhere = format!("{}@192.0.2.9:4777", net.does(&["id", "--name", "elsewhere"]));
     let credential = net.credential("operator", "ann", &["--super", &elsewhere]);
     let file = net.file("credential", &credential);
@@ -249,7 +251,7 @@ fn a_key_that_has_changed_is_refused_loudly_and_one_that_was_rotated_is_followed
     assert!(followed.exit == Some(3) && followed.stderr.contains("signed"), "{}", followed.stderr);
     assert!(first != second && !net.query("ann", &at).stderr.contains("signed"));
     drop(home);
-    // Another node takes its place.
+    // Another super peer listens at the same address.
     let _other = net.world.super_peer_at("impostor", net.port, &[], &more);
     let third = net.does(&["id", "--name", "impostor"]);
     let accept = format!("sprat id accept {third}@{}", net.addr());
@@ -278,7 +280,8 @@ fn a_node_of_one_mode_refuses_the_other_by_name() {
     assert!(users.exit == Some(2) && users.stderr.contains("open mode"), "{}", users.stderr);
 }
 
-/// A client in another language joins, searches and fetches with its own TLS, until it is revoked.
+/// A client in another language joins, searches and fetches with its own TLS, until its key is
+/// revoked.
 #[test]
 fn http_is_for_this_host_or_for_the_token_in_login_mode() {
     let net = Net::new();
@@ -300,7 +303,7 @@ fn http_is_for_this_host_or_for_the_token_in_login_mode() {
     let at = peer.addr();
     eventually("the file is served", || (http::get(at, "/files/a-file", &[]).body == b"content").then_some(()));
     assert_eq!(http::get(&http::page(&peer), "/api/snapshot", &[]).status, 200);
-    // A page of a stranger can give its own name this address.
+    // A page of a stranger can make its own name resolve to this address.
     let rebound =
         |fields: &str| http::raw(at, &format!("GET /files/a-file HTTP/1.1\r\nHost: x.example\r\n{fields}\r\n"));
     assert_eq!(rebound("").status, 421);
@@ -356,7 +359,7 @@ fn a_class_limits_what_its_accounts_get_until_that_is_lifted() {
     let (state, out) = (net.state("bob").display().to_string(), net.world.path("got").display().to_string());
     let mut got = net.world.start(["get", "a-file", "--json", "--state", &state, "-o", &out]);
     got.until("start", 1);
-    // At 1 KiB a second it takes five minutes.
+    // At 1 KiB per second the transfer takes five minutes.
     net.does(&["user", "set", "--upload", "0", "--name", "home"]);
     let ran = got.finish();
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);

@@ -1,5 +1,5 @@
-//! The built program as its users meet it: real processes, real sockets on loopback, real files.
-//! One behavior per test.
+//! The built program as its users run it: real processes, real sockets on loopback, real files.
+//! Each test checks one behavior.
 
 mod bad_input;
 mod bench;

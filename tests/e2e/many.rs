@@ -1,4 +1,5 @@
-//! Several files by one command: which are taken, where they land, and what they cost.
+//! Several files by one command: which files are fetched, where they are written, and what they
+//! cost.
 
 use std::fs;
 

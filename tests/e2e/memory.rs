@@ -1,4 +1,4 @@
-//! The memory budget of a super peer, used up by strangers.
+//! The memory budget of a super peer, which strangers use up.
 
 use std::net::TcpStream;
 
@@ -10,7 +10,7 @@ use sprat::wire::{FileRecord, Message, QueryKind, Root, Search, SharePath};
 use super::common::session::{Speaker, hello};
 use super::common::{Daemon, World, eventually};
 
-/// Connects and logs in; none if it is refused, with the code of the ERROR.
+/// Connects and logs in. If the login is refused, returns the code of the ERROR.
 fn newcomer(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
     let mut speaker = Speaker::over(TcpStream::connect(daemon.addr()).expect("the port answers"));
     speaker.send(&hello());
@@ -31,7 +31,7 @@ fn holder_of_a_frame(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
     Ok(speaker)
 }
 
-/// A session that asks for everything and never reads.
+/// A session that sends requests and never reads.
 fn deaf(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
     let mut speaker = newcomer(daemon)?;
     for req in 0..64 {
@@ -50,7 +50,8 @@ fn page(number: u32) -> Vec<FileRecord> {
     files.collect()
 }
 
-/// Registers files with long paths until the super peer has no memory for more. Returns how many.
+/// Registers files with long paths until the super peer has no memory for more. Returns how many
+/// were registered.
 fn fill(session: &mut Speaker) -> u64 {
     let mut files = 0;
     for seq in 1.. {
@@ -124,7 +125,7 @@ fn a_super_peer_whose_memory_is_used_up_refuses_newcomers_and_serves_again_after
     assert!(figure(&mut old, "memory_index") > 8 << 20 && figure(&mut old, "pages_refused") == 1);
     assert!(figure(&mut old, "memory_held") < 16 << 20);
 
-    // One command waits for room and gets its answer; it is refused at first.
+    // One command is refused at first, waits until there is room, and gets its answer.
     let waiting = world.start(["query", "--super", daemon.addr(), "song", "--json"]);
     eventually("it is refused", || (figure(&mut old, "closed_memory") >= 2).then_some(()));
     drop(strangers);
@@ -139,9 +140,9 @@ fn frames_that_are_never_complete_keep_nobody_out() {
     let world = World::new();
     let daemon = world.super_peer_at("s", 0, &[], &["--memory", "16M"]);
     let mut old = Speaker::session(daemon.addr());
-    // Twice the budget.
+    // These sessions need twice the budget.
     let mut strangers: Vec<_> = (0..512).map(|_| holder_of_a_frame(&daemon)).collect();
-    // They stay, and come again when they are closed.
+    // The strangers stay connected, and connect again when they are closed.
     eventually("room for another one", || {
         strangers.push(holder_of_a_frame(&daemon));
         newcomer(&daemon).ok()
@@ -169,7 +170,7 @@ fn sessions_that_ask_and_never_read_cost_little() {
     for _ in 0..SESSIONS {
         let mut speaker = Speaker::session(daemon.addr());
         let find = Search::new("*", QueryKind::Glob);
-        // 64 run at once, and some 30 MiB answer them: more than the sockets take.
+        // 64 queries run at once. Their answers have about 30 MiB, more than the sockets can hold.
         for req in 0..64 {
             let (find, budget) = (find.clone(), Some(60_000));
             speaker.send(&Message::Query(Query { req, find, ttl: None, budget, policy: None }));
@@ -178,7 +179,7 @@ fn sessions_that_ask_and_never_read_cost_little() {
     }
     eventually("none of them reads", || (figure(&mut old, "net_backlogs") >= SESSIONS as u64).then_some(()));
     let cost = figure(&mut old, "memory_held").saturating_sub(before) / SESSIONS as u64;
-    // Hits of one turn, in a buffer that may have doubled, and 64 queries with what they remember.
+    // Hits of one turn, in a buffer that may have doubled, and 64 queries with their state.
     assert!(cost < 4 * SESSION_BYTES_PER_TURN as u64 + 64 * (4 << 10), "{cost} bytes for each");
     assert!(matches!(query(&mut old, 2), Some(Message::Done(_))), "others are served");
     eventually("they are closed", || (figure(&mut old, "net_slow_consumers") >= SESSIONS as u64).then_some(()));

@@ -10,7 +10,7 @@ use super::common::session::Speaker;
 use super::common::{Daemon, World, eventually};
 
 /// Makes processes of this world run in a mount namespace of their own. False if this user may not
-/// do that; a CI that runs as root may.
+/// do that; root may.
 fn may_mount(world: &mut World) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     let unshare = if is_root { "unshare -m" } else { "unshare -rm" };
@@ -100,8 +100,8 @@ fn a_share_that_is_unmounted_and_mounted_again_is_followed() {
         let out = world.path(format!("got{n}"));
         let out = out.to_str().expect("UTF-8");
         assert_eq!(world.run(["get", &root, "-o", out, "--super", daemon.addr()]).exit, Some(0));
-        // Neither the share nor what it serves keeps the drive from being unmounted, once the
-        // connections are closed.
+        // When the connections are closed, neither the share nor the files that it serves prevent
+        // the drive from being unmounted.
         let unmounted = format!("{unmount} '{}'", share.display());
         inside(&peer, &format!("for n in $(seq 100); do {unmounted} 2>/dev/null && exit; sleep .1; done; {unmounted}"));
         lists(&daemon, &[]);
@@ -128,7 +128,7 @@ fn what_was_unmounted_is_not_served_though_it_is_still_there() {
     let get =
         || world.run(["get", &root, "-o", "-", "--from", &from, "--timeout", "1s", "--super", daemon.addr()]).exit;
     assert_eq!(get(), Some(0));
-    // A process of the namespace uses the drive, so that its file system lives on.
+    // A process of the namespace uses the drive, so the file system of the drive stays in use.
     let usb = share.join("usb").display().to_string();
     inside(&peer, &format!("cd '{usb}' && (sleep 60 >/dev/null 2>&1 & echo $! > '{}')", world.path("pid").display()));
     inside(&peer, &format!("umount -l '{usb}'"));

@@ -1,4 +1,4 @@
-//! Names that strangers chose never leave the folder they are meant for.
+//! Files whose names were chosen by strangers are never written outside the folder for them.
 
 use std::collections::BTreeSet;
 use std::fs;

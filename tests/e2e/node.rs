@@ -1,5 +1,5 @@
-//! The loop on real sockets with a machine that only echoes: what goes in, what comes out, and how
-//! it ends.
+//! The loop on real sockets, with a machine that only echoes: its input, its output, and how it
+//! ends.
 #![allow(
     clippy::wildcard_enum_match_arm,
     clippy::print_stdout,
@@ -26,7 +26,7 @@ use sprat::time::Time;
 use sprat::wire::message::{Bye, Chunk, Error, Ping};
 use sprat::wire::{Md5, Message, frame};
 
-/// Only so that a failing test ends: nothing is expected to take this long.
+/// Only ends a failing test: nothing is expected to take this long.
 const GUARD: Duration = Duration::from_secs(20);
 
 /// Answers PING with PONG, takes chunks, closes what is malformed, and reports to the test what it
@@ -363,7 +363,7 @@ fn a_client_that_half_closes_gets_its_answers_and_then_the_end() {
     let path = folder.path().join("c.sock");
     let _node = controlled(&path);
     let (mut writer, mut reader) = control(&path);
-    // Without a line end: the end of the stream ends the line as well.
+    // The line has no line end: the end of the stream ends the line as well.
     write!(
         writer,
         "{}\n{}",
@@ -519,7 +519,7 @@ fn a_crowd_of_idle_clients_does_not_lock_the_owner_out() {
         }
     }
     assert_eq!(crowd[0].read(&mut [0]).unwrap(), 0, "the longest idle one is closed");
-    // A client that waits for an answer keeps its place.
+    // A client that waits for an answer keeps its connection.
     writeln!(waiting, "{}", command_line(&Command::List { partial: false })).unwrap();
     assert_eq!(next_event(&mut answers), ClientEvent::Note { message: "one".into() });
 }
@@ -587,7 +587,7 @@ fn a_second_signal_does_not_wait_for_those_who_never_close() {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     let status = child.wait().unwrap();
-    // Or the loop had just ended by itself, and the signal did what it does by default.
+    // Otherwise the loop had already ended by itself, and then the signal killed the process.
     let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(15);
     assert!(killed || status.success() && text.contains("ended well"), "{status}: {text}");
 }

@@ -1,4 +1,5 @@
-//! Where a download goes: the destination that was named, the name on disk, and disks that refuse.
+//! The destination of a download: the folder that was named, the name on disk, and disks that
+//! refuse a file.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

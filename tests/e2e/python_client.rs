@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::common::{World, noise, root_of};
 
-/// A script as a command; `None`, with a line on stderr, without python3 and msgpack. CI must have
+/// Runs a script. `None`, with a line on stderr, if python3 or msgpack is missing. CI must have
 /// both.
 pub(crate) fn script(path: &str) -> Option<Command> {
     let probe = Command::new("python3").args(["-c", "import msgpack"]).output();

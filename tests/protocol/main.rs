@@ -1,5 +1,4 @@
-//! Conformance: every vector and every limit in PROTOCOL.md is what the code reads, writes and
-//! keeps.
+//! Conformance: the code reads and writes every vector in PROTOCOL.md, and keeps every limit in it.
 //!
 //! The text holds each vector as JSON and hex. After a change of the wire, `SPRAT_WRITE_VECTORS=1
 //! cargo test --test protocol` writes the hex of the `frame`, `datagram`, `handshake`, `digest`,
@@ -27,7 +26,7 @@ use sprat::wire::collection::{CollectionError, Item, Reader, Writer};
 use sprat::wire::uri::SuperPeer;
 use sprat::wire::{LinkMessage, Message, Root, SharePath, Uri, envelope, frame, link};
 
-/// One fenced block tagged `vector`: how to read it, the kinds of its messages, its JSON, its
+/// One fenced block with the tag `vector`: how to read it, the kinds of its messages, its JSON, its
 /// bytes.
 struct Vector {
     line: usize,
@@ -356,7 +355,7 @@ fn every_vector_reads_and_writes_as_the_text_says() {
                 assert_eq!(String::from_utf8(bytes).expect("ASCII").parse(), Ok(vector.invitation()), "{at}");
             }
             "uri" => assert_eq!(String::from_utf8(bytes).expect("ASCII").parse(), Ok(vector.uri()), "{at}"),
-            // Written above, by both sides.
+            // Both sides were written above.
             "handshake" => {}
             _ => continue,
         }
@@ -373,12 +372,12 @@ fn words(text: &str) -> BTreeSet<String> {
     words
 }
 
-/// Names of which the fold is compared with that of `fold.py`, and the seed of them.
+/// How many names are folded here and by `fold.py`, and the seed of these names.
 const NAMES: usize = 100_000;
 const NAMES_SEED: &str = "1";
 
-/// The fold a second time, from PROTOCOL.md alone: over every code point that Python's version of
-/// Unicode assigns, and over generated names.
+/// Folds a second time, by the text of PROTOCOL.md alone: every code point that Python's version of
+/// Unicode assigns, and generated names.
 #[test]
 fn the_fold_of_the_text_in_python_agrees() {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/protocol/fold.py");
@@ -436,7 +435,7 @@ fn every_kind_has_a_vector() {
     assert!(missing.is_empty(), "kinds without a vector in PROTOCOL.md: {missing:?}");
 }
 
-/// The tests of what each state allows go through these examples.
+/// The tests of the messages that each state allows use these examples.
 #[test]
 fn every_kind_has_an_example() {
     let examples: BTreeSet<String> = builders::one_of_each().iter().map(|message| message.kind().to_owned()).collect();

@@ -1,4 +1,4 @@
-//! What clients ask of a whole network in simulated time: lists of more than any cap lets through,
+//! Requests of clients in a simulated network: lists that are longer than any limit of one answer,
 //! and peers with two super peers at once.
 
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ use sprat::wire::Root;
 
 const LIST: Command = Command::Network { scope: Scope { ttl: None, budget: None, policy: None } };
 
-/// Three super peers in a ring, each with a peer that shares `own` files of its own, and `common`
-/// that all of them share.
+/// Three super peers in a ring. Each has a peer that shares `own` files of its own, and `common`
+/// files that all of these peers share.
 fn library(seed: u64, own: usize, common: usize) -> World {
     let mut world = World::new(seed);
     world.add_supers(3, &topology::ring(3));
@@ -36,8 +36,8 @@ fn library(seed: u64, own: usize, common: usize) -> World {
     world
 }
 
-/// Lists the network from the peer of super peer 0: each content with its sources, in the order
-/// listed, and the end.
+/// Lists the network from the peer of super peer 0. Returns each content with its sources, in the
+/// order of the list, and the end.
 fn list(world: &mut World) -> (Vec<(Root, u32, Vec<String>)>, Outcome) {
     let client = world.ask(3, LIST);
     assert!(world.finish(client, 600 * SEC), "a list ends");
@@ -49,7 +49,7 @@ fn list(world: &mut World) -> (Vec<(Root, u32, Vec<String>)>, Outcome) {
     (contents.collect(), asked.outcome().expect("it is over").clone())
 }
 
-/// What all peers share: root to the number of peers.
+/// What all peers share: for each root the number of peers.
 fn shared(world: &World) -> BTreeMap<Root, u32> {
     let mut all = BTreeMap::new();
     for record in (3..6).flat_map(|weak| world.shared(weak)) {
@@ -146,8 +146,8 @@ fn hits(world: &mut World, weak: usize, pattern: &str) -> (usize, Outcome) {
     (hits, asked.outcome().expect("it is over").clone())
 }
 
-/// Three super peers in a line, a peer that is with two of them and shares `doubled`, and one of
-/// the last that shares `far`.
+/// Three super peers in a line. One peer has sessions with two of them and shares `doubled`. A peer
+/// of the last one shares `far`.
 fn pair(seed: u64) -> (World, usize) {
     let mut world = World::new(seed);
     world.add_supers(3, &topology::line(3));
@@ -172,7 +172,7 @@ fn a_peer_at_two_super_peers_is_found_once() {
     assert_eq!(supers, [0, 1]);
     let (found, outcome) = hits(&mut world, both, "far");
     assert_eq!((found, outcome.complete, outcome.reached), (1, Some(true), Some(3)), "once, though two waves found it");
-    // An UPDATE goes to both.
+    // An UPDATE goes to both super peers.
     let content = world.content(9);
     world.share(both, "later", content);
     let listed = |world: &World| (0..2).all(|node| world.super_peer(node).unwrap().index().records() == 2);
@@ -193,8 +193,8 @@ fn a_lost_super_peer_is_replaced_and_until_then_no_answer_is_complete() {
     assert!(world.run_until(30 * SEC, replaced), "{:?}", world.supers_of(both));
     world.run_for(10 * SEC);
     let (found, outcome) = hits(&mut world, both, "far");
-    // The line is broken between 0 and 2, so one wave did not get far; the other reports what there
-    // is.
+    // The line is broken between 0 and 2, so one of the two searches did not get far. The other
+    // super peer reports what there is.
     assert_eq!((found, outcome.complete), (1, Some(false)));
     world.crash(2);
     let alone = |world: &World| world.supers_of(both) == [0];
@@ -240,8 +240,8 @@ fn a_download_finds_more_sources_through_either() {
     let client = world.ask(getter, Command::Get(get));
     let begun = |world: &World| world.asked(client).events.iter().any(|(_, e)| matches!(e, ClientEvent::Start { .. }));
     assert!(world.run_until(10 * SEC, begun));
-    // Its source goes, and so does one of its super peers; the other still finds who else has the
-    // content.
+    // The source of the download is lost, and one of its super peers too. The other super peer
+    // still finds who else has the content.
     world.crash(both);
     world.crash(0);
     assert!(world.finish(client, 60 * SEC));
@@ -259,7 +259,7 @@ fn two_names_of_one_super_peer_are_one() {
     assert_eq!(world.supers_of(weak), [0]);
 }
 
-/// The files of the own super peer as a peer lists them, and the end.
+/// Lists the files of a peer's own super peer. Returns the events and the end.
 fn list_here(world: &mut World, weak: usize) -> (Vec<ClientEvent>, Outcome) {
     let client = world.ask(weak, Command::List { partial: false });
     assert!(world.finish(client, 120 * SEC), "a list ends");

@@ -11,7 +11,7 @@ use sprat::sim::{ContentId, World, topology};
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SEC: Duration = Duration::from_secs(1);
 
-/// What runs exercised, added up.
+/// The sum of what the runs exercised.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     pub(crate) complete: u64,
@@ -61,8 +61,8 @@ impl Report {
         }
     }
 
-    /// A campaign in which a fault never struck proves nothing about it. A replayed seed need not
-    /// have all.
+    /// A campaign in which a fault never struck proves nothing about this fault. A single replayed
+    /// seed need not have all faults.
     pub(crate) fn require(&self, faults: &[&str]) {
         for fault in faults {
             assert!(self.faults.contains_key(fault) || replaying(), "{fault} never struck: {self:?}");
@@ -106,8 +106,8 @@ pub(crate) fn campaign(module: &str, test: &str, usual: u64, run: impl Fn(u64) -
     all
 }
 
-/// Prints the command that replays a seed when it is dropped: in a panic, that is, since a run that
-/// passes forgets it.
+/// Prints the command that replays a seed when this value is dropped. That happens only in a panic:
+/// a run that passes forgets the value.
 struct Replay<'a> {
     module: &'a str,
     test: &'a str,
@@ -121,8 +121,9 @@ impl Drop for Replay<'_> {
     }
 }
 
-/// Adds super peers with these links, each with one weak peer that shares `common N` and `fileN`, N
-/// being its super peer's number. All sessions are up and every file is registered.
+/// Adds super peers with these links. Each has one weak peer that shares `common N` and `fileN`,
+/// where N is the number of the super peer. On return all sessions are up and every file is
+/// registered.
 pub(crate) fn populate(world: &mut World, n: usize, edges: &[(usize, usize)]) {
     if replaying() {
         world.keep_trace();
@@ -140,7 +141,8 @@ pub(crate) fn populate(world: &mut World, n: usize, edges: &[(usize, usize)]) {
     world.run_for(SEC);
 }
 
-/// Adds two linked super peers, and sources of one content of this size, `film`, spread over them.
+/// Adds two linked super peers. Sources of one content, `film`, with this size are spread over
+/// them.
 pub(crate) fn two_supers(world: &mut World, size: usize, sources: usize) -> (ContentId, Vec<usize>) {
     world.add_supers(2, &topology::line(2));
     let content = world.content(size);

@@ -191,7 +191,7 @@ fn a_download_needs_no_super_peer_once_it_runs() {
     assert_eq!(world.file(downloader, Path::new("share/film")), Some(content));
 }
 
-/// One seed: sources crash, return, lie, fall silent; one of them is honest and stays.
+/// One seed: sources crash, return, lie, or fall silent. One source is honest and stays.
 fn run(seed: u64) -> Report {
     let mut swarm = Random::new(seed).child("swarm", 0);
     let size = [3, MIB, 2 * MIB + 1, 6 * MIB, 9 * MIB + 4321][swarm.index(5)];
@@ -206,7 +206,7 @@ fn run(seed: u64) -> Report {
         std::panic::resume_unwind(why);
     }
     report.end(&world);
-    // Here: downloads that ended, all of them well.
+    // Every download has ended well; the report counts the run as complete.
     report.complete = 1;
     report
 }
@@ -224,8 +224,8 @@ fn drive(
             world.lie(liar, content, &wrong);
         }
     }
-    // A search finds the sources that have a session; the download must survive what comes after
-    // it.
+    // A search finds the sources that have a session. The download must survive what happens after
+    // the search.
     let ask = |world: &mut World| {
         let client = world.ask(downloader, get("film", None));
         world.run_for(10 * MS);

@@ -1,5 +1,5 @@
-//! Sealed links in the simulated network: they come up, survive what breaks open ones, and take
-//! nothing that is forged, damaged or repeated.
+//! Sealed links in the simulated network. They come up and survive the faults that break open
+//! links. They accept nothing that is forged, damaged or repeated.
 
 use std::time::Duration;
 

@@ -117,7 +117,7 @@ fn an_invitation_lets_a_peer_in_and_others_fetch_from_it() {
     let client = fetch(&mut world, peer);
     let outcome = ended(&mut world, client);
     assert!(outcome.ok, "{outcome:?}");
-    // The super peer forgets nothing.
+    // The super peer forgets nothing when it restarts.
     world.crash(0);
     world.start(0);
     assert!(world.run_until(20 * SEC, |world| records(world) == 1));

@@ -49,7 +49,7 @@ fn run(seed: u64) -> Report {
     let peer = world.add_weak(&[0, 1]);
     world.keep_queue(peer, 2);
     world.start(peer);
-    // Also before a session is up.
+    // The peer may also be killed before a session is up.
     world.run_for(random.time(MS, 2 * SEC));
     let clients: Vec<ClientId> = (0..FILES).map(|n| world.ask(peer, queue(&format!("f{n}")))).collect();
     let mut kept: Vec<String> = Vec::new();

@@ -75,7 +75,8 @@ fn a_dead_neighbor_is_reported_within_the_budget() {
         world.run_for(dead_for);
         let verdict = ask(&mut world, 0, "common", 7);
         assert!(!verdict.complete && verdict.reached == 4, "{verdict:?}");
-        // Known to be down it is not waited for; before that the budget ends it.
+        // A neighbor that is known to be down is not waited for. Before that, the budget of the
+        // query ends the wait.
         let cut = verdict.cut;
         assert!(if dead_for.is_zero() { cut.budget + cut.loss > 0 } else { cut.down == 2 }, "{cut:?}");
         assert_eq!(verdict.hits.len(), 4);
@@ -97,14 +98,14 @@ fn a_restarted_super_peer_is_searched_again() {
 
 #[test]
 fn a_higher_ttl_reaches_round_a_long_way() {
-    // 0–1–2–3 and the short cut 0–3 that is slow: the copy over it comes second and has more hops
-    // left.
+    // The links are 0–1–2–3, and a slow link 0–3. The copy over the slow link comes second and has
+    // more hops left.
     for seed in 0..50 {
         let mut world = network(seed, 6, &[(0, 1), (1, 2), (2, 3), (0, 3), (3, 4), (4, 5)]);
         world.set_faults(vec![Box::new(HoldBack(500, 40 * MS))]);
         let verdict = ask(&mut world, 0, "common", 3);
-        // Where the long way was first, its end was cut there: the answer has all and does not call
-        // itself complete.
+        // If the copy over the long way was first, it was cut at its end. Then the answer has all
+        // hits and is not reported as complete.
         assert_eq!(verdict.hits.len(), 6, "seed {seed}: {verdict:?}");
     }
 }
@@ -153,7 +154,7 @@ fn a_digest_spares_the_last_hop_and_loses_nothing() {
     }
 }
 
-/// One seed: a random network, random faults, searches from everywhere; then it heals.
+/// One seed: a random network, random faults, searches from everywhere. Then the faults end.
 fn run(seed: u64) -> Report {
     let mut swarm = Random::new(seed).child("swarm", 0);
     let n = 2 + swarm.index(6);
@@ -215,11 +216,11 @@ fn drive(world: &mut World, swarm: &mut Random, n: usize, report: &mut Report) {
             report.add(watch.judge(world).as_ref());
         }
     }
-    // A peer that shares less or more than at the beginning goes back to it.
+    // Every peer shares again what it shared at the beginning.
     for node in 0..n {
         world.unshare(n + node, "common extra");
     }
-    // Healed: in bounded time every query finds every match within its ttl.
+    // Without faults, every query finds every match within its ttl, in bounded time.
     world.set_faults(Vec::new());
     for node in 0..n {
         if !world.is_running(node) {
@@ -241,7 +242,7 @@ fn drive(world: &mut World, swarm: &mut Random, n: usize, report: &mut Report) {
     }
 }
 
-/// Things that happen while queries are under way.
+/// Changes the network while queries are under way.
 fn meddle(world: &mut World, swarm: &mut Random, n: usize) {
     for _ in 0..swarm.index(4) {
         let pause = swarm.time(Duration::ZERO, 4 * MS);
@@ -268,7 +269,7 @@ fn start_query(world: &mut World, swarm: &mut Random, n: usize) -> Option<Watch>
     let supers = world.supers_of(weak);
     supers.first().filter(|host| world.is_running(**host))?;
     let policy = POLICIES[swarm.index(POLICIES.len())];
-    // Rings grow only where there is a limit; this one is never reached.
+    // Rings grow only if the search has a limit. This limit is never reached.
     let find = Search { limit: (policy == Policy::Ring).then_some(500), ..search(&pattern) };
     Some(Watch::ask(world, weak, &find, Scope { ttl: Some(ttl), budget: Some(budget), policy: Some(policy) }))
 }
@@ -301,8 +302,8 @@ fn with_loss_alone_nearly_everything_is_found() {
         report
     });
     report.require(&["lose"]);
-    // Keep-alives are lost too, so a link may be taken for down now and then; the answer then says
-    // so.
+    // Keep-alives are lost too, so a link may be wrongly considered down now and then. The answer
+    // then says that it is not complete.
     assert!(report.found * 100 >= (report.found + report.missing) * 97, "{report:?}");
     assert!(report.complete * 100 >= (report.complete + report.incomplete) * 90, "{report:?}");
 }

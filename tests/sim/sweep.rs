@@ -9,10 +9,10 @@ use sprat::sim::sweep::{self, Failed, Tally};
 
 /// Seeds of a usual run.
 const SEEDS: u64 = 500;
-/// One seed of this many is run twice.
+/// Of this many seeds, one is run twice.
 const TWICE_EVERY: u64 = 100;
 
-/// Runs one seed, and every hundredth twice.
+/// Runs one seed. Every hundredth seed is run twice.
 fn run(seed: u64) -> Result<Tally, Box<Failed>> {
     let tally = sweep::run(seed, replaying())?;
     if seed.is_multiple_of(TWICE_EVERY) {
@@ -57,7 +57,8 @@ fn every_seed_keeps_what_is_promised_and_heals() {
     let (tally, failed) = all.into_inner().expect("no thread panicked");
     eprintln!("{tally:?}");
     assert!(failed.is_empty(), "seeds {failed:?} failed");
-    // A fault or a branch that never occurred proves nothing. A few seeds need not have them all.
+    // A campaign in which a fault or a branch never occurred proves nothing about it. A few seeds
+    // need not have all of them.
     if seeds.end - seeds.start >= SEEDS {
         for idle in [tally.idle_faults(), tally.idle_marks()] {
             assert!(idle.is_empty(), "{idle:?} never occurred");
@@ -65,7 +66,7 @@ fn every_seed_keeps_what_is_promised_and_heals() {
     }
 }
 
-/// Seeds that once failed, and the fault they showed.
+/// Seeds that once failed, each with the fault that it showed.
 const ONCE_FAILED: &[(u64, &str)] = &[
     (
         1,

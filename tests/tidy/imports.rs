@@ -1,8 +1,8 @@
 //! Which file imports from which, read from `use` statements and from the paths in the code, and
 //! the circles in that graph.
 //!
-//! A name that a module re-exports counts as an import from the file that defines it. Comments,
-//! strings and what only tests are built with do not count.
+//! A name that a module re-exports counts as an import from the file that defines the name.
+//! Comments, strings and code that is built only for tests do not count.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -29,7 +29,7 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// The graph of these files: each with its path below `src/`, and its text.
+    /// The graph of these files. Each file is given by its path below `src/` and its text.
     pub(crate) fn new(files: &[(&str, &str)]) -> Graph {
         let files: Vec<File> = files.iter().filter_map(|(path, text)| File::new(path, text)).collect();
         let modules: BTreeMap<Vec<String>, &File> = files.iter().map(|file| (file.module.clone(), file)).collect();
@@ -109,7 +109,7 @@ struct File {
     paths: Vec<(usize, Vec<String>)>,
     /// The names of the items that it defines.
     items: BTreeSet<String>,
-    /// Braces that are open, and of them those that began a module within the file.
+    /// How many braces are open, and which of them began a module within the file.
     open: usize,
     inline: Vec<usize>,
 }
@@ -133,11 +133,11 @@ impl File {
         Some(file)
     }
 
-    /// Takes what begins at this token. Returns where to go on.
+    /// Reads what begins at this token. Returns the number of the next token.
     fn take(&mut self, tokens: &[(usize, String)], at: usize) -> usize {
         let word = |at: usize| tokens.get(at).map_or("", |(_, word)| word.as_str());
         match word(at) {
-            // What may see an item says nothing about who uses it.
+            // The visibility of an item says nothing about who uses it.
             "pub" if word(at + 1) == "(" => {
                 at + 2 + tokens[at..].iter().take_while(|(_, word)| word != ")").count() - 1
             }
@@ -181,7 +181,7 @@ impl File {
         }
     }
 
-    /// Takes a tree of a `use` that begins with this prefix, without its `;`.
+    /// Reads a tree of a `use` that begins with this prefix, without its `;`.
     fn take_use(&mut self, tree: &[(usize, String)], prefix: &[String]) {
         let mut path = prefix.to_vec();
         let mut at = 0;
@@ -209,7 +209,7 @@ impl File {
         }
     }
 
-    /// The path as the module of the file would write it, wherever in the file it stands.
+    /// The path as the module of the file would write it, wherever in the file the path is.
     fn within_file(&self, mut path: Vec<String>) -> Vec<String> {
         for name in path.iter_mut().take(self.inline.len()).take_while(|name| *name == "super") {
             "self".clone_into(name);
@@ -228,7 +228,7 @@ fn branches(list: &[(usize, String)]) -> Vec<&[(usize, String)]> {
     parts.filter(|part| !part.is_empty()).collect()
 }
 
-/// The file that defines what a path in this file names, if it is of this crate.
+/// The file that defines what a path in this file names, if the path is in this crate.
 fn resolve<'a>(
     modules: &BTreeMap<Vec<String>, &'a File>,
     file: &'a File,
@@ -273,7 +273,7 @@ fn resolve<'a>(
     modules.get(&module).copied()
 }
 
-/// Follows a name that a module has by a `use` to where it is defined.
+/// Follows a name that a `use` brings into a module to its definition.
 fn definition<'a>(
     modules: &BTreeMap<Vec<String>, &'a File>,
     here: &'a File,
@@ -316,7 +316,8 @@ fn tokens(code: &str) -> Vec<(usize, String)> {
     tokens
 }
 
-/// The text with comments, strings and character literals blanked; every line keeps its number.
+/// The text with blanks instead of comments, strings and character literals. Every line keeps its
+/// number.
 pub(crate) fn without_comments(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -355,7 +356,7 @@ fn quoted(text: &str) -> usize {
     text.len()
 }
 
-/// The length of a raw string that begins here, if one does.
+/// The length of a raw string that begins here; none if no raw string begins here.
 fn raw_quoted(text: &str) -> Option<usize> {
     let hashes = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
     let body = hashes.trim_start_matches('#');
@@ -455,8 +456,7 @@ mod tests {
             circle,
             ["ids.rs:2 imports super::part::Part from part.rs", "part.rs:1 imports crate::Id from ids.rs"]
         );
-        // A child that takes from its parent what the parent defines, while the parent uses the
-        // child.
+        // A child uses an item that its parent defines, while the parent uses the child.
         let parent = ("lib.rs", "mod part;\nuse part::Part;\npub struct Id;\n");
         assert_eq!(Graph::new(&[parent, ("part.rs", "use super::Id;\npub struct Part(Id);\n")]).circles().len(), 1);
     }

@@ -1,5 +1,4 @@
-//! What matters about the structure: who imports whom, who may touch the world, and how a file
-//! begins.
+//! The rules on the structure: who imports whom, who may touch the world, and how a file begins.
 
 mod imports;
 mod words;
@@ -23,7 +22,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("proto", &["config", "error", "time", "fold", "wire", "trust"]),
     ("net", &["config", "error", "time", "wire", "http", "trust", "proto"]),
     ("disk", &["config", "error", "time", "wire", "http", "proto"]),
-    // Without `fold`: what the oracle of the simulator takes for a match must not depend on it.
+    // `fold` is left out: the oracle of the simulator must find matches without it.
     ("sim", &["config", "error", "time", "wire", "trust", "proto"]),
     ("control", &["config", "error", "time", "wire", "trust", "proto"]),
     ("bench", &["config", "error", "time", "wire", "trust", "proto"]),
@@ -70,7 +69,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// The modules that only tests are built with: `#[cfg(test)] mod NAME;`. They may read a seed from
+/// The modules that are built only for tests: `#[cfg(test)] mod NAME;`. They may read a seed from
 /// the environment.
 fn test_modules(sources: &[Source]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -114,7 +113,7 @@ fn all_sources() -> Vec<Source> {
     sources
 }
 
-/// The rooms that a line names after `crate::`, in braces too.
+/// The rooms that a line names after `crate::`, also in braces.
 fn imported(line: &str) -> Vec<String> {
     let mut rooms = Vec::new();
     for (at, _) in line.match_indices("crate::") {
@@ -209,7 +208,7 @@ fn graph() -> Graph {
     Graph::new(&files.iter().map(|(path, text)| (path.as_str(), *text)).collect::<Vec<_>>())
 }
 
-/// Test code that is no part of a machine: it may read which seeds it is asked for.
+/// Test code that is not a part of a machine. It may read from the environment which seeds to run.
 const TEST_ONLY: [&str; 1] = ["src/proto/super_peer/flood/chaos.rs"];
 
 #[test]
@@ -244,8 +243,8 @@ fn mio_lives_in_net_and_nothing_below_cli_prints() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Two files have a measured reason, which they give; the lint is denied everywhere else, and
-/// nobody else may allow it.
+/// Two files have a measured reason and give it. Everywhere else the lint is denied, and no other
+/// file may allow it.
 #[test]
 fn two_files_only_are_unsafe() {
     let unsafe_word = concat!("un", "safe");
@@ -265,7 +264,8 @@ fn two_files_only_are_unsafe() {
     assert_eq!(seen.len(), allowed.len(), "the files that are allowed to have some");
 }
 
-/// A deliberate fault whose code has moved would be caught by nobody.
+/// If the code of a deliberate fault has moved, the fault is not applied, and no other test reports
+/// that.
 #[test]
 fn every_mutant_fits_the_code_in_one_place() {
     let mutants = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants");
@@ -290,8 +290,8 @@ fn no_file_lies_beside_the_folder_of_its_module() {
     assert!(wrong.is_empty(), "move them to mod.rs of their folders: {wrong:#?}");
 }
 
-/// The page on the design is no part of the tree: code says the reason, or names PROTOCOL.md, an
-/// RFC or a paper.
+/// The page on the design is not in the tree. Code gives the reason itself, or names PROTOCOL.md,
+/// an RFC or a paper.
 #[test]
 fn no_code_cites_what_is_not_in_the_tree() {
     let citation = concat!("DES", "IGN");

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What no text may contain, in two parts so that this file does not contain it either.
-/// CONTRIBUTING.md says what to write instead.
+/// Words that no text may contain. Each is written in two parts, so that this file does not contain
+/// it either. CONTRIBUTING.md says what to write instead.
 const NEVER: [(&str, &str); 10] = [
     ("an", "ew"),
     ("who", "ever"),
@@ -23,7 +23,7 @@ const COMMENT_WIDTH: usize = 100;
 
 const FOLDERS: [&str; 7] = ["src", "tests", "docs", "scripts", "examples", "fuzz/src", "fuzz/targets"];
 
-/// The places of such words in a text, by line from 1.
+/// Where such words are in a text: the numbers of the lines, from 1.
 fn found(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (n, line) in text.lines().enumerate() {
@@ -42,7 +42,7 @@ fn found(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The lines that are comments, which begin with `mark`, and too wide.
+/// The numbers of the comment lines that are too wide. A comment line begins with `mark`.
 fn wide(text: &str, mark: &str) -> Vec<usize> {
     let comment = |line: &&str| line.trim_start().starts_with(mark) && line.chars().count() > COMMENT_WIDTH;
     text.lines().enumerate().filter(|(_, line)| comment(line)).map(|(n, _)| n + 1).collect()
@@ -72,7 +72,7 @@ fn texts() -> Vec<(PathBuf, String)> {
 fn no_text_uses_a_word_that_is_never_right() {
     let mut wrong = Vec::new();
     for (path, text) in texts() {
-        // The table of words to avoid names them.
+        // The table of words to avoid contains these words.
         let is_table = |line: usize| {
             path == Path::new("CONTRIBUTING.md") && text.lines().nth(line - 1).is_some_and(|line| line.starts_with('|'))
         };

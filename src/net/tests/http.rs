@@ -9,7 +9,7 @@ fn page() -> Rig {
     Rig { net: Net::open(&options).unwrap(), now: Time::ZERO, started: Instant::now() }
 }
 
-/// A client that has sent a request, and the connection. The answer has this many bytes.
+/// A client that has got an answer with this many bytes, and its connection.
 fn answered(rig: &mut Rig, bytes: usize) -> (TcpStream, ConnId) {
     let mut client = connect(rig.net.page_addr().unwrap());
     write(&mut client, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -1,8 +1,8 @@
-//! A small world of real `sprat` processes: its own folder, its own loopback address, everything
-//! ended when it is dropped.
+//! A small world of real `sprat` processes. It has its own folder and its own loopback address, and
+//! it ends all its processes when it is dropped.
 //!
-//! Nothing here sleeps for luck: [`eventually`] and the ready files are polled, with a deadline
-//! that only guards against a failure, and everything else waits on a pipe or a socket.
+//! Nothing here sleeps for a guessed time. [`eventually`] and the ready files are polled, with a
+//! deadline that only guards against a failure. Everything else waits on a pipe or a socket.
 
 pub(crate) mod pane;
 pub(crate) mod schema;
@@ -23,10 +23,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take before the test fails. Generous: the machine may be busy with other
-/// tests.
+/// How long anything may take before the test fails. It is long, because the machine may be busy
+/// with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits until `look` finds what it looks for.
@@ -54,12 +54,12 @@ pub(crate) fn root_of(content: &[u8]) -> String {
     blake3::hash(content).to_string()
 }
 
-/// A folder, an address, and the processes that live there.
+/// A folder, an address, and the processes that use them.
 pub(crate) struct World {
     dir: TempDir,
     ip: Ipv4Addr,
     count: AtomicU32,
-    /// What a shell does before each process, such as `ulimit -n 100`.
+    /// A shell command that runs before each process, such as `ulimit -n 100`.
     limit: Option<String>,
 }
 
@@ -79,12 +79,12 @@ impl World {
         self.dir.path().join(name)
     }
 
-    /// Processes that start from now on have this many descriptors.
+    /// Processes that start from now on can open this many descriptors.
     pub(crate) fn limit_descriptors(&mut self, descriptors: u32) {
         self.limit(&format!("ulimit -n {descriptors}"));
     }
 
-    /// A shell does this before each process that starts from now on; none if it is empty.
+    /// Sets the shell command that runs before each process from now on; none if it is empty.
     pub(crate) fn limit(&mut self, limit: &str) {
         self.limit = (!limit.is_empty()).then(|| limit.to_owned());
     }
@@ -96,7 +96,7 @@ impl World {
         path
     }
 
-    /// A port that nobody uses just now, for TCP and UDP.
+    /// A port that nobody uses at the moment, for TCP and UDP.
     pub(crate) fn free_port(&self) -> u16 {
         eventually("a free port", || {
             let tcp = TcpListener::bind((self.ip, 0)).ok()?;
@@ -105,7 +105,7 @@ impl World {
         })
     }
 
-    /// `sprat` with this world's folders and nothing of the user's.
+    /// `sprat` with this world's folders, without those of the user.
     pub(crate) fn sprat<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sprat"));
         if let Some(limit) = &self.limit {
@@ -129,7 +129,7 @@ impl World {
         self.count.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A daemon with these arguments; it is ready when this returns.
+    /// Starts a daemon with these arguments. The daemon is ready when this returns.
     pub(crate) fn daemon(&self, name: &str, args: &[String], stdin: Stdio) -> Daemon {
         let number = self.number();
         let ready_file = self.path(format!("{name}.{number}.ready"));
@@ -153,7 +153,7 @@ impl World {
         self.super_peer_at(name, 0, &[], &[])
     }
 
-    /// A super peer on this port, with neighbors on those.
+    /// A super peer on this port, with neighbors on the other ports.
     pub(crate) fn super_peer_at(&self, name: &str, port: u16, neighbors: &[u16], more: &[&str]) -> Daemon {
         let mut args = vec!["super".to_owned(), "--listen".to_owned(), format!("{}:{port}", self.ip)];
         for neighbor in neighbors {
@@ -163,7 +163,7 @@ impl World {
         self.daemon(name, &args, Stdio::null())
     }
 
-    /// `count` super peers s0, s1, …, linked as `links` says; every link is up when this returns.
+    /// Starts `count` super peers s0, s1, …, with these links. Every link is up when this returns.
     pub(crate) fn super_peers(&self, count: usize, links: &[(usize, usize)]) -> Vec<Daemon> {
         let ports: Vec<u16> = (0..count).map(|_| self.free_port()).collect();
         let neighbors_of = |n: usize| -> Vec<u16> {
@@ -172,7 +172,7 @@ impl World {
         };
         let start = |n: usize| self.super_peer_at(&format!("s{n}"), ports[n], &neighbors_of(n), &[]);
         let daemons: Vec<Daemon> = (0..count).map(start).collect();
-        // A query that nobody can answer is complete only once no link of the whole network is
+        // A query that nobody can answer is complete only if no link of the complete network is
         // down.
         for daemon in &daemons {
             eventually("all links are up", || {
@@ -183,8 +183,8 @@ impl World {
         daemons
     }
 
-    /// A weak peer that shares a folder of its own name, through the first of these super peers
-    /// that answers.
+    /// A weak peer that shares a folder with the peer's name, through the first of these super
+    /// peers that answers.
     pub(crate) fn peer(&self, name: &str, supers: &[&Daemon]) -> Daemon {
         self.peer_with(name, supers, &[], Stdio::null())
     }
@@ -195,7 +195,7 @@ impl World {
         self.daemon(name, &self.peer_args(supers, &more), stdin)
     }
 
-    /// A weak peer without a share but what these options say.
+    /// A weak peer that shares only what these options say.
     pub(crate) fn peer_of(&self, name: &str, supers: &[&Daemon], more: &[&str]) -> Daemon {
         self.daemon(name, &self.peer_args(supers, more), Stdio::null())
     }
@@ -209,7 +209,8 @@ impl World {
         args
     }
 
-    /// Puts a file into the share of the peer of this name, whole at once.
+    /// Puts a file into the share of the peer with this name. The file appears with its complete
+    /// content.
     pub(crate) fn share(&self, peer: &str, path: impl AsRef<Path>, content: &[u8]) {
         let path = self.folder(peer).join(path);
         std::fs::create_dir_all(path.parent().expect("below the share")).expect("a folder");
@@ -221,7 +222,7 @@ impl World {
         self.start(args).finish()
     }
 
-    /// Starts a command whose lines are read as they come.
+    /// Starts a command whose lines can be read while it runs.
     pub(crate) fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
         let log = self.path(format!("command.{}.log", self.number()));
         let mut command = self.sprat(args);
@@ -239,19 +240,19 @@ impl World {
         Running { child, stdout, lines: Vec::new(), log, has_schema, _watched: watched }
     }
 
-    /// A figure of a peer, which `status` names.
+    /// A figure of a peer, by its name in `status`.
     pub(crate) fn peer_count(&self, peer: &Daemon, name: &str) -> u64 {
         let status = self.run(["status", "--json", "--control", peer.control()]).events("status");
         status[0]["peer"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {status:?}"))
     }
 
-    /// A counter of a super peer. What never happened is not named.
+    /// A counter of a super peer. `status` does not name counters that are 0.
     pub(crate) fn super_count(&self, daemon: &Daemon, name: &str) -> u64 {
         let status = self.run(["status", "--json", "--super", daemon.addr()]).events("status");
         status[0]["super_counts"][name].as_u64().unwrap_or(0)
     }
 
-    /// Waits until a query at this super peer finds this many hits; returns them.
+    /// Waits until a query at this super peer finds this many hits. Returns the hits.
     pub(crate) fn hits(&self, daemon: &Daemon, pattern: &str, count: usize) -> Vec<Value> {
         eventually(&format!("{count} hits for {pattern}"), || {
             let ran = self.run(["query", pattern, "--json", "--super", daemon.addr()]);
@@ -264,7 +265,7 @@ impl World {
 pub(crate) struct Daemon {
     name: String,
     child: Child,
-    /// What it wrote into its ready file.
+    /// What the daemon wrote into its ready file.
     pub(crate) ready: Value,
     pub(crate) ready_file: PathBuf,
     log: PathBuf,
@@ -272,7 +273,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Where it listens, as `--super` takes it.
+    /// The address at which the daemon listens, as `--super` accepts it.
     pub(crate) fn addr(&self) -> &str {
         self.ready["listen"].as_str().expect("a ready file names `listen`")
     }
@@ -286,7 +287,7 @@ impl Daemon {
         self.child.id()
     }
 
-    /// All that it has written to stderr.
+    /// Everything that the daemon has written to stderr.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
@@ -309,7 +310,7 @@ impl Daemon {
         self.ended = Some(self.child.wait().expect("wait"));
     }
 
-    /// Waits for its end; the exit code.
+    /// Waits until the daemon ends. Returns the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let status = eventually(&format!("{} ends", self.name), || self.child.try_wait().expect("wait"));
         self.ended = Some(status);
@@ -343,16 +344,16 @@ impl Drop for Daemon {
     }
 }
 
-/// A command under way.
+/// A running command.
 pub(crate) struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
     lines: Vec<Value>,
     log: PathBuf,
-    /// What it prints with `--json` has one.
+    /// Whether a schema exists for the output with `--json`.
     has_schema: bool,
-    /// A command that hangs is killed while this lives, so that its test fails and does not hang
-    /// with it.
+    /// The command is killed if it hangs while this value lives. Then the test fails and does not
+    /// hang too.
     _watched: mpsc::Sender<()>,
 }
 
@@ -371,7 +372,7 @@ impl Running {
         self.lines.last().cloned()
     }
 
-    /// Reads on to the `count`-th event of this kind from here.
+    /// Reads up to the `count`-th event of this kind from here.
     pub(crate) fn until(&mut self, event: &str, count: usize) {
         let mut seen = 0;
         while seen < count {
@@ -384,7 +385,7 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("the child lives");
     }
 
-    /// kill -9; the lines read so far and those still in the pipe.
+    /// Sends SIGKILL. Returns the lines that were read so far and those that are still in the pipe.
     pub(crate) fn kill(mut self) -> Ran {
         self.child.kill().expect("the child can be killed");
         self.finish()
@@ -408,7 +409,7 @@ pub(crate) struct Ran {
     /// The exit code, unless a signal ended it.
     pub(crate) exit: Option<i32>,
     lines: Vec<Value>,
-    /// Its stdout, but for lines that were read before.
+    /// Its stdout, without lines that were read before.
     pub(crate) text: String,
     pub(crate) stderr: String,
 }
@@ -424,7 +425,7 @@ impl Ran {
         self.json().into_iter().filter(|line| line["event"] == event).collect()
     }
 
-    /// The one `done`, which comes last and has the exit code.
+    /// The only `done`. It is the last event and has the exit code.
     pub(crate) fn done(&self) -> Value {
         let lines = self.json();
         let last = lines.last().unwrap_or_else(|| panic!("no output; exit {:?}: {}", self.exit, self.stderr));

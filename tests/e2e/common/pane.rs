@@ -1,5 +1,5 @@
-//! A terminal of its own with `sprat` in it: a window of tmux, which can be typed into, pasted
-//! into, resized and read.
+//! A terminal in which `sprat` runs: a window of tmux. A test can type and paste into the window,
+//! resize it and read it.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use super::{World, eventually};
 /// has ended.
 const SETTINGS: &str = "set -g status off\nset -g remain-on-exit on\n";
 
-/// A window; its server ends when it is dropped.
+/// A window. Its server ends when the window is dropped.
 pub(crate) struct Pane {
     folder: std::path::PathBuf,
 }
@@ -70,7 +70,7 @@ impl Pane {
         self.run(&["send-keys", key]);
     }
 
-    /// Pastes a text as a terminal does, in brackets if the program has asked for these.
+    /// Pastes a text as a terminal does: in brackets, if the program has enabled bracketed paste.
     pub(crate) fn paste(&self, text: &str) {
         self.run(&["set-buffer", text]);
         self.run(&["paste-buffer", "-p"]);
@@ -85,7 +85,7 @@ impl Pane {
         self.run(&["capture-pane", "-p"]).trim_end().to_owned()
     }
 
-    /// All that it has shown, each line in one piece.
+    /// Everything that the window has shown, each line in one piece.
     pub(crate) fn history(&self) -> String {
         self.run(&["capture-pane", "-p", "-J", "-S", "-"])
             .lines()
@@ -104,7 +104,7 @@ impl Pane {
         rows(&self.run(&["capture-pane", "-p", "-J"])) < rows(&self.run(&["capture-pane", "-p"]))
     }
 
-    /// Waits until the window shows what is looked for; what it shows then.
+    /// Waits until the window shows what `look` looks for. Returns what the window then shows.
     pub(crate) fn until(&self, what: &str, look: impl Fn(&str) -> bool) -> String {
         let mut last = String::new();
         let guard = Shown(std::cell::RefCell::new(String::new()), what.to_owned());

@@ -1,5 +1,5 @@
-//! The JSON Schemas of docs/schemas, and of a validator what they use. A field that a schema does
-//! not name is a fault here: it is not documented. Patterns and lengths are not checked.
+//! The JSON Schemas of docs/schemas, and the part of a validator that they need. A field that no
+//! schema names is a fault here: it is not documented. Patterns and lengths are not checked.
 
 use std::sync::LazyLock;
 
@@ -12,12 +12,12 @@ fn read(text: &str) -> Value {
     serde_json::from_str(text).expect("a schema is JSON")
 }
 
-/// Asserts that a line is as its schema says.
+/// Asserts that a line matches its schema.
 pub(crate) fn assert_answer(line: &Value) {
     check(&ANSWERS, &ANSWERS, line, &[]).unwrap_or_else(|why| panic!("docs/schemas/answers.json: {why}: {line}"));
 }
 
-/// Asserts that a request is as its schema says.
+/// Asserts that a request matches its schema.
 pub(crate) fn assert_request(line: &Value) {
     check(&REQUESTS, &REQUESTS, line, &[]).unwrap_or_else(|why| panic!("docs/schemas/requests.json: {why}: {line}"));
 }
@@ -42,7 +42,7 @@ pub(crate) fn kinds() -> Vec<(&'static str, Vec<&'static str>)> {
     all.filter_map(|one| Some((one["kind"]["const"].as_str()?, fields(one)))).collect()
 }
 
-/// What the alternatives of a schema are called in this field.
+/// The names of the alternatives of a schema in this field.
 fn names<'a>(schema: &'a Value, field: &str) -> Vec<&'a str> {
     let all = schema["oneOf"].as_array().expect("alternatives").iter();
     all.filter_map(|one| one["properties"][field]["const"].as_str()).collect()

@@ -1,4 +1,4 @@
-//! The smallest speaker of frames: blocking, one message at a time.
+//! The simplest client that speaks frames: blocking, one message at a time.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -43,7 +43,7 @@ impl Speaker {
         self.send_raw(&bytes);
     }
 
-    /// The other side may have closed by now; the test checks what it sent before.
+    /// The other side may have closed already. The test checks what the other side sent before.
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).ok();
     }
@@ -59,8 +59,9 @@ impl Speaker {
         Some(message)
     }
 
-    /// Registers these files as served at this address. It is advertised, because the super peer
-    /// sees this process under another loopback address than the one that it listens on.
+    /// Registers these files as served at this address. The address is advertised, because the
+    /// super peer sees this process under another loopback address than the one on which it
+    /// listens.
     pub(crate) fn register(&mut self, addr: SocketAddr, files: Vec<FileRecord>) {
         let count = files.len() as u64;
         let host = Some(addr.ip().to_string());
@@ -76,7 +77,7 @@ impl Speaker {
         assert_eq!(self.receive(), Some(Message::Ack(Ack { seq: 1, files: count })));
     }
 
-    /// All that is registered, page by page.
+    /// All registered files, page by page.
     pub(crate) fn list(&mut self) -> Vec<ListedFile> {
         let mut files = Vec::new();
         let mut after = None;

@@ -13,16 +13,16 @@ use sprat::wire::{FileRecord, HostPort, Md5, Message, NodeId, Root, SharePath};
 
 use super::session::Speaker;
 
-/// What becomes of one GET.
+/// How one GET is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The bytes.
+    /// The right bytes.
     Honest,
-    /// One bit of them turned, and the MD5 of that.
+    /// The bytes with one bit changed, and the MD5 of the changed bytes.
     Flipped,
     /// The right bytes under a wrong MD5.
     WrongMd5,
-    /// Nothing, ever; what was asked for behind it on this connection waits too.
+    /// No answer, ever. Later requests on this connection wait too.
     Silence,
 }
 
@@ -35,8 +35,7 @@ struct Shared {
     asked: Mutex<Vec<u64>>,
 }
 
-/// A registered source, for as long as it is not dropped. Its threads end with the connections that
-/// they serve.
+/// A registered source, until it is dropped. Its threads end with the connections that they serve.
 pub(crate) struct Source {
     addr: SocketAddr,
     shared: Arc<Shared>,
@@ -79,7 +78,7 @@ impl Source {
         self.addr.to_string()
     }
 
-    /// The offsets that were asked for so far, in order.
+    /// The offsets of the GETs so far, in order.
     pub(crate) fn asked(&self) -> Vec<u64> {
         self.shared.asked.lock().expect("not poisoned").clone()
     }
@@ -142,7 +141,7 @@ fn answer(speaker: &mut Speaker, raw: &mut TcpStream, shared: &Shared, get: &Get
     raw.write_all(&bytes).ok()
 }
 
-/// A page of chaining values, computed here and not by the code under test.
+/// A page of chaining values, computed here and not by the tested code.
 fn page(content: &[u8], first: u32) -> Vec<u8> {
     let piece_bytes = usize::try_from(PIECE_BYTES).expect("fits");
     if content.len() <= piece_bytes {

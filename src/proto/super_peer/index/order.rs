@@ -1,10 +1,11 @@
 //! Entries by the first bits of their root, so that a page of a list looks only at its part of the
 //! index.
 //!
-//! It is built piece by piece when somebody lists the network, and every change keeps it correct.
-//! It is dropped when nobody has listed the network for a while, so an index that is only searched
-//! pays nothing for it. Within a bucket there is no order; a scan looks at every entry of the
-//! bucket.
+//! The order is built piece by piece when somebody lists the network. Every change of the index
+//! keeps it correct.
+//! The order is dropped when nobody has listed the network for a while. So an index that is only
+//! searched has no cost for it. Entries within a bucket have no order; a scan looks at every entry
+//! of the bucket.
 
 use super::postings::Postings;
 use crate::wire::Root;
@@ -42,7 +43,7 @@ impl RootOrder {
         self.built
     }
 
-    /// Live entries with lower ids are in their buckets; none if all are.
+    /// Sets the id at which building continues; none if all entries are in.
     pub(super) fn set_built(&mut self, built: Option<u32>) {
         self.built = built;
     }

@@ -143,7 +143,7 @@ fn one_file_that_many_subscribe_to_takes_several_turns() {
     assert_eq!((found(&net, first, 0).len(), net.count(0, Count::SubscribesRefused)), (1, 0));
     let in_one_turn = net.count(0, Count::SubscribedHits);
     assert!((1..SUBSCRIPTIONS_MAX as u64 / 8).contains(&in_one_turn), "{in_one_turn}");
-    // A subscription that has got the file ends, and one that has not.
+    // Both subscriptions end: the one that has got the file, and the one that has not.
     net.say(0, first, Message::Cancel(Cancel { req: 0 }));
     let canceled = SUBSCRIPTIONS_MAX as u32 - 1;
     net.say(0, last, Message::Cancel(Cancel { req: canceled }));

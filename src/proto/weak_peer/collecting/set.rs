@@ -26,16 +26,17 @@ use crate::wire::collection::Item;
 
 /// The files of one collection, or the small files of one command.
 pub(super) struct Set {
-    /// The order that requested them. The order of a command has no content of its own.
+    /// The order for the collection or for the command. The order of a command has no content of
+    /// its own.
     pub(super) order: Order,
-    /// What only a command needs; none for a collection.
+    /// State that only a command needs; none for a collection.
     pub(super) command: Option<Command>,
     /// Whether a holder may have been lost that was the only one for some files.
     pub(super) stranded: bool,
     folder: Option<PathBuf>,
     pub(super) holders: Vec<Holder>,
     pub(super) next_req: u32,
-    /// Whether a page was ordered from the disk and has not come.
+    /// Whether the disk was asked for a page that has not come yet.
     listing: bool,
     /// Whether the last page has come.
     listed: bool,
@@ -81,7 +82,7 @@ impl Set {
         Set::new(cx, order, holders)
     }
 
-    /// The small files of a command, which hands them over page by page.
+    /// A set for the small files of a command. The command hands them over page by page.
     pub(super) fn begin_command(cx: &mut Context, order: Order) -> Set {
         let folder = match &order.destination {
             Destination::Below { folder, .. } => folder.clone(),
@@ -125,12 +126,13 @@ impl Set {
         self.order.client
     }
 
-    /// Whether it is a part of a command for several files. If so, that command reports its end.
+    /// Whether this set is a part of a command for several files. If so, that command reports the
+    /// end.
     pub(super) fn is_part(&self) -> bool {
         self.order.is_part
     }
 
-    /// Whether a command must hand over more files.
+    /// Whether the command must hand over more files.
     pub(super) fn wants_files(&self) -> bool {
         self.command.is_some() && self.has_room()
     }
@@ -237,7 +239,7 @@ impl Set {
             CollectionDone::Opened(Err(_)) if self.command.is_some() => self.finish(cx),
             CollectionDone::Opened(Err(failure)) | CollectionDone::Listed(Err(failure)) => self.fail(cx, &failure),
             CollectionDone::Listed(Ok(listed)) => self.on_listed(cx, listed),
-            // The record was wrong, because anyone can register any content as a collection.
+            // The record in the index was wrong: anyone can register any content as a collection.
             CollectionDone::IsFile(Ok((path, size))) => {
                 (self.folder, self.done_bytes) = (Some(path), size);
                 self.end(cx, Outcome { ok: true, ..Outcome::default() }, false);
@@ -343,7 +345,7 @@ impl Set {
         cx.timers.set(Reason::Collection(self.order.id), cx.now + PROGRESS_INTERVAL);
     }
 
-    /// Bytes that its holders have sent and that are correct.
+    /// Correct bytes that the holders have sent.
     pub(super) fn bytes_received(&self) -> u64 {
         self.holders.iter().map(|holder| holder.bytes).sum()
     }

@@ -70,7 +70,7 @@ impl Job {
         Job::Get { get, want }
     }
 
-    /// The scope of its search; none if it is no search.
+    /// The scope of the search; none if the job is no search.
     pub(super) fn scope(&self) -> Option<Scope> {
         match self {
             Job::Query { scope, .. }
@@ -82,13 +82,13 @@ impl Job {
         }
     }
 
-    /// How long its search may take at the super peers; none if it is no search.
+    /// How long the super peers may search; none if the job is no search.
     pub(super) fn budget(&self) -> Option<Duration> {
         let asked = self.scope()?.budget;
         Some(asked.map_or(QUERY_BUDGET, |ms| Duration::from_millis(u64::from(ms))))
     }
 
-    /// The message that requests it, with this number.
+    /// The message that requests this job, with this number.
     pub(super) fn message(&self, req: u32) -> Message {
         let find = match self {
             Job::Query { search, .. } | Job::Look { search, .. } => search.clone(),
@@ -106,7 +106,7 @@ impl Job {
         Message::Query(Query { req, find, ttl, budget, policy })
     }
 
-    /// How many hits it takes at most.
+    /// How many hits the job accepts at most.
     pub(super) fn hits_max(&self) -> usize {
         match self {
             Job::Query { search, .. } => {
@@ -121,7 +121,7 @@ impl Job {
         }
     }
 
-    /// Whether it has got the most hits that it takes.
+    /// Whether the job has all the hits that it accepts.
     pub(super) fn has_enough(&self) -> bool {
         match self {
             Job::Query { known, .. } => known.len() >= self.hits_max(),
@@ -186,8 +186,8 @@ impl Task {
         }
     }
 
-    /// Whether the task can continue without one of its requests, because another one was answered
-    /// or may be.
+    /// Whether the task can continue after it has lost one of its requests: another request was
+    /// answered, or may still be answered.
     pub(super) fn has_others(&self) -> bool {
         self.answered || self.requests.len() > 1
     }
