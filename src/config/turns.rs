@@ -15,33 +15,35 @@ pub const TURN_BYTES_WRITTEN: usize = 2 * 1024 * 1024;
 /// Bytes of files that a connection may write per turn in any case: what one system call usually
 /// sends.
 pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
-/// Time of a turn after which nothing more is read in it, however much input is left: a long turn
-/// makes all peers wait.
+/// Time of a turn after which the turn reads nothing more, even if input is left: a long turn makes
+/// all peers wait.
 pub const TURN_READ_MAX: Duration = Duration::from_micros(500);
-/// Time that a turn has for the answers of the disk, however late it is: with none, what a crowd
-/// sends would delay the answers to what was read before.
+/// Time that a turn has for the answers of the disk, even if the turn is late. Without it, input
+/// from a crowd would delay the answers to requests that were read before.
 pub const TURN_REPORTS_MIN: Duration = Duration::from_micros(250);
-/// Queries after which a turn looks at the clock again, because a look is not free beside a small
-/// query. What queries cost is bounded by the work of a turn. After any other input it looks.
+/// Queries after which a turn reads the clock again, because reading the clock has a cost compared
+/// with a small query. The cost of queries is bounded by the work of a turn. After any other input
+/// the turn reads the clock at once.
 pub const QUERIES_PER_LOOK: u32 = 4;
-/// Messages that are read from a connection before others get their turn, while at least
-/// [`CROWD_WAITING`] others have something to read: a newcomer waits for a few messages of each of
-/// them, and not for all that they have sent.
+/// Messages that are read from a connection before other connections are read, while at least
+/// [`CROWD_WAITING`] others have something to read. A newcomer then waits for a few messages of
+/// each of them, and not for everything that they have sent.
 pub const MESSAGES_IN_A_ROW: usize = 4;
-/// See [`MESSAGES_IN_A_ROW`]: with fewer, to change between them costs more than it brings.
+/// See [`MESSAGES_IN_A_ROW`]. With fewer connections, changing between them costs more than it
+/// gains.
 pub const CROWD_WAITING: usize = 16;
 /// Connections on which a turn writes what was queued.
 pub const FLUSHES_PER_TURN: usize = 256;
 /// Deadlines of sockets that one turn acts on.
 pub const DEADLINES_PER_TURN: usize = 256;
-/// Time of a turn after which it neither writes to more connections nor acts on more deadlines of
-/// sockets: each takes a system call or several.
+/// Time of a turn after which the turn neither writes to more connections nor acts on more
+/// deadlines of sockets. Each of these takes one system call or several.
 pub const TURN_WRITE_MAX: Duration = Duration::from_millis(1);
-/// To this many connections a turn writes however late it is, and on as many deadlines of sockets
-/// it acts, so that it gets on.
+/// A turn writes to this many connections, and acts on as many deadlines of sockets, even if it is
+/// late. So the loop always makes progress.
 pub const LATE_STEPS: usize = 16;
-/// After a gap of this length between two turns the process or the computer was stopped, so no
-/// timer fires before all input that has come is read.
+/// After a gap of this length between two turns, the process or the computer was stopped. Then no
+/// timer fires before all input that has arrived is read.
 pub const TURN_GAP_LONG: Duration = Duration::from_secs(1);
 /// Most turns for which timers wait after such a gap.
 pub const CATCHING_UP_TURNS_MAX: u32 = 1024;
@@ -54,18 +56,18 @@ pub const DEADLINES_SPARE: usize = 64;
 /// idle connections are closed for them: an eighth of the limit within these bounds, but at most
 /// half of it.
 pub const DESCRIPTORS_RESERVED_MIN: usize = 64;
-/// Above this the reserve does not grow: a quarter is for newcomers, a quarter for the control
-/// socket, the rest for files.
+/// Above this value the reserve does not grow. A quarter is for newcomers, a quarter for the
+/// control socket, and the rest for files.
 pub const DESCRIPTORS_RESERVED_MAX: usize = 256;
-/// How many of `descriptors` are kept back.
+/// How many of `descriptors` are reserved.
 #[must_use]
 pub fn descriptors_reserved(descriptors: usize) -> usize {
     (descriptors / 8).clamp(DESCRIPTORS_RESERVED_MIN, DESCRIPTORS_RESERVED_MAX).min(descriptors / 2)
 }
 /// Connections that are closed together after the system has no descriptor left.
 pub const CROWD_BATCH: usize = 8;
-/// Connections refused per [`ACCEPT_RETRY`] while descriptors are short; the rest waits in the
-/// kernel.
+/// Connections refused per [`ACCEPT_RETRY`] while descriptors are short. Further connections wait
+/// in the kernel.
 pub const REFUSALS_PER_RETRY: usize = 64;
 /// After descriptors ran out, when to accept again if none was freed here.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -99,19 +101,19 @@ pub const PORT_PAIR_TRIES: usize = 16;
 pub const LINGER_MAX: Duration = Duration::from_secs(1);
 /// How many bytes of a closed connection are read at most.
 pub const LINGER_BYTES_MAX: usize = 4 << 20;
-/// Chunk buffers of 1 MiB in use at once, each from the first byte until the piece is written;
-/// while all are in use, further chunks stay unread in their sockets.
+/// Chunk buffers of 1 MiB in use at the same time, each from the first byte until the piece is
+/// written. While all are in use, further chunks stay unread in their sockets.
 pub const CHUNK_BUFFERS_MAX: usize = 64;
-/// Empty chunk buffers of 1 MiB that are kept once none is in use; until then all are kept.
+/// Empty chunk buffers of 1 MiB that are kept when none is in use. Before that, all are kept.
 pub const CHUNK_BUFFERS_KEPT: usize = 8;
 /// Empty frame buffers that are kept.
 pub const FRAME_BUFFERS_KEPT: usize = 64;
 /// Longest frame buffer that is kept, in bytes.
 pub const FRAME_BUFFER_BYTES_KEPT: usize = 16 * 1024;
-/// Host names that wait for the resolver; one more counts as one that does not resolve. All
+/// Host names that wait for the resolver. One more counts as a name that does not resolve. All
 /// neighbors of a super peer may wait.
 pub const RESOLVES_WAITING_MAX: usize = LINKS_MAX;
-/// Threads that resolve host names, so that a name whose servers do not answer holds up few others.
+/// Threads that resolve host names, so that a name whose servers do not answer delays few others.
 pub const RESOLVER_THREADS: usize = 4;
 
 const _: () = assert!(CHUNK_BUFFERS_KEPT <= CHUNK_BUFFERS_MAX);

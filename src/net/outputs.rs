@@ -115,13 +115,13 @@ impl Net {
         self.conns.starve(id);
     }
 
-    /// From now on no more than this is sent of files and received of chunks.
+    /// Sets the limit on the bytes of files that are sent and of chunks that are received.
     pub fn set_limits(&mut self, limits: RateLimits) {
         self.conns.set_limits(limits, self.ctx.now);
     }
 
-    /// From now on no more than this is sent of files to the connections of an account, of which
-    /// this is one; 0: no limit.
+    /// Sets the limit on the bytes of files that are sent to the connections of an account; 0: no
+    /// limit. This connection is one of them.
     pub fn limit_account(&mut self, id: ConnId, account: u64, upload: u64) {
         if live(&mut self.conns.table, id, &mut self.ctx).is_some() {
             self.conns.limit_account(id, account, upload, self.ctx.now);

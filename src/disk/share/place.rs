@@ -40,7 +40,8 @@ impl Share {
         let tree = &self.trees.0[number];
         let shown = printable(&tree.path.to_string_lossy());
         match event {
-            // This was already reported, as another folder or as a missing one.
+            // This state of the share was already reported: as another folder, or as a missing
+            // folder.
             AboveEvent::Mounted | AboveEvent::Unmounted if standing(tree) != before => {}
             AboveEvent::Mounted => log::info!("something was mounted in the share {shown}; it is scanned again"),
             AboveEvent::Unmounted => {
@@ -50,8 +51,8 @@ impl Share {
         }
     }
 
-    /// Scans a share again. If it is another folder, this happens at once; if not, at the earliest
-    /// [`RESCAN_PAUSE`] after the last scan.
+    /// Scans a share again. If its folder has been replaced, this happens at once; otherwise at the
+    /// earliest [`RESCAN_PAUSE`] after the last scan.
     pub(super) fn rescan(&mut self, number: usize) {
         let now = Instant::now();
         let tree = &mut self.trees.0[number];

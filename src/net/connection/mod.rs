@@ -1,9 +1,9 @@
 //! One TCP connection: its phase, the unfinished frame that it holds, its send queue, and when it
 //! is too slow.
 //!
-//! It reads through the one scratch buffer of the loop. It owns memory only for a frame that is not
-//! complete, for bytes that are not written and for a chunk that is being received. It never
-//! decides anything about the protocol.
+//! A connection reads through the one scratch buffer of the loop. It owns memory only for a frame
+//! that is not complete, for bytes that are not written and for a chunk that is being received. It
+//! never decides anything about the protocol.
 
 pub(super) mod handshake;
 pub(super) mod http;
@@ -28,7 +28,7 @@ use crate::wire::frame;
 /// [`FRAME_PROGRESS_MAX`].
 const FRAME_BYTES_PER_SECOND: u64 = 16 * 1024;
 
-/// Its send queue was too long after an attempt to write it, and is not short again.
+/// The send queue was too long after an attempt to write it, and has not become short again.
 const BACKLOGGED: u8 = 1;
 /// The machine wants to read nothing more for now.
 const ON_HOLD: u8 = 2;

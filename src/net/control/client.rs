@@ -19,7 +19,7 @@ pub(super) struct Client {
     pub(super) dead: bool,
     /// Lines whose last answer has not been queued yet.
     pub(super) running: usize,
-    /// When it last sent a complete line or read a part of an answer.
+    /// When the client last sent a complete line or read a part of an answer.
     active: Time,
     held: Vec<u8>,
     /// Bytes at the front of `held` that are known to contain no line end.
@@ -36,7 +36,7 @@ pub(super) enum Line {
     Complete(String),
     /// A line that is too long or not UTF-8. More lines are read only if it is not UTF-8.
     Bad(&'static str),
-    /// Nothing more for now.
+    /// The client has sent nothing more so far.
     Rest,
     /// The socket failed.
     Gone,

@@ -81,7 +81,7 @@ fn a_datagram_arrives_whole_with_its_sender() {
 fn a_neighbor_that_sends_much_does_not_hold_up_the_others() {
     let mut rig = Rig::new();
     let (neighbor, other) = (local("127.0.0.1:0"), local("127.0.0.1:0"));
-    // Now it has a socket of its own.
+    // After this message the neighbor has a socket of its own.
     rig.net.send_to((None, neighbor.local_addr().unwrap()), None, 7, &note(1));
     rig.net.flush(in_time);
     for _ in 0..100 {

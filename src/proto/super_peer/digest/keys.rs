@@ -39,8 +39,8 @@ fn hash(class: Class, bytes: &[u8]) -> u64 {
     h ^ (h >> 31)
 }
 
-/// The bits of a hash in a digest of 2^`log2` bits. Halved, they are the bits in a digest of half
-/// the size.
+/// The bits of a hash in a digest of 2^`log2` bits. Half of each number is the bit in a digest of
+/// half the size.
 pub(super) fn bits(hash: u64, log2: u8) -> impl Iterator<Item = usize> {
     let (mut at, step) = (low(hash), low(hash >> 32) | 1);
     (0..DIGEST_HASHES).map(move |_| {
@@ -69,7 +69,7 @@ fn grams(text: &str, mut each: impl FnMut(u64)) {
     }
 }
 
-/// The keys that every file that fits a search has.
+/// The keys of a search. Every file that matches the search has all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Probe {
     keys: Vec<u64>,
@@ -112,7 +112,7 @@ impl Probe {
         Probe { keys, instead }
     }
 
-    /// Whether a file that fits may be in a digest that has the keys for which `has` is true.
+    /// Whether a matching file may be in a digest. `has` tells which keys the digest has.
     pub(super) fn may_fit(&self, has: impl Fn(u64) -> bool) -> bool {
         self.keys.iter().all(|key| has(*key)) || self.instead.is_some_and(has)
     }
@@ -126,14 +126,14 @@ fn words(text: &str, keys: &mut Vec<u64>) {
     keys.extend(fold::asked(text).iter().map(|word| hash(Class::Word, word.as_bytes())));
 }
 
-/// The keys that are in every path that is the pattern or ends in it.
+/// Adds the keys of the paths that are equal to the pattern or end in it.
 fn ends_in(pattern: &str, keys: &mut Vec<u64>) {
     keys.push(name_key(split_path(pattern).1));
     words(pattern, keys);
 }
 
-/// The part of a literal whose words are words of every path that fits. A word at the start or end
-/// of the literal may be only a part of a word of the path.
+/// The part of a literal that consists of complete words of every matching path. A word at the
+/// start or end of the literal may be only a part of a word of the path.
 fn complete_words(literal: &Literal) -> &str {
     let Literal { text, first, last } = literal;
     let begin = if *first { Some(0) } else { text.find(fold::separates) };

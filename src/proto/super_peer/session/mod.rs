@@ -1,10 +1,10 @@
 //! The super peer's side of its sessions: what each weak peer has sent so far, and what it may send
 //! next.
 //!
-//! It owns the table of sessions and the place of each one in the index. It never runs a search: it
-//! decides whether the search of a QUERY may begin, and the flood sends the answers. An idle
-//! session costs only its entry in the table. One sweep over the table finds silent sessions, so no
-//! session has a timer of its own.
+//! This part owns the table of sessions and the number of each session in the index. It never runs
+//! a search: it decides whether the search of a QUERY may begin, and the flood sends the answers.
+//! An idle session costs only its entry in the table. One sweep over the table finds silent
+//! sessions, so no session has a timer of its own.
 
 mod page;
 mod pages;
@@ -310,7 +310,7 @@ impl Sessions {
         self.ack.take()
     }
 
-    /// The session that has registered an address with the last message, at which it was not
+    /// The session that has registered, with its last message, an address at which it was not
     /// reached.
     pub(super) fn take_served(&mut self) -> Option<ConnId> {
         self.served.take()

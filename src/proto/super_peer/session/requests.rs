@@ -1,7 +1,8 @@
 //! What a session may send in which state, and what each message does.
 //!
-//! It runs no search and reads no state but that of its session. It decides whether the search of a
-//! QUERY may begin; what needs other parts is returned to the dispatcher as a [`Request`].
+//! This part runs no search and reads only the state of the session. It decides whether the search
+//! of a QUERY may begin. A message that needs other parts is returned to the dispatcher as a
+//! [`Request`].
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,11 +24,12 @@ use crate::wire::{HostPort, Message};
 /// A request that needs more than its session.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Request {
-    /// None: nothing is left to do for the message.
+    /// Nothing is left to do for the message.
     None,
-    /// A CANCEL of this query. It is not put off, because its number may be used again at once.
+    /// A CANCEL of this query. It is handled at once, because its number may be used again at once.
     Cancel(Abandoned),
-    /// The session downloads or has a content, and asks which other peers do.
+    /// The session downloads or has a content, and asks which other peers have or download this
+    /// content.
     Join(Join),
     /// The end of that JOIN.
     Leave { req: u32 },

@@ -1,4 +1,4 @@
-//! The table of sessions: what is known of each, and how one is closed.
+//! The table of sessions: what is known of each session, and how a session is closed.
 //!
 //! It never reads a message.
 
@@ -88,9 +88,9 @@ pub(super) struct Session {
     pub(super) state: State,
     pub(super) ip: IpAddr,
     pub(super) port: u16,
-    /// Our address that it uses: a number of [`OwnAddrs`].
+    /// The address of this super peer that the session uses: a number of [`OwnAddrs`].
     pub(super) at: u8,
-    /// As its HELLO says; zeros before.
+    /// As the HELLO of the session says; zeros before.
     pub(super) node: NodeId,
     pub(super) boot: u64,
     /// Its HELLO has the feature REACH.
@@ -99,10 +99,10 @@ pub(super) struct Session {
     pub(super) heard: Time,
     /// Number of the last REGISTER or UPDATE.
     pub(super) seq: u64,
-    /// When it last requested or changed something, in seconds since the start: a session that only
-    /// sends PING is idle.
+    /// When the session last requested or changed something, in seconds since the start. A session
+    /// that only sends PING is idle.
     pub(super) active_s: u32,
-    /// Its place in the index, once it has registered and serves chunks.
+    /// The holder of the session in the index, once the session has registered and serves chunks.
     pub(super) holder: Place,
     /// Its queries that run.
     #[expect(clippy::box_collection, reason = "most sessions ask nothing, and a Vec takes three times the room")]
@@ -158,8 +158,8 @@ pub(super) struct Sweep {
     pub(super) next: Time,
 }
 
-/// Addresses of this super peer that sessions have used, numbered so that each session keeps one
-/// byte. A host has few; those beyond the 255th are not remembered.
+/// Addresses of this super peer that sessions have used. They are numbered, so that each session
+/// stores one byte. A host has few; addresses beyond the 255th are not remembered.
 #[derive(Debug, Default)]
 pub(super) struct OwnAddrs(Vec<IpAddr>);
 
@@ -286,7 +286,7 @@ impl Sessions {
         }
     }
 
-    /// One session fewer is half open. With none left there is no login deadline.
+    /// There is one half-open session less. Without half-open sessions there is no login deadline.
     pub(super) fn leave_half_open(&mut self, cx: &mut Context) {
         self.half_open_len -= 1;
         if self.half_open_len == 0 {
@@ -317,8 +317,8 @@ impl Sessions {
         plan.next(now, occupant, || half_open.iter().filter_map(|(conn, _)| occupant(*conn)).collect())
     }
 
-    /// The sessions that are closed while descriptors are short. It looks at a bounded part of the
-    /// table, and continues where the last call ended.
+    /// The sessions that are closed while descriptors are short. Each call examines a bounded part
+    /// of the table, and continues where the last call ended.
     pub(super) fn idlest(&mut self, count: usize, now: Time) -> Vec<Occupant> {
         let mut seen = Vec::new();
         for _ in 0..self.slots.len().min(CROWD_LOOKS_MAX) {
@@ -393,9 +393,9 @@ impl Session {
         Ok(())
     }
 
-    /// It serves there from now on, without files so far. `listed` is the number of files of its
-    /// page, if that is the only one. Returns whether it is to be dialed back, because it was not
-    /// reached there yet.
+    /// The session serves at this address from now on, without files so far. `listed` is the number
+    /// of files of the page, if the page is the only one. Returns whether the session must be
+    /// dialed back, because it was not reached at this address yet.
     pub(super) fn serve(&mut self, serves: Option<Serves>, listed: Option<usize>, cx: &mut Context) -> bool {
         let Some(serves) = serves else {
             if let Some(holder) = self.holder.take() {
@@ -421,7 +421,7 @@ impl Session {
         unreached
     }
 
-    /// Checks that it may have this many more files.
+    /// Checks that the session may have this many more files.
     pub(super) fn check_room(&self, files: usize, index: &Index) -> Result<(), Fault> {
         if files == 0 {
             return Ok(());

@@ -10,9 +10,9 @@ use crate::wire::{Cut, Message};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::proto::weak_peer::tests) enum Super {
     Serves,
-    /// Accepts, and says nothing ever.
+    /// Accepts connections and never answers.
     Silent,
-    /// Answers nothing but HELLO and LOGIN.
+    /// Answers only HELLO and LOGIN.
     NoAnswers,
     /// Serves, but has no memory for files and queries.
     NoRoom,
@@ -26,9 +26,9 @@ pub(in crate::proto::weak_peer::tests) struct SuperPeer {
     pub(in crate::proto::weak_peer::tests) heard: Vec<Message>,
     pub(in crate::proto::weak_peer::tests) hits: Vec<SourceRecord>,
     pub(in crate::proto::weak_peer::tests) acks: bool,
-    /// Members that it names; if there are some, it knows swarms.
+    /// Members that the super peer names. If there are some, the super peer supports swarms.
     pub(in crate::proto::weak_peer::tests) members: Vec<Member>,
-    /// Which gateway of its zone the peer is.
+    /// The gateway number of this peer in its zone.
     pub(in crate::proto::weak_peer::tests) gateway: Option<Gateway>,
 }
 
