@@ -19,8 +19,8 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// Connects to the daemon that the options name. If they name none, connects to the peer, or to
-    /// the super peer if only that runs here.
+    /// Connects to the daemon that the options name. If they name none, connects to the peer; if
+    /// only a super peer runs here, connects to that super peer.
     ///
     /// # Errors
     /// Exit 5 if no daemon serves the socket.

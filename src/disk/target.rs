@@ -42,8 +42,8 @@ pub(super) struct Target {
     real_folder: Option<PathBuf>,
     /// Other names, for a file system that refuses this one. None if the user chose the name.
     others: VecDeque<String>,
-    /// Whether the user has left the choice of the place to us. If so, a content whose name is used
-    /// by another content gets another name.
+    /// Whether the user did not choose the place. If so, a content whose name is used by another
+    /// content gets another name.
     pub(super) may_give_way: bool,
 }
 
@@ -115,7 +115,7 @@ impl Target {
         }
     }
 
-    /// The path of its record, if it will be offered.
+    /// The path of the file's record in the share, if the file will be offered.
     pub(super) fn share_path(&self, share: &Share) -> Option<String> {
         share.trees.path_in(self.real_folder.as_ref()?, self.name.as_bytes())
     }
@@ -131,7 +131,7 @@ impl Target {
     }
 
     /// The same place with a name that contains the start of the root, because another content has
-    /// this name. None if the user chose the place, or if it already has that name.
+    /// this name. None if the user chose the place, or if the name already contains the root.
     pub(super) fn giving_way(&self, root: &Root) -> Option<Target> {
         let name = self.name.to_str().filter(|_| self.may_give_way)?;
         let mut names = VecDeque::from(candidates(&apart(name, root), root));

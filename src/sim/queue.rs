@@ -1,5 +1,6 @@
 //! A queue of future events. They are ordered by time, and then by a number that is different for
 //! each event.
+//!
 //! The events are in a slab, and only their keys move: a heap of 24-byte keys stays in the cache.
 
 use std::cmp::Reverse;

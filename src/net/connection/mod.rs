@@ -30,18 +30,19 @@ const FRAME_BYTES_PER_SECOND: u64 = 16 * 1024;
 
 /// The send queue was too long after an attempt to write it, and has not become short again.
 const BACKLOGGED: u8 = 1;
-/// The machine wants to read nothing more for now.
+/// The machine does not want to read for now.
 const ON_HOLD: u8 = 2;
 
 /// The state of a connection.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// It is being dialed.
+    /// The connection is being dialed.
     Connecting {
         /// When this address counts as unreachable.
         until: Time,
     },
-    /// It is connected, and its handshake is not complete: the machine does not know it yet.
+    /// The connection is open, but its handshake is not complete: the machine does not know the
+    /// connection yet.
     Handshaking(Box<Handshake>),
     /// Frames are read.
     Open,
@@ -52,9 +53,10 @@ pub(super) enum Phase {
     Receiving(Box<Incoming>),
     /// Requests of HTTP are read.
     Http(Box<Http>),
-    /// Bytes arrived that are not a message: nothing is read until the machine closes.
+    /// Bytes arrived that are not a message. Nothing is read until the machine closes the
+    /// connection.
     Deaf,
-    /// The machine closed it: what is queued is written, what arrives is discarded.
+    /// The machine closed the connection. What is queued is written, and what arrives is discarded.
     Closing {
         /// Bytes that may still be discarded.
         left: usize,
@@ -64,19 +66,20 @@ pub(super) enum Phase {
     Lingering {
         /// Bytes that may still be discarded.
         left: usize,
-        /// When it is closed.
+        /// When the socket is closed.
         until: Time,
     },
-    /// Gone; the slot is freed at the end of the turn.
+    /// The connection is gone. Its slot is freed at the end of the turn.
     Dead,
 }
 
 /// A handshake in progress.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    /// When it has failed.
+    /// When the handshake has failed.
     pub(super) until: Time,
-    /// What the machine gets once it is complete; none for a dial, whose dialer knows it.
+    /// What the machine gets once the handshake is complete. None for a dial, whose dialer knows
+    /// the result.
     pub(super) accepted: Option<Accepted>,
 }
 
@@ -102,7 +105,7 @@ pub(super) struct Incoming {
     pub(super) plan: HashPlan,
     pub(super) verify: Verify,
     pub(super) length: usize,
-    /// Its buffer; none until one is free.
+    /// The buffer of the chunk; none until one is free.
     pub(super) bytes: Option<Vec<u8>>,
     pub(super) filled: usize,
 }
@@ -121,38 +124,38 @@ pub(super) struct Connection {
     pub(super) hung_up: bool,
     /// Latched: the socket may accept bytes. Cleared on `WouldBlock` only.
     pub(super) writable: bool,
-    /// The machine knows the connection, so its end is reported.
+    /// The machine knows the connection, so the end of the connection is reported.
     pub(super) known: bool,
-    /// Bytes that may be read before it has logged in; `u32::MAX` without a limit.
+    /// Bytes that may be read before the connection has logged in; `u32::MAX` without a limit.
     early_left: u32,
-    /// It is in a run queue.
+    /// The connection is in a run queue.
     pub(super) queued: bool,
-    /// It is in the list of connections to be flushed.
+    /// The connection is in the list of connections to be flushed.
     pub(super) dirty: bool,
     /// The account that has a limit of its own; 0: none.
     pub(super) account: u64,
-    /// It waits until a limit on what is sent lets bytes of a file pass.
+    /// The connection waits until a limit on what is sent lets bytes of a file pass.
     pub(super) waits_to_write: bool,
-    /// It waits until the limit on what is received lets bytes of a chunk pass.
+    /// The connection waits until the limit on what is received lets bytes of a chunk pass.
     pub(super) waits_to_read: bool,
-    /// It has waited, and it is its turn to read.
+    /// The connection has waited for this limit and may read now.
     pub(super) may_read: bool,
-    /// Its buffers as they were counted last.
+    /// The bytes of the buffers as they were counted last.
     pub(super) counted: Held,
-    /// Why its next requests stay unread: [`BACKLOGGED`], [`ON_HOLD`].
+    /// Why the next requests stay unread: [`BACKLOGGED`], [`ON_HOLD`].
     choked_by: u8,
-    /// The first byte was looked at.
+    /// The first byte was examined.
     sniffed: bool,
-    /// If the first byte is a letter, it is served as HTTP.
+    /// Whether the connection is served as HTTP if its first byte is a letter.
     pub(super) speaks_http: bool,
-    /// It is served as HTTP, and the machine does not know it.
+    /// The connection is served as HTTP, and the machine does not know it.
     pub(super) is_http: bool,
     /// The other side sends no more.
     eof: bool,
     /// Reading was put off, and `held` may contain complete frames; otherwise it contains the
     /// beginning of one.
     held_complete: bool,
-    /// The first byte was one of the other mode.
+    /// The first byte belongs to the other mode.
     other_mode: bool,
     frame_bytes_max: u32,
     held: Vec<u8>,
@@ -220,7 +223,8 @@ impl Connection {
         self.frame_bytes_max = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
 
-    /// The machine may still send: it has not closed the connection, and the socket has not failed.
+    /// Whether the machine may still send: it has not closed the connection, and the socket has not
+    /// failed.
     pub(super) fn takes_messages(&self) -> bool {
         match self.phase {
             Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Http(_) | Phase::Deaf => true,
@@ -248,13 +252,13 @@ impl Connection {
         }
     }
 
-    /// The other side does not read its answers, or the machine is not ready: the next requests
-    /// stay unread.
+    /// Whether the next requests stay unread: the other side does not read its answers, or the
+    /// machine is not ready.
     pub(super) fn is_choked(&self) -> bool {
         self.choked_by != 0 || self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
     }
 
-    /// The machine wants to read nothing more, or to read again.
+    /// The machine does not want to read for now, or wants to read again.
     pub(super) fn set_on_hold(&mut self, on_hold: bool, now: Time) {
         self.note_choke(ON_HOLD, on_hold);
         // The rest of a frame was not read in that time.
@@ -265,14 +269,14 @@ impl Connection {
         self.choked_by = self.choked_by & !by | if is_choked { by } else { 0 };
     }
 
-    /// It began with TLS, which a node in open mode does not speak.
+    /// The connection began with TLS, which a node in open mode does not speak.
     pub(super) fn is_other_mode(&self) -> bool {
         self.other_mode
     }
 
-    /// Must be called after an attempt to write, with whether it was choked before. Returns whether
-    /// it is backlogged now, if that has changed. Frames between chunks are not a backlog, because
-    /// the machine bounds the chunks.
+    /// Must be called after an attempt to write, with whether the connection was choked before. If
+    /// the connection has become backlogged or is not backlogged any more, returns the new state.
+    /// Frames between chunks are not a backlog, because the machine bounds the chunks.
     pub(super) fn note_backlog(&mut self, was_choked: bool, now: Time) -> Option<bool> {
         let was_backlogged = self.choked_by & BACKLOGGED != 0;
         let limit = if was_backlogged { BACKLOG_BYTES / 2 } else { BACKLOG_BYTES };
@@ -300,7 +304,7 @@ impl Connection {
         if is_unfinished { self.buffers().read } else { 0 }
     }
 
-    /// Bytes of its buffers.
+    /// Bytes of the buffers.
     pub(super) fn buffers(&self) -> Held {
         let http = if let Phase::Http(http) = &self.phase { http.buffer_bytes() } else { 0 };
         let [sealed_send, sealed_read] = self.transport.buffer_bytes();
@@ -308,7 +312,7 @@ impl Connection {
         Held { send: u32::try_from(send).unwrap_or(u32::MAX), read: u32::try_from(read).unwrap_or(u32::MAX) }
     }
 
-    /// Frees its buffers. The connection must have ended.
+    /// Frees the buffers. The connection must have ended.
     pub(super) fn free_buffers(&mut self) {
         self.send = SendQueue::default();
         self.held = Vec::new();
@@ -317,7 +321,7 @@ impl Connection {
 
     // ---- before it has logged in ----------------------------------------------------------------
 
-    /// No more than this is read before it has logged in.
+    /// Limits the bytes that are read before the connection has logged in.
     pub(super) fn set_early_max(&mut self, bytes: usize) {
         self.early_left = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
@@ -335,17 +339,18 @@ impl Connection {
 
     // ---- writing --------------------------------------------------------------------------------
 
-    /// It need not wait for a limit any more. From now on a stall is the fault of the other side.
+    /// The connection need not wait for a limit any more. From now on a stall is the fault of the
+    /// other side.
     pub(super) fn resume_writing(&mut self, now: Time) {
         (self.waits_to_write, self.write_since) = (false, now);
     }
 
-    /// Whether bytes of a file wait that the socket would take.
+    /// Whether bytes of a file wait that the socket could accept.
     pub(super) fn has_files(&self) -> bool {
         self.send.has_files()
     }
 
-    /// The socket has taken all that was queued.
+    /// The socket has accepted everything that was queued.
     pub(super) fn is_written(&self) -> bool {
         self.send.is_empty() && self.transport.unsent_bytes() == 0
     }
@@ -404,8 +409,8 @@ impl Connection {
         None
     }
 
-    /// The machine has closed it: from now on it only writes what is queued. Returns the phase that
-    /// this ends.
+    /// The machine has closed the connection: from now on the connection only writes what is
+    /// queued. Returns the phase that this ends.
     pub(super) fn begin_closing(&mut self) -> Phase {
         self.held = Vec::new();
         self.held_complete = false;
@@ -416,7 +421,7 @@ impl Connection {
 
     // ---- time -----------------------------------------------------------------------------------
 
-    /// When it is too slow, if it makes no progress until then.
+    /// When the connection counts as too slow, if it makes no progress until then.
     pub(super) fn deadline(&self) -> Option<Time> {
         match &self.phase {
             Phase::Connecting { until } | Phase::Lingering { until, .. } => Some(*until),
@@ -447,7 +452,7 @@ impl Connection {
         Some(self.frame_since + FRAME_PROGRESS_MAX + extra)
     }
 
-    /// The reason to end it after its deadline has passed.
+    /// The reason to end the connection after its deadline has passed.
     pub(super) fn overdue(&self) -> CloseReason {
         match &self.phase {
             Phase::Lingering { .. } => return CloseReason::Asked,

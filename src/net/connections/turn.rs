@@ -287,7 +287,7 @@ impl Connections {
         self.arm(id, ctx);
     }
 
-    /// It lingers from now on, for at most [`crate::config::LINGER_MAX`].
+    /// The connection lingers from now on, for at most [`crate::config::LINGER_MAX`].
     fn note_lingering(&mut self, id: ConnId) {
         let Connections { table, lingering, .. } = self;
         if lingering.len() > 2 * table.len() {
@@ -296,8 +296,8 @@ impl Connections {
         lingering.push_back(id);
     }
 
-    /// The machine has closed it. While descriptors are short, only what the socket takes at once
-    /// is written.
+    /// The machine has closed the connection. While descriptors are short, only the bytes that the
+    /// socket accepts at once are written.
     pub(in crate::net) fn close(&mut self, id: ConnId, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else {
             return;
@@ -339,7 +339,7 @@ impl Connections {
         }
     }
 
-    /// The machine wants to read nothing more from it, or to read again.
+    /// The machine does not want to read from the connection for now, or wants to read again.
     pub(in crate::net) fn hold(&mut self, id: ConnId, hold: bool, ctx: &mut Context) {
         if let Some(conn) = self.table.get_mut(id) {
             conn.set_on_hold(hold, ctx.now);
@@ -357,7 +357,7 @@ impl Connections {
         }
     }
 
-    /// Makes sure that the connection is looked at by its deadline.
+    /// Makes sure that the connection is examined by its deadline.
     pub(super) fn arm(&mut self, id: ConnId, ctx: &mut Context) {
         if let Some(conn) = self.table.get_mut(id)
             && let Some(deadline) = conn.deadline()

@@ -1,4 +1,4 @@
-//! Too slow, by a clock that the test turns.
+//! Connections that are too slow, by a clock that the test sets.
 
 use std::io::Read;
 
@@ -31,7 +31,7 @@ fn a_frame_that_does_not_get_whole_ends_its_connection() {
     let (mut client, conn) = rig.half_a_frame();
     rig.now = rig.now + almost(FRAME_PROGRESS_MAX);
     rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
-    // More bytes of the same frame do not put it off.
+    // More bytes of the same frame do not postpone the deadline.
     write(&mut client, &bytes_of(&[ping(1)])[3..5]);
     rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
     rig.now = rig.now + FRAME_PROGRESS_MAX / 100;
@@ -82,7 +82,7 @@ fn a_reader_that_takes_nothing_for_too_long_is_closed() {
     }
     rig.now = rig.now + almost(WRITE_STALL_MAX);
     rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
-    // It reads a little: that is progress, and the wait begins again.
+    // The client reads a little. That is progress, and the wait begins again.
     let mut some = vec![0; 64 << 10];
     while !rig.net.conns.get(conn).unwrap().writable {
         client.read_exact(&mut some).unwrap();
@@ -97,8 +97,8 @@ fn a_reader_that_takes_nothing_for_too_long_is_closed() {
     }
     rig.now = rig.now + Duration::from_secs(1);
     rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
-    // The kernel may still move some bytes on, which counts as progress and makes room, but not for
-    // ever.
+    // The kernel may still transfer some bytes, which counts as progress and makes room. This does
+    // not go on forever.
     let mut closed = None;
     while closed.is_none() {
         while rig.net.conns.get(conn).unwrap().writable {
@@ -132,7 +132,8 @@ fn connections_that_have_gone_leave_no_more_deadlines_than_those_that_are_there(
     let mut rig = Rig::new();
     let (_slow, conn) = rig.half_a_frame();
     for _ in 0..3 * DEADLINES_SPARE {
-        // It has a deadline for its farewell, but goes at once: the deadline stays in the queue.
+        // The connection has a deadline for its farewell but ends at once. Its deadline stays in
+        // the queue.
         let (client, conn) = rig.client();
         rig.net.close(conn);
         rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
@@ -140,7 +141,7 @@ fn connections_that_have_gone_leave_no_more_deadlines_than_those_that_are_there(
         rig.until_closed(conn);
         assert!(rig.net.ctx.deadlines.len() <= DEADLINES_SPARE + 2 * rig.net.conns.len() + 2);
     }
-    // The one that counts is still there.
+    // The deadline that counts is still in the queue.
     rig.now = rig.now + FRAME_PROGRESS_MAX * 2;
     assert_eq!(rig.until_closed(conn), CloseReason::SlowFrame);
 }
@@ -167,7 +168,8 @@ fn names_that_were_resolved_leave_no_deadlines_behind_either() {
 #[test]
 fn a_dial_that_nobody_answers_fails_in_time() {
     const DIALS: u64 = 8;
-    // Its queue is full after one or two, and Linux answers the others nothing.
+    // The queue of the listener is full after one or two connections, and Linux does not answer the
+    // others.
     let deaf = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     deaf.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     deaf.listen(0).unwrap();

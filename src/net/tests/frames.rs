@@ -1,4 +1,4 @@
-//! Frames in and out, and what happens to those that are none.
+//! Frames that are read and written, and what happens to bytes that are no frame.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -90,7 +90,8 @@ fn garbage_is_answered_and_the_answer_is_not_lost_to_a_reset() {
         other => panic!("unexpected: {other:?}"),
     });
     assert!(text.contains("HTTP"), "{text}");
-    // Sent into a connection that has been given up: it must not turn the answer into a reset.
+    // This is sent into a connection that has been given up. It must not turn the answer into a
+    // reset.
     write(&mut client, &vec![b'x'; 100_000]);
     let reader = std::thread::spawn(move || {
         let message = read_message(&mut client);
@@ -194,9 +195,9 @@ fn a_client_that_does_not_read_is_reported_and_so_is_that_it_has_caught_up() {
         });
     }
     let held = rig.net.conns.get(conn).unwrap().send.frame_bytes();
-    // It is reported in the turn after, for which one more was queued here.
+    // The backlog is reported in the next turn, for which one more message was queued here.
     assert!((BACKLOG_BYTES..=BACKLOG_BYTES + 2 * 10_100).contains(&held), "{held} bytes are held for it");
-    // What it asks for now stays unread.
+    // Further requests of this client stay unread.
     write(&mut client, &bytes_of(&[ping(2)]));
     rig.settle();
     let reader = std::thread::spawn(move || {

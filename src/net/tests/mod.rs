@@ -20,10 +20,10 @@ use crate::time::Time;
 use crate::wire::message::Ping;
 use crate::wire::{Message, frame};
 
-/// Only so that a failing test ends: nothing is expected to take this long.
+/// Only ends a failing test: nothing is expected to take this long.
 const GUARD: Duration = Duration::from_secs(20);
 
-/// A turn that always has time.
+/// The turn is never late.
 fn in_time() -> bool {
     false
 }
@@ -49,12 +49,12 @@ impl Rig {
         self.net.listen_addr().unwrap()
     }
 
-    /// One whole turn; the test acts on each arrival.
+    /// Runs one complete turn. The test acts on each arrival.
     fn turn(&mut self, act: impl FnMut(&mut Net, Arrival)) {
         self.turn_with(Duration::from_millis(200), act);
     }
 
-    /// The same; without work it waits for an event for at most this long.
+    /// Runs one turn. Without work, the turn waits for an event for at most this long.
     fn turn_with(&mut self, patience: Duration, mut act: impl FnMut(&mut Net, Arrival)) {
         assert!(self.started.elapsed() < GUARD, "what was waited for did not happen");
         let patience = if self.net.is_busy() { Duration::ZERO } else { patience };
@@ -68,7 +68,7 @@ impl Rig {
         self.net.end_turn();
     }
 
-    /// Turns until the test has found what it waits for.
+    /// Runs turns until the test has found what it waits for.
     fn until<T>(&mut self, mut find: impl FnMut(&mut Net, Arrival) -> Option<T>) -> T {
         loop {
             let mut found = None;
@@ -83,7 +83,7 @@ impl Rig {
         }
     }
 
-    /// Turns until nothing is left to do and nothing has come for a turn.
+    /// Runs turns until nothing is left to do and nothing has arrived for one turn.
     fn settle(&mut self) {
         while self.net.is_busy() {
             self.turn(|_, arrival| panic!("unexpected: {arrival:?}"));

@@ -1,4 +1,4 @@
-//! Chunks: file extents out, raw bytes in.
+//! Chunks: parts of files that are sent, and raw bytes that are received.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -71,7 +71,7 @@ fn short_chunks_leave_in_order_between_frames_and_extents() {
     let (mut client, conn) = rig.client();
     let content = noise(1 << 20);
     let file = file_of(&content);
-    // More than the kernel takes at once, and more than one write sends.
+    // The chunk is more than the kernel accepts at once, and more than one write sends.
     let short = |n: u32| content[n as usize * 7..][..10_000 + n as usize].to_vec();
     let is_file = |n: u32| n % 100 == 50;
     for n in 1..=400 {
@@ -112,8 +112,8 @@ fn waiting(net: &Net, conns: &[ConnId]) -> Vec<usize> {
     conns.iter().map(|conn| net.conns.get(*conn).unwrap().send.file_bytes()).collect()
 }
 
-/// Serves some chunks to each of `count` connections at once: the most that one of them wrote in a
-/// turn in which all had to share.
+/// Serves some chunks to each of `count` connections at once. Returns the most bytes that one of
+/// them wrote in a turn in which all had to share.
 fn serve_all(count: usize) -> usize {
     const CHUNKS: u32 = 4;
     let mut rig = Rig::new();
@@ -124,7 +124,8 @@ fn serve_all(count: usize) -> usize {
             rig.net.send_file(*conn, req, file.clone(), 0, CHUNK_BYTES_MAX);
         }
     }
-    // So little that no socket is full after the first turn, and all must share the second.
+    // The chunks are so small that no socket is full after the first turn, and all connections must
+    // share the second turn.
     rig.net.conns.write_budget = TURN_BYTES_WRITTEN_MIN;
     let mut readers = Vec::new();
     for mut client in clients {

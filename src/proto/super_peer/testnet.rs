@@ -1,6 +1,6 @@
 //! A network of super peers for unit tests: the simulated world with exact latencies and a rule for
-//! every message of a link. Sessions are fed by hand: what a weak peer says arrives at once, and
-//! the answers are there when the call returns.
+//! every message of a link. The tests play the weak peers: a message from a weak peer arrives at
+//! once, and the answers are there when the call returns.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -25,9 +25,9 @@ use crate::wire::{LinkMessage, Message, NodeId, Policy, Search, frame};
 pub(super) enum Fate {
     Arrive,
     Lose,
-    /// Arrives later than the others.
+    /// The message arrives later than the others.
     Delay(Duration),
-    /// Arrives twice.
+    /// The message arrives twice.
     Double,
 }
 
@@ -96,12 +96,12 @@ impl Net {
         net
     }
 
-    /// The same, before anything was sent.
+    /// The network of these super peers before anything was sent.
     pub(super) fn cold(n: usize, edges: &[(usize, usize)]) -> Net {
         Net::cold_with(n, edges, |_, _| {})
     }
 
-    /// The same with changed configurations.
+    /// The network of these super peers with changed configurations.
     pub(super) fn cold_with(n: usize, edges: &[(usize, usize)], change: fn(usize, &mut SuperPeerConfig)) -> Net {
         let mut world = World::new(0);
         world.send_singly();
@@ -159,12 +159,12 @@ impl Net {
         self.world.super_peer(node).expect("it runs")
     }
 
-    /// For a test that takes the outputs itself.
+    /// The machine of a super peer, for a test that handles the outputs itself.
     pub(super) fn machine_mut(&mut self, node: usize) -> &mut SuperPeer {
         self.world.super_peer_mut(node).expect("it runs")
     }
 
-    /// A counter of a super peer in its present life; 0 if it is dead.
+    /// A counter of a super peer since its last start; 0 if it is dead.
     pub(super) fn count(&self, node: usize, count: Count) -> u64 {
         self.world.super_peer(node).map_or(0, |machine| machine.counters().count(count))
     }
@@ -174,7 +174,7 @@ impl Net {
         self.world.counts().timeouts - self.timeouts_forgotten
     }
 
-    /// How many messages for which this holds were put on the wire.
+    /// How many messages that meet this condition were put on the wire.
     pub(super) fn sent(&self, which: impl Fn(&LinkMessage) -> bool) -> usize {
         self.sent.iter().filter(|(_, _, message)| which(message)).count()
     }
@@ -201,7 +201,7 @@ impl Net {
         self.world.set_faults(vec![Box::new(Ruled(Box::new(rule)))]);
     }
 
-    /// From now on nothing passes between these two.
+    /// From now on no message passes between these two super peers.
     pub(super) fn cut(&mut self, a: usize, b: usize) {
         self.rule(
             move |from, to, _| {
@@ -219,12 +219,12 @@ impl Net {
         self.world.set_latency(latency, latency);
     }
 
-    /// The super peer sends and receives nothing any more.
+    /// The super peer is dead: it sends and receives nothing any more.
     pub(super) fn kill(&mut self, node: usize) {
         self.world.crash(node);
     }
 
-    /// A new life of the super peer, without any state.
+    /// Starts the super peer again, without any state.
     pub(super) fn restart(&mut self, node: usize) {
         if self.is_alive(node) {
             self.world.crash(node);
@@ -284,7 +284,7 @@ impl Net {
         self.input(node, Input::Closed { conn, why: CloseReason::Remote });
     }
 
-    /// What a command is answered at once.
+    /// The immediate answers to a command.
     pub(super) fn command(&mut self, node: usize, command: Command) -> Vec<ClientEvent> {
         let client = self.world.ask(node, command);
         self.sort_outputs();
@@ -328,7 +328,7 @@ impl Net {
         })
     }
 
-    /// Runs until the query is over; it must be.
+    /// Runs until the query is over. Fails if the query does not end.
     pub(super) fn finish(&mut self, node: usize, req: u32) -> Done {
         for _ in 0..200_000 {
             if let Some(done) = self.done(node, req) {
@@ -339,12 +339,12 @@ impl Net {
         panic!("the query does not end");
     }
 
-    /// Asks on a session of its own, and waits for the end.
+    /// Sends a query on a session of its own, and waits for the end.
     pub(super) fn ask(&mut self, node: usize, pattern: &str, ttl: u8) -> (Vec<SourceRecord>, Done) {
         self.ask_by(self.policy, node, search(pattern), ttl)
     }
 
-    /// The same by another policy, and with a limit.
+    /// Sends a query with this policy and this limit, and waits for the end.
     pub(super) fn ask_by(&mut self, policy: Policy, node: usize, find: Search, ttl: u8) -> (Vec<SourceRecord>, Done) {
         let conn = self.login(node);
         let req = self.query_by(policy, node, conn, find, ttl, 2000);

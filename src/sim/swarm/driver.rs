@@ -11,7 +11,7 @@ use crate::proto::{ClientEvent, ClientId, Command, DialCause, DiskDone, Event, I
 use crate::time::Time;
 use crate::wire::HostPort;
 
-/// From asking for more work to getting it: a turn of the driver.
+/// Time from a request for more work until the machine gets it: a turn of the driver.
 const TURN: Duration = Duration::from_micros(5);
 /// The only command of a peer.
 const CLIENT: ClientId = ClientId(1);
@@ -177,7 +177,7 @@ impl Swarm {
         }
     }
 
-    /// The process ends, and its connections with it.
+    /// The process of a peer ends, and its connections with it.
     pub(super) fn kill(&mut self, node: u32) {
         self.nodes[node as usize].machine = None;
         let ends: Vec<_> = self.nodes[node as usize].ends().collect();

@@ -14,8 +14,8 @@ use crate::time::Time;
 use crate::wire::{FileRecord, HostPort, Search};
 
 impl World {
-    /// What the live sessions of a super peer have registered, by the weak peer at the other end of
-    /// each.
+    /// What the live sessions of a super peer have registered. Each session is given with the weak
+    /// peer at its other end.
     pub(in crate::sim) fn registered_by_peer(&self, node: usize) -> Vec<(usize, BTreeSet<Match>)> {
         self.shadow.as_ref().map_or_else(Vec::new, |shadow| shadow.registered_by_peer(node, |peer| self.addr(peer)))
     }

@@ -109,9 +109,9 @@ pub struct World {
     /// byte by byte.
     split: (u32, u32),
     pub(super) shadow: Option<Box<Shadow>>,
-    /// Links are sealed.
+    /// Whether links are sealed.
     sealed: bool,
-    /// Nodes are in login mode.
+    /// Whether nodes are in login mode.
     login: bool,
     /// When the clock of a super peer last jumped, or resumed after a suspension.
     pub(super) clocks_broke: Option<Time>,
@@ -126,7 +126,8 @@ pub struct World {
     tap: Option<Tap>,
 }
 
-/// Is called with each output of each machine, the time and the node, before it is performed.
+/// Called with each output of each machine, with the time and the node, before the output is
+/// performed.
 pub type Tap = Box<dyn FnMut(Time, usize, &Output)>;
 
 impl World {
@@ -465,7 +466,8 @@ impl World {
                 self.receive_payload(node, conn, super::tcp::Reading::Payload { req, length, plan, verify });
             }
             Output::FrameCap { conn, bytes } => self.set_cap(node, conn, bytes),
-            // The lines of this world have limits of their own, and its turns are short.
+            // The network of this world has limits of its own, and the turns of the machines are
+            // short.
             Output::Limit(_) | Output::Hold { .. } => {}
             Output::Close { conn } => self.close(node, conn),
             Output::DropPayload { payload } => self.nodes[node].disk.drop_payload(payload),

@@ -6,8 +6,8 @@ use crate::cli::tools::plot::{Chart, Curve, charts};
 /// Points of the curve of latencies between one power of ten and the next.
 const POINTS_PER_DECADE: i32 = 8;
 
-/// The curve of latencies: at `x`, the time in microseconds that one of `x` answers exceeded. It
-/// ends where `x` is the number of answers.
+/// The curve of latencies. At `x` is the time in microseconds that one of `x` answers exceeded. The
+/// curve ends where `x` is the number of answers.
 pub(super) fn quantiles(tally: &Tally) -> Vec<(f64, f64)> {
     let samples = tally.samples() as f64;
     let ones_in = (0..).map(|step| 10_f64.powf(f64::from(step) / f64::from(POINTS_PER_DECADE)));

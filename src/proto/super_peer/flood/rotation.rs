@@ -1,9 +1,10 @@
-//! The queries of one flow that wait, and which of them is next. Each session gets the same share
-//! of the work: next is the oldest query of the session that was served least. Sessions that were
+//! The queries of one flow that wait, and which of them is next. Each session gets an equal part of
+//! the work: next is the oldest query of the session that was served least. Sessions that were
 //! served equally take turns. A link is served like one session.
-//! It holds names only. A session is remembered while a query of it waits, and after its last query
-//! was taken out, until the next query is taken out. The cost of each call grows with the logarithm
-//! of the number of sessions.
+//!
+//! The rotation holds only names. A session is remembered while a query of it waits, and after its
+//! last query was taken out, until the next query is taken out. The cost of each call grows with
+//! the logarithm of the number of sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 

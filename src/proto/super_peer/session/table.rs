@@ -45,7 +45,7 @@ pub(super) enum State {
     Open,
     /// Logged in, and between two pages of a REGISTER.
     Registering,
-    /// The driver is to close it: everything that still comes is ignored.
+    /// The driver must close the session. Everything that still arrives is ignored.
     Closing,
 }
 
@@ -64,7 +64,7 @@ impl State {
 pub(super) struct Place(u32);
 
 impl Place {
-    /// No place. The index has far fewer holders than this.
+    /// No place. The index has far fewer holders than this number.
     pub(super) const NONE: Place = Place(u32::MAX);
 
     pub(super) fn of(holder: HolderId) -> Place {
@@ -93,7 +93,7 @@ pub(super) struct Session {
     /// As the HELLO of the session says; zeros before.
     pub(super) node: NodeId,
     pub(super) boot: u64,
-    /// Its HELLO has the feature REACH.
+    /// Whether the HELLO of the session has the feature REACH.
     pub(super) takes_reach: bool,
     /// When the last message came.
     pub(super) heard: Time,
@@ -104,7 +104,7 @@ pub(super) struct Session {
     pub(super) active_s: u32,
     /// The holder of the session in the index, once the session has registered and serves chunks.
     pub(super) holder: Place,
-    /// Its queries that run.
+    /// The queries of the session that run.
     #[expect(clippy::box_collection, reason = "most sessions ask nothing, and a Vec takes three times the room")]
     pub(super) queries: Option<Box<Vec<(u32, WaveKey)>>>,
 }
@@ -198,7 +198,7 @@ pub(crate) struct Sessions {
     pub(super) abandoned: VecDeque<Abandoned>,
     /// A sweep for silent sessions that is under way.
     pub(super) sweep: Option<Sweep>,
-    /// The super peer ends: sessions from this slot on are to be closed.
+    /// The super peer ends: the sessions from this slot on must be closed.
     pub(super) ending: Option<usize>,
     /// The ACK of the last message.
     pub(super) ack: Option<(ConnId, Ack)>,
@@ -311,7 +311,7 @@ impl Sessions {
         let slots = &*slots;
         let occupant = |conn: ConnId| {
             let session = lookup(slots, conn).filter(|session| session.state.is_half_open())?;
-            // Nothing that it has sent counts before it has logged in.
+            // What a session has sent does not count before it has logged in.
             Some(Occupant { rank: Rank::Idle, ..session.occupant(conn.index as usize, now)? })
         };
         plan.next(now, occupant, || half_open.iter().filter_map(|(conn, _)| occupant(*conn)).collect())
@@ -356,12 +356,13 @@ impl Sessions {
 }
 
 impl Session {
-    /// It requests or changes something.
+    /// The session requests or changes something.
     pub(super) fn note_active(&mut self, now: Time) {
         self.active_s = seconds(now);
     }
 
-    /// Its place among those that may be closed to make room; none if it is being closed.
+    /// The position of the session among those that may be closed to make room; none if it is being
+    /// closed.
     fn occupant(&self, index: usize, now: Time) -> Option<Occupant> {
         if self.state == State::Closing {
             return None;
@@ -379,7 +380,7 @@ impl Session {
         Some(Occupant { conn, host: self.ip.into(), rank, since })
     }
 
-    /// Whether its complete list of files is registered, and not empty.
+    /// Whether the complete list of the session's files is registered and not empty.
     pub(super) fn shares(&self, index: &Index) -> bool {
         self.state == State::Open && self.holder.get().is_some_and(|holder| index.files_of(holder) > 0)
     }

@@ -26,7 +26,7 @@ fn records(net: &Net) -> usize {
     net.machine(0).index().records()
 }
 
-/// The session got this ERROR and was closed, and nothing of it is left.
+/// The session got this ERROR and was closed, and the super peer has nothing of it any more.
 fn assert_closed_for(net: &Net, conn: ConnId, code: ErrorCode) {
     let Message::Error(error) = last(net) else { panic!("{:?}", last(net)) };
     assert_eq!((error.code, error.req), (code, None));
@@ -133,7 +133,7 @@ fn a_message_for_another_role_closes() {
     }
 }
 
-/// How a session ends, or that it goes on.
+/// How a session ends, or that it continues.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Open,
@@ -187,7 +187,7 @@ fn each_kind_of_message_is_taken_in_its_states_only() {
                     End::Open
                 }
                 Message::Register(_) if state == 2 => End::Open,
-                // In order, and its number is not the next one.
+                // The message is in order, but its number is not the next one.
                 Message::Register(_) if state == 3 => End::With(ErrorCode::BAD_REQUEST),
                 _ => End::With(ErrorCode::ORDER),
             };
@@ -487,7 +487,8 @@ fn shutdown_sends_bye_to_all_and_accepts_no_session() {
     assert_eq!(net.nodes[0].closed.last(), Some(&late));
 }
 
-/// Pages of as many files as fit, then the session goes, and comes back with the same.
+/// Registers pages with as many files as fit. Then the session ends, and returns with the same
+/// files.
 #[test]
 fn files_of_a_session_that_goes_are_gone_at_once_and_leave_in_slices() {
     const FILES: u32 = 6000;
@@ -509,7 +510,7 @@ fn files_of_a_session_that_goes_are_gone_at_once_and_leave_in_slices() {
     let (hits, done) = net.ask(0, "song", 0);
     assert_eq!((hits.len(), done.complete), (2, true), "nothing of it is found");
     assert_eq!(list(&mut net, other).len(), 2);
-    // It comes back before everything has left.
+    // The session returns before all its files have been removed.
     let again = net.login(0);
     register_all(&mut net, again);
     assert_eq!(records(&net), FILES as usize + 2);

@@ -1,4 +1,4 @@
-//! Sources that are followed and give nothing: a download goes on without them.
+//! Sources that are followed and send nothing: a download continues without them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,8 +22,7 @@ fn assert_right(world: &mut World) {
     world.assert_no_leak();
 }
 
-/// As many sources of this manner as a download uses at once, and an honest one that is found
-/// later.
+/// As many such sources as a download uses at once, and an honest source that is found later.
 fn crowded_out(manner: Manner) {
     let mut world = World::new(1, 3 * MIB);
     for _ in 0..SOURCES_MAX {
@@ -52,7 +51,7 @@ fn sources_that_have_nothing_leave_their_places_and_others_are_searched_for() {
 #[test]
 fn a_source_that_gives_no_turn_is_asked_without_one() {
     let mut world = World::new(1, 3 * MIB);
-    // One that has a part only makes it a swarm.
+    // A source that has only a part makes the download a swarm.
     world.source(Manner::Empty, MIB).source(Manner::NoTurns, MIB);
     let outcome = world.get().outcome();
     assert!(outcome.ok, "{outcome:?}");
@@ -114,7 +113,7 @@ fn a_download_that_nobody_shares_uses_all_sources_of_the_search() {
     assert_right(&mut world);
 }
 
-/// It is proven, and pieces come all the time.
+/// The size is proven, and pieces arrive all the time.
 #[test]
 fn a_member_that_becomes_slow_does_not_keep_the_sources_of_the_search_away() {
     let mut world = World::new(1, 24 * MIB);
@@ -346,7 +345,7 @@ fn the_join_of_a_second_download_of_one_content_ends_with_it() {
     let member = Member { node, addr: addr(100), other, full: true, out: false, unreached: false };
     world.supers[0].1.members.push(member);
     world.source(Manner::Honest, MIB);
-    // Its size is not known before it is proven.
+    // The size is not known before it is proven.
     make_member(&mut world);
     world.lenient = true;
     for out in ["/out/a", "/out/b"] {

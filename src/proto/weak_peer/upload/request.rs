@@ -61,7 +61,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Bytes of content that the disk reads for it. A page is short and is not counted.
+    /// Bytes of content that the disk reads for the request. A page is short and is not counted.
     pub(super) fn bytes(&self) -> u64 {
         match self.wanted {
             Wanted::Chunk { length, .. } => u64::from(length),
@@ -69,7 +69,7 @@ impl Request {
         }
     }
 
-    /// What its answer may take in memory while it waits.
+    /// How much memory the answer may take while it waits.
     pub(super) fn weight(&self) -> u64 {
         match self.wanted {
             Wanted::Chunk { length, .. } => u64::from(length),

@@ -1,5 +1,5 @@
-//! Weak peers that ask: production machines, each on a connection to its super peer with latency
-//! and order.
+//! Weak peers that send queries: production machines, each with a connection to its super peer that
+//! has a latency and keeps the order.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use crate::wire::{HostPort, Message, frame};
 
 /// Askers begin to dial within this time after all super peers have started.
 const DIALING: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(4));
-/// From closing an end to its being closed: a turn of the driver.
+/// Time from the closing of an end until it is closed: a turn of the driver.
 const CLOSING: Duration = Duration::from_micros(20);
-/// They never give up.
+/// The askers never give up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// The limit of hits without a configured one: the default of a weak peer is a thousand.
 const NO_LIMIT: u32 = 1 << 30;
@@ -70,12 +70,12 @@ impl Shard {
         &mut self.askers[asker as usize]
     }
 
-    /// The connection, if it is the present one of its asker.
+    /// The connection, if it is the current connection of its asker.
     fn connection(&mut self, call: Call) -> Option<&mut Connection> {
         self.asker(call.asker).connection.as_mut().filter(|connection| connection.call == call)
     }
 
-    /// The same connection as the super peer knows it.
+    /// The number by which the super peer knows this connection.
     fn conn_above(&mut self, call: Call) -> (u32, ConnId) {
         let Asker { host, slot, .. } = *self.asker(call.asker);
         (host, self.conn(host, slot))
@@ -225,7 +225,7 @@ impl Shard {
 
     pub(super) fn on_down(&mut self, call: Call, bytes: &[u8]) {
         let Some(cap) = self.connection(call).filter(|one| !one.closed_down).map(|one| one.cap_down) else { return };
-        // A weak peer reads frames as long as those of a session.
+        // A weak peer accepts frames as long as those of a session.
         self.turn_asker(call.asker, unframed(call.conn(), bytes, cap.max(PAGE_BYTES + 1024)));
     }
 

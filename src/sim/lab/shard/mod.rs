@@ -1,7 +1,7 @@
 //! A part of a laboratory: some of its super peers, their weak peers, and their queue of events.
 //!
-//! It never looks at another shard: datagrams for it are mail, which the caller moves between two
-//! runs.
+//! A shard never reads the state of another shard. Its datagrams for another shard are mail, which
+//! the caller moves between two runs.
 
 mod asker;
 mod churn;
@@ -29,18 +29,18 @@ use crate::sim::random::Random;
 use crate::time::Time;
 use crate::wire::Message;
 
-/// Super peers start one after the other within this time, so that their greetings do not come in
-/// step.
+/// Super peers start one after the other within this time, so that they do not send their greetings
+/// at the same time.
 const STARTS: Duration = Duration::from_secs(2);
-/// From asking for more work to getting it: a turn of the driver.
+/// Time from a request for more work until the machine gets it: a turn of the driver.
 const TURN: Duration = Duration::from_micros(5);
-/// The weak peers of a super peer come to it within this time when it starts for the first time,
-/// and when it is back.
+/// The weak peers of a super peer connect to it within this time, when it starts for the first time
+/// and when it returns.
 const COMING: Duration = Duration::from_secs(1);
 const COMING_BACK: Duration = Duration::from_secs(5);
 /// How long a node that failed is away, on average.
 pub(super) const AWAY: Duration = Duration::from_secs(10);
-/// Bits of a tie-breaker that number what a node has scheduled; the others are the node's.
+/// Bits of a tie-breaker that number what a node has scheduled. The other bits name the node.
 const SEQUENCE_BITS: u32 = 40;
 
 /// A super peer with its weak peers.
@@ -51,7 +51,7 @@ pub(super) struct Host {
     alarm: Alarm,
     random: Random,
     sequence: u64,
-    /// Messages of queries sent and received while it was measured.
+    /// Messages of queries that were sent and received during the measurement.
     pub(super) load: u64,
     next_ping: u32,
     pub(super) slots: Vec<Slot>,
@@ -140,7 +140,7 @@ impl Shard {
 
     // ---- for the caller that runs it ------------------------------------------------------------
 
-    /// When the next thing happens here.
+    /// When the next event of this shard happens.
     #[must_use]
     pub fn next(&self) -> Option<Time> {
         self.queue.next()
@@ -183,9 +183,9 @@ impl Shard {
             .fold((0, 0), |(links, records), machine| (links + machine.links_up(), records + machine.index().records()))
     }
 
-    /// From now on it counts, and its askers ask.
+    /// From now on the shard measures, and its askers send queries.
     pub(super) fn begin(&mut self, now: Time) {
-        // What is planned from here on must not depend on what happened last in this shard.
+        // What is planned from here on must not depend on the last event of this shard.
         self.now = now;
         self.tally = Tally::new();
         self.measuring = true;
@@ -234,13 +234,13 @@ impl Shard {
         }
     }
 
-    /// Something that this host, or one of its weak peers, has under way.
+    /// Something that this host, or one of its weak peers, has in progress.
     pub(super) fn schedule(&mut self, host: u32, at: Time, what: Happening) {
         let tie = self.hosts[host as usize].tie();
         self.queue.push(at, tie, what);
     }
 
-    /// How long something takes on its way from or to somebody here.
+    /// The latency of a message from or to a node of this shard.
     pub(super) fn delay(&mut self, host: u32) -> Duration {
         let (least, most) = self.shared.plan.latency;
         self.hosts[host as usize].random.time(least, most)

@@ -1,6 +1,6 @@
-//! A world around one weak peer: super peers, sources and a disk that do as a test says, in
-//! virtual time. No socket, no clock, no chance: what is scheduled for one instant happens in the
-//! order in which it was scheduled.
+//! A world around one weak peer: super peers, sources and a disk that act as a test says, in
+//! virtual time. There is no socket, no clock and no chance: events that are scheduled for the same
+//! instant happen in the order in which they were scheduled.
 
 mod content;
 mod disk;
@@ -44,9 +44,9 @@ enum End {
 
 enum Happening {
     Input(Input<'static>),
-    /// The source may begin with its next chunk, if its line is free.
+    /// The source may begin with its next chunk, if its upstream is free.
     Next(usize, ConnId),
-    /// The source's line is free: the last byte of a chunk is through.
+    /// The upstream of the source is free: the last byte of a chunk was sent.
     Free(usize, ConnId),
 }
 
@@ -84,10 +84,10 @@ pub(super) struct World {
     pub(super) events: Vec<(Time, Event)>,
     /// How often each address was dialed.
     pub(super) dialed: BTreeMap<HostPort, u32>,
-    /// The source that was asked for something first.
+    /// The source that got the first request.
     pub(super) asked_first: Option<usize>,
-    /// Everything said on connections that came from outside, and all other outputs that concern
-    /// them.
+    /// All messages on connections that others opened, and all other outputs that concern these
+    /// connections.
     pub(super) outputs: Vec<Output>,
     pub(super) wakes: u32,
     pub(super) disk: Vec<DiskWork>,
@@ -95,7 +95,7 @@ pub(super) struct World {
     pub(super) lines: String,
     /// The peer's own addresses.
     pub(super) own: OwnAddrs,
-    /// Whether messages come that no source sends, so that its own rules do not hold.
+    /// Whether messages arrive that no source sends, so that the rules of this world do not hold.
     pub(super) lenient: bool,
     /// In login mode: the key that is proved at each address.
     pub(super) keys: BTreeMap<HostPort, PublicKey>,
@@ -119,12 +119,12 @@ pub(super) fn config(supers: &[u16], offer: bool) -> WeakPeerConfig {
 }
 
 impl World {
-    /// A peer of the super peers at ports 1, 2, …, and the content that sources have.
+    /// A peer whose super peers are at ports 1, 2, …, and the content that the sources have.
     pub(super) fn new(supers: u16, size: u64) -> World {
         World::seeded(supers, size, 3)
     }
 
-    /// The same with this seed of the peer's random numbers.
+    /// The world of [`World::new`] with this seed of the peer's random numbers.
     pub(super) fn seeded(supers: u16, size: u64, seed: u64) -> World {
         let ports: Vec<_> = (1..=supers).collect();
         let serves = || SuperPeer {
@@ -175,8 +175,8 @@ impl World {
         }
     }
 
-    /// The same in login mode: what the peer starts with, and the super peers with the keys that
-    /// they have to prove.
+    /// The world of [`World::new`] in login mode, with what the peer starts with. Each super peer
+    /// is given with the key that it must prove.
     pub(super) fn with_login(mut self, login: PeerLogin, supers: Vec<Pin>) -> World {
         let (node, login) = (login.key.node(), Some(Arc::new(login)));
         self.peer =
@@ -184,7 +184,7 @@ impl World {
         self
     }
 
-    /// The same with a queue, in which these lines of an earlier run are.
+    /// The world of [`World::new`] with a queue that has these lines of an earlier run.
     pub(super) fn queued(self, parallel: usize, lines: &str) -> World {
         let saved = if lines.is_empty() { Saved::default() } else { Saved::parse(lines).unwrap() };
         World { peer: self.peer.with_queue(QueueConfig { parallel, kept: true, saved }), ..self }
@@ -252,7 +252,7 @@ impl World {
         self.later(wait, Happening::Input(Input::Message { conn, message }));
     }
 
-    /// The next thing that happens. Answers whether there is one before `until`.
+    /// Runs the next event before `until`. Returns whether there was one.
     pub(super) fn step(&mut self, until: Time) -> bool {
         let agenda = self.agenda.first_key_value().map(|((at, _), _)| *at);
         let timer = self.peer.poll_timeout();
@@ -324,7 +324,7 @@ impl World {
         self
     }
 
-    /// Runs until the client's command is over: how it ended.
+    /// Runs until the client's command is over. Returns how it ended.
     pub(super) fn outcome(&mut self) -> Outcome {
         self.run_until(|world| world.outcomes() > 0);
         let last = self.client_events().pop();
@@ -401,7 +401,7 @@ impl World {
         self.input(Input::Closed { conn, why });
     }
 
-    /// A payload that nobody asked for.
+    /// A payload that nobody requested.
     pub(super) fn stray_payload(&mut self) -> PayloadId {
         let payload = PayloadId(self.next_payload);
         self.next_payload += 1;
@@ -409,7 +409,7 @@ impl World {
         payload
     }
 
-    /// The other side is gone: nothing that it sent and that is not here yet comes any more.
+    /// The other side is gone: what it sent and what has not arrived yet is lost.
     fn hang_up(&mut self, conn: ConnId) {
         self.conns.remove(&conn);
         self.later(Duration::ZERO, Happening::Input(Input::Closed { conn, why: CloseReason::Remote }));
@@ -425,7 +425,7 @@ impl World {
         self.accept_key(from, None)
     }
 
-    /// One who has proved this key connects.
+    /// A node that has proved this key connects.
     pub(super) fn accept_key(&mut self, from: SocketAddr, key: Option<PublicKey>) -> ConnId {
         let (conn, to) = (self.mint(End::Outside), IpAddr::from([192, 0, 2, 1]));
         self.input(Input::Accepted { conn, from, to, since: self.now, key, unix: 0 });
@@ -518,7 +518,7 @@ impl World {
         self.later(LATENCY, Happening::Input(Input::Dialed { dial, conn, own, key, unix: 0 }));
     }
 
-    /// Nothing is left over once all is over.
+    /// When everything is over, nothing is left.
     pub(super) fn assert_no_leak(&mut self) {
         self.run_for(Duration::from_secs(200));
         assert!(self.payloads.is_empty(), "payloads were neither written nor dropped");
