@@ -117,7 +117,7 @@ fn open(folder: &Path) -> io::Result<File> {
     File::open(folder.join(format!(".{NAME}.part"))).or_else(|_| File::open(folder.join(NAME)))
 }
 
-/// Copies the file up to each length that is received, until no more can come.
+/// Copies the file up to each length that is received, until the sender is dropped.
 fn copy(file: &File, bounds: &Receiver<u64>) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut at = 0;

@@ -15,7 +15,8 @@ pub struct Mail {
 pub(super) struct Datagram {
     pub(super) to: u32,
     pub(super) from: u32,
-    /// How many messages of queries it contains, and the hops of the last QUERY among them.
+    /// How many messages of queries the datagram contains, and the hops of the last QUERY among
+    /// them.
     pub(super) work: u16,
     pub(super) hops: u8,
     pub(super) bytes: Vec<u8>,

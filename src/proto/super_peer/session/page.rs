@@ -1,4 +1,5 @@
-//! What is left to do of one REGISTER or UPDATE: files to remove, then files to add.
+//! The files of one REGISTER or UPDATE that must still be removed, and those that must still be
+//! added.
 
 use std::vec::IntoIter;
 
@@ -13,7 +14,7 @@ pub(super) struct Page {
     pub(super) added: IntoIter<FileRecord>,
     /// All files to remove are removed, and there is room for those to add.
     pub(super) is_admitted: bool,
-    /// The list of all files is complete with it.
+    /// Whether the list of all files is complete when this page has been processed.
     pub(super) is_last: bool,
 }
 

@@ -1,5 +1,5 @@
 //! Trees in small networks of real machines: how they grow, become void and grow again, and how
-//! queries ride on them.
+//! queries use them.
 
 use std::time::Duration;
 

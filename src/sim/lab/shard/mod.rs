@@ -61,7 +61,8 @@ pub(super) struct Host {
 pub struct Shard {
     pub(super) now: Time,
     pub(super) shared: Arc<Shared>,
-    /// Where each shard's super peers begin, and the end.
+    /// The number of the first super peer of each shard, and after these the number of all super
+    /// peers.
     cuts: Vec<usize>,
     first: usize,
     pub(super) hosts: Vec<Host>,
@@ -77,7 +78,7 @@ pub struct Shard {
     /// Messages of super peers to silent peers in this turn.
     replies: VecDeque<(u32, u32, Message)>,
     packers: Vec<(u32, Parcel)>,
-    /// Reused.
+    /// A buffer that is reused.
     frame: Vec<u8>,
     flights: Vec<Flight>,
 }
