@@ -73,7 +73,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
-/// As [`write`], but does not wait for the disk: after a power cut, the old file may be there.
+/// As [`write()`], but does not wait for the disk: after a power cut, the old file may be there.
 ///
 /// # Errors
 /// The error of the system. Then the old file is still there.
