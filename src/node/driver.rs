@@ -32,7 +32,7 @@ use crate::time::Time;
 use crate::wire::Message;
 
 /// A running node.
-pub(super) struct Driver<'a, R> {
+pub(super) struct Driver<'a> {
     pub(super) net: Net,
     pub(super) disk: Option<Disk>,
     reports: Option<Receiver<Report>>,
@@ -41,7 +41,7 @@ pub(super) struct Driver<'a, R> {
     requests: Receiver<Request>,
     /// The last signal that arrived, or 0.
     signal: Arc<AtomicI32>,
-    pub(super) role: R,
+    pub(super) role: &'a mut dyn Role,
     pub(super) host: &'a mut dyn Host,
     pub(super) control_requests: Requests,
     pub(super) chunks: Chunks,
@@ -70,16 +70,16 @@ pub(super) struct Driver<'a, R> {
     pub(super) end: Option<Result<Exit, Failure>>,
 }
 
-impl<'a, R: Role> Driver<'a, R> {
+impl<'a> Driver<'a> {
     pub(super) fn new(
         net: Net,
         disk: Option<(Disk, Receiver<Report>)>,
         requests: Receiver<Request>,
         signal: Arc<AtomicI32>,
-        role: R,
+        role: &'a mut dyn Role,
         host: &'a mut dyn Host,
         (memory, http, watchdog): (Memory, HttpOptions, Option<Duration>),
-    ) -> Driver<'a, R> {
+    ) -> Driver<'a> {
         let (disk, reports) = disk.unzip();
         Driver {
             net,

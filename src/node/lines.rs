@@ -14,9 +14,9 @@ use crate::control::{self, Line, Reply, Request};
 use crate::error::{Exit, Failure};
 use crate::net::ControlId;
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, Command, Input, Role};
+use crate::proto::{ClientEvent, Command, Input};
 
-impl<R: Role> Driver<'_, R> {
+impl Driver<'_> {
     pub(super) fn on_line(&mut self, control: ControlId, line: Result<String, &'static str>) {
         let usage = |why: String| Failure::new(Exit::Usage, why);
         let Line { req, request } = match line {

@@ -143,8 +143,8 @@ impl Node {
     ///
     /// # Errors
     /// The machine's fatal failure, or a poll that fails.
-    pub fn run(self, role: impl Role, host: &mut dyn Host) -> Result<Exit, Failure> {
+    pub fn run(self, mut role: impl Role, host: &mut dyn Host) -> Result<Exit, Failure> {
         let Node { net, disk, requests, handle, memory, http, watchdog } = self;
-        Driver::new(net, disk, requests, handle.signal, role, host, (memory, http, watchdog)).run()
+        Driver::new(net, disk, requests, handle.signal, &mut role, host, (memory, http, watchdog)).run()
     }
 }

@@ -12,11 +12,11 @@ use crate::control;
 use crate::disk::Job;
 use crate::memory;
 use crate::proto::disk::CollectionStep;
-use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Event, Input, Limit, Output, PayloadId, Role};
+use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Event, Input, Limit, Output, PayloadId};
 use crate::trust::Accounts;
 use crate::wire::Message;
 
-impl<R: Role> Driver<'_, R> {
+impl Driver<'_> {
     /// Performs outputs until there is none.
     pub(super) fn drain(&mut self) {
         while let Some(output) = self.role.poll_output() {

@@ -4,9 +4,9 @@
 use super::driver::Driver;
 use super::host::Reload;
 use crate::error::Failure;
-use crate::proto::{Input, Role};
+use crate::proto::Input;
 
-impl<R: Role> Driver<'_, R> {
+impl Driver<'_> {
     /// Reads the options again. Returns what has changed and what has not.
     pub(super) fn reload(&mut self) -> Result<Vec<String>, Failure> {
         let taken = self.try_reload();

@@ -11,10 +11,10 @@ use crate::disk::{HttpDone, Job};
 use crate::http::{Answer, Refusal, Request, Surface, hosts};
 use crate::node::driver::Driver;
 use crate::proto::disk::ServeFailure;
-use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Input, Role};
+use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Input};
 use crate::wire::ids::Md5;
 
-impl<R: Role> Driver<'_, R> {
+impl Driver<'_> {
     pub(in crate::node) fn on_http(&mut self, conn: ConnId, surface: Surface, from: IpAddr, request: Box<Request>) {
         match surface {
             Surface::Files => self.on_file_request(conn, from, request),

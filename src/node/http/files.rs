@@ -17,11 +17,11 @@ use crate::http::{
     Answer, Body, Content, FileTarget, Method, Refusal, Request, Served, file_target, listing, segments, serve,
 };
 use crate::node::driver::Driver;
-use crate::proto::{ClientEvent, ClientId, Command, ConnId, DiskWork, Role, Scope};
+use crate::proto::{ClientEvent, ClientId, Command, ConnId, DiskWork, Scope};
 use crate::time::Time;
 use crate::wire::{QueryKind, Root, Search};
 
-impl<R: Role> Driver<'_, R> {
+impl Driver<'_> {
     pub(super) fn on_file_request(&mut self, conn: ConnId, from: IpAddr, request: Box<Request>) {
         if let Some(refusal) = self.refusal_of(&request, from) {
             return self.net.refuse_http(conn, refusal);

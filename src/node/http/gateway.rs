@@ -20,10 +20,10 @@ use crate::http::listing::{self, Hit};
 use crate::http::{Answer, Content, FileTarget, Request, Span, span};
 use crate::node::driver::Driver;
 use crate::proto::command::Get;
-use crate::proto::{ClientEvent, ClientId, Command, ConnId, Role, Scope};
+use crate::proto::{ClientEvent, ClientId, Command, ConnId, Scope};
 use crate::wire::{QueryKind, Root, Search};
 
-impl<R: Role> Driver<'_, R> {
+impl Driver<'_> {
     // ---- searching ------------------------------------------------------------------------------
 
     /// Searches the network for what this peer does not have.

@@ -15,10 +15,10 @@ use crate::node::events::Numbered;
 use crate::node::resources;
 use crate::proto::command::Get;
 use crate::proto::event::DownloadState;
-use crate::proto::{ClientEvent, ClientId, Command, ConnId, Role, Scope};
+use crate::proto::{ClientEvent, ClientId, Command, ConnId, Scope};
 use crate::wire::{QueryKind, Root, Search};
 
-impl<R: Role> Driver<'_, R> {
+impl Driver<'_> {
     pub(super) fn on_page_request(&mut self, conn: ConnId, from: IpAddr, request: &Request) {
         if !hosts::is_own(&request.host, &self.http.options.names) {
             return self.net.refuse_http(conn, Refusal::Host);
