@@ -97,7 +97,7 @@ impl Server {
     }
 
     fn frame(&mut self, conn: ConnId, bytes: &[u8]) {
-        let (message, _) = frame::decode(bytes, FRAME_BYTES_MAX).expect("ours").expect("whole");
+        let Ok(Some((message, _))) = frame::decode(bytes, FRAME_BYTES_MAX) else { panic!("ours, and whole") };
         self.machine.handle_input(self.now, Input::Message { conn, message });
         self.drain();
     }
@@ -108,16 +108,21 @@ impl Server {
     }
 
     fn drain(&mut self) {
-        while let Some(output) = self.machine.poll_output() {
-            if let Output::Send { message, .. } = output {
-                self.sent += 1;
-                frame::encode(&message, &mut self.out);
-            } else if let Output::SendTo { message, .. } = output {
-                self.sent += 1;
-                if let LinkMessage::Hello(hello) = &*message {
-                    self.boot = hello.boot;
+        loop {
+            match &self.machine.poll_output() {
+                Some(Output::Send { message, .. }) => {
+                    self.sent += 1;
+                    frame::encode(message, &mut self.out);
                 }
-                black_box(self.packer.push(&message));
+                Some(Output::SendTo { message, .. }) => {
+                    self.sent += 1;
+                    if let LinkMessage::Hello(hello) = &**message {
+                        self.boot = hello.boot;
+                    }
+                    black_box(self.packer.push(message));
+                }
+                Some(_) => {}
+                None => break,
             }
         }
         black_box(&self.out);

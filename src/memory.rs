@@ -85,10 +85,12 @@ pub fn give_back() {
 /// Bytes that glibc uses for an allocation of this size: 8 more for the size word, rounded up to a
 /// multiple of 16, at least 32.
 const fn taken(size: usize) -> isize {
-    let taken = (size.saturating_add(8 + 15) & !15).cast_signed();
+    // No layout is so large that this overflows.
+    let taken = ((size + 8 + 15) & !15).cast_signed();
     if taken < 32 { 32 } else { taken }
 }
 
+#[inline]
 fn note(change: isize) {
     let noted = UNREPORTED.try_with(|unreported| {
         let sum = unreported.0.get() + change;

@@ -19,10 +19,15 @@ use crate::wire::Message;
 impl Driver<'_> {
     /// Performs outputs until there is none.
     pub(super) fn drain(&mut self) {
-        while let Some(output) = self.role.poll_output() {
+        while let Some(mut output) = self.role.poll_output() {
+            // Most outputs are messages, which are large: they are moved nowhere.
+            if let Output::Send { conn, message } = &mut output {
+                self.on_send(*conn, message);
+                continue;
+            }
             match output {
                 Output::Dial { dial, to, key } => self.net.dial(dial, to, key),
-                Output::Send { conn, message } => self.on_send(conn, message),
+                Output::Send { .. } => {}
                 Output::SendTo { from, to, key, boot, message } => self.net.send_to((from, to), key, boot, &message),
                 Output::Resolve { id, name } => self.net.resolve(id, name),
                 Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
@@ -55,11 +60,11 @@ impl Driver<'_> {
         }
     }
 
-    fn on_send(&mut self, conn: ConnId, mut message: Message) {
-        if let Message::Info(info) = &mut message {
+    fn on_send(&mut self, conn: ConnId, message: &mut Message) {
+        if let Message::Info(info) = message {
             self.add_counts(&mut info.counts);
         }
-        self.net.send(conn, &message);
+        self.net.send(conn, message);
     }
 
     /// Adds what only the loop can count to the counts of the machine.

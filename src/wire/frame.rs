@@ -54,14 +54,14 @@ pub fn decode(bytes: &[u8], cap: usize) -> Result<Option<(Message, usize)>, Wire
     let Some(body) = bytes.get(LENGTH_BYTES..LENGTH_BYTES + length) else {
         return Ok(None);
     };
-    let (message, used) = decode_one(body, Message::Unknown).map_err(|error| match greeted_version(body) {
-        Some(major) if major != u64::from(PROTOCOL_VERSION[0]) => WireError::Version,
-        Some(_) | None => error,
-    })?;
-    if used != body.len() {
-        return Err(WireError::Trailing { bytes: body.len() - used });
+    match decode_one(body, Message::Unknown) {
+        Ok((message, used)) if used == body.len() => Ok(Some((message, LENGTH_BYTES + length))),
+        Ok((_, used)) => Err(WireError::Trailing { bytes: body.len() - used }),
+        Err(error) => Err(match greeted_version(body) {
+            Some(major) if major != u64::from(PROTOCOL_VERSION[0]) => WireError::Version,
+            Some(_) | None => error,
+        }),
     }
-    Ok(Some((message, LENGTH_BYTES + length)))
 }
 
 #[cfg(test)]

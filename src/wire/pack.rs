@@ -30,15 +30,14 @@ pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
 
 fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
     let Hit { req, hits } = hit;
-    let mut room = Room::at_end(out, HEAD_BYTES);
+    let bytes = |hit: &SourceRecord| hit_bytes(hit.path.as_str(), &hit.addr, hit.other.as_ref());
+    let mut room = Room::at_end(out, HEAD_BYTES + hits.iter().map(bytes).sum::<usize>());
     room.put(b"\x81\xa3HIT\x82\xa3req");
     room.number((*req).into());
     room.put(b"\xa4hits");
     room.array(hits.len());
-    room.end();
     for SourceRecord { path, size, root, collection, node, addr, other, unreached, http, member } in hits {
         let present = [*collection, node.is_some(), other.is_some(), *unreached, *http, member.is_some()];
-        let mut room = Room::at_end(out, hit_bytes(path.as_str(), addr, other.as_ref()));
         room.put(&[0x84 + count(present)]);
         room.content(path.as_str(), *size, root, *collection);
         if let Some(node) = node {
@@ -46,9 +45,11 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
             room.put(&node.0);
         }
         room.addresses(addr, other.as_ref(), (*unreached, *http));
-        room.end();
-        membership(out, member.as_deref());
+        if let Some(member) = member {
+            room.member(member);
+        }
     }
+    room.end();
 }
 
 fn pack_done(done: &Done, out: &mut Vec<u8>) {
@@ -104,20 +105,15 @@ pub(super) fn pack_link_hit(
         room.put(&node.0);
     }
     room.addresses(addr, other, (unreached, http));
+    if let Some(member) = member {
+        room.member(member);
+    }
     room.end();
-    membership(out, member);
 }
 
 /// How many optional fields are there.
 fn count<const N: usize>(present: [bool; N]) -> u8 {
     present.into_iter().map(u8::from).sum()
-}
-
-fn membership(out: &mut Vec<u8>, member: Option<&Membership>) {
-    if let Some(member) = member {
-        out.extend_from_slice(b"\xa1m");
-        encode_into(out, member);
-    }
 }
 
 fn length(n: usize) -> u32 {
@@ -163,6 +159,7 @@ impl Room<'_> {
         self.at += N;
     }
 
+    #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
         self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
@@ -198,6 +195,7 @@ impl Room<'_> {
     }
 
     /// The head of a text of this length.
+    #[inline]
     fn text(&mut self, bytes: usize) {
         match u8::try_from(bytes) {
             Ok(short @ ..0x20) => self.put(&[0xa0 | short]),
@@ -226,6 +224,15 @@ impl Room<'_> {
         if collection {
             self.put(b"\xa1c\xc3");
         }
+    }
+
+    /// The field `m` of a hit, which is rare: its bytes are put in between.
+    #[cold]
+    fn member(&mut self, member: &Membership) {
+        let mut bytes = b"\xa1m".to_vec();
+        encode_into(&mut bytes, member);
+        self.out.splice(self.at..self.at, bytes.iter().copied());
+        self.at += bytes.len();
     }
 
     /// The fields `a`, `b`, `u` and `http` of a hit.

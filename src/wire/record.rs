@@ -28,6 +28,7 @@ impl SharePath {
     /// The path of a file in a folder of a path, which both come from a `SharePath`; at the top if
     /// the folder is empty.
     #[must_use]
+    #[inline]
     pub(crate) fn joined(folder: &str, name: &str) -> SharePath {
         let path: Box<str> = if folder.is_empty() { name.into() } else { [folder, "/", name].concat().into() };
         debug_assert!(SharePath::new(&path).is_some());
@@ -65,6 +66,7 @@ pub fn is_named(path: &str, name: &str) -> bool {
 
 /// The folder of a path, empty at the top, and its last component.
 #[must_use]
+#[inline]
 pub fn split_path(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
@@ -157,6 +159,7 @@ impl Cut {
 
     /// Whether nothing was cut for any reason.
     #[must_use]
+    #[inline]
     pub fn is_none(&self) -> bool {
         *self == Cut::NONE
     }

@@ -422,8 +422,10 @@ impl SuperPeer {
         for (conn, req) in flood.take_finished() {
             sessions.query_ended(conn, req);
         }
-        for (req, found) in std::mem::take(&mut cx.found) {
-            swarms.on_found(req, found, sessions, cx);
+        if !cx.found.is_empty() {
+            for (req, found) in std::mem::take(&mut cx.found) {
+                swarms.on_found(req, found, sessions, cx);
+            }
         }
     }
 

@@ -94,6 +94,7 @@ impl Logins {
     }
 
     /// The account of a session and what it may use.
+    #[inline]
     fn limits(&self, conn: ConnId) -> Option<(&Setup, &str, Limits)> {
         let setup = self.setup.as_deref()?;
         let account = setup.members.get(&conn)?.account.as_ref()?;

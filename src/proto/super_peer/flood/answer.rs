@@ -17,6 +17,7 @@ const OTHER_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 20;
 
 /// Bytes of a hit on the wire, rounded up.
+#[inline]
 pub(super) fn weight(hit: &SourceRecord) -> usize {
     let other = hit.other.as_ref().map_or(0, |other| other.host().len() + OTHER_BYTES);
     let member = hit.member.as_ref().map_or(0, |m| m.zone.as_ref().map_or(0, String::len) + MEMBER_BYTES);

@@ -43,43 +43,52 @@ impl Flood {
             cx.prepare_pages();
         }
         let Query { find, ttl, budget, policy, .. } = query;
-        match Scan::within(&cx.index, find, cx.config.hits_max) {
-            Ok(mut scan) => {
-                scan.set_asked_at(at);
-                cx.count(Count::Queries);
-                cx.queries.add(cx.now, 1);
-                let found = search_members(members, scan.find(), at, cx);
-                self.run_query((conn, req), (ttl, budget, policy), (scan, found), neighbors, cx)
-            }
+        let mut made = Scan::within(&cx.index, find, cx.config.hits_max);
+        // By reference: most searches end in their first step, and a scan is large.
+        let scan = match &mut made {
+            Ok(scan) => scan,
             Err(wrong) => {
                 refuse(conn, req, wrong.to_string(), cx);
-                None
+                return None;
             }
-        }
-    }
-
-    fn run_query(
-        &mut self,
-        (conn, req): (ConnId, u32),
-        (ttl, budget, policy): (Option<u8>, Option<u32>, Option<Policy>),
-        (mut scan, members): (Scan, Matches),
-        neighbors: &Neighbors,
-        cx: &mut Context,
-    ) -> Option<WaveKey> {
+        };
+        scan.set_asked_at(at);
+        cx.count(Count::Queries);
+        cx.queries.add(cx.now, 1);
+        let mut members = search_members(members, scan.find(), at, cx);
         let links = &neighbors.links;
-        let alone = links.is_empty();
         self.queue.begin_turn(cx.now, links.len());
-        self.queue.charge(Flow::Session(conn), members.work);
-        let outputs = cx.out.len();
-        let (mut found, cap) = (members.hits, cx.config.hits_cap(scan.find().limit));
-        let step = self.first_step(conn, &mut scan, &mut found, cx);
-        if alone && let Step::End { capped } = step {
-            let capped = capped || members.capped || found.len() > cap;
+        if members.work > 0 {
+            self.queue.charge(Flow::Session(conn), members.work);
+        }
+        let (outputs, cap) = (cx.out.len(), cx.config.hits_cap(scan.find().limit));
+        let step = self.first_step(conn, scan, &mut members.hits, cx);
+        if links.is_empty()
+            && let Step::End { capped } = step
+        {
+            let Matches { hits: mut found, capped: members_capped, .. } = members;
+            let capped = capped || members_capped || found.len() > cap;
             found.truncate(cap);
             let bytes = local::answer(conn, req, found, capped, cx);
             self.parked.note_sent(cx.now, conn, bytes);
             return None;
         }
+        let scan = Box::new(made.ok()?);
+        self.run_query((conn, req), (ttl, budget, policy), (scan, step, members, cap), outputs, neighbors, cx)
+    }
+
+    /// The first step of a search was taken; it goes on here, at the neighbors, or at both.
+    fn run_query(
+        &mut self,
+        (conn, req): (ConnId, u32),
+        (ttl, budget, policy): (Option<u8>, Option<u32>, Option<Policy>),
+        (scan, step, members, cap): (Box<Scan>, Step, Matches, usize),
+        outputs: usize,
+        neighbors: &Neighbors,
+        cx: &mut Context,
+    ) -> Option<WaveKey> {
+        let links = &neighbors.links;
+        let alone = links.is_empty();
         let find = scan.find().clone();
         let ttl = ttl.unwrap_or(cx.config.ttl).min(TTL_MAX);
         // No digest knows the members of swarms.
@@ -101,7 +110,7 @@ impl Flood {
         first.reach_us(cx);
         first.tree = tree;
         first.cut.add(Cut { cap: u32::from(members.capped), ..Cut::NONE });
-        first.take_step(Box::new(scan), step, found, self.has_room(Flow::Session(conn)), cx);
+        first.take_step(scan, step, members.hits, self.has_room(Flow::Session(conn)), cx);
         let id = if alone { QueryId([0; 16]) } else { self.mint(cx.entropy.as_mut()) };
         let shed = !alone && !self.make_room(cx);
         if shed {

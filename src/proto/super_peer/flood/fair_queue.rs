@@ -81,6 +81,7 @@ pub(super) struct FairQueue {
 
 impl FairQueue {
     /// A turn begins, unless `now` is the same as in the last call.
+    #[inline]
     pub(super) fn begin_turn(&mut self, now: Time, links: usize) {
         if self.links.len() < links {
             self.links.resize_with(links, Queue::default);
@@ -104,6 +105,7 @@ impl FairQueue {
     }
 
     /// Whether a query may begin, and if so, whether at once.
+    #[inline]
     pub(super) fn admit(&self, flow: Flow) -> Admission {
         let queue = self.queue(flow);
         let share = match flow {

@@ -43,6 +43,7 @@ struct Reading {
 }
 
 impl Reading {
+    #[inline]
     fn place(&self, conn: ConnId) -> Result<usize, usize> {
         match self.list.get(self.last) {
             Some((last, _)) if *last == conn => Ok(self.last),

@@ -76,6 +76,7 @@ impl Class {
 }
 
 impl Hashes {
+    #[inline]
     fn of(&self, class: Class, bytes: &[u8]) -> u64 {
         rapidhash_v3_seeded(bytes, &self.0[class as usize])
     }
@@ -97,11 +98,13 @@ impl Entries {
         self.list.len() * size_of::<Entry>() + self.texts.bytes() + self.folders.bytes()
     }
 
+    #[inline]
     pub(super) fn at(&self, id: u32) -> &Entry {
         self.list.at(id)
     }
 
     /// The holders of an entry; `FREE` if there is no such entry any more.
+    #[inline]
     pub(super) fn holders(&self, id: u32) -> u32 {
         self.list.find(id).map_or(FREE, |entry| entry.holders)
     }
@@ -115,11 +118,13 @@ impl Entries {
         self.list.iter()
     }
 
+    #[inline]
     pub(super) fn name(&self, id: u32) -> &str {
         self.texts.text(id, self.at(id).place)
     }
 
     /// The folder of an entry as it is written.
+    #[inline]
     pub(super) fn folder(&self, id: u32) -> &str {
         self.folders.text(self.at(id).folder())
     }
@@ -129,10 +134,12 @@ impl Entries {
         self.folders.find(text, || self.hashes.of(Class::Folder, text.as_bytes()))
     }
 
+    #[inline]
     pub(super) fn path_key(&self, folder: u32, name: &str) -> Key {
         Key(self.hashes.of(Class::Path, name.as_bytes()) ^ mixed(folder))
     }
 
+    #[inline]
     pub(super) fn path_key_of(&self, id: u32) -> Key {
         self.path_key(self.at(id).folder(), self.name(id))
     }

@@ -47,6 +47,7 @@ impl Folders {
     }
 
     /// The text of a folder; empty for [`TOP`] and for one that is gone.
+    #[inline]
     pub(super) fn text(&self, folder: u32) -> &str {
         self.list.find(folder).map_or("", |folder| &folder.text)
     }

@@ -5,6 +5,7 @@ use super::entries::{Class, DEAD, FREE, Key, SHARED};
 use super::holder::{HolderId, Serves};
 use super::order::RootOrder;
 use super::registry::Index;
+use super::table::Found as Postings;
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, NodeId, Root};
 
@@ -81,11 +82,19 @@ impl Index {
 
     /// The first entry not below `cursor` that has the key (dead ones and strays included), or,
     /// without a key, that is live.
+    #[inline]
     pub(in crate::proto) fn next(&self, key: Option<Key>, cursor: u32) -> Option<u32> {
         match key {
             Some(key) => self.keys.find(key.0).next(cursor),
             None => self.live.next(cursor),
         }
+    }
+
+    /// The first entry not below `cursor` that has the key, and whether no other entry has it.
+    #[inline]
+    pub(in crate::proto) fn next_of_key(&self, key: Key, cursor: u32) -> Option<(u32, bool)> {
+        let found = self.keys.find(key.0);
+        found.next(cursor).map(|id| (id, matches!(found, Postings::One(_))))
     }
 
     /// Whether every live entry is in the bucket of its root.
@@ -100,6 +109,7 @@ impl Index {
     }
 
     /// The entry, if it has a holder, which may be gone.
+    #[inline]
     pub(in crate::proto) fn seen(&self, id: u32) -> Option<LiveEntry<'_>> {
         if matches!(self.entries.holders(id), DEAD | FREE) {
             return None;
@@ -150,6 +160,7 @@ impl Index {
     }
 
     /// The first holder of an entry that is not below `from`. It may be gone.
+    #[inline]
     pub(in crate::proto) fn holder_from(&self, id: u32, from: u32) -> Option<HolderId> {
         match self.entries.at(id).holders {
             DEAD | FREE => None,
@@ -162,6 +173,7 @@ impl Index {
     }
 
     /// Where a holder serves chunks.
+    #[inline]
     pub(in crate::proto) fn serves(&self, holder: HolderId) -> &Serves {
         &self.holder(holder).serves
     }
@@ -173,11 +185,13 @@ impl Index {
     }
 
     /// Whether this super peer has not reached the holder there.
+    #[inline]
     pub(in crate::proto) fn is_unreached(&self, holder: HolderId) -> bool {
         self.holder(holder).unreached
     }
 
     /// The node of a holder.
+    #[inline]
     pub(in crate::proto) fn node(&self, holder: HolderId) -> NodeId {
         self.holder(holder).node
     }

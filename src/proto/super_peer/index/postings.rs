@@ -40,7 +40,14 @@ impl Postings {
     pub(super) fn insert(&mut self, id: u32) -> bool {
         match self {
             Postings::Small(ids) => {
-                let Err(at) = ids.binary_search(&id) else { return false };
+                // Most ids are new, and higher than all others.
+                let at = if ids.last().is_none_or(|last| *last < id) {
+                    ids.len()
+                } else if let Err(at) = ids.binary_search(&id) {
+                    at
+                } else {
+                    return false;
+                };
                 if ids.len() == SMALL_MAX {
                     let mut large: RoaringBitmap = ids.iter().copied().collect();
                     large.insert(id);
@@ -52,7 +59,11 @@ impl Postings {
                     // of their memory would be unused.
                     ids.reserve_exact((ids.len() / 8).max(2));
                 }
-                ids.insert(at, id);
+                if at == ids.len() {
+                    ids.push(id);
+                } else {
+                    ids.insert(at, id);
+                }
                 true
             }
             Postings::Large(ids) => ids.insert(id),

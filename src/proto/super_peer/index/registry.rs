@@ -265,6 +265,7 @@ impl Index {
 
     /// How many files the holder has registered.
     #[must_use]
+    #[inline]
     pub fn files_of(&self, holder: HolderId) -> usize {
         self.holder(holder).files.len()
     }
@@ -329,11 +330,13 @@ impl Index {
 
     // ---- below ----------------------------------------------------------------------------------
 
+    #[inline]
     pub(super) fn holder(&self, holder: HolderId) -> &Holder {
         self.holders[holder.0 as usize].as_ref().expect("a holder is used from add_holder to remove_holder")
     }
 
     /// Whether a holder that an entry names is gone.
+    #[inline]
     pub(in crate::proto) fn is_gone(&self, holder: u32) -> bool {
         self.holders[holder as usize].is_none()
     }

@@ -79,15 +79,18 @@ impl<T> Slots<T> {
         empty
     }
 
+    #[inline]
     pub(super) fn at(&self, id: u32) -> &T {
         &self.chunks[chunk_of(id)].items[place_of(id)]
     }
 
+    #[inline]
     pub(super) fn at_mut(&mut self, id: u32) -> &mut T {
         &mut self.chunks[chunk_of(id)].items[place_of(id)]
     }
 
     /// The item of this number, which may be gone.
+    #[inline]
     pub(super) fn find(&self, id: u32) -> Option<&T> {
         self.chunks.get(chunk_of(id))?.items.get(place_of(id))
     }

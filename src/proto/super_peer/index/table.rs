@@ -83,6 +83,7 @@ impl KeyTable {
         KeyTable { shards, lists: Slots::new() }
     }
 
+    #[inline]
     pub(super) fn find(&self, hash: u64) -> Found<'_> {
         let short = low(hash);
         match self.shards[shard_of(hash, KEY_SHARDS)].find(widened(short), |slot| slot.hash == short) {

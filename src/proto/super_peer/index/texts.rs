@@ -32,6 +32,7 @@ struct Text {
 }
 
 impl Texts {
+    #[inline]
     pub(super) fn text(&self, id: u32, place: Place) -> &str {
         &self.chunks[chunk_of(id)].bytes[place.offset()..place.offset() + place.length()]
     }

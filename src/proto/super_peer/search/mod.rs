@@ -78,6 +78,8 @@ struct Until {
 /// What comes next in a list.
 enum Next {
     Entry(u32),
+    /// An entry, and no other one is in the list.
+    Only(u32),
     /// Another folder; no entry yet.
     Folder,
     End,
@@ -171,8 +173,7 @@ impl Scan {
             };
             let next = self.next(index, place);
             if let Next::End = next {
-                self.walked += 1;
-                (self.folder, self.entered, self.cursor, self.holder) = (0, false, 0, 0);
+                self.begin_list();
                 if matches!(place, Place::Buckets(..)) && !index.is_ordered() {
                     // The index keeps its order for longer than a query can run. If the order is
                     // lost nevertheless, the scan reports that there may be more hits.
@@ -185,7 +186,7 @@ impl Scan {
                 // It ends before this is known, so there may be more.
                 return if self.left == 0 { self.end(true) } else { Step::More };
             }
-            let Next::Entry(id) = next else { continue };
+            let (Next::Entry(id) | Next::Only(id)) = next else { continue };
             self.looked += 1;
             self.judge.spent += 1;
             if id != self.cursor {
@@ -224,9 +225,19 @@ impl Scan {
                 }
                 Some((_, Fit::No)) | None => {}
             }
-            (self.cursor, self.holder) = (id + 1, 0);
+            if let Next::Only(_) = next {
+                self.begin_list();
+            } else {
+                (self.cursor, self.holder) = (id + 1, 0);
+            }
         }
         self.end(self.dropped)
+    }
+
+    /// The next list begins.
+    fn begin_list(&mut self) {
+        self.walked += 1;
+        (self.folder, self.entered, self.cursor, self.holder) = (0, false, 0, 0);
     }
 
     /// If this entry cannot fit, returns the next entry that can. An entry cannot fit if it is not
@@ -258,7 +269,10 @@ impl Scan {
     fn next(&mut self, index: &Index, place: Place) -> Next {
         let entry = match place {
             Place::All => index.next(None, self.cursor),
-            Place::Key(key) => index.next(Some(key), self.cursor),
+            Place::Key(key) => match index.next_of_key(key, self.cursor) {
+                Some((id, true)) => return Next::Only(id),
+                found => found.map(|(id, _)| id),
+            },
             Place::Buckets(mut bucket, last) => loop {
                 let id = index.next_of(bucket, self.cursor);
                 if id.is_some() || bucket >= last {
