@@ -1,7 +1,8 @@
 //! `sprat id`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use serde_json::json;
 
 use super::args::Id;
 use super::identity::Identity;
@@ -22,7 +23,7 @@ pub(crate) fn run(args: &Id) -> Result<u8, Failure> {
         [..] => return Err(Failure::usage("write sprat id, sprat id rotate, or sprat id accept KEY@HOST:PORT")),
     };
     let (key, node) = (identity.public().to_string(), identity.public().node().to_string());
-    let fields = BTreeMap::from([("key", &key), ("node", &node)]);
+    let fields = json!({ "key": key, "node": node });
     output::result(args.json, "id", &fields, &key)?;
     output::done(args.json)
 }

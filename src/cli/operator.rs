@@ -1,6 +1,6 @@
 //! `sprat operator`.
 
-use std::collections::BTreeMap;
+use serde_json::json;
 
 use super::accounts::unix;
 use super::args::Operator;
@@ -28,7 +28,7 @@ fn init(args: &Operator) -> Result<u8, Failure> {
     let folder = folder(args)?;
     paths::make_private_folder(&folder)?;
     let key = Identity::open(&folder)?.public().to_string();
-    output::result(args.json, "operator", &BTreeMap::from([("key", &key)]), &key)?;
+    output::result(args.json, "operator", &json!({ "key": key }), &key)?;
     output::done(args.json)
 }
 
@@ -52,7 +52,7 @@ fn sign(args: &Operator) -> Result<u8, Failure> {
     let terms = Terms { name: user.clone(), class: class.to_owned(), key, issued, not_before, not_after };
     let credential = Credential::sign(terms, &operator.secret);
     let text = Grant { credential, supers: args.supers.clone() }.to_string();
-    output::result(args.json, "credential", &BTreeMap::from([("credential", &text)]), &text)?;
+    output::result(args.json, "credential", &json!({ "credential": text }), &text)?;
     output::done(args.json)
 }
 

@@ -208,10 +208,8 @@ impl Asked<'_> {
         if is_named(&folded(path), &self.folded) {
             return 1;
         }
-        let mut missing: BTreeSet<&str> = self.words.iter().map(String::as_str).collect();
-        fold::for_each_word(&fold::folded(name_of(path)), |word| {
-            missing.remove(word);
-        });
+        let mut missing: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        fold::for_each_word(&fold::folded(name_of(path)), |word| missing.retain(|other| *other != word));
         if missing.is_empty() { 2 } else { 3 }
     }
 }

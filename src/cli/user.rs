@@ -1,7 +1,6 @@
 //! `sprat user`: works through the control socket of the super peer while it runs, and on its state
 //! while it is stopped.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -9,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::accounts::{self, unix};
 use super::args::User;
@@ -137,7 +137,7 @@ fn revoke(args: &User) -> Result<u8, Failure> {
             Err(_) => UserCommand::Revoke { name: one.clone(), unix: unix() },
         });
         match ended {
-            Ok(_) => output::result(args.json, "revoked", &BTreeMap::from([("user", one)]), &format!("revoked {one}"))?,
+            Ok(_) => output::result(args.json, "revoked", &json!({ "user": one }), &format!("revoked {one}"))?,
             // The others in the list are still revoked.
             Err(failure) if failure.exit == Exit::Usage => refused.push(failure),
             Err(failure) => return Err(failure),

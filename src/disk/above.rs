@@ -202,7 +202,8 @@ impl Watcher {
         for (number, way) in self.ways.iter_mut().enumerate() {
             let real = std::fs::canonicalize(&way.path).unwrap_or_else(|_| way.path.clone());
             let is_near = |point: &Path| real.starts_with(point) || point.starts_with(&real);
-            let now: BTreeSet<_> = mounts(&table).filter(|(_, point)| is_near(point)).collect();
+            let mut now = BTreeSet::new();
+            now.extend(mounts(&table).filter(|(_, point)| is_near(point)));
             let before = std::mem::replace(&mut way.mounts, now);
             if before != way.mounts {
                 let lost = before.difference(&way.mounts).next().is_some();

@@ -33,9 +33,9 @@ pub(super) fn start(
 /// kept destination is a file, or a folder that stands for everything below it. No symlink is
 /// followed.
 fn look(folders: &[PathBuf], keep: &[PathBuf], remove: bool) -> Parts {
-    let kept: BTreeSet<PathBuf> = keep.iter().filter_map(|path| part_of(path)).collect();
     let mut parts = Parts::default();
-    let mut seen = BTreeSet::new();
+    let (mut kept, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    kept.extend(keep.iter().filter_map(|path| part_of(path)));
     let mut left: Vec<PathBuf> = folders.to_vec();
     while let Some(folder) = left.pop() {
         let Ok(entries) = fs::read_dir(&folder) else { continue };

@@ -25,6 +25,11 @@ pub struct Glance {
     pub sessions: Vec<SessionRow>,
 }
 
+/// Counts by name. It is not generic, because the code that makes a map of any iterator is large.
+pub(super) fn by_name(counts: &mut dyn Iterator<Item = (String, u64)>) -> BTreeMap<String, u64> {
+    counts.collect()
+}
+
 /// A session at a super peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionRow {

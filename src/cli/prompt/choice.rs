@@ -83,8 +83,8 @@ impl Shown {
         }
         let found = self.results.all().iter().map(|found| (found.root, found.name()));
         let listed = self.listed.iter().map(|(root, name)| (*root, name.as_str()));
-        let mut fit: BTreeMap<Root, &str> = found.chain(listed).collect();
-        fit.retain(|root, _| root.to_string().starts_with(&digits));
+        let mut fit: BTreeMap<Root, &str> = BTreeMap::new();
+        fit.extend(found.chain(listed).filter(|(root, _)| root.to_string().starts_with(&digits)));
         if fit.len() > 1 {
             let roots: Vec<String> = fit.keys().take(ROOTS_SHOWN).map(ToString::to_string).collect();
             return Err(format!("{} roots begin with {digits}; name one of them: {}", fit.len(), roots.join(", ")));

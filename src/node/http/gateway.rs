@@ -100,7 +100,9 @@ impl Driver<'_> {
             hits.retain(|hit| hit.path == path.as_str());
         }
         // A hit that claims too large a size is used only if there is no other one.
-        hits.sort_by_key(|hit| hit.size > HTTP_GATEWAY_BYTES_MAX);
+        let (too_large, mut hits): (Vec<_>, Vec<_>) =
+            hits.into_iter().partition(|hit| hit.size > HTTP_GATEWAY_BYTES_MAX);
+        hits.extend(too_large);
         let first = hits.first().map(|hit| (hit.root, hit.size));
         match first {
             None if complete => self.say(conn, &request, 404, "no peer of the network has it"),

@@ -116,9 +116,13 @@ impl Sealed {
 
     /// The greatest counters of the neighbors, if one has risen since the last call.
     pub(super) fn take_risen(&mut self) -> Option<BTreeMap<PublicKey, u64>> {
+        if !std::mem::take(&mut self.has_risen) {
+            return None;
+        }
         let heard = self.neighbors.iter().filter(|neighbor| neighbor.seen > 0);
-        let all = heard.map(|neighbor| (neighbor.remote.key, neighbor.seen)).collect();
-        std::mem::take(&mut self.has_risen).then_some(all)
+        let mut all = BTreeMap::new();
+        all.extend(heard.map(|neighbor| (neighbor.remote.key, neighbor.seen)));
+        Some(all)
     }
 
     // ---- sending --------------------------------------------------------------------------------

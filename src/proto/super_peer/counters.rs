@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::proto::glance::by_name;
+
 macro_rules! counts {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
         /// One thing that is counted.
@@ -293,7 +295,7 @@ impl Counters {
     /// All that are not 0, by name.
     #[must_use]
     pub fn named(&self) -> BTreeMap<String, u64> {
-        self.all().filter(|(_, n)| *n > 0).collect()
+        by_name(&mut self.all().filter(|(_, n)| *n > 0))
     }
 }
 

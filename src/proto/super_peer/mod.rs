@@ -33,6 +33,7 @@ use std::net::SocketAddr;
 
 use super::command::{ClientId, Command, UserCommand};
 use super::event::{ClientEvent, Event, Outcome};
+use super::glance::by_name;
 use super::{ConnId, Entropy, Glance, Input, Output, Role, Settings, SuperSettings};
 use crate::config::{INFO_LINKS_MAX, PAGE_BYTES, PUT_OFF_FILES_PER_TURN};
 use crate::error::{Exit, Failure};
@@ -171,8 +172,9 @@ impl SuperPeer {
     /// The links, as in INFO: those that are not up first, and at most [`INFO_LINKS_MAX`].
     #[must_use]
     pub fn links(&self) -> Vec<LinkRow> {
-        let mut rows = self.neighbors.rows(&self.cx);
-        rows.sort_by_key(|row| row.state == LinkState::Up);
+        let rows = self.neighbors.rows(&self.cx).into_iter();
+        let (up, mut rows): (Vec<_>, Vec<_>) = rows.partition(|row| row.state == LinkState::Up);
+        rows.extend(up);
         rows.truncate(INFO_LINKS_MAX);
         rows
     }
@@ -539,8 +541,8 @@ impl Role for SuperPeer {
     fn glance(&self) -> Glance {
         let gauges = self.gauges();
         Glance {
-            counters: self.cx.counters.all().collect(),
-            levels: gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)).into(),
+            counters: by_name(&mut self.cx.counters.all()),
+            levels: by_name(&mut gauges.into_iter().map(|(name, gauge)| (name.to_owned(), gauge as u64))),
             peer: None,
             links: self.links_without_keys(),
             sessions: self.sessions.rows(&self.cx),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{CLASSES_MAX, DENIED_KNOWN_MAX, OPERATORS_KNOWN_MAX, RATE_LIMIT_MIN};
+use crate::proto::glance::by_name;
 use crate::time::Time;
 use crate::trust::accounts::CLASS_DEFAULT;
 use crate::trust::{Account, Credential, Network, Pin, PublicKey, Refusal, Rotation, Token};
@@ -144,7 +145,7 @@ impl Membership {
 
     /// A super peer names its classes. The last list counts, from any super peer.
     pub(super) fn on_classes(&mut self, list: Vec<ClassRate>) {
-        self.classes = list.into_iter().take(CLASSES_MAX).map(|one| (one.class, one.upload)).collect();
+        self.classes = by_name(&mut list.into_iter().take(CLASSES_MAX).map(|one| (one.class, one.upload)));
     }
 
     /// The limit on what is sent to an account, in bytes per second; 0 means no limit. A class

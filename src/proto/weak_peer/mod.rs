@@ -22,6 +22,7 @@ mod upload;
 use std::collections::BTreeMap;
 
 use super::event::PeerStatus;
+use super::glance::by_name;
 use super::{
     ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, DownloadId, Entropy, Event, Glance, Input,
     Output, OwnAddrs, RateLimits, Role, Settings,
@@ -161,7 +162,7 @@ impl WeakPeer {
             return BTreeMap::new();
         }
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        [
+        let own = [
             ("files", count(self.announcements.len())),
             ("share_bytes", self.announcements.bytes),
             ("uploads", count(self.uploads.len())),
@@ -174,13 +175,9 @@ impl WeakPeer {
             ("bytes_received", self.downloads.bytes_received() + self.collecting.bytes_received()),
             ("sessions_up", count(self.sessions.up().count())),
             ("sessions_lost", self.sessions.lost()),
-        ]
-        .into_iter()
-        .chain(self.uploads.closed())
-        .chain(self.commands.ignored_hits())
-        .chain(self.queue.counts())
-        .map(|(name, n)| (name.to_owned(), n))
-        .collect()
+        ];
+        let parts = self.uploads.closed().chain(self.commands.ignored_hits()).chain(self.queue.counts());
+        by_name(&mut own.into_iter().chain(parts).map(|(name, n)| (name.to_owned(), n)))
     }
 
     /// Whether this counter is a level, which says how much there is now.

@@ -108,7 +108,7 @@ fn spent(rig: &Rig) -> Duration {
 /// The figures by name. Those of `sprat sim --swarm` have the same names.
 fn figures(ends: &[End], (peers, size): (usize, u64), egress: u64, cpu: Duration) -> Map<String, Value> {
     let mut times: Vec<f64> = ends.iter().filter(|end| end.ok).map(|end| end.took.as_secs_f64()).collect();
-    times.sort_by(f64::total_cmp);
+    times.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| {
         let last = times.len().checked_sub(1)?;
         times.get((last as f64 * share).round() as usize).map(|time| rounded(*time))

@@ -327,8 +327,9 @@ impl Want {
         if self.hits.iter().any(equal) {
             return self.settle_named();
         }
-        let contents: BTreeSet<Root> = self.hits.iter().map(|record| record.root).collect();
-        if let (1, false, Some(first)) = (contents.len(), self.many, self.hits.first()) {
+        if let (false, Some(first)) = (self.many, self.hits.first())
+            && self.hits.iter().all(|record| record.root == first.root)
+        {
             return Settled::One(Content { root: first.root, name: first.path.name().to_owned() });
         }
         // Each content gets one name here, even if its sources use several.
@@ -370,9 +371,9 @@ impl Want {
         };
         // If the files of a collection are found too, the collection is left out, because they
         // would come twice.
-        let twice: BTreeSet<String> = collections.map(|(path, _)| path).filter(has_files).cloned().collect();
+        let twice: Vec<String> = collections.map(|(path, _)| path).filter(has_files).cloned().collect();
         for (below, mut contents) in folder.files {
-            contents.retain(|_, entry| !(entry.collection && twice.contains(&below)));
+            contents.retain(|_, entry| !entry.collection || twice.binary_search(&below).is_err());
             let path = format!("{}/{below}", name_of(&top));
             for (root, entry) in contents {
                 let known = self.found.files.entry(path.clone()).or_default();
