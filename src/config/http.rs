@@ -64,6 +64,9 @@ pub const HTTP_GATEWAY_KEPT: Duration = Duration::from_secs(60);
 /// A fetch that receives nothing for this long fails. If the head is not sent yet, the answer is
 /// 504.
 pub const HTTP_GATEWAY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Snapshots that are made in a second for requests, and texts of metrics. Further requests get the
+/// latest one.
+pub const HTTP_TEXTS_PER_SECOND: u32 = 20;
 /// How often a viewer of the page gets a snapshot.
 pub const HTTP_TICK: Duration = Duration::from_secs(1);
 /// Viewers of the page at once. One more gets 503, and its page then asks for snapshots.

@@ -10,6 +10,7 @@ mod answering;
 mod fetches;
 mod files;
 mod gateway;
+mod kept;
 mod page;
 mod searches;
 mod sources;

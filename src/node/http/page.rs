@@ -2,6 +2,7 @@
 //! POST with the token makes the node do something.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -58,11 +59,11 @@ impl Driver<'_> {
             }
             "/healthz" => answer().sentence("ok", request),
             "/metrics" => {
-                let text = self.metrics();
+                let text = self.metrics_text();
                 answer().shown(metrics::CONTENT_TYPE, page::POLICY).with(text.as_bytes(), request)
             }
             "/api/snapshot" => {
-                let text = control::json(&self.snapshot()).unwrap_or_default();
+                let text = self.snapshot_text();
                 answer().shown("application/json", page::POLICY).with(text.as_bytes(), request)
             }
             "/events" if request.method == Method::Get => return self.begin_viewing(conn, request),
@@ -76,6 +77,22 @@ impl Driver<'_> {
     }
 
     // ---- figures --------------------------------------------------------------------------------
+
+    fn metrics_text(&mut self) -> Rc<str> {
+        let kept = self.http.metrics.text(self.now);
+        kept.unwrap_or_else(|| {
+            let text = self.metrics();
+            self.http.metrics.keep(text, self.now)
+        })
+    }
+
+    fn snapshot_text(&mut self) -> Rc<str> {
+        let kept = self.http.snapshot.text(self.now);
+        kept.unwrap_or_else(|| {
+            let text = control::json(&self.snapshot()).unwrap_or_default();
+            self.http.snapshot.keep(text, self.now)
+        })
+    }
 
     fn metrics(&self) -> String {
         let glance = self.role.glance();
@@ -161,8 +178,8 @@ impl Driver<'_> {
         gap.into_iter().chain(events).collect()
     }
 
-    fn snapshot_event(&self) -> String {
-        format!("event: snapshot\ndata: {}\n\n", control::json(&self.snapshot()).unwrap_or_default())
+    fn snapshot_event(&mut self) -> String {
+        format!("event: snapshot\ndata: {}\n\n", self.snapshot_text())
     }
 
     /// Sends the new events and a snapshot to all viewers. One that does not read gets nothing.

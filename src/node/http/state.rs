@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::fetches::{Gateway, Streaming};
+use super::kept::Kept;
 use super::searches::Searches;
 use super::sources::Sources;
 use crate::disk::AtPath;
@@ -69,6 +70,8 @@ pub(in crate::node) struct Http {
     /// performed.
     orders: VecDeque<ToMachine>,
     pub(super) searches: Searches,
+    pub(super) snapshot: Kept,
+    pub(super) metrics: Kept,
     /// When the viewers get the next snapshot; none while there are no viewers.
     pub(super) tick: Option<Time>,
 }
@@ -164,6 +167,8 @@ impl Http {
             gateway: Gateway::default(),
             orders: VecDeque::new(),
             searches: Searches::default(),
+            snapshot: Kept::default(),
+            metrics: Kept::default(),
             tick: None,
         }
     }
