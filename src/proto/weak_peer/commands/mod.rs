@@ -284,7 +284,8 @@ impl Commands {
                 }
             }
             Verdict::Many(..) if only_uri => {
-                let why = "several files fit; name one, or its root".to_owned();
+                let why =
+                    "several files fit; name one, or its root; name a folder by its path on this machine".to_owned();
                 self.fail(cx, id, Exit::Usage, &why);
             }
             Verdict::One(content) => {
