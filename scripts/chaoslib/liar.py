@@ -178,6 +178,9 @@ class Line:
         try:
             while True:
                 kind, fields = await self.asked.get()
+                if self.liar.kind in MUTE:
+                    # What it never answers is outstanding until it is canceled.
+                    continue
                 if kind == "GET" and self.waiting.pop(fields["req"], None) is None:
                     continue
                 await (self.on_get if kind == "GET" else self.on_manifest)(fields)
