@@ -418,10 +418,18 @@ impl Source {
 
     /// Notes that time has passed, so that the rate of a slow source falls before its piece is
     /// complete.
-    pub(super) fn on_tick(&mut self, passed: Duration) {
-        if self.outstanding() > 0 {
+    pub(super) fn on_tick(&mut self, now: Time, passed: Duration) {
+        let front = self.requests.values().find(|request| request.is_outstanding());
+        if let Some((asked_at, length)) = front.map(|request| (request.asked_at, request.length)) {
             let bytes = std::mem::take(&mut self.window_bytes);
-            if self.rate.is_none_or(|rate| time_for(PIECE_BYTES, rate) > passed) || bytes == 0 {
+            // A chunk that has not come in this time shows that a source that was fast is not.
+            let since = now.since(asked_at.max(self.piece_at));
+            let is_late = since >= passed;
+            if let Some(rate) = self.rate.as_mut().filter(|_| is_late) {
+                let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX).max(1);
+                *rate = (*rate).min(u64::from(length) * 1_000_000 / micros);
+            }
+            if is_late || self.rate.is_none_or(|rate| time_for(PIECE_BYTES, rate) > passed) || bytes == 0 {
                 self.sample(bytes, passed, 2);
             }
         }

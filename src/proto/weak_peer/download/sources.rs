@@ -463,7 +463,7 @@ impl Transfer {
     pub(super) fn on_tick(&mut self, cx: &mut Context) {
         self.note_rate(cx.now, cx.source_rate_min());
         for index in 0..self.sources.len() {
-            self.sources[index].on_tick(PROGRESS_INTERVAL);
+            self.sources[index].on_tick(cx.now, PROGRESS_INTERVAL);
             self.check_source(cx, index);
         }
         // While the disk writes, fewer pieces are requested.

@@ -11,6 +11,7 @@ use crate::proto::command::Get;
 use crate::proto::disk::DiskWork;
 use crate::proto::event::SourceState;
 use crate::proto::{ClientEvent, ClientId, Command, Event, Input, Output, PieceOrder, Verify};
+use crate::time::Time;
 use crate::wire::HostPort;
 
 const MIB: u64 = PIECE_BYTES;
@@ -662,4 +663,16 @@ fn an_only_source_that_never_delivers_a_piece_is_dropped_in_the_end() {
     let outcome = world.get().outcome();
     assert_eq!(outcome.exit, 4, "{outcome:?}");
     assert_eq!(outcome.sources.unwrap()[0].state, SourceState::Dropped);
+}
+
+/// It sends more than the least rate, so it does not stall.
+#[test]
+fn a_fast_source_that_becomes_slow_delays_a_download_by_little() {
+    let mut world = World::new(1, 48 * PIECE_BYTES);
+    world.source(Manner::Honest, 64 * PIECE_BYTES).source(Manner::Honest, 64 * PIECE_BYTES);
+    world.get().run_until(|world| world.sources[0].1.served.len() > 2);
+    world.sources[0].1.rate = 20 << 10;
+    let outcome = world.outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert!(world.now.since(Time::ZERO) < Duration::from_secs(4), "{:?}", world.now);
 }
