@@ -138,14 +138,9 @@ mod avx2 {
         let mut sums = [load(&state[0]), load(&state[1]), load(&state[2]), load(&state[3])];
         let blocks = streams[0].len();
         for block in 0..blocks {
-            let mut words = [splat(0); 16];
-            for half in 0..2 {
-                let mut rows = [splat(0); LANES];
-                for (row, stream) in rows.iter_mut().zip(streams) {
-                    *row = load_half(&stream[block], half);
-                }
-                words[8 * half..8 * half + 8].copy_from_slice(&transposed(rows));
-            }
+            let half = |half| transposed(streams.map(|stream| load_half(&stream[block], half)));
+            let ([w0, w1, w2, w3, w4, w5, w6, w7], [w8, w9, w10, w11, w12, w13, w14, w15]) = (half(0), half(1));
+            let words = [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15];
             let [mut a, mut b, mut c, mut d] = sums;
             rounds!(words, a, b, c, d);
             sums = [add(sums[0], a), add(sums[1], b), add(sums[2], c), add(sums[3], d)];
@@ -175,25 +170,38 @@ mod avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn transposed(r: [__m256i; 8]) -> [__m256i; 8] {
-        let mut pairs = r;
-        for n in 0..4 {
-            pairs[2 * n] = _mm256_unpacklo_epi32(r[2 * n], r[2 * n + 1]);
-            pairs[2 * n + 1] = _mm256_unpackhi_epi32(r[2 * n], r[2 * n + 1]);
-        }
+        // Without loops: small code does not unroll them, and the rows would be in memory.
+        let pairs = [
+            _mm256_unpacklo_epi32(r[0], r[1]),
+            _mm256_unpackhi_epi32(r[0], r[1]),
+            _mm256_unpacklo_epi32(r[2], r[3]),
+            _mm256_unpackhi_epi32(r[2], r[3]),
+            _mm256_unpacklo_epi32(r[4], r[5]),
+            _mm256_unpackhi_epi32(r[4], r[5]),
+            _mm256_unpacklo_epi32(r[6], r[7]),
+            _mm256_unpackhi_epi32(r[6], r[7]),
+        ];
         // Each row gets two words of four lanes: words 0 and 4, then 1 and 5, and so on.
-        let mut fours = r;
-        for n in 0..2 {
-            fours[4 * n] = _mm256_unpacklo_epi64(pairs[4 * n], pairs[4 * n + 2]);
-            fours[4 * n + 1] = _mm256_unpackhi_epi64(pairs[4 * n], pairs[4 * n + 2]);
-            fours[4 * n + 2] = _mm256_unpacklo_epi64(pairs[4 * n + 1], pairs[4 * n + 3]);
-            fours[4 * n + 3] = _mm256_unpackhi_epi64(pairs[4 * n + 1], pairs[4 * n + 3]);
-        }
-        let mut out = r;
-        for w in 0..4 {
-            out[w] = _mm256_permute2x128_si256::<0x20>(fours[w], fours[w + 4]);
-            out[w + 4] = _mm256_permute2x128_si256::<0x31>(fours[w], fours[w + 4]);
-        }
-        out
+        let fours = [
+            _mm256_unpacklo_epi64(pairs[0], pairs[2]),
+            _mm256_unpackhi_epi64(pairs[0], pairs[2]),
+            _mm256_unpacklo_epi64(pairs[1], pairs[3]),
+            _mm256_unpackhi_epi64(pairs[1], pairs[3]),
+            _mm256_unpacklo_epi64(pairs[4], pairs[6]),
+            _mm256_unpackhi_epi64(pairs[4], pairs[6]),
+            _mm256_unpacklo_epi64(pairs[5], pairs[7]),
+            _mm256_unpackhi_epi64(pairs[5], pairs[7]),
+        ];
+        [
+            _mm256_permute2x128_si256::<0x20>(fours[0], fours[4]),
+            _mm256_permute2x128_si256::<0x20>(fours[1], fours[5]),
+            _mm256_permute2x128_si256::<0x20>(fours[2], fours[6]),
+            _mm256_permute2x128_si256::<0x20>(fours[3], fours[7]),
+            _mm256_permute2x128_si256::<0x31>(fours[0], fours[4]),
+            _mm256_permute2x128_si256::<0x31>(fours[1], fours[5]),
+            _mm256_permute2x128_si256::<0x31>(fours[2], fours[6]),
+            _mm256_permute2x128_si256::<0x31>(fours[3], fours[7]),
+        ]
     }
 }
 
@@ -256,11 +264,7 @@ mod avx512 {
         let mut sums = [load(&state[0]), load(&state[1]), load(&state[2]), load(&state[3])];
         let blocks = streams[0].len();
         for block in 0..blocks {
-            let mut rows = [splat(0); LANES];
-            for (row, stream) in rows.iter_mut().zip(streams) {
-                *row = load_block(&stream[block]);
-            }
-            let words = transposed(rows);
+            let words = transposed(streams.map(|stream| load_block(&stream[block])));
             let [mut a, mut b, mut c, mut d] = sums;
             rounds!(words, a, b, c, d);
             sums = [add(sums[0], a), add(sums[1], b), add(sums[2], c), add(sums[3], d)];
@@ -290,33 +294,82 @@ mod avx512 {
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn transposed(r: [__m512i; 16]) -> [__m512i; 16] {
-        let mut pairs = r;
-        for n in 0..8 {
-            pairs[2 * n] = _mm512_unpacklo_epi32(r[2 * n], r[2 * n + 1]);
-            pairs[2 * n + 1] = _mm512_unpackhi_epi32(r[2 * n], r[2 * n + 1]);
-        }
+        // Without loops, as above.
+        let pairs = [
+            _mm512_unpacklo_epi32(r[0], r[1]),
+            _mm512_unpackhi_epi32(r[0], r[1]),
+            _mm512_unpacklo_epi32(r[2], r[3]),
+            _mm512_unpackhi_epi32(r[2], r[3]),
+            _mm512_unpacklo_epi32(r[4], r[5]),
+            _mm512_unpackhi_epi32(r[4], r[5]),
+            _mm512_unpacklo_epi32(r[6], r[7]),
+            _mm512_unpackhi_epi32(r[6], r[7]),
+            _mm512_unpacklo_epi32(r[8], r[9]),
+            _mm512_unpackhi_epi32(r[8], r[9]),
+            _mm512_unpacklo_epi32(r[10], r[11]),
+            _mm512_unpackhi_epi32(r[10], r[11]),
+            _mm512_unpacklo_epi32(r[12], r[13]),
+            _mm512_unpackhi_epi32(r[12], r[13]),
+            _mm512_unpacklo_epi32(r[14], r[15]),
+            _mm512_unpackhi_epi32(r[14], r[15]),
+        ];
         // Each row gets four words of four lanes: words 0, 4, 8 and 12, then 1, 5, 9 and 13, and so
         // on.
-        let mut fours = r;
-        for n in 0..4 {
-            fours[4 * n] = _mm512_unpacklo_epi64(pairs[4 * n], pairs[4 * n + 2]);
-            fours[4 * n + 1] = _mm512_unpackhi_epi64(pairs[4 * n], pairs[4 * n + 2]);
-            fours[4 * n + 2] = _mm512_unpacklo_epi64(pairs[4 * n + 1], pairs[4 * n + 3]);
-            fours[4 * n + 3] = _mm512_unpackhi_epi64(pairs[4 * n + 1], pairs[4 * n + 3]);
-        }
-        let mut out = r;
-        for w in 0..4 {
-            let (low, high) = (fours[w], fours[w + 4]);
-            let first_even = _mm512_shuffle_i32x4::<0x88>(low, high);
-            let first_odd = _mm512_shuffle_i32x4::<0xdd>(low, high);
-            let (low, high) = (fours[w + 8], fours[w + 12]);
-            let last_even = _mm512_shuffle_i32x4::<0x88>(low, high);
-            let last_odd = _mm512_shuffle_i32x4::<0xdd>(low, high);
-            out[w] = _mm512_shuffle_i32x4::<0x88>(first_even, last_even);
-            out[w + 4] = _mm512_shuffle_i32x4::<0x88>(first_odd, last_odd);
-            out[w + 8] = _mm512_shuffle_i32x4::<0xdd>(first_even, last_even);
-            out[w + 12] = _mm512_shuffle_i32x4::<0xdd>(first_odd, last_odd);
-        }
-        out
+        let fours = [
+            _mm512_unpacklo_epi64(pairs[0], pairs[2]),
+            _mm512_unpackhi_epi64(pairs[0], pairs[2]),
+            _mm512_unpacklo_epi64(pairs[1], pairs[3]),
+            _mm512_unpackhi_epi64(pairs[1], pairs[3]),
+            _mm512_unpacklo_epi64(pairs[4], pairs[6]),
+            _mm512_unpackhi_epi64(pairs[4], pairs[6]),
+            _mm512_unpacklo_epi64(pairs[5], pairs[7]),
+            _mm512_unpackhi_epi64(pairs[5], pairs[7]),
+            _mm512_unpacklo_epi64(pairs[8], pairs[10]),
+            _mm512_unpackhi_epi64(pairs[8], pairs[10]),
+            _mm512_unpacklo_epi64(pairs[9], pairs[11]),
+            _mm512_unpackhi_epi64(pairs[9], pairs[11]),
+            _mm512_unpacklo_epi64(pairs[12], pairs[14]),
+            _mm512_unpackhi_epi64(pairs[12], pairs[14]),
+            _mm512_unpacklo_epi64(pairs[13], pairs[15]),
+            _mm512_unpackhi_epi64(pairs[13], pairs[15]),
+        ];
+        let even = [
+            _mm512_shuffle_i32x4::<0x88>(fours[0], fours[4]),
+            _mm512_shuffle_i32x4::<0x88>(fours[1], fours[5]),
+            _mm512_shuffle_i32x4::<0x88>(fours[2], fours[6]),
+            _mm512_shuffle_i32x4::<0x88>(fours[3], fours[7]),
+            _mm512_shuffle_i32x4::<0x88>(fours[8], fours[12]),
+            _mm512_shuffle_i32x4::<0x88>(fours[9], fours[13]),
+            _mm512_shuffle_i32x4::<0x88>(fours[10], fours[14]),
+            _mm512_shuffle_i32x4::<0x88>(fours[11], fours[15]),
+        ];
+        let odd = [
+            _mm512_shuffle_i32x4::<0xdd>(fours[0], fours[4]),
+            _mm512_shuffle_i32x4::<0xdd>(fours[1], fours[5]),
+            _mm512_shuffle_i32x4::<0xdd>(fours[2], fours[6]),
+            _mm512_shuffle_i32x4::<0xdd>(fours[3], fours[7]),
+            _mm512_shuffle_i32x4::<0xdd>(fours[8], fours[12]),
+            _mm512_shuffle_i32x4::<0xdd>(fours[9], fours[13]),
+            _mm512_shuffle_i32x4::<0xdd>(fours[10], fours[14]),
+            _mm512_shuffle_i32x4::<0xdd>(fours[11], fours[15]),
+        ];
+        [
+            _mm512_shuffle_i32x4::<0x88>(even[0], even[4]),
+            _mm512_shuffle_i32x4::<0x88>(even[1], even[5]),
+            _mm512_shuffle_i32x4::<0x88>(even[2], even[6]),
+            _mm512_shuffle_i32x4::<0x88>(even[3], even[7]),
+            _mm512_shuffle_i32x4::<0x88>(odd[0], odd[4]),
+            _mm512_shuffle_i32x4::<0x88>(odd[1], odd[5]),
+            _mm512_shuffle_i32x4::<0x88>(odd[2], odd[6]),
+            _mm512_shuffle_i32x4::<0x88>(odd[3], odd[7]),
+            _mm512_shuffle_i32x4::<0xdd>(even[0], even[4]),
+            _mm512_shuffle_i32x4::<0xdd>(even[1], even[5]),
+            _mm512_shuffle_i32x4::<0xdd>(even[2], even[6]),
+            _mm512_shuffle_i32x4::<0xdd>(even[3], even[7]),
+            _mm512_shuffle_i32x4::<0xdd>(odd[0], odd[4]),
+            _mm512_shuffle_i32x4::<0xdd>(odd[1], odd[5]),
+            _mm512_shuffle_i32x4::<0xdd>(odd[2], odd[6]),
+            _mm512_shuffle_i32x4::<0xdd>(odd[3], odd[7]),
+        ]
     }
 }
