@@ -28,12 +28,12 @@ export const eventually = async (what, look) => {
 };
 
 export class Network {
-  constructor(sprat) {
+  constructor(sprat, host) {
     this.sprat = sprat;
     this.folder = mkdtempSync(join(tmpdir(), 'sprat-browser-'));
     this.running = new Map();
     // An address of its own: no other program binds its ports.
-    this.host = `127.${randomInt(1, 255)}.${randomInt(256)}.${randomInt(1, 255)}`;
+    this.host = host ?? `127.${randomInt(1, 255)}.${randomInt(256)}.${randomInt(1, 255)}`;
   }
 
   path(...parts) { return join(this.folder, ...parts); }

@@ -13,7 +13,7 @@ const { chromium } = createRequire(join(resolve(modules), 'x.js'))('playwright-c
 const EVIL = '<img src=x onerror=alert(1)>.txt';
 const WANTED = 'wanted song.flac';
 
-const net = new Network(sprat);
+const net = new Network(sprat, pictures ? '127.0.0.2' : undefined);
 let browser;
 let checks = 0;
 const check = (name, holds) => { assert.ok(holds, name); checks += 1; console.log(`ok  ${name}`); };
