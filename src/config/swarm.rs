@@ -13,9 +13,12 @@ pub const SWARM_ZONES_MAX: usize = 256;
 /// piece has more ways, and each HAS goes to more followers.
 pub const SWARM_DEGREE: usize = 12;
 /// The same in a swarm of fewer than [`SWARM_SMALL`] members.
-pub const SWARM_DEGREE_SMALL: usize = 8;
+pub const SWARM_DEGREE_SMALL: usize = 11;
 /// See [`SWARM_DEGREE_SMALL`].
 pub const SWARM_SMALL: usize = 50;
+/// If more than this number join at the same time, the answer to a JOIN names this number of others.
+/// The rest are named a little later, with those that join at the same time.
+pub const SWARM_NAMED_FIRST: usize = 4;
 /// How many of these joined later than the member itself: their places are kept for newcomers.
 pub const SWARM_NEWER: usize = 3;
 /// Most members to which one member is named. It is exceeded for a member that would otherwise
@@ -79,8 +82,12 @@ pub const REFOLLOW_INTERVAL: Duration = Duration::from_secs(2);
 /// Most pieces that a download in a swarm fetches at once. It fetches one at a time, unless more at
 /// once bring more bytes in a second.
 pub const SWARM_FETCHES_MAX: usize = 8;
+/// While no more than this of a piece is still to come, the next turn is requested. Then its piece
+/// begins when this one ends, and the two hardly share the line.
+pub const FETCH_LEAD_BYTES: u64 = 64 * 1024;
 /// The width is the number of pieces that are fetched, or sent, at once. The rate with a width is
-/// measured over this number of pieces times the width, and over [`WIDTH_TIME_MIN`] at least.
+/// measured over this number of pieces times the width (in a trial of a greater one, that before
+/// it), and over [`WIDTH_TIME_MIN`] at least.
 pub const WIDTH_PIECES: u64 = 8;
 /// See [`WIDTH_PIECES`].
 pub const WIDTH_TIME_MIN: Duration = Duration::from_millis(400);
@@ -88,7 +95,7 @@ pub const WIDTH_TIME_MIN: Duration = Duration::from_millis(400);
 pub const WIDTH_PAUSE: Duration = Duration::from_secs(60);
 /// Measurements before a width of one more is tried; twice as many after each trial that brings
 /// nothing, up to [`WIDTH_TRIAL_LAST`].
-pub const WIDTH_TRIAL_FIRST: u32 = 32;
+pub const WIDTH_TRIAL_FIRST: u32 = 64;
 /// See [`WIDTH_TRIAL_FIRST`].
 pub const WIDTH_TRIAL_LAST: u32 = 256;
 /// Measurements before a width of one less is tried, if the width is more than one.

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use crate::config::{
     SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATEWAYS, SWARM_GATEWAYS_BELOW, SWARM_MEMBERS_MAX,
-    SWARM_NEWER, SWARM_OUTSIDE, SWARM_SMALL, SWARM_ZONES_MAX,
+    SWARM_NAMED_FIRST, SWARM_NEWER, SWARM_OUTSIDE, SWARM_SMALL, SWARM_ZONES_MAX,
 };
 use crate::wire::swarm::Gateway;
 
@@ -183,7 +183,7 @@ pub(super) struct Graph {
 pub(super) struct NoRoom;
 
 /// - getters: `len`, `full`, `member`, `gateway`, `is_outside`, `imports`, `zone_of`, `lacks`,
-///   `serves`, `from`, `around`, `places`, `all`;
+///   `serves`, `from`, `around`, `places`, `first`, `all`;
 /// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `forget_seeds`, `set_foreign`, `name`,
 ///   `introduce`, `report_gateway`, `next_lacking`, `still_lacks`, `next_newcomer`.
 impl Graph {
@@ -513,10 +513,16 @@ impl Graph {
         if self.live < SWARM_SMALL { SWARM_DEGREE_SMALL } else { SWARM_DEGREE }
     }
 
-    /// How many of them are named to it when it joins, if there are enough. The other places are
-    /// for newcomers.
+    /// How many of them are named to it, if there are enough. The other places are for newcomers.
     fn enough(&self) -> usize {
         self.degree() - SWARM_NEWER
+    }
+
+    /// How many of its zone are named to a member that joins. In a crowd the others are named with
+    /// those that join at the same time, so that those that join last are followed by as many as
+    /// those that join first.
+    pub(super) fn first(&self) -> usize {
+        if self.newcomers.len() > SWARM_NAMED_FIRST { SWARM_NAMED_FIRST } else { usize::MAX }
     }
 
     /// New members that are still to be named to some that joined earlier.
@@ -526,7 +532,9 @@ impl Graph {
 
     /// Takes one of these.
     pub(super) fn next_newcomer(&mut self) -> Option<Slot> {
-        self.newcomers.pop_front()
+        let slot = self.newcomers.pop_front();
+        free_if_empty(&mut self.newcomers);
+        slot
     }
 
     /// Names a newcomer to some members of its zone that have a place for newcomers. Returns these
@@ -570,6 +578,7 @@ impl Graph {
     /// Takes the next member out of that queue.
     pub(super) fn next_lacking(&mut self) -> Option<Slot> {
         let slot = self.lacking.pop_front()?;
+        free_if_empty(&mut self.lacking);
         self.members[slot.at()].flags &= !QUEUED;
         Some(slot)
     }
@@ -599,9 +608,9 @@ impl Graph {
         SWARM_OUTSIDE.saturating_sub(named.iter().filter(|other| self.is_outside(slot, **other)).count())
     }
 
-    /// Names others to a member until it follows enough. Returns them. `draw(n)` returns a random
-    /// number below n.
-    pub(super) fn name(&mut self, slot: Slot, mut draw: impl FnMut(usize) -> usize) -> Vec<Slot> {
+    /// Names others to a member until it follows enough, or this many of its zone. Returns them.
+    /// `draw(n)` returns a random number below n.
+    pub(super) fn name(&mut self, slot: Slot, most: usize, mut draw: impl FnMut(usize) -> usize) -> Vec<Slot> {
         let mut named = Vec::new();
         if self.member(slot).has(FULL) {
             return named;
@@ -609,7 +618,7 @@ impl Graph {
         let zone = usize::from(self.member(slot).zone);
         let few = self.zones[zone].slots.len() < SWARM_GATEWAYS_BELOW;
         let enough = self.enough();
-        while self.member(slot).named_len() + self.kept(slot) < enough
+        while self.member(slot).named_len() + self.kept(slot) < enough.min(most)
             && let Some(other) = self.least_named(slot, Some(zone), &mut draw)
         {
             named.push(other);
@@ -684,6 +693,13 @@ impl Graph {
             let (partial, full) = zone.slots.split_at(zone.partial);
             assert!(partial.iter().all(|slot| !self.is_full(*slot)) && full.iter().all(|slot| self.is_full(*slot)));
         }
+    }
+}
+
+/// A crowd leaves no memory behind.
+fn free_if_empty(queue: &mut VecDeque<Slot>) {
+    if queue.is_empty() {
+        queue.shrink_to_fit();
     }
 }
 

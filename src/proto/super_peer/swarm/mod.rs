@@ -212,7 +212,7 @@ impl Swarms {
             cx.work.add(NAMING_WORK);
             swarm.left -= 1;
             let Some(slot) = swarm.graph.next_lacking() else { break };
-            named.entry(slot).or_default().extend(swarm.graph.name(slot, |n| draw(entropy.as_mut(), n)));
+            named.entry(slot).or_default().extend(swarm.graph.name(slot, usize::MAX, |n| draw(entropy.as_mut(), n)));
             lacking.push(slot);
         }
         let is_over = swarm.graph.newcomers() == 0 && (swarm.left == 0 || swarm.graph.lacking() == 0);
@@ -368,7 +368,7 @@ impl Swarms {
         cx.work.add(NAMING_WORK);
         let (entropy, graph) =
             (&mut cx.entropy, &mut self.list[head.swarm as usize].as_mut().expect("it joined").graph);
-        let named = graph.name(head.slot, |n| draw(entropy.as_mut(), n));
+        let named = graph.name(head.slot, graph.first(), |n| draw(entropy.as_mut(), n));
         self.send_peers(head, (named, Beside::All), true, sessions, cx);
     }
 

@@ -27,7 +27,7 @@ fn settle(graph: &mut Graph, random: &mut Random) -> Vec<(Slot, Slot)> {
     }
     for _ in 0..graph.lacking() {
         let Some(slot) = graph.next_lacking() else { break };
-        edges.extend(graph.name(slot, |n| random.index(n)).into_iter().map(|other| (slot, other)));
+        edges.extend(graph.name(slot, usize::MAX, |n| random.index(n)).into_iter().map(|other| (slot, other)));
         graph.still_lacks(slot);
     }
     edges
@@ -35,7 +35,7 @@ fn settle(graph: &mut Graph, random: &mut Random) -> Vec<(Slot, Slot)> {
 
 fn join(graph: &mut Graph, session: u32, zone: Option<&str>, flags: JoinFlags, random: &mut Random) -> Slot {
     let slot = graph.join((session, 1), zone, flags).unwrap();
-    graph.name(slot, |n| random.index(n));
+    graph.name(slot, graph.first(), |n| random.index(n));
     graph.still_lacks(slot);
     slot
 }
@@ -79,7 +79,7 @@ fn a_graph_that_grows_by_arrival_is_nearly_regular_and_leads_both_ways() {
         for from in [slots[0], slots[slots.len() / 2], slots[slots.len() - 1]] {
             let steps = steps_from(&graph, from);
             // One that comes alone finds places at those that came shortly before it.
-            let most = if together == 1 { 14 } else { 7 };
+            let most = if together == 1 { 18 } else { 7 };
             assert!(steps <= most, "{case}: {steps} steps from {from:?} to the last member");
         }
     }

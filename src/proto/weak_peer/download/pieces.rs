@@ -47,7 +47,11 @@ impl Transfer {
     }
 
     pub(super) fn on_progress(&mut self, cx: &mut Context, index: SourceIndex, req: u32, received: u32) {
+        let was_near = self.sources[index].is_nearly_here(req);
         self.received += self.sources[index].on_bytes(cx.now, req, received);
+        if !was_near && self.sources[index].is_nearly_here(req) {
+            self.on_nearly_here(cx);
+        }
     }
 
     pub(super) fn revive(&mut self, cx: &mut Context, index: SourceIndex) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::followed::Followed;
 use super::proof::Proof;
 use crate::config::{
-    ANSWER_DEADLINE, BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, PIECE_BYTES, PIECES_PER_FAULT,
-    PROGRESS_INTERVAL, SOURCE_FRUITLESS_MAX, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
+    ANSWER_DEADLINE, BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, FETCH_LEAD_BYTES, PIECE_BYTES,
+    PIECES_PER_FAULT, PROGRESS_INTERVAL, SOURCE_FRUITLESS_MAX, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
 };
 use crate::proto::event::{SourceReport, SourceState};
 use crate::proto::weak_peer::contact::{Contact, Peer};
@@ -334,6 +334,11 @@ impl Source {
         self.requests.values().filter(|request| request.is_outstanding()).count()
     }
 
+    /// Whether a request that is not canceled is nearly here.
+    pub(super) fn is_nearly_here(&self, req: u32) -> bool {
+        self.requests.get(&req).is_some_and(|request| !request.canceled && request.is_nearly_here())
+    }
+
     /// Bytes that are still to come, up to the end of this piece.
     fn bytes_until(&self, piece: u32) -> u64 {
         let mut bytes = 0;
@@ -495,6 +500,11 @@ impl Request {
     /// Whether all of its bytes have come and their digests have not.
     pub(super) fn is_being_hashed(&self) -> bool {
         self.md5.is_some() && self.received >= self.length
+    }
+
+    /// Whether hardly anything of it is still to come.
+    pub(super) fn is_nearly_here(&self) -> bool {
+        self.md5.is_some() && u64::from(self.length - self.received.min(self.length)) <= FETCH_LEAD_BYTES
     }
 
     /// Whether its bytes come before those of later requests. A canceled request is still answered

@@ -367,8 +367,7 @@ impl Transfer {
         let lost = || self.sources.iter().any(|source| source.state == SourceState::Lost);
         let serves = self.is_served();
         matches!(self.phase, Phase::Proving | Phase::Fetching)
-            && (self.short_of_sources || !serves || lost())
-            && !(self.swarm.on && serves)
+            && (!serves || !self.swarm.on && (self.short_of_sources || lost()))
     }
 
     /// Whether a connected source may send something.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::followed::Followed;
 use super::picker::Picker;
-use super::source::{Source, Wanted};
+use super::source::{Request, Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
     ABSENT_MAX, ANSWER_DEADLINE, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, POOR_AFTER, REFOLLOW_INTERVAL,
@@ -38,17 +38,23 @@ enum Cross {
 }
 
 impl Source {
-    /// Pieces that were requested from it and are not judged; 0 for a stalled source, in whose
-    /// place others fill the line.
-    fn unjudged(&self) -> usize {
+    /// Pieces that were requested from it, except those that are nearly here; 0 for a stalled
+    /// source, in whose place others fill the line.
+    fn fetches(&self) -> usize {
+        let fills = |request: &&Request| !request.canceled && !request.is_nearly_here();
         match self.state {
             SourceState::Stalled => 0,
             SourceState::Idle
             | SourceState::Connecting
             | SourceState::Active
             | SourceState::Lost
-            | SourceState::Dropped => self.requests.values().filter(|request| !request.canceled).count(),
+            | SourceState::Dropped => self.requests.values().filter(fills).count(),
         }
+    }
+
+    /// Whether pieces are requested from it and are not judged.
+    fn is_awaited(&self) -> bool {
+        self.state != SourceState::Stalled && self.requests.values().any(|request| !request.canceled)
     }
 
     /// Whether it has announced this piece. A source that is not followed has all.
@@ -268,6 +274,7 @@ impl Transfer {
         let (proven, pieces) = (self.sources[index].pieces > 0, self.pieces());
         let Some(followed) = &mut self.sources[index].followed else { return };
         let was_full = followed.pieces.is_full();
+        let (was_heard, was_useful, was_manifest) = (followed.heard, followed.useful > 0, followed.manifest);
         if !std::mem::replace(&mut followed.heard, true) {
             // Without a zone of its own, all are as near.
             followed.is_out = cx.zone.is_some() && has.zone != cx.zone;
@@ -293,13 +300,18 @@ impl Transfer {
         }
         let beyond = self.is_proven && !followed.pieces.is_full() && !followed.pieces.is_below(pieces);
         let is_partial = !followed.pieces.is_full();
+        let (is_useful, manifest) = (followed.useful > 0, followed.manifest);
         if beyond {
             return self.drop_liar(cx, index, "announces a piece that the content does not have");
         }
         if is_partial {
             self.begin_swarm(cx);
         }
-        self.pump(cx);
+        // Most pieces that are announced are here already, or are some of many.
+        let is_same = was_heard && was_useful == is_useful && was_full != is_partial && was_manifest == manifest;
+        if !(is_same && self.swarm.on && matches!(self.phase, Phase::Fetching) && cx.zone.is_none()) {
+            self.pump(cx);
+        }
     }
 
     fn pieces(&self) -> u32 {
@@ -429,16 +441,17 @@ impl Transfer {
     pub(super) fn want_more(&mut self, cx: &mut Context) {
         self.note_changes();
         let places = self.swarm.width.now();
-        let unjudged: usize = self.sources.iter().map(Source::unjudged).sum();
-        let free = places.saturating_sub(unjudged);
+        let free = places.saturating_sub(self.fetches());
         let has_room = self.writing.len() + self.being_hashed() < WRITES_PENDING_MAX;
-        let orphans = self.picker.orphans() > 0;
+        // As long as others have something for it, rare pieces spread without the complete holders.
+        let orphans = self.picker.orphans();
+        let lacks_others = orphans > 0 && orphans == self.picker.free();
         let starves = self.starves(SILENT_MIN, cx.now);
         for index in 0..self.sources.len() {
             let source = &self.sources[index];
             let Some(followed) = source.followed.as_ref().filter(|followed| followed.heard) else { continue };
             let (Some(conn), true) = (source.conn, source.state == SourceState::Active) else { continue };
-            let own = source.outstanding();
+            let own = source.fetches();
             let is_useful = match self.may_cross(index, cx.now) {
                 Cross::None => false,
                 Cross::Away => followed.useful > 0,
@@ -446,12 +459,20 @@ impl Transfer {
             };
             let may = is_useful && source.may_take() && own < places && has_room;
             let n = if may { u8::try_from(free.min(places - own)).unwrap_or(1) } else { 0 };
-            let need = followed.pieces.is_full() && (orphans || starves);
+            let need = followed.pieces.is_full() && (lacks_others || starves);
             if n != followed.wanted || (n > 0 && need && !followed.needed) {
                 self.send_want(cx, index, (conn, n, need));
             }
         }
-        self.swarm.idle_since = if unjudged > 0 { None } else { self.swarm.idle_since.or(Some(cx.now)) };
+        let is_busy = self.sources.iter().any(Source::is_awaited);
+        self.swarm.idle_since = if is_busy { None } else { self.swarm.idle_since.or(Some(cx.now)) };
+    }
+
+    /// A piece is nearly here: the next turn is requested.
+    pub(super) fn on_nearly_here(&mut self, cx: &mut Context) {
+        if self.swarm.on && matches!(self.phase, Phase::Fetching) {
+            self.want_more(cx);
+        }
     }
 
     fn send_want(&mut self, cx: &mut Context, index: SourceIndex, (conn, n, need): (crate::proto::ConnId, u8, bool)) {
@@ -460,10 +481,9 @@ impl Transfer {
         cx.send(conn, Message::Want(Want { req: followed.req, n, need }));
     }
 
-    /// Pieces that are requested and have not come, except those of stalled sources.
+    /// Pieces that are requested and fill the line.
     fn fetches(&self) -> usize {
-        let sending = self.sources.iter().filter(|source| source.state != SourceState::Stalled);
-        sending.map(Source::outstanding).sum()
+        self.sources.iter().map(Source::fetches).sum()
     }
 
     /// Whether no piece is requested for this long, or the rate is far below the best one.
@@ -562,7 +582,12 @@ impl Transfer {
         let since = self.swarm.named_at.filter(|named| now.since(*named) >= JOIN_PATIENCE);
         // The members alone are not relied on for the proof, however much of it they have sent, nor
         // once they send far less than they did.
-        let fails = || !self.is_proven || self.good_at <= self.started_at || self.fetches() == 0 || self.is_poor(now);
+        let fails = || {
+            !self.is_proven
+                || self.good_at <= self.started_at
+                || !self.sources.iter().any(Source::is_awaited)
+                || self.is_poor(now)
+        };
         if since.is_some() && fails() {
             self.use_reserve(cx);
         }

@@ -246,6 +246,11 @@ impl Turns {
         self.seeds.remove(&root);
     }
 
+    /// Whether there is such a content.
+    pub(in crate::proto::weak_peer) fn has_seeds(&self) -> bool {
+        !self.seeds.is_empty()
+    }
+
     /// Whether this is such a content.
     pub(in crate::proto::weak_peer) fn is_seed(&self, root: Root) -> bool {
         self.seeds.contains_key(&root)

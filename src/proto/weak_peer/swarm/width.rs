@@ -92,7 +92,9 @@ impl Width {
         let Some(since) = self.since else { return self.since = Some(now) };
         self.bytes += bytes;
         let passed = now.since(since);
-        if self.is_fixed || self.bytes < WIDTH_PIECES * self.now as u64 * PIECE_BYTES || passed < WIDTH_TIME_MIN {
+        // A trial is short: if it does not pay, it costs others a part of their lines.
+        let width = self.trial.map_or(self.now, |trial| self.now.min(trial.before));
+        if self.is_fixed || self.bytes < WIDTH_PIECES * width as u64 * PIECE_BYTES || passed < WIDTH_TIME_MIN {
             return;
         }
         let rate = u128::from(self.bytes) * 1_000_000 / passed.as_micros().max(1);

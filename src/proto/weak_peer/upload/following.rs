@@ -164,6 +164,7 @@ impl Uploads {
     /// The connection stops following.
     pub(super) fn end_follow(&mut self, conn: ConnId) {
         let Some(follower) = self.conns.get_mut(&conn).and_then(|upload| upload.follower.take()) else { return };
+        self.waiting.remove(&conn);
         self.turns.give_back(conn);
         if self.followers(follower.root).next().is_none() {
             self.turns.end_seed(follower.root);
@@ -181,29 +182,37 @@ impl Uploads {
         }
         (follower.wants, follower.needs) = (want.n, want.need);
         if want.n == 0 {
+            self.waiting.remove(&conn);
             self.turns.give_back(conn);
+        } else {
+            self.waiting.insert(conn);
         }
         self.give_turns(cx);
     }
 
     /// Gives turns while there is room, first to followers that get nothing from here at present.
     /// Of a content of the share, the zone that has got least lately comes first. Within it, and
-    /// for any other content, the follower that has got least comes first.
+    /// for any other content, the follower that has waited longest comes first: its line is idle,
+    /// or will be soonest. If the one that has got least from here came first, one that follows few
+    /// would get less than others.
     pub(super) fn give_turns(&mut self, cx: &mut Context) {
         self.void_turns(cx);
-        while self.turns.has_room(cx.now) {
+        while !self.waiting.is_empty() && self.turns.has_room(cx.now) {
             let Some(conn) = self.next_follower(cx) else { break };
             let Some(upload) = self.conns.get_mut(&conn) else { break };
             let host = Host::from(upload.from.ip());
             let Some(follower) = &mut upload.follower else { break };
             follower.wants -= 1;
+            if follower.wants == 0 {
+                self.waiting.remove(&conn);
+            }
             follower.since = cx.now;
             let (req, root) = (follower.req, follower.root);
             let next = self.turns.give(cx.now, (conn, host), root);
             cx.send(conn, Message::Turn(Turn { req, next }));
         }
-        match self.turns.next_room(cx.now) {
-            Some(at) => cx.timers.set(Reason::Turns, at),
+        match self.turns.next_room(cx.now).filter(|_| !self.waiting.is_empty()) {
+            Some(at) => cx.timers.set_earlier(Reason::Turns, at),
             None => cx.timers.stop(Reason::Turns),
         }
     }
@@ -214,7 +223,8 @@ impl Uploads {
             upload.rate.recent(cx.now) + upload.asked + self.turns.given_to(conn) as u64 * PIECE_BYTES
         };
         let mut zones: BTreeMap<(Root, Option<&str>), u64> = BTreeMap::new();
-        for (conn, upload) in &self.conns {
+        // Without a content of the share there is nothing to spread over zones.
+        for (conn, upload) in self.conns.iter().filter(|_| self.turns.has_seeds()) {
             if let Some(follower) = upload.follower.as_ref().filter(|follower| self.turns.is_seed(follower.root)) {
                 *zones.entry((follower.root, follower.zone.as_deref())).or_default() += got(*conn, upload);
             }
@@ -232,9 +242,9 @@ impl Uploads {
             // Those that get nothing from here come first.
             let is_served = self.turns.given_to(conn) > 0 || upload.requests.iter().any(|request| request.bytes() > 0);
             let is_doubted = self.turns.is_doubted(cx.now, host);
-            Some((is_doubted, is_served, zone, got(conn, upload), follower.since, conn))
+            Some((is_doubted, is_served, zone, follower.since, got(conn, upload), conn))
         };
-        let waiting = self.conns.iter().filter_map(|(conn, upload)| waits(*conn, upload));
+        let waiting = self.waiting.iter().filter_map(|conn| waits(*conn, self.conns.get(conn)?));
         waiting.min().map(|(.., conn)| conn)
     }
 
@@ -264,6 +274,7 @@ impl Uploads {
             self.turns.doubt(cx.now, upload.from.ip().into());
             if let Some(follower) = &mut upload.follower {
                 follower.wants = 0;
+                self.waiting.remove(&conn);
             }
         }
     }

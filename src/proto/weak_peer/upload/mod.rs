@@ -7,7 +7,7 @@ mod connection;
 mod following;
 mod request;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use super::context::{Context, Owner, Reason};
@@ -49,6 +49,9 @@ pub(super) struct Uploads {
     turns: Turns,
     /// Followers that wait for their first HAS.
     unanswered: Vec<ConnId>,
+    /// Followers that wait for turns. There are few of them at a time, and many inputs after which
+    /// a turn might be given.
+    waiting: BTreeSet<ConnId>,
 }
 
 impl Uploads {
