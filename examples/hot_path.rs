@@ -147,6 +147,15 @@ impl Server {
     fn register(&mut self, conn: ConnId, pages: &[Vec<u8>]) {
         for page in pages {
             self.frame(conn, page);
+            self.go_on();
+        }
+    }
+
+    /// Does what is put off to later turns: a page of files is registered in several.
+    fn go_on(&mut self) {
+        while self.machine.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.machine.handle_timeout(self.now);
+            self.drain();
         }
     }
 }
@@ -274,10 +283,7 @@ fn measured_floods(server: &mut Server, neighbor: SocketAddr, datagrams: &[Vec<u
     for (n, bytes) in (0..).zip(datagrams) {
         server.now = Time::from_micros(1_000_000 + n * PACKED * 6);
         server.datagram(neighbor, bytes);
-        while server.machine.poll_timeout().is_some_and(|at| at <= server.now) {
-            server.machine.handle_timeout(server.now);
-            server.drain();
-        }
+        server.go_on();
     }
 }
 
