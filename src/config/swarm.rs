@@ -16,8 +16,8 @@ pub const SWARM_DEGREE: usize = 12;
 pub const SWARM_DEGREE_SMALL: usize = 11;
 /// See [`SWARM_DEGREE_SMALL`].
 pub const SWARM_SMALL: usize = 50;
-/// If more than this number join at the same time, the answer to a JOIN names this number of others.
-/// The rest are named a little later, with those that join at the same time.
+/// If more than this number join at the same time, the answer to a JOIN names this number of
+/// others. The rest are named a little later, with those that join at the same time.
 pub const SWARM_NAMED_FIRST: usize = 4;
 /// How many of these joined later than the member itself: their places are kept for newcomers.
 pub const SWARM_NEWER: usize = 3;
