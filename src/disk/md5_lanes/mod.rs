@@ -2,9 +2,9 @@
 //! outside of this folder knows how many lanes there are.
 //!
 //! MD5 (RFC 1321) is a chain of dependent steps. So one message cannot use the width of a modern
-//! core, but sixteen can. Three widths are compiled in, and the widest one that the processor has
-//! is used: 16 lanes with AVX-512, 8 with AVX2, and 4 on plain arrays, which the compiler
-//! vectorizes for every target. Messages that do not fill lanes go through the `md-5` crate.
+//! core, but sixteen can. Two widths are compiled in, and the widest one that the processor has is
+//! used: 16 lanes with AVX-512, 8 with AVX2. On other processors, and if a message is alone, the
+//! `md-5` crate hashes one message after the other.
 //!
 //! # Why not a library
 //!
@@ -15,10 +15,10 @@
 //! lanes and of the `md-5` crate. Look again once `md5-many` has a stable release.
 
 // This module comes first because of its macros.
+#[cfg(target_arch = "x86_64")]
 #[macro_use]
 mod rounds;
 mod gather;
-mod portable;
 mod strips;
 #[cfg(test)]
 mod tests;

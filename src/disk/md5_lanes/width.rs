@@ -12,8 +12,10 @@
 
 use std::io;
 
-use super::portable;
-use super::strips::{Source, hash_alike};
+use super::md5_alone;
+use super::strips::Source;
+#[cfg(target_arch = "x86_64")]
+use super::strips::hash_alike;
 use crate::wire::ids::Md5;
 
 /// A width that this processor has.
@@ -23,7 +25,7 @@ pub(super) struct Width(Lanes);
 /// Private, so that a [`Width`] exists only if its feature was detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lanes {
-    Four,
+    One,
     #[cfg(target_arch = "x86_64")]
     Eight,
     #[cfg(target_arch = "x86_64")]
@@ -43,7 +45,7 @@ impl Width {
                 all.push(Width(Lanes::Eight));
             }
         }
-        all.push(Width(Lanes::Four));
+        all.push(Width(Lanes::One));
         all
     }
 
@@ -56,7 +58,7 @@ impl Width {
     /// How many messages are hashed at once.
     pub(super) fn lanes(self) -> usize {
         match self.0 {
-            Lanes::Four => portable::LANES,
+            Lanes::One => 1,
             #[cfg(target_arch = "x86_64")]
             Lanes::Eight => avx2::LANES,
             #[cfg(target_arch = "x86_64")]
@@ -68,7 +70,7 @@ impl Width {
     /// reading files.
     pub(super) fn hash_alike(self, messages: &[Source<'_>], buffer: &mut Vec<u8>) -> Vec<io::Result<Md5>> {
         match self.0 {
-            Lanes::Four => hash_alike(messages, buffer, portable::compress),
+            Lanes::One => messages.iter().map(|message| md5_alone(message, buffer)).collect(),
             // SAFETY: `Width::all` makes this value only where the processor has AVX2.
             #[cfg(target_arch = "x86_64")]
             Lanes::Eight => hash_alike(messages, buffer, |state, blocks| unsafe { avx2::compress(state, blocks) }),

@@ -24,6 +24,8 @@ pub(in crate::net) struct Scratch {
     now: Time,
     /// Bytes that the connection may still read in this turn.
     budget: usize,
+    /// Bytes that one read takes.
+    most: usize,
     /// Bytes of chunks that were received and not counted yet.
     payload: usize,
 }
@@ -31,7 +33,7 @@ pub(in crate::net) struct Scratch {
 impl Scratch {
     pub(in crate::net) fn new() -> Scratch {
         let (bytes, sealed) = (vec![0; READ_SCRATCH_BYTES], Vec::new());
-        Scratch { bytes, sealed, start: 0, end: 0, now: Time::ZERO, budget: 0, payload: 0 }
+        Scratch { bytes, sealed, start: 0, end: 0, now: Time::ZERO, budget: 0, most: 0, payload: 0 }
     }
 
     /// Limits how many bytes the connection that is being read may still read in this turn.
@@ -77,11 +79,12 @@ pub(in crate::net) enum Step {
 }
 
 impl Connection {
-    /// Begins this connection's share of the turn: it may read `budget` bytes.
-    pub(in crate::net) fn begin_reading(&mut self, scratch: &mut Scratch, now: Time, budget: usize) {
+    /// Begins this connection's share of the turn: it may read `budget` bytes, and `most` of them at
+    /// once.
+    pub(in crate::net) fn begin_reading(&mut self, scratch: &mut Scratch, now: Time, (budget, most): (usize, usize)) {
         scratch.clear();
         scratch.now = now;
-        scratch.budget = budget;
+        (scratch.budget, scratch.most) = (budget, most);
         if self.held_complete && matches!(self.phase, Phase::Open | Phase::Receiving(_)) {
             scratch.bytes[..self.held.len()].copy_from_slice(&self.held);
             scratch.end = self.held.len();
@@ -327,7 +330,7 @@ impl Connection {
     fn fill(&mut self, scratch: &mut Scratch) -> Result<bool, CloseReason> {
         scratch.clear();
         while self.readable && scratch.budget > 0 && self.early_left > 0 {
-            let most = scratch.budget.min(self.early_left as usize);
+            let most = scratch.budget.min(self.early_left as usize).min(scratch.most);
             let was_within = self.transport.is_within_record();
             let Some((count, taken)) = self.read_some(&mut scratch.bytes, most, &mut scratch.sealed)? else {
                 return Ok(false);

@@ -27,7 +27,8 @@ use super::tls::Tls;
 use super::token;
 use super::transport::Transport;
 use crate::config::{
-    CHUNK_BUFFERS_MAX, RATE_BURST_READ, RATE_BURST_SENT, TURN_BYTES_PER_CONNECTION, TURN_BYTES_WRITTEN,
+    CHUNK_BUFFERS_MAX, RATE_BURST_READ, RATE_BURST_SENT, READ_SCRATCH_BYTES, TURN_BYTES_PER_CONNECTION,
+    TURN_BYTES_WRITTEN,
 };
 use crate::proto::crowd::{Occupant, Plan};
 use crate::proto::{CloseReason, ConnId, Input};
@@ -235,7 +236,7 @@ impl Connections {
         if let Some(conn) = self.table.get_mut(id) {
             conn.phase = Phase::Open;
             conn.set_nodelay();
-            conn.begin_reading(&mut self.scratch, now, TURN_BYTES_PER_CONNECTION);
+            conn.begin_reading(&mut self.scratch, now, (TURN_BYTES_PER_CONNECTION, READ_SCRATCH_BYTES));
             self.current = Some(id);
         }
     }

@@ -7,7 +7,8 @@ use mio::event::Event;
 
 use super::Connections;
 use crate::config::{
-    CROWD_WAITING, FLUSHES_PER_TURN, LATE_STEPS, MESSAGES_IN_A_ROW, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN,
+    CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, LATE_STEPS, MESSAGES_IN_A_ROW, READ_SCRATCH_BYTES,
+    TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN,
 };
 use crate::http::Refusal;
 use crate::net::arrival::Arrival;
@@ -65,7 +66,8 @@ impl Connections {
             && let Some(budget) = self.read_budget(id)
             && let Some(conn) = self.table.get_mut(id)
         {
-            conn.begin_reading(&mut self.scratch, ctx.now, budget);
+            let most = if self.run.len() >= CROWD_WAITING { CROWD_READ_BYTES } else { READ_SCRATCH_BYTES };
+            conn.begin_reading(&mut self.scratch, ctx.now, (budget, most));
             self.current = Some(id);
             self.in_a_row = 0;
         }

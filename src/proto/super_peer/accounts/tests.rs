@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::config::PAGE_FILES_AT_ONCE;
 use crate::proto::command::UserCommand;
 use crate::proto::super_peer::testnet::{Net, addr_of, file, register, search};
-use crate::proto::{ClientEvent, Command, Event, Input};
+use crate::proto::{ClientEvent, Command, Event, Input, Output, Role};
 use crate::sim::builders;
 use crate::trust::accounts::CLASS_DEFAULT;
 use crate::trust::credential::Terms;
@@ -366,6 +367,33 @@ fn a_class_limits_what_its_accounts_use() {
         net.say(0, conn, Message::Query(query));
     }
     assert_eq!(net.count(0, Count::AccountQueries), 12, "a burst of 8, then one a second");
+}
+
+#[test]
+fn long_pages_of_two_sessions_share_the_room_of_their_account() {
+    let mut net = net();
+    let files = 2 * PAGE_FILES_AT_ONCE;
+    let limits = Limits { files: Some(files as u64), ..Limits::default() };
+    assert!(is_done(&command(&mut net, UserCommand::Limits { class: CLASS_DEFAULT.to_owned(), limits })));
+    let sessions = [1, 2].map(|key| login(&mut net, key, credential("ann", key, None, 101)));
+    let now = net.now();
+    for conn in sessions {
+        let page = (0..files).map(|n| file(&format!("{n}"))).collect();
+        net.machine_mut(0).handle_input(now, Input::Message { conn, message: register(1, page) });
+    }
+    let mut kinds = Vec::new();
+    while kinds.len() < 4 {
+        net.machine_mut(0).handle_timeout(now);
+        let outputs = std::iter::from_fn(|| net.machine_mut(0).poll_output());
+        kinds.extend(outputs.filter_map(|output| match output {
+            Output::Send { conn, message } => Some((conn, message.kind())),
+            _ => None,
+        }));
+    }
+    assert_eq!(net.machine(0).index().records(), files);
+    kinds.sort_unstable();
+    let each = sessions.map(|conn| [(conn, "ACK"), (conn, "ERROR")]);
+    assert_eq!(kinds, each.as_flattened(), "one ERROR a page");
 }
 
 #[test]

@@ -81,19 +81,19 @@ impl Sessions {
                 cx.logins.on_file(conn, path.as_str().len(), false);
             }
         }
-        if page.removed.len() == 0 && !page.is_admitted {
-            page.is_admitted = true;
-            let added = std::mem::take(&mut page.added).collect::<Vec<_>>();
-            if !added.is_empty() && cx.is_index_full() {
-                self.end_list(page);
-                return self.refuse_files(conn, cx).map(Some);
-            }
-            let added = allowed(conn, holder, added, cx);
-            self.session(conn).expect("it was there").check_room(added.len(), &cx.index)?;
-            page.added = added.into_iter();
+        if page.removed.len() > 0 {
+            return Ok(None);
         }
-        for file in page.added.by_ref().take(*left) {
-            *left -= 1;
+        // Other pages are done between two slices of this one, so each slice needs room of its own.
+        let slice: Vec<FileRecord> = page.added.by_ref().take(*left).collect();
+        *left -= slice.len();
+        if !slice.is_empty() && cx.is_index_full() {
+            self.end_list(page);
+            return self.refuse_files(conn, cx).map(Some);
+        }
+        let slice = allowed(page, holder, slice, cx);
+        self.session(conn).expect("it was there").check_room(slice.len(), &cx.index)?;
+        for file in slice {
             let Some(holder) = holder.get() else { continue };
             let (before, length) = (cx.index.files_of(holder), file.path.as_str().len());
             cx.index.insert(holder, file);
@@ -101,7 +101,7 @@ impl Sessions {
                 cx.logins.on_file(conn, length, true);
             }
         }
-        if page.len() > 0 {
+        if page.added.len() > 0 {
             return Ok(None);
         }
         self.end_list(page);
@@ -157,10 +157,10 @@ impl Sessions {
     }
 }
 
-/// The files of a page that the account of the session may register; for the others the session
-/// gets an ERROR. A file that replaces one of the same path needs no room.
-fn allowed(conn: ConnId, holder: Place, mut files: Vec<FileRecord>, cx: &mut Context) -> Vec<FileRecord> {
-    let Some(mut room) = cx.logins.room(conn) else { return files };
+/// The files of a slice that the account of the session may register. For the others the session
+/// gets one ERROR a page. A file that replaces one of the same path needs no room.
+fn allowed(page: &mut Page, holder: Place, mut files: Vec<FileRecord>, cx: &mut Context) -> Vec<FileRecord> {
+    let Some(mut room) = cx.logins.room(page.conn) else { return files };
     let mut refused = None;
     files.retain(|file| {
         let path = file.path.as_str();
@@ -170,9 +170,11 @@ fn allowed(conn: ConnId, holder: Place, mut files: Vec<FileRecord>, cx: &mut Con
         refused = refused.take().or(taken.err());
         fits
     });
-    if let Some(why) = refused {
+    if let Some(why) = refused
+        && !std::mem::replace(&mut page.is_refused, true)
+    {
         cx.count(Count::AccountFiles);
-        refuse(conn, ErrorCode::LIMIT, why, None, cx);
+        refuse(page.conn, ErrorCode::LIMIT, why, None, cx);
     }
     files
 }
