@@ -131,7 +131,7 @@ fn an_invitation_is_good_once_whole_and_in_time() {
     // may.
     net.does(&["join", &invitation, "--name", "ann"]);
     let replayed = net.world.run(["join", &invitation, "--name", "eve"]);
-    assert!(replayed.exit == Some(7) && replayed.stderr.contains("not good"), "{}", replayed.stderr);
+    assert!(replayed.exit == Some(7) && replayed.stderr.contains("not valid"), "{}", replayed.stderr);
     assert!(!net.state("eve").join("joined").exists());
     let late =
         net.file("late", &net.does(&["user", "add", "bob", "--expires", "0s", "--name", "home", "--at", &net.addr()]));
