@@ -32,8 +32,9 @@ pub const MESSAGES_IN_A_ROW: usize = 4;
 /// See [`MESSAGES_IN_A_ROW`]. With fewer connections, changing between them costs more than it
 /// gains.
 pub const CROWD_WAITING: usize = 16;
-/// Bytes that one read takes from a connection while at least [`CROWD_WAITING`] others have something
-/// to read. What follows the messages in a row is copied, and is read after the others' turns.
+/// Bytes that one read takes from a connection while at least [`CROWD_WAITING`] others have
+/// something to read. What follows the messages in a row is copied, and is used after the turns of
+/// the others.
 pub const CROWD_READ_BYTES: usize = 4096;
 /// Connections on which a turn writes what was queued.
 pub const FLUSHES_PER_TURN: usize = 256;

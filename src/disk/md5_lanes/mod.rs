@@ -26,11 +26,9 @@ mod width;
 
 use std::io;
 
-use md5::Digest as _;
-
 pub(super) use self::gather::{Gathering, fill_batch};
-use self::strips::STRIP_BYTES;
 pub use self::strips::Source;
+use self::strips::md5_alone;
 use self::width::Width;
 use crate::wire::ids::Md5;
 
@@ -66,13 +64,6 @@ fn md5_each_at(width: Width, messages: &[Source<'_>], buffer: &mut Vec<u8>) -> V
 /// The reference for the tests.
 #[cfg(test)]
 pub(super) fn md5_of(bytes: &[u8]) -> Md5 {
+    use md5::Digest as _;
     Md5(md5::Md5::digest(bytes).into())
-}
-
-fn md5_alone(message: &Source<'_>, buffer: &mut Vec<u8>) -> io::Result<Md5> {
-    let mut md5 = md5::Md5::new();
-    for at in (0..message.length()).step_by(STRIP_BYTES) {
-        md5.update(message.strip(at, STRIP_BYTES.min(message.length() - at), buffer)?);
-    }
-    Ok(Md5(md5.finalize().into()))
 }

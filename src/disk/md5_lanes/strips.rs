@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use md5::Digest as _;
+
 use crate::wire::ids::Md5;
 
 const BLOCK_BYTES: usize = 64;
@@ -60,6 +62,15 @@ impl<'a> Source<'a> {
             }
         }
     }
+}
+
+/// The MD5 of one message, by the `md-5` crate.
+pub(super) fn md5_alone(message: &Source<'_>, buffer: &mut Vec<u8>) -> io::Result<Md5> {
+    let mut md5 = md5::Md5::new();
+    for at in (0..message.length()).step_by(STRIP_BYTES) {
+        md5.update(message.strip(at, STRIP_BYTES.min(message.length() - at), buffer)?);
+    }
+    Ok(Md5(md5.finalize().into()))
 }
 
 /// The MD5s of 1 to `N` messages of the same length, in order. If a file cannot be read, its result

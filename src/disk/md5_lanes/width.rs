@@ -12,10 +12,9 @@
 
 use std::io;
 
-use super::md5_alone;
-use super::strips::Source;
 #[cfg(target_arch = "x86_64")]
 use super::strips::hash_alike;
+use super::strips::{Source, md5_alone};
 use crate::wire::ids::Md5;
 
 /// A width that this processor has.

@@ -79,8 +79,8 @@ pub(in crate::net) enum Step {
 }
 
 impl Connection {
-    /// Begins this connection's share of the turn: it may read `budget` bytes, and `most` of them at
-    /// once.
+    /// Begins this connection's share of the turn: it may read `budget` bytes, at most `most` of
+    /// them at once.
     pub(in crate::net) fn begin_reading(&mut self, scratch: &mut Scratch, now: Time, (budget, most): (usize, usize)) {
         scratch.clear();
         scratch.now = now;
