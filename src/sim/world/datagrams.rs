@@ -21,7 +21,7 @@ impl World {
         };
         let life = self.nodes[to].life;
         let before = self.super_peer(to).map(|machine| {
-            let sender = self.by_ip.get(&from.ip()).copied();
+            let sender = self.node_of(from, key);
             shadow.before_datagram((to, life), sender, bytes, machine)
         });
         self.shadow = Some(shadow);

@@ -445,9 +445,10 @@ impl World {
                 self.schedule(self.now + after, Happening::Resolve { node, life, id, name });
             }
             Output::Send { conn, message } => self.send(node, conn, &self.in_login_mode(node, message)),
-            Output::SendTo { to, boot, message, .. } => {
-                if let (Some(shadow), Some(other)) = (&mut self.shadow, self.by_ip.get(&to.ip())) {
-                    shadow.on_link_out(self.now, (node, self.nodes[node].life), *other, &message);
+            Output::SendTo { to, key, boot, message, .. } => {
+                let other = self.node_of(to, key);
+                if let (Some(shadow), Some(other)) = (&mut self.shadow, other) {
+                    shadow.on_link_out(self.now, (node, self.nodes[node].life), other, &message);
                 }
                 self.remark(|| format!("{node} says to {to}: {message:.200?}"));
                 let shared =

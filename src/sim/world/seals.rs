@@ -31,6 +31,13 @@ impl World {
         Pin { key, at: at.into() }
     }
 
+    /// The node with this key, and without a key the node at this address. The address of a sealed
+    /// datagram says nothing: a repeated datagram may come from another one.
+    pub(super) fn node_of(&self, at: SocketAddr, key: Option<PublicKey>) -> Option<usize> {
+        let with_key = key.and_then(|key| self.nodes.iter().position(|node| node.key == Some(key)));
+        with_key.or_else(|| self.by_ip.get(&at.ip()).copied())
+    }
+
     /// The envelopes of a node for its next life.
     pub(super) fn renew_envelopes(&mut self, number: usize) {
         let is_peer = matches!(self.nodes[number].machine, Some(Machine::Super(_) | Machine::Adversary(_)));
