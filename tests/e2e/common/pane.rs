@@ -28,7 +28,8 @@ impl Pane {
         let sprat = world.sprat(args);
         let mut tmux = pane.tmux();
         tmux.args(["new-session", "-d", "-x", &columns.to_string(), "-y", &rows.to_string(), "-c"]);
-        tmux.arg(world.path("")).arg("env");
+        tmux.arg(world.path("")).args(["sh", "-c", "\"$@\"; echo $? > \"$0\""]);
+        tmux.arg(pane.folder.join("code")).arg("env");
         for (key, _) in sprat.get_envs().filter(|(_, value)| value.is_none()) {
             tmux.arg("-u").arg(key);
         }
@@ -96,6 +97,12 @@ impl Pane {
     /// How many lines have left the window at its top.
     pub(crate) fn scrolled(&self) -> usize {
         self.run(&["display-message", "-p", "#{history_size}"]).trim().parse().expect("a number")
+    }
+
+    /// The exit code of the program, once it has ended. A shell writes it, because tmux does not
+    /// always notice the end.
+    pub(crate) fn exit_code(&self) -> Option<u8> {
+        std::fs::read_to_string(self.folder.join("code")).ok()?.trim().parse().ok()
     }
 
     /// Whether a line is continued in the next row.
