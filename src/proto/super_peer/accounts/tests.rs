@@ -385,9 +385,9 @@ fn long_pages_of_two_sessions_share_the_room_of_their_account() {
     while kinds.len() < 4 {
         net.machine_mut(0).handle_timeout(now);
         let outputs = std::iter::from_fn(|| net.machine_mut(0).poll_output());
-        kinds.extend(outputs.filter_map(|output| match output {
-            Output::Send { conn, message } => Some((conn, message.kind())),
-            _ => None,
+        kinds.extend(outputs.filter_map(|output| {
+            let Output::Send { conn, message } = output else { return None };
+            Some((conn, message.kind()))
         }));
     }
     assert_eq!(net.machine(0).index().records(), files);
