@@ -327,6 +327,8 @@ impl SuperWorld {
                     (conn.closing, conn.deaf) = (true, true);
                 }
             }
+            // This driver goes on: the machine must take what comes all the same.
+            Output::Hold { .. } => {}
             Output::Event(event) => {
                 if let Event::Client { event: ClientEvent::Done(_), .. } = *event {
                     self.clients_done += 1;

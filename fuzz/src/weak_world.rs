@@ -640,6 +640,7 @@ impl WeakWorld {
             }
             Output::DropChunk { .. } | Output::Limit(_) => {}
             Output::SaveAccounts { .. } => panic!("a weak peer keeps no accounts"),
+            Output::Hold { .. } => panic!("a weak peer does each message at once"),
             Output::Disk(work) => self.ordered(work),
             Output::Event(event) => {
                 if let Event::Client { client, event: ClientEvent::Done(_) } = *event {
