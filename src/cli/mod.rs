@@ -178,6 +178,6 @@ fn wrong_usage(error: &UsageError) -> u8 {
 
 fn print_done(failure: &Failure) {
     let done = ClientEvent::Done(Outcome::failed(failure));
-    // If standard output is closed, the exit code still tells the result.
+    // If standard output is closed, the exit code still reports the result.
     let _ = output::line(&control::event_line(&done, std::time::SystemTime::now()));
 }

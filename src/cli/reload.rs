@@ -131,7 +131,7 @@ pub(crate) fn run(args: &Reload) -> Result<u8, Failure> {
         Err(failure) => {
             let done = ClientEvent::Done(Outcome::failed(&failure));
             if args.json {
-                // If standard output is closed, the exit code still tells the result.
+                // If standard output is closed, the exit code still reports the result.
                 let _ = output::line(&crate::control::event_line(&done, std::time::SystemTime::now()));
             }
             output::error(&format!("the old settings stay: {}", failure.message));

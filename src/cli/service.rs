@@ -1,4 +1,5 @@
-//! What a daemon tells its service manager (sd_notify(3)). Without `NOTIFY_SOCKET` nothing is sent.
+//! What a daemon reports to its service manager (sd_notify(3)). Without `NOTIFY_SOCKET` it sends
+//! nothing.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;

@@ -15,7 +15,7 @@ pub const CONTROL_LINES_PER_TURN: usize = 64;
 /// Bytes in the send queue of a control connection. A connection whose queue is full is closed.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
 /// Numbered events that are kept for clients that ask for them later. If there are more, the oldest
-/// is dropped. A client that has not seen it is told its number.
+/// is dropped. A client that has not seen it gets its number.
 pub const EVENTS_KEPT: usize = 256;
 /// Commands of the control socket that follow the events at once. One more ends with exit 5. Half
 /// of the connections stay free for other commands.

@@ -45,7 +45,7 @@ pub enum Arrival {
         /// The client.
         client: ControlId,
     },
-    /// A connection of the listener speaks HTTP. The machine is told that it has ended.
+    /// A connection of the listener speaks HTTP. The machine hears that it has ended.
     HttpBegun {
         /// The connection.
         conn: ConnId,

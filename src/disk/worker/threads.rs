@@ -111,7 +111,7 @@ impl Worker {
         if let Some(share) = &mut self.share {
             share.catalog.cache.flush();
         }
-        // The files are offered before the machine is told that the downloads are over.
+        // The files are offered before the machine hears that the downloads are over.
         self.report_changes(Instant::now());
         for (download, result) in results {
             self.done(DiskDone::Published { download, result });

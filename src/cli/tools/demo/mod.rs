@@ -158,7 +158,7 @@ impl Stage {
 }
 
 fn out(line: &str) {
-    // If standard output is closed, the exit code still tells the result.
+    // If standard output is closed, the exit code still reports the result.
     let _ = output::line(line);
 }
 
