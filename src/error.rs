@@ -48,7 +48,7 @@ impl Exit {
     }
 }
 
-/// Why a command fails: a code for scripts, and a sentence that tells people what to do.
+/// Why a command fails: a code for scripts, and a sentence for people that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The exit code.

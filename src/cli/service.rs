@@ -13,7 +13,7 @@ pub(crate) fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Tells people what the daemon is doing.
+/// Reports to people what the daemon is doing.
 pub(crate) fn status(status: &str) {
     send(&[NotifyState::Status(status)]);
 }

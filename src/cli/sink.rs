@@ -35,7 +35,7 @@ pub(crate) struct Sink {
 
 #[derive(Debug)]
 struct Writer {
-    /// Tells the thread how many bytes from the start are verified.
+    /// Sends to the thread how many bytes from the start are verified.
     verified: Sender<u64>,
     thread: JoinHandle<io::Result<()>>,
 }

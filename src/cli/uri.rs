@@ -16,7 +16,7 @@ use crate::proto::{ClientEvent, Command};
 use crate::trust::{Pin, PublicKey};
 use crate::wire::{self, HostPort};
 
-/// How long a running peer may take to tell which super peer it uses.
+/// How long a running peer may take to report which super peer it uses.
 const PEER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the command.

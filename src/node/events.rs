@@ -1,6 +1,6 @@
 //! The numbered events of the machine, for the viewers of the page and the clients of the control
 //! socket. Each event gets one number for all of them. The oldest events are dropped. A client that
-//! comes back later is told the numbers of the dropped events that it has not seen.
+//! comes back later gets the numbers of the dropped events that it has not seen.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::SystemTime;

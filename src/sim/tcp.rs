@@ -84,8 +84,8 @@ pub(super) struct Link {
     /// Segments that wait, by the end for which they are, and the time since when they wait.
     pub(super) held: [VecDeque<Held>; 2],
     pub(super) held_since: Time,
-    /// Whether the connection is half-open: everything that is sent is lost, and neither end is
-    /// told.
+    /// Whether the connection is half-open: everything that is sent is lost, and neither end gets
+    /// an error.
     pub(super) silent: bool,
     /// Distinguishes this link from other links that used the slot before.
     pub(super) serial: u64,
@@ -156,7 +156,7 @@ impl End {
                 return None;
             }
             if self.deaf {
-                // The machine is only told of the end of the connection.
+                // The machine gets only the end of the connection.
                 return match self.waiting.pop_front()? {
                     Segment::Bytes(_) | Segment::Payload(_) | Segment::Part(_) => continue,
                     Segment::End => Some(Arrived::End),

@@ -21,7 +21,7 @@ pub struct Register {
     pub seq: u64,
     /// The port on which the peer serves chunks.
     pub port: u16,
-    /// The host that others are told, if they cannot dial the address that the super peer sees.
+    /// The host that is named to others, if they cannot dial the address that the super peer sees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Another address at which the peer serves chunks on the same port: a literal address of the

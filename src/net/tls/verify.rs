@@ -37,8 +37,8 @@ impl fmt::Display for WrongKey {
 
 impl std::error::Error for WrongKey {}
 
-/// The server name that tells the verifier which key is expected: the digits of the key. It is
-/// never sent.
+/// The server name by which the verifier gets the expected key: the digits of the key. It is never
+/// sent.
 pub(super) fn name_of(expected: Option<PublicKey>) -> ServerName<'static> {
     match expected.map(|key| ServerName::try_from(key.to_string())) {
         Some(Ok(name)) => name,

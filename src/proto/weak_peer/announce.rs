@@ -1,5 +1,5 @@
-//! What a weak peer announces of its share: the files on offer, and what each super peer still has
-//! to be told. It makes the pages of REGISTER and UPDATE. It never sends a page and knows no
+//! What a weak peer announces of its share: the files on offer, and what must still be sent to each
+//! super peer. It makes the pages of REGISTER and UPDATE. It never sends a page and knows no
 //! connection.
 
 use std::collections::BTreeMap;
@@ -35,13 +35,13 @@ pub(super) struct Announcements {
     added: u64,
     removed: u64,
     reported: Option<Time>,
-    /// What each super peer still has to be told, by session.
+    /// What must still be sent to each super peer, by session.
     outboxes: Vec<Outbox>,
     /// The unsent states of lost sessions, until their memory is freed.
     stale: Vec<BTreeMap<SharePath, Option<File>>>,
 }
 
-/// What one super peer still has to be told.
+/// What must still be sent to one super peer.
 #[derive(Debug, Default)]
 struct Outbox {
     /// Whether a session runs. Without a session no changes are noted, because the next session

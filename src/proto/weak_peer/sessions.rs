@@ -131,7 +131,7 @@ impl Sessions {
         self.sessions.iter().map(|session| session.lost).sum()
     }
 
-    /// One session, after it was told the target of the other session.
+    /// One session, after it has got the target of the other session.
     pub(super) fn at(&mut self, session: SessionId) -> &mut Session {
         let at = usize::from(session.0);
         let other = self.sessions.iter().enumerate().find(|(i, _)| *i != at).map(|(_, other)| other.target());

@@ -5,8 +5,8 @@
 //!   but use no part of a line.
 //! - Payloads flow over the lines as `lines` describes. Extents and digests are sent in place of
 //!   the bytes of pieces.
-//! - A socket holds `UNSENT` bytes: a sender is told that a payload is sent once no more than these
-//!   bytes of it are left.
+//! - A socket holds `UNSENT` bytes: a sender gets the report that a payload is sent once no more
+//!   than these bytes of it are left.
 //! - Disks and workers take a fixed time, and never fail.
 //!
 //! The same plan gives the same figures.

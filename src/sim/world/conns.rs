@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// Makes every connection of a node half-open: nothing arrives, and neither end is told.
+    /// Makes every connection of a node half-open: nothing arrives, and neither end gets an error.
     pub fn silence(&mut self, node: usize) {
         let conns: Vec<(usize, usize)> = self.nodes[node].conns.values().copied().collect();
         for (link, _) in conns {
@@ -299,7 +299,7 @@ impl World {
         }
     }
 
-    /// Tells the sender of a payload that it is sent, at this time.
+    /// Reports to the sender of a payload, at this time, that it is sent.
     fn sent(&mut self, link: usize, end: usize, req: Option<u32>, at: Option<Time>) {
         let open = self.end(link, end).filter(|end| end.open).map(|end| (end.node, end.conn));
         if let (Some(req), Some(at), Some((node, conn))) = (req, at, open) {

@@ -127,7 +127,7 @@ impl Drop for Crew<'_> {
     }
 }
 
-/// Tells the leader if this thread ends with a panic.
+/// Reports to the leader if this thread ends with a panic.
 struct Leave<'a>(&'a Table);
 
 impl Drop for Leave<'_> {

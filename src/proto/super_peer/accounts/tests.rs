@@ -269,7 +269,7 @@ fn what_is_revoked_is_out_at_once_and_all_others_hear_of_it() {
     assert_eq!(list, [RevokedKey { key: KeyBytes(*secret(1).public().as_bytes()), at: UNIX + 5 }]);
     let again = login(&mut net, 1, enrolled.credential);
     assert_eq!(refused(&net, again), ErrorCode::REVOKED);
-    // A session that opens later is told too.
+    // A session that opens later gets the list too.
     let late = login(&mut net, 3, credential("cid", 3, None, 101));
     assert!(said(&net, late).iter().any(|message| matches!(message, Message::Revoked(_))));
     // The key of an operator's account is denied on its own.

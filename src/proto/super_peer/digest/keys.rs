@@ -112,7 +112,7 @@ impl Probe {
         Probe { keys, instead }
     }
 
-    /// Whether a matching file may be in a digest. `has` tells which keys the digest has.
+    /// Whether a matching file may be in a digest. `has` returns whether the digest has a key.
     pub(super) fn may_fit(&self, has: impl Fn(u64) -> bool) -> bool {
         self.keys.iter().all(|key| has(*key)) || self.instead.is_some_and(has)
     }

@@ -3,7 +3,7 @@
 //!
 //! It owns the checks that every datagram must pass. It also owns the effects on the tree and on
 //! the digests of a HELLO, or of a link that goes down. It knows no query: a handler returns
-//! whether answers were lost, and the dispatcher tells this to the flood.
+//! whether answers were lost, and the dispatcher reports this to the flood.
 
 mod cause;
 mod lookup;

@@ -93,7 +93,7 @@ pub(super) struct Growth {
     pub(super) name: TreeName,
     pub(super) parent: Option<LinkId>,
     pub(super) probes: Vec<Probe>,
-    /// Whether all probes are answered and the parent was told.
+    /// Whether all probes are answered and the parent has got the answer.
     pub(super) closed: bool,
     pub(super) until: Time,
 }

@@ -3,8 +3,8 @@
 //! sources are known when it begins.
 //!
 //! It hands the small files to the part that fetches the files of collections. It hands all other
-//! files, and the files that this part could not fetch, to the downloads, a few at a time. It is
-//! told how each file ended.
+//! files, and the files that this part could not fetch, to the downloads, a few at a time. They
+//! report how each file ended.
 
 mod entry;
 mod job;

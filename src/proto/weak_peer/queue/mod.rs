@@ -3,8 +3,8 @@
 //! content is found and fetched. It is the client of each command that it runs, and passes the
 //! events on to the clients that wait.
 //!
-//! A download is written to the file of the queue before its client is told of it, and before it
-//! starts. The file is written when a download comes, ends or is paused, or when its content and
+//! A download is written to the file of the queue before it is reported to its client, and before
+//! it starts. The file is written when a download comes, ends or is paused, or when its content and
 //! destination become known.
 
 mod entry;
@@ -556,7 +556,7 @@ impl Queue {
         }
     }
 
-    /// Removes the entries that could not be saved, and tells their clients.
+    /// Removes the entries that could not be saved, and reports the failure to their clients.
     fn refuse(&mut self, cx: &mut Context, why: &str) {
         let new: Vec<u64> = self.entries.range(self.durable..).map(|(id, _)| *id).collect();
         for entry in new.into_iter().filter_map(|id| self.entries.remove(&id)) {

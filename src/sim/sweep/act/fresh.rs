@@ -9,8 +9,8 @@ use crate::proto::super_peer::SuperPeer;
 use crate::wire::{QueryKind, Search};
 
 /// When a new file is searched for, in addition to the moment of its acknowledgement. The times
-/// count from the moment at which it is added: while neighbors are told of it, and when a lease of
-/// an old digest ends.
+/// count from the moment at which it is added: while marks are sent to the neighbors, and when a
+/// lease of an old digest ends.
 const SEEK_AFTER: [(Duration, Duration); 3] = [
     (Duration::from_millis(2), Duration::from_millis(300)),
     (Duration::from_millis(300), Duration::from_secs(3)),
