@@ -2,7 +2,8 @@
 //! DNS (RFC 6763, RFC 6762).
 //!
 //! A super peer is found only if it was started with `--announce`. A peer searches only before it
-//! starts, and only without `--super`. Every answer is used, because the network is open.
+//! starts, and only without `--super`. Every answer is used and none is checked, because anybody
+//! may take part in an open network.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -21,13 +21,14 @@ use crate::trust::PublicKey;
 use crate::wire::{HostPort, LinkMessage, Message, frame};
 
 impl Net {
-    /// Begins a dial; Dialed or DialFailed arrives. In login mode the other side must prove the
-    /// expected key; any key if there is none.
+    /// Begins a dial. Later the loop gets Dialed or DialFailed. In login mode the other side must
+    /// prove a key: the expected one, if there is one.
     pub fn dial(&mut self, dial: DialId, to: HostPort, expected: Option<PublicKey>) {
         self.dialer.dial(dial, to, expected, &mut self.conns, &mut self.ctx);
     }
 
-    /// Queues a message on a connection. One whose queue is full is closed.
+    /// Queues a message on a connection. If its send queue is then too long, the connection is
+    /// closed.
     pub fn send(&mut self, id: ConnId, message: &Message) {
         let Net { ctx, conns, .. } = self;
         let Some(conn) = live(&mut conns.table, id, ctx) else {
@@ -115,13 +116,14 @@ impl Net {
         self.conns.starve(id);
     }
 
-    /// Sets the limit on the bytes of files that are sent and of chunks that are received.
+    /// Sets the limits on the rates at which bytes of files are sent and bytes of chunks are
+    /// received.
     pub fn set_limits(&mut self, limits: RateLimits) {
         self.conns.set_limits(limits, self.ctx.now);
     }
 
-    /// Sets the limit on the bytes of files that are sent to the connections of an account; 0: no
-    /// limit. This connection is one of them.
+    /// Sets the limit on the rate at which bytes of files are sent to an account, over all its
+    /// connections. This connection is one of these. 0 means no limit.
     pub fn limit_account(&mut self, id: ConnId, account: u64, upload: u64) {
         if live(&mut self.conns.table, id, &mut self.ctx).is_some() {
             self.conns.limit_account(id, account, upload, self.ctx.now);

@@ -1,4 +1,5 @@
-//! Faults of datagrams. They are decorators; a run can put any number of them before the network.
+//! Faults of datagrams. Each passes datagrams on to the next, and a run can put any number of them
+//! before the network.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -38,8 +39,8 @@ pub struct Double(pub u32);
 #[derive(Clone, Copy, Debug)]
 pub struct HoldBack(pub u32, pub Duration);
 
-/// Damages the header of this many of a thousand datagrams, or truncates them. Other damage is a
-/// loss, because of the checksum of UDP.
+/// Damages the header of this many of a thousand datagrams, or truncates them. Damage to other
+/// bytes is not simulated: the checksum of UDP makes it a loss.
 #[derive(Clone, Copy, Debug)]
 pub struct Damage(pub u32);
 
@@ -67,7 +68,7 @@ impl Repeat {
 pub struct Sever(pub BTreeSet<(usize, usize)>);
 
 impl Sever {
-    /// Parts the first `n` nodes from all others, in both directions.
+    /// Parts the nodes in `left` from all others, in both directions.
     #[must_use]
     pub fn halves(left: &BTreeSet<usize>, nodes: usize) -> Sever {
         let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));

@@ -44,7 +44,8 @@ const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
 /// Shortest time between two reports of changes of the share, so that many small files cause few
 /// reports.
 const CHANGES_EVERY: Duration = Duration::from_millis(50);
-/// Shortest time between two reports of the progress of hashing, unless a file is complete.
+/// Shortest time between two reports of the progress of hashing. The report does not wait for this
+/// time if a file is complete or nothing is left to hash.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Largest number of records and removals in one report.
 const CHANGES_MAX: usize = 1000;
@@ -111,7 +112,8 @@ pub(super) struct Worker {
     /// The file of the digest cache, which is read once, before any job is done.
     cache: Option<PathBuf>,
     collections: Collections,
-    /// Paths that are being described. They take turns.
+    /// Paths that a client wants to pass on, and whose digest or collection is being made. They
+    /// take turns.
     describing: VecDeque<Describing>,
     /// The file of the queue of downloads.
     queue_file: Option<PathBuf>,

@@ -24,13 +24,14 @@ pub(super) struct Entry {
     pub(super) root: Root,
     size: [u32; 2],
     place: Place,
-    /// A holder, which may be gone, `SHARED` and the number of a list of holders, `DEAD` or `FREE`.
+    /// One of these: a holder, which may be gone; `SHARED` with the number of a list of holders;
+    /// `DEAD`; `FREE`.
     pub(super) holders: u32,
     /// The folder, and `COLLECTION`.
     folder: u32,
 }
 
-/// No holder; in the postings until tidied.
+/// The entry has no holder. It stays in the postings until `tidy` removes it.
 pub(super) const DEAD: u32 = u32::MAX;
 /// The slot is not in use.
 pub(super) const FREE: u32 = u32::MAX - 1;
@@ -38,7 +39,8 @@ pub(super) const FREE: u32 = u32::MAX - 1;
 pub(super) const SHARED: u32 = 1 << 31;
 /// The content is a collection.
 const COLLECTION: u32 = 1 << 31;
-/// Places among the keys of a record; words follow.
+/// The place of this key in the list of the keys of a record. The keys of the words follow these
+/// two.
 pub(super) const ROOT: usize = 0;
 pub(super) const NAME: usize = 1;
 
@@ -47,15 +49,15 @@ const _: () = assert!(TOP & COLLECTION == 0 && INDEX_ENTRIES_MAX < TOP as usize)
 /// What a key is the hash of.
 #[derive(Clone, Copy)]
 pub(super) enum Class {
-    /// A name, byte for byte; with the folder a path.
+    /// A name, byte for byte. Together with the number of the folder, it is the key of a path.
     Path = 0,
     /// A folded name.
     Name = 1,
     /// A word of a name or of a folder.
     Word = 2,
     Root = 3,
-    /// Path, size and root together. Only entries whose root has a long list have this key, which
-    /// then finds an equal entry.
+    /// Path, size and root together. Only an entry whose root has many entries has this key. An
+    /// equal entry is then found by this key.
     Identity = 4,
     /// A folder.
     Folder = 5,
@@ -123,7 +125,7 @@ impl Entries {
         self.texts.text(id, self.at(id).place)
     }
 
-    /// The folder of an entry as it is written.
+    /// The text of the folder of an entry, not folded.
     #[inline]
     pub(super) fn folder(&self, id: u32) -> &str {
         self.folders.text(self.at(id).folder())
@@ -144,8 +146,8 @@ impl Entries {
         self.path_key(self.at(id).folder(), self.name(id))
     }
 
-    /// Adds the entry of a record, in a folder that was found, or else is made. Returns it, and how
-    /// many words a folder has that was made.
+    /// Adds the entry of a record. Without a `folder`, it also makes the folder. Returns the entry,
+    /// and the number of words of a folder that was made.
     pub(super) fn add(&mut self, record: &FileRecord, folder: Option<u32>, scratch: &mut String) -> (u32, usize) {
         let [high, low] =
             [record.size >> 32, record.size & 0xffff_ffff].map(|half| u32::try_from(half).expect("half of a u64"));
@@ -168,8 +170,8 @@ impl Entries {
         (folders.add(text, |text| hashes.of(Class::Folder, text.as_bytes()), words.into_iter()), count)
     }
 
-    /// Frees an entry, and its folder if it was the last one there. Returns how many words that
-    /// folder has.
+    /// Frees an entry. If it was the last entry of its folder, also frees the folder, and returns
+    /// the number of words of the folder. Otherwise returns 0.
     pub(super) fn free(&mut self, id: u32, scratch: &mut String) -> usize {
         let folder = self.at(id).folder();
         let mut count = 0;
@@ -274,7 +276,7 @@ impl Entry {
     }
 }
 
-/// A number whose bits all depend on the folder's, so that names of two folders that are alike have
+/// A number of which each bit depends on the folder, so that equal names in two folders have
 /// different keys.
 fn mixed(folder: u32) -> u64 {
     u64::from(folder).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)

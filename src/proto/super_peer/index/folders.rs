@@ -1,7 +1,8 @@
 //! The folders of all paths, each once: its text, the files in it, and its words.
 //!
-//! Ten files of a folder share its bytes and the postings of its words, so a record pays for a
-//! tenth of them. A folder is there as long as an entry is in it, dead entries included.
+//! The files of a folder share its text and the postings of its words. If there are ten files, each
+//! record costs a tenth of these bytes. A folder is there as long as an entry is in it, dead
+//! entries included.
 
 use super::postings::Postings;
 use super::slots::Slots;
@@ -24,7 +25,7 @@ pub(super) struct Folders {
 /// 40 bytes, and its text and files.
 #[derive(Debug)]
 struct Folder {
-    /// Never empty; empty in a slot that is free.
+    /// Not empty, except in a slot that is free.
     text: Box<str>,
     /// The entries in it, not those in folders below it.
     files: Postings,
@@ -41,7 +42,7 @@ impl Folders {
         self.list.len()
     }
 
-    /// Bytes of its tables and texts, without the lists' own.
+    /// Bytes of the folders and of the table of words, without the texts and the postings.
     pub(super) fn bytes(&self) -> usize {
         self.list.len() * size_of::<Folder>() + self.words.bytes()
     }
@@ -52,7 +53,7 @@ impl Folders {
         self.list.find(folder).map_or("", |folder| &folder.text)
     }
 
-    /// The folder of this text, with its hash, if it is there.
+    /// The folder with this text, if there is one. `hash` computes the hash of the text.
     pub(super) fn find(&self, text: &str, hash: impl Fn() -> u64) -> Option<u32> {
         if text.is_empty() {
             return Some(TOP);
@@ -63,8 +64,8 @@ impl Folders {
         self.by_text.find(hash(), |folder| &*self.list.at(folder).text == text)
     }
 
-    /// Adds a folder that is not there. It must get a file at once. `hash_of` hashes a text,
-    /// `words` are the keys of its words.
+    /// Adds a folder that is not there. The caller must put a file into it at once. `hash_of`
+    /// hashes a text. `words` are the keys of the words of this folder.
     pub(super) fn add(&mut self, text: &str, hash_of: impl Fn(&str) -> u64, words: impl Iterator<Item = u64>) -> u32 {
         let folder = self.list.insert(Folder { text: text.into(), files: Postings::new() });
         let Folders { list, by_text, all, .. } = self;
@@ -84,8 +85,8 @@ impl Folders {
         }
     }
 
-    /// An entry leaves the folder. Returns the text of the folder if it was the last one: then the
-    /// folder is to be removed.
+    /// An entry leaves the folder. If it was the last entry there, returns the text of the folder,
+    /// and the caller must remove the folder.
     pub(super) fn leave(&mut self, folder: u32, id: u32) -> Option<Box<str>> {
         if folder == TOP {
             return None;
@@ -95,8 +96,8 @@ impl Folders {
         (files.len() == 0).then(|| std::mem::take(text))
     }
 
-    /// Removes a folder without files, whose text was taken: the hash of that, and the keys of its
-    /// words.
+    /// Removes a folder without files, after [`Folders::leave`] has returned its text. `hash` is
+    /// the hash of this text, and `words` are the keys of its words.
     pub(super) fn remove(&mut self, folder: u32, hash: u64, words: impl Iterator<Item = u64>) {
         self.by_text.remove(hash, folder);
         for word in words {
@@ -107,7 +108,8 @@ impl Folders {
         self.list.free(folder);
     }
 
-    /// The folders that have a word, and strays.
+    /// The folders that have a word. Folders of other words with the same short hash are among
+    /// them.
     pub(super) fn with_word(&self, key: u64) -> Found<'_> {
         self.words.find(key)
     }
@@ -117,7 +119,7 @@ impl Folders {
         self.all.next(cursor)
     }
 
-    /// The first file of a folder that is not below `cursor`.
+    /// In this folder, the first file whose number is not below `cursor`.
     pub(super) fn next_file(&self, folder: u32, cursor: u32) -> Option<u32> {
         self.list.find(folder)?.files.next(cursor)
     }
