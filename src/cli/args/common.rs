@@ -44,8 +44,8 @@ macro_rules! command {
     };
     (@fields [search $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// most hops from the first super peer, 0 to 64 [default: the super peer's own setting,
-            /// 7]
+            /// largest number of hops from the first super peer, 0 to 64 [default: the super peer's
+            /// own setting, 7]
             #[argh(option, arg_name = "N", from_str_fn(crate::cli::args::values::hops))]
             pub(crate) ttl: Option<u8>,
 
@@ -54,9 +54,10 @@ macro_rules! command {
             pub(crate) budget: Option<crate::cli::units::Span>,
 
             /// how a search spreads. flood: over all links. digest: as flood, but without neighbors
-            /// that cannot have a match. ring: as digest, but with --limit the ttl grows until N
-            /// hits are found. tree: over a spanning tree, with the fewest messages [default:
-            /// digest]
+            /// that cannot have a match. ring: as digest, but if the number of hits is limited
+            /// (`query --limit`, `wait --hits`), the search begins with one hop, and takes more
+            /// hops until it has these hits. tree: over a spanning tree, with the fewest messages
+            /// [default: digest]
             #[argh(option, arg_name = "POLICY")]
             pub(crate) policy: Option<crate::wire::Policy>,
         } }
@@ -66,10 +67,10 @@ macro_rules! command {
     };
     (@fields [supers $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// ask this super peer, as a short-lived peer; may be repeated: the first super peer
-            /// that answers is asked [default: the running peer; without a running peer, a super
-            /// peer of the network that was joined; without such a network, a super peer that
-            /// announces itself on the local network]
+            /// ask this super peer, without the help of a running peer; may be repeated: the first
+            /// super peer that answers is asked [default: the running peer; without a running peer,
+            /// a super peer of the network that was joined; without such a network, a super peer
+            /// that announces itself on the local network]
             #[argh(
                 option,
                 long = "super",
@@ -82,8 +83,8 @@ macro_rules! command {
             #[argh(switch)]
             pub(crate) open: bool,
 
-            /// state folder with the key and the credential of a short-lived peer [default: as of
-            /// `sprat peer`]
+            /// state folder with the key and the credential for a command that asks no running peer
+            /// [default: as of `sprat peer`]
             #[argh(option, arg_name = "DIR")]
             pub(crate) state: Option<std::path::PathBuf>,
         } }

@@ -17,9 +17,9 @@ command! {
         example = "{command_name} --name super"
     )]
     Events {
-        /// first print the events with a number above N. The last 256 events are kept. A line
-        /// reports the numbers above N that are not kept any more [default: only events that occur
-        /// from now on]
+        /// first print the events with a number above N. The last 256 events are kept. If events
+        /// with a number above N are not kept any more, a line states their numbers [default: only
+        /// events that occur from now on]
         #[argh(option, arg_name = "N")]
         pub(crate) since: Option<u64>,
 
@@ -39,7 +39,7 @@ command! {
         example = "{command_name} --downloads"
     )]
     Wait {
-        /// words, pattern or root to search for, every second
+        /// words, pattern or root; the search is repeated every second
         #[argh(positional, arg_name = "PATTERN")]
         pub(crate) pattern: Vec<String>,
 

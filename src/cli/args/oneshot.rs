@@ -34,7 +34,7 @@ command! {
         #[argh(switch)]
         pub(crate) partial: bool,
 
-        /// most hits to return, at most 1000 [default: 1000]
+        /// largest number of hits to return, at most 1000 [default: 1000]
         #[argh(option, arg_name = "N")]
         pub(crate) limit: Option<u32>,
 
@@ -60,7 +60,7 @@ command! {
         /// a name or path; a root (64 hex digits); a pattern with `*?[`; a folder with a slash at
         /// its end, to download all its files; or a URI that `sprat uri` has printed, which needs
         /// no --super. If the running peer has a session with a super peer that the URI names, the
-        /// running peer fetches the content. Otherwise a short-lived peer fetches it
+        /// running peer fetches the content. Otherwise this command fetches it itself
         #[argh(positional, arg_name = "NAME")]
         pub(crate) what: String,
 
@@ -143,8 +143,9 @@ command! {
         example = "{command_name} --super 192.0.2.1:4777 --json"
     )]
     List {
-        /// list the files of the network, page by page, ordered by root. Only with this option are
-        /// --ttl, --policy and --budget (for each page) allowed [default: off]
+        /// list the files of the network, page by page, ordered by root. --ttl, --policy and
+        /// --budget are allowed only with this option. --budget is the time for each page [default:
+        /// off]
         #[argh(switch)]
         pub(crate) network: bool,
 

@@ -151,8 +151,8 @@ command! {
         pub(crate) supers: Option<usize>,
 
         /// number of neighbors: of each super peer in random-regular, of each inner super peer in
-        /// tree, and of a super peer on average in scale-free [default: 4; in a smaller network,
-        /// all other super peers]
+        /// tree, and of a super peer on average in scale-free [default: 4, or all other super peers
+        /// if these are fewer]
         #[argh(option, arg_name = "D")]
         pub(crate) degree: Option<usize>,
 
@@ -188,7 +188,7 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) interval: Option<Span>,
 
-        /// most hops of a query, at most 64 [default: 7]
+        /// largest number of hops of a query, at most 64 [default: 7]
         #[argh(option, arg_name = "T")]
         pub(crate) ttl: Option<u8>,
 
@@ -213,7 +213,7 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) budget: Option<Span>,
 
-        /// most hits to return for a query [default: all]
+        /// largest number of hits to return for a query [default: all]
         #[argh(option, arg_name = "N")]
         pub(crate) limit: Option<u32>,
 

@@ -20,7 +20,7 @@ command! {
     Id {
         /// rotate: replace the key by a new key, which the old key signs. Peers that expect the old
         /// key accept the new key. Neighbors must name the new key in --neighbor. Restart the node
-        /// afterwards. accept: from now on expect KEY of the super peer at HOST
+        /// afterwards. accept: from now on the super peer at HOST must prove KEY
         #[argh(positional, arg_name = "rotate|accept KEY@HOST[:PORT]")]
         pub(crate) action: Vec<String>,
 
