@@ -17,8 +17,8 @@ pub(crate) struct Rate(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// The factor of a unit of [`Size`]. A bare letter and the form `iB` stand for powers of 1024, the
-/// form `B` for powers of 1000.
+/// The factor of a unit of [`Size`]. A bare letter and the form `iB` mean powers of 1024. The form
+/// `B` means powers of 1000.
 fn size_unit(unit: &str) -> Option<u64> {
     let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
     let power = ["", "k", "m", "g", "t"].iter().position(|known| *known == letter)?;

@@ -119,13 +119,14 @@ pub const ABSENT_MAX: u32 = 3;
 /// Followers of one content at one peer. One more takes the place of one that takes less than a
 /// slow peer; if there is none, it gets ERROR 5, and follows others.
 pub const FOLLOWERS_MAX: usize = 24;
-/// A follower keeps its place for this long, whatever it takes.
+/// A follower keeps its place for this long, however little it reads.
 pub const FOLLOWER_KEPT_MIN: Duration = Duration::from_secs(2);
 /// Most chunks that are sent to followers at once, over all connections. They are sent one at a
 /// time, so that a follower soon has a complete piece and can pass it on, unless more at once bring
 /// more bytes in a second; `--uploads` sets another number.
 pub const TURNS_OPEN_MAX: usize = 16;
-/// The same for one connection, so that one that takes none of its chunks does not keep all turns.
+/// The same for one connection, so that a connection that reads none of its chunks does not keep
+/// all turns.
 pub const TURNS_OF_ONE_MAX: usize = 4;
 /// The next turn is given when no more than this of a chunk is unsent, as estimated from the rate
 /// of earlier chunks. Then its GET comes before the line is idle, and the two chunks hardly share
@@ -139,13 +140,13 @@ pub const TURN_UNUSED_MAX: Duration = Duration::from_secs(2);
 /// A host that has left a turn unused comes after the others for this long, and they do not wait
 /// for its turns.
 pub const TURN_DOUBT: Duration = Duration::from_secs(10);
-/// Such hosts that are remembered; with more, one of them is forgotten.
+/// Most such hosts that are remembered. If there are more, one of them is forgotten.
 pub const TURN_HOSTS_DOUBTED_MAX: usize = 256;
 /// A chunk that takes longer than this, and longer than four times the mean, is not counted when
 /// the next turn is given, so that others need not wait for it.
 pub const TURN_SLOW: Duration = Duration::from_millis(200);
-/// Contents for which it is remembered which pieces were sent least, to advise followers. For other
-/// contents there is no advice.
+/// Most contents whose sent pieces are counted, to advise followers. For other contents there is no
+/// advice.
 pub const SEEDS_MAX: usize = 64;
 /// Bytes of the bits in one HAS: a content of up to 256 GiB in one message.
 pub const HAS_BITS_MAX: usize = 32 * 1024;

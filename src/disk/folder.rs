@@ -1,7 +1,7 @@
 //! Opens files below a folder. No symlink and no `..` leads out of the folder, and no open blocks.
 //!
-//! The folder is whatever is at its path. It is held open only during a piece of work. So a folder
-//! that was replaced is no longer used, and a file system can be unmounted.
+//! The folder is the one that is at its path at present. It is held open only during a job. So a
+//! folder that was replaced is no longer used, and a file system can be unmounted.
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::OsStr;

@@ -54,8 +54,8 @@ struct Used {
     is_doubted: bool,
 }
 
-/// When a chunk has just gone to the send queue of the system: how much longer it is sent before
-/// the next turn is given, as a multiple of the time since it began.
+/// How long the next turn waits after all of a chunk is in the send queue of the system, as a
+/// multiple of the time that the chunk took to get there.
 const QUEUED_PART: f64 =
     (UNSENT_BYTES_MAX as u64 - TURN_LEAD_BYTES) as f64 / (PIECE_BYTES - UNSENT_BYTES_MAX as u64) as f64;
 
@@ -98,8 +98,8 @@ impl Turns {
         self.width.set(chunks);
     }
 
-    /// Whether one more turn can be given. One that is not used soon takes no place, nor does one
-    /// of a connection that is doubted: others need not wait for it.
+    /// Whether one more turn can be given. A turn that is not used soon takes no place, and a turn
+    /// of a host that is doubted takes none either. Other followers need not wait for such a turn.
     pub(in crate::proto::weak_peer) fn has_room(&self, now: Time) -> bool {
         let slow = self.mean.map_or(TURN_SLOW, |mean| TURN_SLOW.max(mean * 4));
         let stale = TURN_UNUSED_MAX.max(slow * 4);
@@ -117,8 +117,9 @@ impl Turns {
         self.ending.iter().copied().filter(|at| *at > now).chain(slow).min()
     }
 
-    /// Whether one more turn can be given to a connection of this host: one that takes none of its
-    /// chunks must not keep all turns, nor must hosts that are doubted.
+    /// Whether one more turn can be given to a connection of this host: a connection that reads
+    /// none of its chunks must not keep all turns, and hosts that are doubted must not keep them
+    /// either.
     pub(in crate::proto::weak_peer) fn has_room_for(&self, now: Time, conn: ConnId, host: Host) -> bool {
         let open = self.given_to(conn) + self.used.range((conn, 0)..=(conn, u32::MAX)).count();
         if !self.is_doubted(now, host) {

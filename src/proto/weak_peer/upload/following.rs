@@ -48,8 +48,9 @@ impl Uploads {
         self.unanswered.push(conn);
     }
 
-    /// All places of a content are taken: ends the FOLLOW of one that takes less than a slow peer
-    /// does, the longest of the host that has most of these. Returns `false` if there is none.
+    /// All places for followers of a content are taken. Of the followers that read more slowly than
+    /// [`UPLOAD_RATE_MIN`], finds the host that has most of them, and ends the FOLLOW that this
+    /// host has had longest. Returns `false` if there is no such follower.
     fn displace(&mut self, cx: &mut Context, root: Root) -> bool {
         let occupant = |(conn, upload): (ConnId, &Upload)| {
             let follower = upload.follower.as_ref()?;
@@ -191,10 +192,10 @@ impl Uploads {
     }
 
     /// Gives turns while there is room, first to followers that get nothing from here at present.
-    /// Of a content of the share, the zone that has got least lately comes first. Within it, and
-    /// for any other content, the follower that has waited longest comes first: its line is idle,
-    /// or will be soonest. If the one that has got least from here came first, one that follows few
-    /// would get less than others.
+    /// For a content of the share, the followers of the zone that has received least lately come
+    /// first. Within a zone, and for any other content, the follower that has waited longest comes
+    /// first: its line is idle, or will be idle soonest. If the follower that has received least
+    /// from here came first, a follower of few peers would get less than others.
     pub(super) fn give_turns(&mut self, cx: &mut Context) {
         self.void_turns(cx);
         while !self.waiting.is_empty() && self.turns.has_room(cx.now) {
@@ -257,8 +258,8 @@ impl Uploads {
         self.give_turns(cx);
     }
 
-    /// A connection is gone. One that has taken no chunk and leaves a turn unused could come again
-    /// for the next one.
+    /// A connection is gone. If it has taken no chunk and leaves a turn unused, its host is
+    /// doubted. Otherwise the host could connect again and again for one more turn.
     pub(super) fn leave_turns(&mut self, cx: &Context, conn: ConnId) {
         let Some(upload) = self.conns.get(&conn) else { return };
         if self.turns.given_to(conn) > 0 && upload.taken < PIECE_BYTES / 4 {
