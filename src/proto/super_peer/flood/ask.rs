@@ -1,4 +1,5 @@
-//! One QUERY to one neighbor: what it has answered so far, and when the QUERY is repeated.
+//! One QUERY to one neighbor, which PROTOCOL.md 7.4 calls a subquery: what the neighbor has
+//! answered so far, and when the QUERY is repeated.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -15,7 +15,7 @@
 //! super peers assume after a while that the root is gone, and elect another one. While nothing
 //! changes, only the name in HELLO is sent.
 //!
-//! # Why a ride without a cut is complete
+//! # Why a ride (a tree query) without a cut is complete
 //!
 //! A name is never used twice: the root numbers its trees, and its boot id distinguishes its runs.
 //! When a super peer begins to hold a tree, its edges of the tree are fixed; the loss of an edge

@@ -47,8 +47,8 @@ impl Wave {
             self.instances[at].answer_again(self.id, link, query, links, cx);
             return CopyIs::Repetition;
         }
-        // A ride reaches every super peer only once. If a ride comes late, a flood that goes at
-        // least as far has passed.
+        // A ride (a tree query) reaches every super peer only once. If it comes late, a flood that
+        // goes at least as far was here before it.
         if query.tree.is_some() || self.ttl_best.is_some_and(|best| query.ttl.min(TTL_MAX) <= best) {
             cx.count(Count::FloodDuplicate);
             links.send(link, LinkMessage::Done(duplicate(self.id, query.ttl)), cx);
