@@ -48,7 +48,7 @@ command! {
         #[argh(option, arg_name = "[KEY@]HOST[:PORT]", from_str_fn(pin))]
         pub(crate) neighbor: Vec<Pin>,
 
-        /// largest number of hops of a query that states none, at most 64 [default: 7]
+        /// hops that a query may take if it states no ttl, at most 64 [default: 7]
         #[argh(option, arg_name = "N", from_str_fn(hops))]
         pub(crate) ttl: Option<u8>,
 
