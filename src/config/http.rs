@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// Connections of the page that one turn accepts.
+pub const HTTP_ACCEPTS_PER_TURN: usize = 4;
 /// Longest head of a request, in bytes. A longer one is refused with 431. Browsers send 1 KiB.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Fields of a head. A head with more is refused with 431. Browsers send about 20.
@@ -66,7 +68,7 @@ pub const HTTP_GATEWAY_KEPT: Duration = Duration::from_secs(60);
 pub const HTTP_GATEWAY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Snapshots that are made in a second for requests, and texts of metrics. Further requests get the
 /// latest one.
-pub const HTTP_TEXTS_PER_SECOND: u32 = 20;
+pub const HTTP_TEXTS_PER_SECOND: u32 = 4;
 /// How often a viewer of the page gets a snapshot.
 pub const HTTP_TICK: Duration = Duration::from_secs(1);
 /// Viewers of the page at once. One more gets 503, and its page then asks for snapshots.

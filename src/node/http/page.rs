@@ -1,12 +1,15 @@
 //! The page about the node, and what it reads: snapshots, events, metrics. It shows figures; only a
 //! POST with the token makes the node do something.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
+use super::searches::Searched;
 use super::state::{Exchange, Purpose};
 use crate::config::{HTTP_HITS_MAX, HTTP_TICK, HTTP_VIEWER_BYTES_MAX, HTTP_VIEWERS_MAX};
 use crate::control::{self, rfc3339};
@@ -15,9 +18,11 @@ use crate::node::driver::Driver;
 use crate::node::events::Numbered;
 use crate::node::resources;
 use crate::proto::command::Get;
-use crate::proto::event::DownloadState;
+use crate::proto::event::{DownloadState, PeerStatus};
+use crate::proto::glance::SessionRow;
 use crate::proto::{ClientEvent, ClientId, Command, ConnId, Scope};
-use crate::wire::{QueryKind, Root, Search};
+use crate::wire::message::LinkRow;
+use crate::wire::{NodeId, QueryKind, Root, Search};
 
 impl Driver<'_> {
     pub(super) fn on_page_request(&mut self, conn: ConnId, from: IpAddr, request: &Request) {
@@ -89,7 +94,7 @@ impl Driver<'_> {
     fn snapshot_text(&mut self) -> Rc<str> {
         let kept = self.http.snapshot.text(self.now);
         kept.unwrap_or_else(|| {
-            let text = control::json(&self.snapshot()).unwrap_or_default();
+            let text = self.snapshot();
             self.http.snapshot.keep(text, self.now)
         })
     }
@@ -115,7 +120,7 @@ impl Driver<'_> {
         disk.chain(self.memory.named(crate::memory::held())).chain(self.net.memory()).chain(own)
     }
 
-    fn snapshot(&self) -> Value {
+    fn snapshot(&self) -> String {
         let mut glance = self.role.glance();
         glance.counters.extend(self.net.counters().named().chain(self.net.envelope_counts()));
         glance.levels.extend(self.levels());
@@ -124,23 +129,24 @@ impl Driver<'_> {
         if let Some(peer) = &mut glance.peer {
             self.host.name().clone_into(&mut peer.name);
         }
-        json!({
-            "v": 1,
-            "seq": self.events.last,
-            "time": rfc3339(SystemTime::now()),
-            "role": self.http.options.role,
-            "name": self.host.name(),
-            "node": self.http.options.node,
-            "version": env!("CARGO_PKG_VERSION"),
-            "listen": self.net.listen_addr(),
-            "uptime_ms": self.now.as_micros() / 1000,
-            "counters": glance.counters,
-            "levels": glance.levels,
-            "peer": glance.peer,
-            "links": glance.links,
-            "searches": self.http.searches.shown(),
-            "sessions": glance.sessions,
-        })
+        let snapshot = Snapshot {
+            v: 1,
+            seq: self.events.last,
+            time: rfc3339(SystemTime::now()),
+            role: self.http.options.role,
+            name: self.host.name(),
+            node: self.http.options.node,
+            version: env!("CARGO_PKG_VERSION"),
+            listen: self.net.listen_addr(),
+            uptime_ms: self.now.as_micros() / 1000,
+            counters: &glance.counters,
+            levels: &glance.levels,
+            peer: &glance.peer,
+            links: &glance.links,
+            searches: self.http.searches.shown(),
+            sessions: &glance.sessions,
+        };
+        control::json(&snapshot).unwrap_or_default()
     }
 
     // ---- viewers --------------------------------------------------------------------------------
@@ -263,6 +269,26 @@ impl Driver<'_> {
         bytes.extend_from_slice(text.as_bytes());
         self.answer(conn, keep_alive, &bytes);
     }
+}
+
+/// What the page shows, as `/api/snapshot` and the events of viewers carry it.
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    v: u8,
+    seq: u64,
+    time: String,
+    role: &'a str,
+    name: &'a str,
+    node: Option<NodeId>,
+    version: &'a str,
+    listen: Option<SocketAddr>,
+    uptime_ms: u64,
+    counters: &'a BTreeMap<String, u64>,
+    levels: &'a BTreeMap<String, u64>,
+    peer: &'a Option<Box<PeerStatus>>,
+    links: &'a [LinkRow],
+    searches: Searched<'a>,
+    sessions: &'a [SessionRow],
 }
 
 fn log_event(Numbered { seq, time, what }: &Numbered) -> String {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::config::HTTP_ANSWERS_KEPT;
 use crate::proto::Event;
@@ -14,12 +14,22 @@ pub(super) struct Searches {
     kept: VecDeque<Answered>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Answered {
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Answered {
     hits: u32,
     reached: u32,
     complete: bool,
     ms: u32,
+}
+
+/// The field `searches` of a snapshot.
+#[derive(Debug, Serialize)]
+pub(super) struct Searched<'a> {
+    answers: usize,
+    complete: usize,
+    ms_p50: Option<u32>,
+    ms_p99: Option<u32>,
+    last: &'a VecDeque<Answered>,
 }
 
 impl Searches {
@@ -34,18 +44,17 @@ impl Searches {
     }
 
     /// The answers, and the median and 99th percentile of their times in milliseconds.
-    pub(super) fn shown(&self) -> Value {
+    pub(super) fn shown(&self) -> Searched<'_> {
         let mut times: Vec<u32> = self.kept.iter().map(|answer| answer.ms).collect();
         times.sort_unstable();
         let quantile = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied();
-        let complete = self.kept.iter().filter(|answer| answer.complete).count();
-        let last = self.kept.iter().map(|Answered { hits, reached, complete, ms }| {
-            json!({ "hits": hits, "reached": reached, "complete": complete, "ms": ms })
-        });
-        json!({
-            "answers": times.len(), "complete": complete, "ms_p50": quantile(50), "ms_p99": quantile(99),
-            "last": last.collect::<Vec<_>>(),
-        })
+        Searched {
+            answers: times.len(),
+            complete: self.kept.iter().filter(|answer| answer.complete).count(),
+            ms_p50: quantile(50),
+            ms_p99: quantile(99),
+            last: &self.kept,
+        }
     }
 }
 
@@ -58,7 +67,7 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_answers_that_are_kept() {
         let mut searches = Searches::default();
-        assert_eq!(searches.shown()["ms_p50"], Value::Null);
+        assert_eq!(searches.shown().ms_p50, None);
         for ms in 0..=u32::try_from(HTTP_ANSWERS_KEPT).unwrap() {
             let cut = if ms % 2 == 0 { Cut::NONE } else { Cut { ttl: 1, ..Cut::NONE } };
             let (session, req, hits, reached) = (ConnId { index: 0, generation: 0 }, 1, 2, 3);
@@ -66,11 +75,9 @@ mod tests {
         }
         let shown = searches.shown();
         let kept = HTTP_ANSWERS_KEPT;
-        assert_eq!((shown["answers"].as_u64(), shown["complete"].as_u64()), (Some(kept as u64), Some(kept as u64 / 2)));
-        assert_eq!(
-            (shown["ms_p50"].as_u64(), shown["ms_p99"].as_u64()),
-            (Some(kept as u64 / 2), Some(kept as u64 - 1))
-        );
-        assert_eq!((shown["last"][0]["ms"].as_u64(), shown["last"][0]["reached"].as_u64()), (Some(1), Some(3)));
+        assert_eq!((shown.answers, shown.complete), (kept, kept / 2));
+        let ms = |at: usize| u32::try_from(at).ok();
+        assert_eq!((shown.ms_p50, shown.ms_p99), (ms(kept / 2), ms(kept - 1)));
+        assert_eq!((shown.last[0].ms, shown.last[0].reached), (1, 3));
     }
 }
