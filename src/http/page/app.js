@@ -110,10 +110,14 @@
     $('net').setAttribute('viewBox', isNarrow ? '-200 -150 400 300' : '-300 -145 600 290');
     const labels = isNarrow ? 8 : 16;
     const parts = [];
+    // A long address at the left or right edge would be cut off if it were centered.
+    const edge = isNarrow ? 120 : 220;
+    const anchor = (x) => (x < -edge ? ['start', x - 40] : x > edge ? ['end', x + 40] : ['middle', x]);
     const dot = (x, y, r, kind, title, label) => {
       const mark = svg('g', { class: 'node' });
       mark.append(svg('title', {}, title), svg('circle', { cx: x, cy: y, r, class: kind }));
-      if (label) mark.append(svg('text', { x, y: y + r + 10, 'text-anchor': 'middle' }, label));
+      const [side, at] = anchor(x);
+      if (label) mark.append(svg('text', { x: at, y: y + r + 10, 'text-anchor': side }, label));
       parts.push(mark);
     };
     const line = (x, y, kind, width) => parts.push(svg('line', { x1: 0, y1: 0, x2: x, y2: y, class: `edge ${kind}`, 'stroke-width': width }));
