@@ -18,7 +18,9 @@ use super::connections::Connections;
 use super::context::Context;
 use super::deadlines::Due;
 use super::socket::{cannot_listen, canonical, is_exhaustion, open};
-use crate::config::{ACCEPT_RETRY, ACCEPTS_PER_TURN, CROWD_BATCH, LISTEN_BACKLOG, REFUSALS_PER_RETRY};
+use crate::config::{
+    ACCEPT_RETRY, ACCEPTS_PER_TURN, CROWD_BATCH, HTTP_ACCEPTS_PER_TURN, LISTEN_BACKLOG, REFUSALS_PER_RETRY,
+};
 use crate::error::Failure;
 use crate::proto::{ConnId, Input};
 
@@ -36,7 +38,8 @@ pub(super) struct Acceptor {
     /// Whether the system had no descriptor, and the machine was asked to free some, since the last
     /// accept.
     asked: bool,
-    /// Connections that may be accepted in this turn.
+    /// Connections that may be accepted in each turn, and in the rest of this one.
+    accepts_per_turn: usize,
     accepts_left: usize,
     /// Connections that may be refused before accepting stalls.
     pub(super) refusals_left: usize,
@@ -65,6 +68,7 @@ impl Acceptor {
                 stalled: false,
                 due: Due::Accept,
                 asked: false,
+                accepts_per_turn: ACCEPTS_PER_TURN,
                 accepts_left: 0,
                 refusals_left: REFUSALS_PER_RETRY,
                 spare: spare(),
@@ -79,7 +83,7 @@ impl Acceptor {
 
     /// Makes it the listener of the page.
     pub(super) fn set_page(&mut self) {
-        self.due = Due::Page;
+        (self.due, self.accepts_per_turn) = (Due::Page, HTTP_ACCEPTS_PER_TURN);
     }
 
     /// The address that it listens on, with its real port.
@@ -93,7 +97,12 @@ impl Acceptor {
     }
 
     pub(super) fn begin_turn(&mut self) {
-        self.accepts_left = ACCEPTS_PER_TURN;
+        self.accepts_left = self.accepts_per_turn;
+    }
+
+    /// Accepts nothing more in this turn.
+    pub(super) fn rest(&mut self) {
+        self.accepts_left = 0;
     }
 
     /// Whether connections may be waiting that can be accepted now.

@@ -28,7 +28,7 @@ use super::token;
 use super::udp::{Datagrams, Received};
 use crate::config::{
     ACCEPTS_PER_TURN, CONTROL_CLIENTS_MAX, DEADLINES_PER_TURN, DEADLINES_SPARE, DESCRIPTORS_RESERVED_MAX,
-    EVENTS_PER_TURN, HANDSHAKES_PER_TURN, LATE_STEPS, PORT_PAIR_TRIES, descriptors_reserved,
+    EVENTS_PER_TURN, HANDSHAKES_PER_TURN, LATE_STEPS, PORT_PAIR_TRIES, TURN_WRITE_MAX, descriptors_reserved,
 };
 use crate::error::Failure;
 use crate::proto::envelope::{Envelopes, Notice};
@@ -401,7 +401,7 @@ impl Net {
 
     /// What the sockets of one kind have to read next.
     fn look(&mut self, kind: usize) -> Option<Found> {
-        let Net { ctx, conns, acceptor, page, dialer, datagrams, control, .. } = self;
+        let Net { ctx, conns, acceptor, dialer, datagrams, control, .. } = self;
         match kind {
             0 => {
                 let id = conns.next_due()?;
@@ -419,8 +419,27 @@ impl Net {
                 }))
             }
             2 => Some(Found::Arrival(Arrival::Input(acceptor.as_mut()?.next(conns, ctx)?))),
-            3 => page.as_mut()?.next_page(conns, ctx).map(|()| Found::Begun),
+            3 => self.look_http(),
             _ => control.next(ctx).map(Found::Arrival),
+        }
+    }
+
+    /// Accepts the next connection of the page, or begins to read the next one that is served as
+    /// HTTP.
+    fn look_http(&mut self) -> Option<Found> {
+        let Net { ctx, conns, page, .. } = self;
+        if page.as_mut().and_then(|page| page.next_page(conns, ctx)).is_none() {
+            let id = conns.next_http_due()?;
+            conns.begin(id, ctx);
+        }
+        Some(Found::Begun)
+    }
+
+    /// No further request of HTTP is read in this turn.
+    pub fn rest_http(&mut self) {
+        self.conns.rest_http();
+        if let Some(page) = &mut self.page {
+            page.rest();
         }
     }
 
@@ -437,15 +456,15 @@ impl Net {
         self.resting
     }
 
-    /// Acts on deadlines that have passed: on as many as one turn has time for. `is_late`: whether
-    /// it has none left.
-    pub fn expire(&mut self, is_late: impl Fn() -> bool) {
+    /// Acts on deadlines that have passed: on as many as one turn has time for. `passed`: how much
+    /// time of the turn has passed.
+    pub fn expire(&mut self, passed: impl Fn() -> Duration) {
         let Net { ctx, conns, dialer, .. } = self;
         if conns.limits_due().is_some_and(|due| due <= ctx.now) {
             conns.resume(ctx);
         }
         for step in 0..DEADLINES_PER_TURN {
-            if step >= LATE_STEPS && is_late() {
+            if step >= LATE_STEPS && passed() >= TURN_WRITE_MAX {
                 break;
             }
             let Some((at, due)) = ctx.deadlines.pop_due(ctx.now) else { break };
@@ -471,19 +490,20 @@ impl Net {
         }
     }
 
-    /// Writes what was queued in this turn, to as many connections as it has time for. `is_late`:
-    /// whether it has none left.
-    pub fn flush(&mut self, is_late: impl Fn() -> bool) {
+    /// Writes what was queued in this turn, to as many connections as it has time for. `passed`:
+    /// how much of it has passed.
+    pub fn flush(&mut self, passed: impl Fn() -> Duration) {
         if let Some(datagrams) = &mut self.datagrams {
             datagrams.flush(&mut self.ctx);
         }
-        self.conns.flush(is_late, &mut self.ctx);
+        self.conns.flush(passed, &mut self.ctx);
         self.control.flush(&mut self.ctx);
     }
 
-    /// Frees the slots of connections and clients that are gone.
-    pub fn end_turn(&mut self) {
-        if self.conns.end_turn() {
+    /// Frees the slots of connections and clients that are gone, as many as the turn has time for.
+    /// `passed`: how much time of it has passed.
+    pub fn end_turn(&mut self, passed: impl Fn() -> Duration) {
+        if self.conns.end_turn(passed) {
             [&mut self.acceptor, &mut self.page].into_iter().flatten().for_each(Acceptor::resume);
         }
         self.control.end_turn();

@@ -19,7 +19,7 @@ use super::requests::Requests;
 use super::turns::Turns;
 use crate::config::{
     CATCHING_UP_TURNS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, QUERIES_PER_LOOK, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG,
-    TURN_READ_MAX, TURN_REPORTS_MIN, TURN_WRITE_MAX,
+    TURN_HTTP_MAX, TURN_READ_MAX, TURN_REPORTS_MIN,
 };
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
@@ -145,9 +145,14 @@ impl<'a> Driver<'a> {
             if self.end.is_some() {
                 return Ok(());
             }
-            let looks = !is_query || queries.is_multiple_of(QUERIES_PER_LOOK);
-            if looks && self.is_late() {
+            if is_query && !queries.is_multiple_of(QUERIES_PER_LOOK) {
+                continue;
+            }
+            let passed = self.passed();
+            if passed >= TURN_READ_MAX {
                 self.net.rest();
+            } else if passed >= TURN_HTTP_MAX {
+                self.net.rest_http();
             }
         }
         self.hand_over();
@@ -173,8 +178,9 @@ impl<'a> Driver<'a> {
         if let Some(risen) = self.net.take_risen() {
             self.host.on_counters(&risen);
         }
-        self.net.flush(has_passed(&self.clock, self.now + TURN_WRITE_MAX));
-        self.net.end_turn();
+        let passed = since(&self.clock, self.now);
+        self.net.flush(&passed);
+        self.net.end_turn(&passed);
         if self.memory.end_turn(memory::held(), self.now) {
             memory::give_back();
         }
@@ -204,13 +210,18 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// How much time of this turn has passed.
+    fn passed(&self) -> Duration {
+        self.clock.now().since(self.now)
+    }
+
     /// Whether this turn has taken so long that the rest of the input waits for the next one.
     fn is_late(&self) -> bool {
-        self.clock.now().since(self.now) >= TURN_READ_MAX
+        self.passed() >= TURN_READ_MAX
     }
 
     fn fire_timers(&mut self) {
-        self.net.expire(has_passed(&self.clock, self.now + TURN_WRITE_MAX));
+        self.net.expire(since(&self.clock, self.now));
         self.fire_http();
         if let Some((every, at)) = &mut self.watchdog
             && *at <= self.now
@@ -378,6 +389,6 @@ impl<'a> Driver<'a> {
 }
 
 /// Whether a time has come.
-fn has_passed(clock: &Clock, time: Time) -> impl Fn() -> bool {
-    move || clock.now() >= time
+fn since(clock: &Clock, begun: Time) -> impl Fn() -> Duration {
+    move || clock.now().since(begun)
 }

@@ -49,8 +49,10 @@ pub(super) struct Connections {
     lingering: VecDeque<ConnId>,
     /// Number of connections that the machine must close; 0 once it was asked to.
     pub(super) wanted: usize,
-    /// Connections with something to read; each at most once.
+    /// Connections with something to read; each at most once. Those that are served as HTTP are in
+    /// a queue of their own.
     run: VecDeque<ConnId>,
+    http_run: VecDeque<ConnId>,
     /// Connections whose handshake may go on; each at most once.
     handshakes: VecDeque<ConnId>,
     /// Connections that were accepted in login mode and have not logged in.
@@ -58,9 +60,10 @@ pub(super) struct Connections {
     /// Which of these are closed next while there are too many.
     plan: Plan,
     pub(super) admission: Admission,
-    /// How many connections of `run` are due in this turn; those that are added during the turn
-    /// wait for the next one.
+    /// How many connections of `run` and `http_run` are due in this turn; those that are added
+    /// during the turn wait for the next one.
     run_left: usize,
+    http_run_left: usize,
     /// The connection whose bytes are in the scratch buffer.
     current: Option<ConnId>,
     /// How many messages were read from it without a pause.
@@ -69,8 +72,10 @@ pub(super) struct Connections {
     pub(super) buffers: Buffers,
     /// Connections whose chunk waits for a buffer.
     starved: VecDeque<ConnId>,
-    /// Connections with something to write; each at most once.
+    /// Connections with something to write; each at most once. Those that serve HTTP or have files
+    /// to write are in `bulk`.
     dirty: VecDeque<ConnId>,
+    pub(super) bulk: VecDeque<ConnId>,
     /// Bytes of files that each connection may write in this turn.
     pub(super) write_budget: usize,
     /// The limits on what is sent of files, and on what is received of chunks.
@@ -82,8 +87,8 @@ pub(super) struct Connections {
     http: Vec<ConnId>,
     /// Whether connections of the listener are served as HTTP if they begin with a letter.
     pub(super) serves_files: bool,
-    /// Slots to be freed at the end of the turn.
-    graves: Vec<ConnId>,
+    /// Slots to be freed at the end of this turn or of one of the next.
+    graves: VecDeque<ConnId>,
     /// Bytes of all send queues, and of all frames that are not complete, as they were counted
     /// last.
     pub(super) send_bytes: usize,
@@ -100,24 +105,27 @@ impl Connections {
             lingering: VecDeque::new(),
             wanted: 0,
             run: VecDeque::new(),
+            http_run: VecDeque::new(),
             handshakes: VecDeque::new(),
             half_open: BTreeMap::new(),
             plan: Plan::default(),
             admission: Admission::default(),
             run_left: 0,
+            http_run_left: 0,
             current: None,
             in_a_row: 0,
             scratch: Scratch::new(),
             buffers: Buffers::default(),
             starved: VecDeque::new(),
             dirty: VecDeque::new(),
+            bulk: VecDeque::new(),
             write_budget: TURN_BYTES_WRITTEN,
             upload: Throttle::new(RATE_BURST_SENT),
             download: Throttle::new(RATE_BURST_READ),
             accounts: BTreeMap::new(),
             http: Vec::new(),
             serves_files: false,
-            graves: Vec::new(),
+            graves: VecDeque::new(),
             send_bytes: 0,
             read_bytes: 0,
         }
@@ -175,7 +183,8 @@ impl Connections {
 
     /// Work is left over from this turn.
     pub(super) fn is_busy(&self) -> bool {
-        !(self.run.is_empty() && self.dirty.is_empty() && self.handshakes.is_empty())
+        let queues = [&self.run, &self.http_run, &self.dirty, &self.bulk, &self.handshakes, &self.graves];
+        queues.into_iter().any(|queue| !queue.is_empty())
     }
 
     // ---- slots ----------------------------------------------------------------------------------
@@ -247,7 +256,7 @@ impl Connections {
             self.live -= usize::from(!matches!(conn.phase, Phase::Dead));
             conn.phase = Phase::Dead;
             conn.free_buffers();
-            self.graves.push(id);
+            self.graves.push_back(id);
             self.leave_account(id);
             self.count_buffers(id);
             self.note_login(id);
@@ -272,7 +281,7 @@ impl Connections {
         self.note_login(id);
         self.release_of(ended);
         if !known {
-            self.graves.push(id);
+            self.graves.push_back(id);
             return;
         }
         ctx.counters.tls_broken += u64::from(broken);

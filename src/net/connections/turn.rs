@@ -2,13 +2,14 @@
 //! are due are read and written within the budgets. Those whose deadline has passed are closed.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use mio::event::Event;
 
 use super::Connections;
 use crate::config::{
     CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, LATE_STEPS, MESSAGES_IN_A_ROW, READ_SCRATCH_BYTES,
-    TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN,
+    TURN_BULK_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
 };
 use crate::http::Refusal;
 use crate::net::arrival::Arrival;
@@ -42,7 +43,7 @@ impl Connections {
     }
 
     pub(in crate::net) fn begin_turn(&mut self, now: Time) {
-        self.run_left = self.run.len();
+        (self.run_left, self.http_run_left) = (self.run.len(), self.http_run.len());
         self.fill_limits(now);
     }
 
@@ -50,6 +51,17 @@ impl Connections {
     pub(in crate::net) fn next_due(&mut self) -> Option<ConnId> {
         self.run_left = self.run_left.checked_sub(1)?;
         self.run.pop_front()
+    }
+
+    /// Takes the next connection of HTTP that is due in this turn.
+    pub(in crate::net) fn next_http_due(&mut self) -> Option<ConnId> {
+        self.http_run_left = self.http_run_left.checked_sub(1)?;
+        self.http_run.pop_front()
+    }
+
+    /// No further connection of HTTP is read in this turn.
+    pub(in crate::net) fn rest_http(&mut self) {
+        self.http_run_left = 0;
     }
 
     /// Begins to read a connection. Returns `true` if it is a dial, which the dialer handles
@@ -148,7 +160,7 @@ impl Connections {
     /// Nothing more is read in this turn. The connection that is being read goes to the back of the
     /// run queue.
     pub(in crate::net) fn rest(&mut self, ctx: &mut Context) {
-        self.run_left = 0;
+        (self.run_left, self.http_run_left) = (0, 0);
         if let Some(id) = self.current {
             self.pause(id, ctx);
         }
@@ -209,24 +221,36 @@ impl Connections {
         self.table.get(id).is_some_and(|conn| conn.armed == Some(at))
     }
 
-    /// Writes what was queued, on as many connections as one turn has time for.
-    pub(in crate::net) fn flush(&mut self, is_late: impl Fn() -> bool, ctx: &mut Context) {
-        let mut uploads = 0;
+    /// Writes what was queued, on as many connections as one turn has time for. `passed`: how much
+    /// time of the turn has passed.
+    pub(in crate::net) fn flush(&mut self, passed: impl Fn() -> Duration, ctx: &mut Context) {
+        let uploads = self.bulk.len();
+        self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
         // Connections that stop on their budget, and those beyond the bounds, wait for the next
         // turn.
         for step in 0..self.dirty.len().min(FLUSHES_PER_TURN) {
-            if step >= LATE_STEPS && is_late() {
+            if step >= LATE_STEPS && passed() >= TURN_WRITE_MAX {
                 break;
             }
-            let Some(id) = self.dirty.pop_front() else { break };
+            let id = self.dirty.pop_front();
+            self.flush_queued(id, ctx);
+        }
+        for step in 0..uploads.min(FLUSHES_PER_TURN) {
+            if step > 0 && passed() >= TURN_BULK_MAX {
+                break;
+            }
+            let id = self.bulk.pop_front();
+            self.flush_queued(id, ctx);
+        }
+    }
+
+    fn flush_queued(&mut self, id: Option<ConnId>, ctx: &mut Context) {
+        if let Some(id) = id {
             if let Some(conn) = self.table.get_mut(id) {
                 conn.dirty = false;
-                uploads += usize::from(conn.send.has_files());
             }
             self.flush_one(id, ctx);
         }
-        // The next turn most likely has as many uploads as this one.
-        self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
     }
 
     pub(in crate::net) fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
@@ -313,12 +337,16 @@ impl Connections {
         }
     }
 
-    /// Frees the slots of connections that are gone: nothing of this turn can name them any more.
-    /// Returns whether there were any.
-    pub(in crate::net) fn end_turn(&mut self) -> bool {
+    /// Frees slots of connections that are gone, as many as one turn has time for: nothing of this
+    /// turn can name them any more. Returns whether there were any.
+    pub(in crate::net) fn end_turn(&mut self, passed: impl Fn() -> Duration) -> bool {
         debug_assert!(self.current.is_none() && self.run_left == 0, "every due connection was read");
         let any = !self.graves.is_empty();
-        for id in self.graves.drain(..) {
+        for step in 0..self.graves.len() {
+            if step > 0 && passed() >= TURN_BULK_MAX {
+                break;
+            }
+            let Some(id) = self.graves.pop_front() else { break };
             let gone = self.table.remove(id);
             debug_assert!(gone.is_none_or(|conn| conn.counted == Held::default()), "its buffers were freed before");
         }
@@ -336,7 +364,11 @@ impl Connections {
         {
             conn.queued = true;
             let is_handshake = matches!(conn.phase, Phase::Handshaking(_));
-            let queue = if is_handshake { &mut self.handshakes } else { &mut self.run };
+            let queue = match conn.is_http {
+                _ if is_handshake => &mut self.handshakes,
+                true => &mut self.http_run,
+                false => &mut self.run,
+            };
             queue.push_back(id);
         }
     }
@@ -355,7 +387,9 @@ impl Connections {
             && !conn.dirty
         {
             conn.dirty = true;
-            self.dirty.push_back(id);
+            let is_bulk = conn.is_http || conn.send.has_files();
+            let queue = if is_bulk { &mut self.bulk } else { &mut self.dirty };
+            queue.push_back(id);
         }
     }
 

@@ -66,8 +66,20 @@ fn a_late_turn_acts_on_few_deadlines_and_the_next_ones_on_the_others() {
             closed += usize::from(matches!(arrival, Arrival::Input(Input::Closed { .. })));
         }
         assert_eq!(closed, expected);
-        rig.net.expire(|| true);
-        rig.net.end_turn();
+        rig.net.expire(|| Duration::MAX);
+        rig.net.end_turn(in_time);
+    }
+}
+
+#[test]
+fn a_late_turn_frees_one_connection_and_the_next_ones_the_others() {
+    let mut rig = Rig::new();
+    let clients: Vec<_> = (0..3).map(|_| rig.client()).collect();
+    clients.iter().for_each(|(_, conn)| rig.net.conns.bury(*conn));
+    for left in [2, 1, 0] {
+        rig.net.end_turn(|| Duration::MAX);
+        assert_eq!(rig.net.connections(), left);
+        assert_eq!(rig.net.is_busy(), left > 0);
     }
 }
 

@@ -42,6 +42,28 @@ fn an_idle_connection_goes_before_one_whose_answer_is_being_read() {
 }
 
 #[test]
+fn a_turn_that_rests_from_http_reads_other_requests_in_the_next_one() {
+    let mut rig = page();
+    let mut clients = [answered(&mut rig, 10), answered(&mut rig, 10)];
+    for (client, conn) in &mut clients {
+        write(client, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        while !rig.net.conns.get(*conn).unwrap().readable {
+            rig.net.poll(Some(Duration::from_millis(200))).unwrap();
+            assert!(rig.started.elapsed() < GUARD, "the request did not arrive");
+        }
+    }
+    for _ in 0..2 {
+        let mut requests = 0;
+        rig.turn(|net, arrival| {
+            assert!(matches!(arrival, Arrival::Http { .. }), "unexpected: {arrival:?}");
+            net.rest_http();
+            requests += 1;
+        });
+        assert_eq!(requests, 1);
+    }
+}
+
+#[test]
 fn a_head_that_is_not_complete_in_time_is_refused() {
     let mut rig = page();
     let mut client = connect(rig.net.page_addr().unwrap());

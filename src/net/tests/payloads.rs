@@ -124,9 +124,6 @@ fn serve_all(count: usize) -> usize {
             rig.net.send_file(*conn, req, file.clone(), 0, CHUNK_BYTES_MAX);
         }
     }
-    // The chunks are so small that no socket is full after the first turn, and all connections must
-    // share the second turn.
-    rig.net.conns.write_budget = TURN_BYTES_WRITTEN_MIN;
     let mut readers = Vec::new();
     for mut client in clients {
         readers.push(std::thread::spawn(move || {
@@ -134,7 +131,7 @@ fn serve_all(count: usize) -> usize {
             client
         }));
     }
-    let (mut shared, mut most) = (false, 0);
+    let mut most = 0;
     while waiting(&rig.net, &conns).iter().any(|left| *left > 0) {
         assert!(rig.started.elapsed() < GUARD, "{:?} bytes are never written", waiting(&rig.net, &conns));
         rig.net.poll(Some(if rig.net.is_busy() { Duration::ZERO } else { Duration::from_millis(200) })).unwrap();
@@ -144,21 +141,20 @@ fn serve_all(count: usize) -> usize {
             assert!(matches!(arrival, Arrival::Input(Input::PayloadSent { .. })), "unexpected: {arrival:?}");
         }
         let due: Vec<bool> = conns.iter().map(|conn| rig.net.conns.get(*conn).unwrap().dirty).collect();
-        let budget = rig.net.conns.write_budget;
+        let uploads = rig.net.conns.bulk.len();
         rig.net.flush(in_time);
+        let budget = rig.net.conns.write_budget;
         let after = waiting(&rig.net, &conns);
         for (at, conn) in conns.iter().enumerate().filter(|(at, _)| due[*at] && before[*at] > 0) {
             let written = before[at] - after[at];
             assert!(written <= budget, "connection {at} of {count} wrote {written} bytes of {budget}");
             let blocked = !rig.net.conns.get(*conn).unwrap().writable;
             assert!(written > 0 || blocked, "connection {at} of {count} wrote nothing though its socket took more");
-            most = if shared { most.max(written) } else { most };
+            most = if uploads == count { most.max(written) } else { most };
         }
-        let uploads = (0..count).filter(|at| due[*at] && before[*at] > 0).count();
         let share = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
-        assert_eq!(rig.net.conns.write_budget, share, "{uploads} had something to write");
-        shared = uploads == count;
-        rig.net.end_turn();
+        assert_eq!(budget, share, "{uploads} had something to write");
+        rig.net.end_turn(in_time);
     }
     for reader in readers {
         drop(reader.join().unwrap());
@@ -172,6 +168,19 @@ fn uploads_share_the_bytes_of_a_turn_evenly() {
         let most = serve_all(count);
         assert!(0 < most && most <= share, "{most} bytes in a turn of {count} connections");
     }
+}
+
+#[test]
+fn frames_of_others_are_written_before_files() {
+    let mut rig = Rig::new();
+    let file = file_of(&noise(1000));
+    let (_clients, uploads): (Vec<TcpStream>, Vec<ConnId>) = (0..3).map(|_| rig.client()).unzip();
+    let (mut client, session) = rig.client();
+    uploads.iter().for_each(|conn| rig.net.send_file(*conn, 1, file.clone(), 0, 1000));
+    rig.net.send(session, &ping(1));
+    rig.net.flush(|| Duration::MAX);
+    assert_eq!(read_message(&mut client), ping(1));
+    assert_eq!(waiting(&rig.net, &uploads).iter().filter(|left| **left > 0).count(), 2);
 }
 
 #[test]
