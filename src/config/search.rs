@@ -48,7 +48,7 @@ pub const SESSION_BYTES_PER_TURN: usize = 64 * 1024;
 pub const WORK_PER_TURN: usize = 16 * 1024;
 /// Work per turn, without searches, that can be put off: due deadlines, ended queries, closing
 /// sessions. In the unit of [`WORK_PER_TURN`].
-pub const PUT_OFF_WORK_PER_TURN: usize = 6 * 1024;
+pub const PUT_OFF_WORK_PER_TURN: usize = 4 * 1024;
 /// Most work of one call of the machine, without searches: the work that was put off, and the work
 /// of one message with as many records as fit in a frame. In the unit of [`WORK_PER_TURN`]. It
 /// follows from the limits of both; the tests check it.
@@ -83,8 +83,9 @@ pub const WAVES_MAX: usize = 1 << 16;
 /// Query ids in one of the two generations of the visited table, 16 bytes each. This is more than a
 /// second of the heaviest flood that one core can carry.
 pub const VISITED_MAX: usize = 1 << 18;
-/// How many ids of an old generation are freed per turn.
-pub const VISITED_FREED_PER_TURN: usize = 1024;
+/// How many ids of an old generation are freed per turn. Their memory is usually not in a cache, and
+/// an id then takes more than 1 µs.
+pub const VISITED_FREED_PER_TURN: usize = 128;
 /// Hits of ended queries that are kept for repetitions: about 200 bytes each. If there are more,
 /// the hits of the oldest queries are dropped, so that many answers with long budgets do not fill
 /// the memory.
