@@ -18,6 +18,7 @@ mod sources;
 mod swarming;
 mod transfer;
 mod verdict;
+mod wanting;
 
 use std::collections::{BTreeMap, VecDeque};
 

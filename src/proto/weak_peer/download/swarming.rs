@@ -1,19 +1,16 @@
 //! A download among others that fetch the same content: it follows sources that have a part of it,
-//! requests turns, and chooses a piece when a turn comes. Of the pieces that a source has, it takes
-//! those that the source advises, and then the one that the fewest sources have, counting only
-//! sources that have sent right pieces. With `--order sequential` it mostly takes the next missing
-//! piece.
+//! and knows which pieces may be fetched from each of them. `wanting` requests turns.
 
 use std::time::Duration;
 
 use super::followed::Followed;
-use super::picker::Picker;
 use super::source::{Request, Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
-    ABSENT_MAX, ANSWER_DEADLINE, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, POOR_AFTER, REFOLLOW_INTERVAL,
-    SEQUENTIAL_OTHER_EVERY, SILENT_MIN, STEAL_GAIN_SWARM, SWARM_TICK, WRITES_PENDING_MAX, ZONE_PATIENCE,
+    ABSENT_MAX, ANSWER_DEADLINE, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, POOR_AFTER, REFOLLOW_INTERVAL, SILENT_MIN,
+    STEAL_GAIN_SWARM, SWARM_TICK, ZONE_PATIENCE,
 };
+use crate::proto::Verify;
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::contact::Contact;
@@ -21,15 +18,14 @@ use crate::proto::weak_peer::context::{Context, Reason, SourceIndex};
 use crate::proto::weak_peer::download::source::time_for;
 use crate::proto::weak_peer::swarm::pieces::Pieces;
 use crate::proto::weak_peer::swarm::step::Step;
-use crate::proto::{PieceOrder, Verify};
 use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::ErrorCode;
-use crate::wire::swarm::{Follow, Gateway, Has, Peers, Turn, Want};
+use crate::wire::swarm::{Follow, Gateway, Has, Peers};
 
 /// What may be fetched from a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cross {
+pub(super) enum Cross {
     /// All that it has.
     Any,
     /// Pieces that no source in the zone of this peer has.
@@ -40,7 +36,7 @@ enum Cross {
 impl Source {
     /// Pieces that were requested from it, except those that are nearly here; 0 for a stalled
     /// source, in whose place others fill the line.
-    fn fetches(&self) -> usize {
+    pub(super) fn fetches(&self) -> usize {
         let fills = |request: &&Request| !request.canceled && !request.is_nearly_here();
         match self.state {
             SourceState::Stalled => 0,
@@ -53,7 +49,7 @@ impl Source {
     }
 
     /// Whether pieces are requested from it and are not judged.
-    fn is_awaited(&self) -> bool {
+    pub(super) fn is_awaited(&self) -> bool {
         self.state != SourceState::Stalled && self.requests.values().any(|request| !request.canceled)
     }
 
@@ -373,7 +369,7 @@ impl Transfer {
     }
 
     /// Updates the number of free pieces of each source after pieces have become free or not free.
-    fn note_changes(&mut self) {
+    pub(super) fn note_changes(&mut self) {
         for (changes, out) in [(self.picker.take_changes(), false), (self.picker.take_away_changes(), true)] {
             for (piece, more) in changes {
                 let followed = self.sources.iter_mut().filter_map(|source| source.followed.as_mut());
@@ -412,7 +408,7 @@ impl Transfer {
     /// What may be fetched from a source. If it is in another zone, a gateway fetches what no
     /// source in its zone has, and only from one with a part of the content if there is one: a seed
     /// sends each piece into its own zone first. Others fetch from there if they get nothing.
-    fn may_cross(&self, index: SourceIndex, now: Time) -> Cross {
+    pub(super) fn may_cross(&self, index: SourceIndex, now: Time) -> Cross {
         fn followed(source: &Source) -> Option<&Followed> {
             source.followed.as_ref().filter(|followed| followed.heard)
         }
@@ -434,60 +430,10 @@ impl Transfer {
         Cross::Away
     }
 
-    // ---- turns ----------------------------------------------------------------------------------
-
-    /// Requests from each followed source as many turns as there is room for, and gives back those
-    /// for which there is no room any more, so that each turn that comes can be used at once.
-    pub(super) fn want_more(&mut self, cx: &mut Context) {
-        self.note_changes();
-        let places = self.swarm.width.now();
-        let free = places.saturating_sub(self.fetches());
-        let has_room = self.writing.len() + self.being_hashed() < WRITES_PENDING_MAX;
-        // As long as others have something for it, rare pieces spread without the complete holders.
-        let orphans = self.picker.orphans();
-        let lacks_others = orphans > 0 && orphans == self.picker.free();
-        let starves = self.starves(SILENT_MIN, cx.now);
-        for index in 0..self.sources.len() {
-            let source = &self.sources[index];
-            let Some(followed) = source.followed.as_ref().filter(|followed| followed.heard) else { continue };
-            let (Some(conn), true) = (source.conn, source.state == SourceState::Active) else { continue };
-            let own = source.fetches();
-            let is_useful = match self.may_cross(index, cx.now) {
-                Cross::None => false,
-                Cross::Away => followed.useful > 0,
-                Cross::Any => followed.useful > 0 || followed.is_out && self.picker.has_free(|piece| source.has(piece)),
-            };
-            let may = is_useful && source.may_take() && own < places && has_room;
-            let n = if may { u8::try_from(free.min(places - own)).unwrap_or(1) } else { 0 };
-            let need = followed.pieces.is_full() && (lacks_others || starves);
-            if n != followed.wanted || (n > 0 && need && !followed.needed) {
-                self.send_want(cx, index, (conn, n, need));
-            }
-        }
-        let is_busy = self.sources.iter().any(Source::is_awaited);
-        self.swarm.idle_since = if is_busy { None } else { self.swarm.idle_since.or(Some(cx.now)) };
-    }
-
-    /// A piece is nearly here: the next turn is requested.
-    pub(super) fn on_nearly_here(&mut self, cx: &mut Context) {
-        if self.swarm.on && matches!(self.phase, Phase::Fetching) {
-            self.want_more(cx);
-        }
-    }
-
-    fn send_want(&mut self, cx: &mut Context, index: SourceIndex, (conn, n, need): (crate::proto::ConnId, u8, bool)) {
-        let Some(followed) = self.sources[index].followed.as_mut() else { return };
-        (followed.wanted, followed.wanted_at, followed.needed) = (n, cx.now, need);
-        cx.send(conn, Message::Want(Want { req: followed.req, n, need }));
-    }
-
-    /// Pieces that are requested and fill the line.
-    fn fetches(&self) -> usize {
-        self.sources.iter().map(Source::fetches).sum()
-    }
+    // ---- time -----------------------------------------------------------------------------------
 
     /// Whether no piece is requested for this long, or the rate is far below the best one.
-    fn starves(&self, least: Duration, now: Time) -> bool {
+    pub(super) fn starves(&self, least: Duration, now: Time) -> bool {
         let piece = self.piece_time(now);
         let idle = self.swarm.idle_since.is_some_and(|since| now.since(since) >= least.max(piece * 4));
         idle || self.is_poor(now)
@@ -502,65 +448,6 @@ impl Transfer {
     fn piece_time(&self, now: Time) -> Duration {
         let rate = self.rate(now);
         if rate == 0 { Duration::ZERO } else { time_for(PIECE_BYTES, rate) }
-    }
-
-    pub(super) fn on_turn(&mut self, cx: &mut Context, index: SourceIndex, turn: &Turn) {
-        let Some(followed) = &mut self.sources[index].followed else {
-            return self.drop_source(cx, index, "sent TURN unasked");
-        };
-        if followed.req != turn.req {
-            return;
-        }
-        (followed.wanted, followed.wanted_at) = (followed.wanted.saturating_sub(1), cx.now);
-        match self.choose(cx, index, &turn.next) {
-            Some(piece) => self.ask(cx, index, Wanted::Piece(piece)),
-            None => {
-                if let Some(conn) = self.sources[index].conn {
-                    self.send_want(cx, index, (conn, 0, false));
-                }
-            }
-        }
-        self.want_more(cx);
-    }
-
-    /// The piece for a turn.
-    fn choose(&mut self, cx: &mut Context, index: SourceIndex, advice: &[u32]) -> Option<u32> {
-        let source = &self.sources[index];
-        let has_room = self.writing.len() + self.being_hashed() < WRITES_PENDING_MAX;
-        let is_ready = matches!(self.phase, Phase::Fetching) && source.state == SourceState::Active;
-        if !is_ready || !has_room || !source.may_take() {
-            return None;
-        }
-        if self.fetches() >= self.swarm.width.now() {
-            return None;
-        }
-        let cross = self.may_cross(index, cx.now);
-        if cross == Cross::None {
-            return None;
-        }
-        let fits = |picker: &Picker<SourceIndex>, piece: u32| {
-            picker.is_free(piece) && source.has(piece) && (cross == Cross::Any || picker.is_away(piece))
-        };
-        let aimed = self.picker.aimed(fits);
-        if let Some(piece) = aimed {
-            self.picker.claim(piece, index);
-            return Some(piece);
-        }
-        if self.order.pieces == PieceOrder::Sequential {
-            self.swarm.picks += 1;
-            let rate = self.rate(cx.now);
-            if !self.swarm.picks.is_multiple_of(SEQUENTIAL_OTHER_EVERY)
-                && let Some(piece) = self.picker.take_in_order(index, rate, fits)
-            {
-                return Some(piece);
-            }
-        }
-        if let Some(&piece) = advice.iter().find(|piece| fits(&self.picker, **piece)) {
-            self.picker.claim(piece, index);
-            return Some(piece);
-        }
-        let rarest = self.picker.take_rarest(index, fits);
-        if rarest.is_none() && cross == Cross::Any { self.steal(cx, index) } else { rarest }
     }
 
     /// The least time that a theft must save.
