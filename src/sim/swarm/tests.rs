@@ -69,3 +69,12 @@ fn a_seed_that_leaves_after_one_copy_stops_nobody() {
     let figures = run(Plan { leave: Leave::Seed, ..plan(8, 16) });
     assert!(figures.is_right() && figures.finished.len() == 8, "{figures:?}");
 }
+
+#[test]
+fn sources_that_have_nothing_for_a_moment_cause_no_search() {
+    // The last piece spreads later than a download may search again.
+    let figures = run(Plan { up: 2_000_000, down: 2_000_000, seed_up: 2_000_000, ..plan(16, 12) });
+    let queries = figures.kinds.iter().find(|(name, _)| *name == "QUERY").map(|(_, kind)| kind.messages);
+    assert!(figures.is_right() && figures.finished[0] > crate::config::REQUERY_INTERVAL, "{figures:?}");
+    assert_eq!(queries, Some(16), "each peer searches once");
+}

@@ -213,7 +213,8 @@ impl Downloads {
     /// The next search for more sources that a download needs. A download runs one search at a
     /// time.
     pub(super) fn poll_search(&mut self, cx: &mut Context, session_up: bool) -> Option<Ask> {
-        let ids = self.running.iter().filter(|(_, transfer)| transfer.may_need_search());
+        let now = cx.now;
+        let ids = self.running.iter().filter(|(_, transfer)| transfer.may_need_search(now));
         let ids: Vec<_> = ids.map(|(id, _)| *id).collect();
         for id in ids {
             let mut asks = None;

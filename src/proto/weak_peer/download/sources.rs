@@ -12,8 +12,8 @@ use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
     ANSWER_DEADLINE, DIAL_HEDGE, DIAL_PATIENCE, DIALS_AT_ONCE, DIALS_PERIOD, LOGIN_DEADLINE, NO_SOURCE_MAX,
-    PROGRESS_INTERVAL, REQUERY_INTERVAL, SOURCE_FRUITLESS_MAX, SOURCE_RATE_MIN, SOURCES_KNOWN_MAX, SOURCES_MAX,
-    SOURCES_SPENT_MAX, STALL_AFTER, TWIN_TRIED_FROM,
+    PROGRESS_INTERVAL, REQUERY_INTERVAL, SILENT_MIN, SOURCE_FRUITLESS_MAX, SOURCE_RATE_MIN, SOURCES_KNOWN_MAX,
+    SOURCES_MAX, SOURCES_SPENT_MAX, STALL_AFTER, TWIN_TRIED_FROM,
 };
 use crate::error::Exit;
 use crate::proto::event::SourceState;
@@ -363,16 +363,26 @@ impl Transfer {
 
     /// Whether [`Transfer::should_search`] may do anything. It is cheap, because it is called after
     /// every input.
-    pub(super) fn may_need_search(&self) -> bool {
+    pub(super) fn may_need_search(&self, now: Time) -> bool {
         let lost = || self.sources.iter().any(|source| source.state == SourceState::Lost);
-        let serves = self.is_served();
         matches!(self.phase, Phase::Proving | Phase::Fetching)
-            && (!serves || !self.swarm.on && (self.short_of_sources || lost()))
+            && (self.is_unserved(now) || !self.swarm.on && (self.short_of_sources || lost()))
     }
 
     /// Whether a connected source may send something.
     fn is_served(&self) -> bool {
         self.sources.iter().any(|source| source.state == SourceState::Active && source.is_of_use())
+    }
+
+    /// Whether no connected source may send something. Members of a swarm that have nothing for a
+    /// moment soon have something, so it waits for them for a while. Without this, each member
+    /// would search at the end of its download, and find all members that are complete already.
+    fn is_unserved(&self, now: Time) -> bool {
+        let waits = || {
+            let may_come = self.swarm.on && matches!(self.phase, Phase::Fetching) && !self.is_hopeless();
+            may_come && !self.starves(SILENT_MIN, now)
+        };
+        !self.is_served() && !waits()
     }
 
     /// The search for more sources that is to be made now. Fails the download if no source is left
@@ -399,7 +409,8 @@ impl Transfer {
             return None;
         }
         let lost = self.sources.iter().any(|source| source.state == SourceState::Lost);
-        if may_search && missing && (lost || self.short_of_sources || !self.is_served() || self.may_grow(cx.now)) {
+        if may_search && missing && (lost || self.short_of_sources || self.is_unserved(cx.now) || self.may_grow(cx.now))
+        {
             mark!(SourcesAskedAgain);
             self.searching = true;
             self.short_of_sources = false;
