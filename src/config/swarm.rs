@@ -82,9 +82,14 @@ pub const REFOLLOW_INTERVAL: Duration = Duration::from_secs(2);
 /// Most pieces that a download in a swarm fetches at once. It fetches one at a time, unless more at
 /// once bring more bytes in a second.
 pub const SWARM_FETCHES_MAX: usize = 8;
-/// While no more than this of a piece is still to come, the next turn is requested. Then its piece
-/// begins when this one ends, and the two hardly share the line.
-pub const FETCH_LEAD_BYTES: u64 = 64 * 1024;
+/// The next turn is requested, and given, this long before a piece ends, as estimated from the rate
+/// of the pieces before. It is longer than a way to and fro in a local network, so that the next
+/// piece begins when this one ends, and so short that the two hardly share the line.
+pub const TURN_LEAD: Duration = Duration::from_millis(3);
+/// The next turn is requested while no more than this of a piece is still to come, at any rate.
+pub const FETCH_LEAD_BYTES_MIN: u64 = 16 * 1024;
+/// And not while more than this is still to come.
+pub const FETCH_LEAD_BYTES_MAX: u64 = UNSENT_BYTES_MAX as u64;
 /// The width is the number of pieces that are fetched, or sent, at once. The rate with a width is
 /// measured over this number of pieces times the width (in a trial of a greater one, that before
 /// it), and over [`WIDTH_TIME_MIN`] at least.
@@ -128,12 +133,8 @@ pub const TURNS_OPEN_MAX: usize = 16;
 /// The same for one connection, so that a connection that reads none of its chunks does not keep
 /// all turns.
 pub const TURNS_OF_ONE_MAX: usize = 4;
-/// The next turn is given when no more than this of a chunk is unsent, as estimated from the rate
-/// of earlier chunks. Then its GET comes before the line is idle, and the two chunks hardly share
-/// the line.
-pub const TURN_LEAD_BYTES: u64 = 64 * 1024;
-/// If that moment is less than this after the chunk is in the send queue of the system, the turn is
-/// given at once: timers are not exact.
+/// If the moment for the next turn is less than this after the chunk is in the send queue of the
+/// system, the turn is given at once: timers are not exact.
 pub const TURN_WAIT_MIN: Duration = Duration::from_millis(5);
 /// A turn that is not used for this long is void.
 pub const TURN_UNUSED_MAX: Duration = Duration::from_secs(2);
@@ -153,4 +154,4 @@ pub const HAS_BITS_MAX: usize = 32 * 1024;
 /// Pieces in the list of one HAS.
 pub const HAS_LIST_MAX: usize = 8192;
 
-const _: () = assert!(TURN_LEAD_BYTES < UNSENT_BYTES_MAX as u64 && (UNSENT_BYTES_MAX as u64) < PIECE_BYTES);
+const _: () = assert!(FETCH_LEAD_BYTES_MIN < FETCH_LEAD_BYTES_MAX && FETCH_LEAD_BYTES_MAX < PIECE_BYTES);

@@ -31,8 +31,8 @@ pub(super) struct Transfer {
     pub(super) serial: u64,
     /// The sender knows that it is sent.
     pub(super) is_sent: bool,
-    /// The receiver knows that it is nearly there.
-    pub(super) is_near: bool,
+    /// The receiver hears of it when no more bytes than these are to come.
+    pub(super) mark: f64,
     /// When the receiver last heard of it.
     pub(super) heard: Time,
     /// The mark that is in the queue; later ones are put there when it is reached.

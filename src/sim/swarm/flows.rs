@@ -6,14 +6,15 @@ use super::conn::{Payload, Transfer};
 use super::happening::Happening;
 use super::node::EndId;
 use super::{SEED, Swarm, UNSENT};
-use crate::config::FETCH_LEAD_BYTES;
+use crate::config::FETCH_LEAD_BYTES_MIN;
 use crate::proto::{ConnId, Input, PayloadId};
 use crate::time::Time;
 
 /// A receiver hears of the bytes of a payload this often.
 const PROGRESS: Duration = Duration::from_millis(100);
-/// It also hears of them when no more than this is to come.
-const NEAR: f64 = FETCH_LEAD_BYTES as f64;
+/// It also hears of them at marks: when no more than [`UNSENT`] is to come, then half of that, and
+/// so on, down to this.
+const LAST_MARK: f64 = FETCH_LEAD_BYTES_MIN as f64;
 /// A worker hashes a piece in this time.
 const HASHING: Duration = Duration::from_micros(600);
 /// Less than this is nothing: rates are not integers.
@@ -33,7 +34,7 @@ impl Swarm {
         self.serial += 1;
         let serial = self.serial;
         let transfer =
-            Transfer { from, payload, serial, is_sent: false, is_near: false, heard: self.now, watched: Time::MAX };
+            Transfer { from, payload, serial, is_sent: false, mark: UNSENT, heard: self.now, watched: Time::MAX };
         let flow = self.lines.start(self.now, &over, payload.length, transfer);
         self.end(from).flow = Some(flow);
     }
@@ -75,15 +76,8 @@ impl Swarm {
     fn watch(&mut self, flow: u32) {
         let now = self.now;
         let (_, left) = self.lines.progress(now, flow);
-        let Some(&mut Transfer { is_sent, heard, watched, serial, .. }) = self.lines.payload(flow) else { return };
-        let mark = if !is_sent && left > UNSENT {
-            UNSENT
-        } else if left > NEAR {
-            NEAR
-        } else {
-            0.0
-        };
-        let left = left - mark;
+        let Some(&mut Transfer { mark, heard, watched, serial, .. }) = self.lines.payload(flow) else { return };
+        let left = (left - mark).max(0.0);
         let at = self.lines.after(now, flow, left).min(heard + PROGRESS).max(now);
         if at < watched {
             if let Some(transfer) = self.lines.payload(flow) {
@@ -106,9 +100,11 @@ impl Swarm {
         let (from, payload) = (transfer.from, transfer.payload);
         let (tells_sender, tells_receiver) =
             (!transfer.is_sent && left <= UNSENT + NOTHING, transfer.heard + PROGRESS <= now && left > NOTHING);
-        let is_near = !transfer.is_near && left <= NEAR + NOTHING;
-        transfer.is_near |= is_near;
-        let tells_receiver = tells_receiver || ((tells_sender || is_near) && left > NOTHING);
+        let is_at_mark = left <= transfer.mark + NOTHING;
+        while transfer.mark > 0.0 && left <= transfer.mark + NOTHING {
+            transfer.mark = if transfer.mark > LAST_MARK { transfer.mark / 2.0 } else { 0.0 };
+        }
+        let tells_receiver = tells_receiver || (is_at_mark && left > NOTHING);
         transfer.is_sent |= tells_sender;
         if tells_receiver {
             transfer.heard = now;

@@ -173,7 +173,8 @@ impl Transfer {
                 Message::Get(Get { req, root, offset, length, bare: self.order.verify == Verify::Blake3 })
             }
         };
-        let request = Request { wanted, asked_at: cx.now, md5: None, offset, length, received: 0, canceled: false };
+        let (md5, received, lead, canceled) = (None, 0, source.lead(), false);
+        let request = Request { wanted, asked_at: cx.now, md5, offset, length, received, lead, canceled };
         source.requests.insert(req, request);
         cx.send(conn, message);
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::followed::Followed;
 use super::proof::Proof;
 use crate::config::{
-    ANSWER_DEADLINE, BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, FETCH_LEAD_BYTES, PIECE_BYTES,
-    PIECES_PER_FAULT, PROGRESS_INTERVAL, SOURCE_FRUITLESS_MAX, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
+    ANSWER_DEADLINE, BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, FETCH_LEAD_BYTES_MAX,
+    FETCH_LEAD_BYTES_MIN, PIECE_BYTES, PIECES_PER_FAULT, PROGRESS_INTERVAL, SOURCE_FRUITLESS_MAX, SOURCE_REDIAL_FIRST,
+    SOURCE_REDIAL_MAX, STALL_AFTER, TURN_LEAD,
 };
 use crate::proto::event::{SourceReport, SourceState};
 use crate::proto::weak_peer::contact::{Contact, Peer};
@@ -45,6 +46,8 @@ pub(super) struct Request {
     pub(super) offset: u64,
     pub(super) length: u32,
     pub(super) received: u32,
+    /// It is nearly here when no more bytes than this are still to come.
+    pub(super) lead: u32,
     /// Canceled; its bytes may still come.
     pub(super) canceled: bool,
 }
@@ -403,6 +406,13 @@ impl Source {
         self.progress_at = now;
     }
 
+    /// How many bytes it sends in [`TURN_LEAD`].
+    pub(super) fn lead(&self) -> u32 {
+        let bytes = u128::from(self.rate.unwrap_or(0)) * TURN_LEAD.as_micros() / 1_000_000;
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).clamp(FETCH_LEAD_BYTES_MIN, FETCH_LEAD_BYTES_MAX);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
     /// Notes that it owes bytes, after it owed none.
     pub(super) fn begin_to_owe(&mut self, now: Time) {
         self.progress_at = now;
@@ -504,7 +514,7 @@ impl Request {
 
     /// Whether hardly anything of it is still to come.
     pub(super) fn is_nearly_here(&self) -> bool {
-        self.md5.is_some() && u64::from(self.length - self.received.min(self.length)) <= FETCH_LEAD_BYTES
+        self.md5.is_some() && self.length - self.received.min(self.length) <= self.lead
     }
 
     /// Whether its bytes come before those of later requests. A canceled request is still answered

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::seed::Seed;
 use super::width::Width;
 use crate::config::{
-    PIECE_BYTES, SEEDS_MAX, TURN_DOUBT, TURN_HOSTS_DOUBTED_MAX, TURN_LEAD_BYTES, TURN_SLOW, TURN_UNUSED_MAX,
-    TURN_WAIT_MIN, TURNS_OF_ONE_MAX, TURNS_OPEN_MAX, UNSENT_BYTES_MAX,
+    PIECE_BYTES, SEEDS_MAX, TURN_DOUBT, TURN_HOSTS_DOUBTED_MAX, TURN_LEAD, TURN_SLOW, TURN_UNUSED_MAX, TURN_WAIT_MIN,
+    TURNS_OF_ONE_MAX, TURNS_OPEN_MAX, UNSENT_BYTES_MAX,
 };
 use crate::proto::ConnId;
 use crate::proto::crowd::Host;
@@ -54,10 +54,9 @@ struct Used {
     is_doubted: bool,
 }
 
-/// How long the next turn waits after all of a chunk is in the send queue of the system, as a
-/// multiple of the time that the chunk took to get there.
-const QUEUED_PART: f64 =
-    (UNSENT_BYTES_MAX as u64 - TURN_LEAD_BYTES) as f64 / (PIECE_BYTES - UNSENT_BYTES_MAX as u64) as f64;
+/// When a chunk has just gone to the send queue of the system: how much longer it is sent, as a
+/// multiple of the time since it began.
+const QUEUED_PART: f64 = UNSENT_BYTES_MAX as f64 / (PIECE_BYTES - UNSENT_BYTES_MAX as u64) as f64;
 
 /// All turns of one peer.
 #[derive(Debug)]
@@ -199,7 +198,7 @@ impl Turns {
             let took = now.since(since);
             let mean = self.mean.map_or(took, |mean| (mean * 7 + took) / 8);
             self.mean = Some(mean);
-            let rest = mean.mul_f64(QUEUED_PART);
+            let rest = mean.mul_f64(QUEUED_PART).saturating_sub(TURN_LEAD);
             self.ending.retain(|at| *at > now);
             if rest >= TURN_WAIT_MIN && self.ending.len() < TURNS_OPEN_MAX {
                 self.ending.push(now + rest);
@@ -295,9 +294,10 @@ mod tests {
         assert!(!turns.has_room(at(100)));
         assert!(turns.end(at(101), (conn(0), 9), true));
         assert!(!turns.has_room(at(101)), "the line is not free yet");
-        assert_eq!(turns.next_room(at(101)), Some(at(126)));
-        assert!(turns.has_room(at(126)));
-        turns.give(at(126), (conn(0), HOST), ROOT);
+        // The rest takes a third of the time of the chunk until then, less the lead.
+        assert!(turns.next_room(at(101)).is_some_and(|room| (at(131)..at(132)).contains(&room)));
+        assert!(!turns.has_room(at(131)) && turns.has_room(at(132)));
+        turns.give(at(132), (conn(0), HOST), ROOT);
         assert!(!turns.has_room(at(300)), "the others are not slow yet");
         assert!(turns.has_room(at(500)), "they are");
     }
