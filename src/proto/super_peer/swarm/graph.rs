@@ -74,7 +74,7 @@ pub(super) struct Member {
     flags: u8,
 }
 
-const _: () = assert!(size_of::<Member>() <= 44, "a member is small");
+const _: () = assert!(size_of::<Member>() <= 48, "a member is small");
 
 impl Member {
     fn has(&self, flag: u8) -> bool {

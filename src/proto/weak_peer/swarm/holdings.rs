@@ -17,6 +17,8 @@ pub(in crate::proto::weak_peer) struct Holding {
     pub(in crate::proto::weak_peer) pieces: Pieces,
     /// Whether the disk serves the manifest with its proof.
     pub(in crate::proto::weak_peer) manifest: bool,
+    /// Whether that has changed in this turn.
+    manifest_is_new: bool,
     /// Bytes that were sent to others.
     sent: u64,
     up: Meter,
@@ -29,6 +31,7 @@ pub(in crate::proto::weak_peer) struct Holding {
 pub(in crate::proto::weak_peer) struct News {
     pub(in crate::proto::weak_peer) root: Root,
     pub(in crate::proto::weak_peer) full: bool,
+    /// Whether the manifest is served from now on.
     pub(in crate::proto::weak_peer) manifest: bool,
     pub(in crate::proto::weak_peer) added: Vec<(u32, Option<NodeId>)>,
 }
@@ -59,7 +62,8 @@ impl Holdings {
     /// A download begins. If two downloads have the same content, the first one serves it.
     pub(in crate::proto::weak_peer) fn begin(&mut self, root: Root, download: DownloadId) {
         let (pieces, up) = (Pieces::default(), Meter::new(RATE_WINDOW));
-        let empty = Holding { download, pieces, manifest: false, sent: 0, up, news: Vec::new() };
+        let (manifest, manifest_is_new, sent, news) = (false, false, 0, Vec::new());
+        let empty = Holding { download, pieces, manifest, manifest_is_new, sent, up, news };
         self.by_root.entry(root).or_insert(empty);
     }
 
@@ -81,6 +85,7 @@ impl Holdings {
     /// From now on the disk can prove the size to others.
     pub(in crate::proto::weak_peer) fn prove(&mut self, root: Root, download: DownloadId) {
         if let Some(holding) = self.of_download(root, download) {
+            holding.manifest_is_new |= !holding.manifest;
             holding.manifest = true;
         }
     }
@@ -121,7 +126,7 @@ impl Holdings {
     pub(in crate::proto::weak_peer) fn poll_news(&mut self) -> Option<News> {
         let root = self.changed.pop_first()?;
         let holding = self.by_root.get_mut(&root)?;
-        let added = std::mem::take(&mut holding.news);
-        Some(News { root, full: holding.pieces.is_full(), manifest: holding.manifest, added })
+        let (added, manifest) = (std::mem::take(&mut holding.news), std::mem::take(&mut holding.manifest_is_new));
+        Some(News { root, full: holding.pieces.is_full(), manifest, added })
     }
 }

@@ -243,6 +243,11 @@ fn a_piece_is_announced_once_it_is_written() {
     assert_eq!(announced(&world), 0, "{:?}", world.outputs);
     assert!(world.outcome().ok);
     assert!(announced(&world) >= 3, "{:?}", world.outputs);
+    let proves = |output: &&Output| match output {
+        Output::Send { message: Message::Has(has), .. } => has.manifest && !has.full,
+        _ => false,
+    };
+    assert_eq!(world.outputs.iter().filter(proves).count(), 1, "{:?}", world.outputs);
 }
 
 // ---- the last source is lost --------------------------------------------------------------------

@@ -86,20 +86,17 @@ impl Uploads {
                 };
                 let (req, manifest) = (follower.req, news.manifest);
                 if news.full {
-                    cx.send(conn, Message::Has(Has { req, full: true, manifest, ..Has::default() }));
+                    cx.send(conn, Message::Has(Has { req, full: true, manifest: true, ..Has::default() }));
                     continue;
                 }
                 // A piece need not be announced to the node that sent it.
                 let is_new = |from: Option<NodeId>| from.is_none() || from != upload.node;
                 let added = news.added.iter().filter(|(_, from)| is_new(*from)).map(|(piece, _)| *piece);
                 let added: Vec<u32> = added.collect();
-                if added.is_empty() && !manifest {
-                    continue;
-                }
                 for add in added.chunks(HAS_LIST_MAX) {
                     cx.send(conn, Message::Has(Has { req, add: add.to_vec(), manifest, ..Has::default() }));
                 }
-                if added.is_empty() && news.added.is_empty() {
+                if added.is_empty() && manifest {
                     cx.send(conn, Message::Has(Has { req, manifest, ..Has::default() }));
                 }
             }
