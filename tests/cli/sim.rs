@@ -207,3 +207,20 @@ fn options_of_a_swarm_and_of_searches_exclude_each_other() {
         assert_eq!(sim(args).status.code(), Some(2), "{args:?}");
     }
 }
+
+#[test]
+fn a_sweep_of_swarms_prints_a_result_for_each_and_draws_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let svg = folder.path().join("growth.svg");
+    let svg = svg.to_str().expect("UTF-8");
+    let swarm = ["--swarm", "4", "--sweep", "swarm=3,6", "--sweep", "pieces=2,4", "--json", "--svg", svg];
+    let lines = lines(&swarm);
+    let sizes: Vec<_> = lines[..4].iter().map(|line| (line["peers"].as_u64(), line["pieces"].as_u64())).collect();
+    assert_eq!(sizes, [(3, 2), (3, 4), (6, 2), (6, 4)].map(|(n, k)| (Some(n), Some(k))));
+    assert_eq!((&lines[4]["event"], &lines[4]["results"]), (&"done".into(), &4.into()));
+    assert_eq!(lines[0]["sweep"], serde_json::json!({"swarm": "3", "pieces": "2"}));
+    let drawn = std::fs::read_to_string(svg).expect("a picture");
+    assert!(drawn.contains("pieces 2") && drawn.contains("pieces 4"), "{drawn}");
+    refused(&["--swarm", "4", "--sweep", "loss=1,2"], &["loss", "there are swarm"]);
+    refused(&["--swarm", "4", "--sweep", "zones=1,5"], &["--zones"]);
+}

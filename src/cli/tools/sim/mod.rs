@@ -5,6 +5,7 @@ mod bar;
 mod report;
 mod settings;
 mod swarm;
+mod sweep;
 mod threads;
 
 use std::time::Instant;
@@ -17,7 +18,7 @@ use settings::Settings;
 use super::figures::{self, Form};
 use super::plot;
 use super::process::Sample;
-use crate::cli::args::{Sim, Sweep};
+use crate::cli::args::Sim;
 use crate::cli::output;
 use crate::error::{Exit, Failure};
 use crate::sim::lab::Lab;
@@ -27,8 +28,6 @@ use crate::sim::topology;
 const THREADS_MAX: usize = 64;
 /// Smaller networks run on one thread by default.
 const SUPERS_FOR_THREADS: usize = 1000;
-/// Most experiments of one command.
-const EXPERIMENTS_MAX: usize = 10_000;
 
 /// Runs one experiment, or one for each combination of the swept values.
 pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
@@ -43,7 +42,11 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
         Some(_) => return Err(Failure::usage(format!("--threads is a number from 1 to {THREADS_MAX}"))),
     };
     let form = Form::of(args.json, args.csv, args.md)?;
-    let experiments = combinations(&base, &args.sweep)?;
+    let experiments = sweep::combinations(&base, &args.sweep, Settings::with)?;
+    // If a network is impossible, this is reported before the first run.
+    for (_, settings) in experiments.iter().filter(|_| !args.sweep.is_empty()) {
+        settings.plan()?;
+    }
     let mut rows = Vec::new();
     let mut picture = None;
     let all = experiments.len();
@@ -74,7 +77,8 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
         rows.push(row);
     }
     if let Some(path) = &args.svg {
-        let svg = picture.unwrap_or_else(|| plot::charts(&title(args), &report::charts(&args.sweep, &rows)));
+        let svg =
+            picture.unwrap_or_else(|| plot::charts(&sweep::title(&args.sweep), &report::charts(&args.sweep, &rows)));
         figures::draw(path, &svg)?;
     }
     publish(args, form, &rows)
@@ -99,10 +103,13 @@ fn publish(args: &Sim, form: Form, rows: &[Row]) -> Result<u8, Failure> {
             }
             done.to_string()
         }
-        (Form::Csv, _) => report::csv(rows),
+        (Form::Csv, _) => report::csv(&cells(rows)),
         (Form::Markdown, Some(row)) => report::markdown(row),
         (Form::Text, Some(row)) => row.text(),
-        (Form::Markdown | Form::Text, None) => report::swept_table(rows, form == Form::Markdown),
+        (Form::Markdown | Form::Text, None) => {
+            let always = ["queries", "recall %", "complete wrong", "messages"];
+            report::swept_table(&cells(rows), &always, form == Form::Markdown)
+        }
     };
     figures::print(&text)?;
     if !right {
@@ -113,33 +120,6 @@ fn publish(args: &Sim, form: Form, rows: &[Row]) -> Result<u8, Failure> {
     Ok(exit.code())
 }
 
-fn title(args: &Sim) -> String {
-    let swept: Vec<&str> = args.sweep.iter().map(|sweep| sweep.name.as_str()).collect();
-    format!("sprat sim over {}", swept.join(" and "))
-}
-
-/// Every combination of the swept values. The values of the first sweep change slowest.
-fn combinations(base: &Settings, sweeps: &[Sweep]) -> Result<Vec<(Vec<String>, Settings)>, Failure> {
-    let mut all = vec![(Vec::new(), base.clone())];
-    for (at, sweep) in sweeps.iter().enumerate() {
-        if sweeps[..at].iter().any(|other| other.name == sweep.name) {
-            return Err(Failure::usage(format!("--sweep {} is given twice", sweep.name)));
-        }
-        let mut next = Vec::new();
-        for (values, settings) in &all {
-            for value in &sweep.values {
-                let values: Vec<String> = values.iter().chain([value]).cloned().collect();
-                next.push((values, settings.with(&sweep.name, value)?));
-            }
-        }
-        all = next;
-        if all.len() > EXPERIMENTS_MAX {
-            return Err(Failure::usage(format!("--sweep makes more than {EXPERIMENTS_MAX} experiments")));
-        }
-    }
-    // If a network is impossible, this is reported before the first run.
-    for (_, settings) in all.iter().filter(|_| !sweeps.is_empty()) {
-        settings.plan()?;
-    }
-    Ok(all)
+fn cells(rows: &[Row]) -> Vec<Vec<(&'static str, String)>> {
+    rows.iter().map(Row::cells).collect()
 }

@@ -121,7 +121,7 @@ impl Row {
     }
 
     /// The figures for tables.
-    fn cells(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn cells(&self) -> Vec<(&'static str, String)> {
         let figures = &self.figures;
         let percent = |share: f64| trimmed(share * 100.0, 3);
         let (upkeep, upkeep_bytes) = figures.upkeep();
@@ -223,25 +223,20 @@ impl Row {
 }
 
 /// A line of names, and then a line of values for each experiment.
-pub(super) fn csv(rows: &[Row]) -> String {
+pub(super) fn csv(all: &[Vec<(&str, String)>]) -> String {
     let quoted = |text: &str| {
         if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
     };
-    let line = |cells: Vec<String>| cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",");
-    let head = rows.first().map(|row| line(row.cells().into_iter().map(|(name, _)| name.to_owned()).collect()));
-    let rest = rows.iter().map(|row| line(row.cells().into_iter().map(|(_, value)| value).collect()));
-    head.into_iter().chain(rest).collect::<Vec<_>>().join("\n")
+    let head = all.iter().take(1).map(|cells| cells.iter().map(|(name, _)| quoted(name)).collect::<Vec<_>>());
+    let rest = all.iter().map(|cells| cells.iter().map(|(_, value)| quoted(value)).collect());
+    head.chain(rest).map(|cells| cells.join(",")).collect::<Vec<_>>().join("\n")
 }
 
-/// A table without the columns that have the same value in every row.
-pub(super) fn swept_table(rows: &[Row], markdown: bool) -> String {
-    let all: Vec<Vec<(&str, String)>> = rows.iter().map(Row::cells).collect();
+/// A table without the columns that have the same value in every row, unless they are in `always`.
+pub(super) fn swept_table(all: &[Vec<(&str, String)>], always: &[&str], markdown: bool) -> String {
     let Some(first) = all.first() else { return String::new() };
     let kept: Vec<usize> = (0..first.len())
-        .filter(|&column| {
-            let always = ["queries", "recall %", "complete wrong", "messages"].contains(&first[column].0);
-            always || all.iter().any(|row| row[column].1 != first[column].1)
-        })
+        .filter(|&column| always.contains(&first[column].0) || all.iter().any(|row| row[column].1 != first[column].1))
         .collect();
     let head: Vec<&str> = kept.iter().map(|&column| first[column].0).collect();
     let body = all.iter().map(|row| kept.iter().map(|&column| row[column].1.clone()).collect::<Vec<_>>());

@@ -1,12 +1,14 @@
 //! `sprat sim --swarm`: one download by many peers at once, and its figures.
 
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
 use super::bar::Bar;
-use super::report::object;
-use crate::cli::args::Sim;
+use super::report::{csv, object, swept_table};
+use super::sweep;
+use crate::cli::args::{Sim, Sweep};
 use crate::cli::output;
 use crate::cli::table::table;
 use crate::cli::tools::figures::{self, Form};
@@ -27,41 +29,64 @@ const LATENCY: (Duration, Duration) = (Duration::from_micros(100), Duration::fro
 const PATIENCE: u32 = 20;
 const PATIENCE_PER_PEER: Duration = Duration::from_secs(1);
 
-/// Runs a swarm and prints its figures.
+/// The settings that can be swept.
+const NAMES: &str = "swarm, pieces, zones and seed";
+
+/// Runs one swarm, or one for each combination of the swept values, and prints the figures.
 pub(super) fn run(args: &Sim, peers: usize) -> Result<u8, Failure> {
-    let plan = plan(args, peers)?;
     let form = Form::of(args.json, args.csv, args.md)?;
-    let bar = Bar::new(args, 0, 1, &[]);
-    let began = Instant::now();
-    let seed_alone = Duration::from_secs_f64(plan.file_bytes() as f64 * peers as f64 / plan.seed_up as f64);
-    let most = (plan.bound() * PATIENCE).max(seed_alone * 2) + PATIENCE_PER_PEER * peers as u32;
-    let figures = Swarm::new(plan.clone()).run(most + plan.arrive * peers as u32, |part| bar.show("fetching", part));
-    bar.end();
-    let run = Run { plan, figures, wall: began.elapsed() };
-    if let Some(path) = &args.svg {
-        figures::draw(path, &plot::charts(&run.title(), &[run.curve()]))?;
+    let plans = sweep::combinations(&plan(args, peers)?, &args.sweep, with)?;
+    let mut runs = Vec::new();
+    let all = plans.len();
+    for (at, (values, plan)) in plans.into_iter().enumerate() {
+        let bar = Bar::new(args, at, all, &values);
+        let began = Instant::now();
+        let peers = plan.peers as u32;
+        let seed_alone = Duration::from_secs_f64(plan.file_bytes() as f64 * f64::from(peers) / plan.seed_up as f64);
+        let most = (plan.bound() * PATIENCE).max(seed_alone * 2) + PATIENCE_PER_PEER * peers + plan.arrive * peers;
+        let figures = Swarm::new(plan.clone()).run(most, |part| bar.show("fetching", part));
+        bar.end();
+        let run = Run { plan, values, figures, wall: began.elapsed() };
+        if form == Form::Json {
+            figures::print(&run.result(&args.sweep).to_string())?;
+        }
+        runs.push(run);
     }
-    let right = run.figures.is_right();
+    if let Some(path) = &args.svg {
+        let svg = match runs.as_slice() {
+            [run] if args.sweep.is_empty() => plot::charts(&run.title(), &[run.curve()]),
+            runs => plot::charts(&sweep::title(&args.sweep), &growth(&args.sweep, runs)),
+        };
+        figures::draw(path, &svg)?;
+    }
+    publish(args, form, &runs)
+}
+
+/// Prints the figures, and the last line of JSON. Returns the exit code.
+fn publish(args: &Sim, form: Form, runs: &[Run]) -> Result<u8, Failure> {
+    let right = runs.iter().all(|run| run.figures.is_right());
     let exit = if right { Exit::Ok } else { Exit::Internal };
-    figures::print(&match form {
-        Form::Json => {
-            figures::print(&run.result().to_string())?;
-            let mut done = json!({"v": 1, "event": "done", "ok": right, "exit": exit.code()});
-            if let Some(done) = done.as_object_mut() {
-                done.extend(run.promised());
+    let one = runs.first().filter(|_| args.sweep.is_empty());
+    let named: Vec<Vec<(String, String)>> = runs.iter().map(Run::cells).collect();
+    let cells: Vec<Vec<(&str, String)>> =
+        named.iter().map(|row| row.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()).collect();
+    figures::print(&match (form, one) {
+        (Form::Json, _) => {
+            let mut done = object(json!({"v": 1, "event": "done", "ok": right, "exit": exit.code()}));
+            match one {
+                Some(run) => done.extend(run.promised()),
+                None => done.extend(object(json!({"results": runs.len()}))),
             }
-            done.to_string()
+            Value::Object(done).to_string()
         }
-        Form::Csv => {
-            let (names, values): (Vec<_>, Vec<_>) = run.cells().into_iter().unzip();
-            format!("{}\n{}", names.join(","), values.join(","))
-        }
-        Form::Markdown => figures::markdown(&["figure", ""], &[false, true], run.rows()),
-        Form::Text => {
+        (Form::Csv, _) => csv(&cells),
+        (Form::Markdown, Some(run)) => figures::markdown(&["figure", ""], &[false, true], run.rows()),
+        (Form::Text, Some(run)) => {
             format!("{}\n\n{}", run.title(), table(&["figure", "value"], &[false, true], run.rows()))
         }
+        (Form::Markdown | Form::Text, None) => swept_table(&cells, &["duplicates"], form == Form::Markdown),
     })?;
-    if !right {
+    for run in runs.iter().filter(|run| !run.figures.is_right()) {
         let why = run.figures.why.as_ref().map_or(String::new(), |why| format!("; the first one: {why}"));
         let Figures { failed, unfinished, .. } = run.figures;
         output::error(&format!("{failed} peers failed and {unfinished} did not finish{why}"));
@@ -104,16 +129,30 @@ fn plan(args: &Sim, peers: usize) -> Result<Plan, Failure> {
         ("churn", args.churn.is_some()),
         ("budget", args.budget.is_some()),
         ("limit", args.limit.is_some()),
-        ("sweep", !args.sweep.is_empty()),
         ("threads", args.threads.is_some()),
     ];
     if let Some((name, _)) = searches.iter().find(|(_, is_given)| *is_given) {
         return Err(Failure::usage(format!("--{name} is an option of searches, and has no meaning with --swarm")));
     }
-    let (pieces, zones) = (args.pieces.unwrap_or(256), args.zones.unwrap_or(1));
     let Rate(up) = args.up.unwrap_or(UP);
     let rate = |given: Option<Rate>| given.map_or(up, |Rate(rate)| rate);
-    let (down, seed_up, cross) = (rate(args.down), rate(args.seed_up), args.cross.map(|Rate(rate)| rate));
+    checked(Plan {
+        seed: args.seed.unwrap_or(1),
+        peers,
+        pieces: args.pieces.unwrap_or(256),
+        up,
+        down: rate(args.down),
+        seed_up: rate(args.seed_up),
+        zones: args.zones.unwrap_or(1),
+        cross: args.cross.map(|Rate(rate)| rate),
+        arrive: args.arrive.map_or(Duration::ZERO, |Span(gap)| gap),
+        leave: args.leave.as_deref().map_or(Ok(Leave::Never), leave)?,
+        latency: LATENCY,
+    })
+}
+
+fn checked(plan: Plan) -> Result<Plan, Failure> {
+    let Plan { peers, pieces, zones, up, down, seed_up, cross, .. } = plan;
     let bounds = [
         ((1..=PEERS_MAX).contains(&peers), format!("--swarm is a number from 1 to {PEERS_MAX}")),
         ((1..=PIECES_MAX).contains(&pieces), format!("--pieces is a number from 1 to {PIECES_MAX}")),
@@ -122,27 +161,32 @@ fn plan(args: &Sim, peers: usize) -> Result<Plan, Failure> {
             up.min(down).min(seed_up).min(cross.unwrap_or(up)) >= 1000,
             "a rate of a swarm is at least 1000 bytes a second".to_owned(),
         ),
-        (
-            args.arrive.is_none_or(|Span(gap)| gap <= Duration::from_secs(3600)),
-            "--arrive is a time up to 1h".to_owned(),
-        ),
+        (plan.arrive <= Duration::from_secs(3600), "--arrive is a time up to 1h".to_owned()),
     ];
-    if let Some((_, why)) = bounds.into_iter().find(|(holds, _)| !holds) {
-        return Err(Failure::usage(why));
+    match bounds.into_iter().find(|(holds, _)| !holds) {
+        Some((_, why)) => Err(Failure::usage(why)),
+        None => Ok(plan),
     }
-    Ok(Plan {
-        seed: args.seed.unwrap_or(1),
-        peers,
-        pieces,
-        up,
-        down,
-        seed_up,
-        zones,
-        cross,
-        arrive: args.arrive.map_or(Duration::ZERO, |Span(gap)| gap),
-        leave: args.leave.as_deref().map_or(Ok(Leave::Never), leave)?,
-        latency: LATENCY,
-    })
+}
+
+/// This plan with one setting changed.
+fn with(plan: &Plan, name: &str, value: &str) -> Result<Plan, Failure> {
+    fn read<T: FromStr>(name: &str, value: &str) -> Result<T, Failure> {
+        value.parse().map_err(|_| Failure::usage(format!("--sweep {name}: {value:?} is not a value of --{name}")))
+    }
+    let mut new = plan.clone();
+    match name {
+        "swarm" => new.peers = read(name, value)?,
+        "pieces" => new.pieces = read(name, value)?,
+        "zones" => new.zones = read(name, value)?,
+        "seed" => new.seed = read(name, value)?,
+        _ => {
+            return Err(Failure::usage(format!(
+                "--sweep {name}: this is no setting of a swarm to sweep; there are {NAMES}"
+            )));
+        }
+    }
+    checked(new)
 }
 
 fn leave(text: &str) -> Result<Leave, Failure> {
@@ -159,6 +203,8 @@ fn leave(text: &str) -> Result<Leave, Failure> {
 /// A completed run of a swarm.
 struct Run {
     plan: Plan,
+    /// The values of the sweeps, in their order.
+    values: Vec<String>,
     figures: Figures,
     wall: Duration,
 }
@@ -197,7 +243,7 @@ impl Run {
     }
 
     /// All other counts, for the event `result`.
-    fn result(&self) -> Value {
+    fn result(&self, sweeps: &[Sweep]) -> Value {
         let figures = &self.figures;
         let kinds: Map<String, Value> = figures
             .kinds
@@ -205,6 +251,9 @@ impl Run {
             .map(|(name, kind)| ((*name).to_owned(), json!({"messages": kind.messages, "bytes": kind.bytes})))
             .collect();
         let mut all = object(json!({"v": 1, "event": "result"}));
+        for (sweep, value) in sweeps.iter().zip(&self.values) {
+            all.entry("sweep").or_insert_with(|| json!({}))[&sweep.name] = json!(value);
+        }
         all.extend(self.promised());
         all.extend(object(json!({
             "up": self.plan.up,
@@ -287,6 +336,44 @@ impl Run {
             ],
         }
     }
+}
+
+/// The charts of a sweep: time, what the seed sends, and messages. The first setting is the axis,
+/// and each combination of the others has a curve.
+fn growth(sweeps: &[Sweep], runs: &[Run]) -> Vec<Chart> {
+    let x = sweeps.first().map_or(String::new(), |sweep| sweep.name.clone());
+    let mut series: Vec<Vec<String>> = Vec::new();
+    for run in runs.iter().map(|run| run.values[1..].to_vec()) {
+        if !series.contains(&run) {
+            series.push(run);
+        }
+    }
+    let name = |values: &[String]| {
+        let named = sweeps.iter().skip(1).zip(values).map(|(sweep, value)| format!("{} {value}", sweep.name));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    let chart = |title: &str, of: &dyn Fn(&Figures) -> f64| {
+        let curve = |values: &Vec<String>| {
+            let runs = runs.iter().filter(|run| run.values[1..] == **values);
+            let points = runs.filter_map(|run| Some((run.values[0].parse().ok()?, of(&run.figures))));
+            Curve { name: name(values), points: points.collect() }
+        };
+        Chart {
+            title: title.to_owned(),
+            x: x.clone(),
+            names: Vec::new(),
+            from_zero: true,
+            logarithmic: true,
+            curves: series.iter().map(curve).collect(),
+        }
+    };
+    vec![
+        chart("time of the last peer beyond the least possible one, %", &|figures| {
+            figures.over_bound(1.0).map_or(0.0, |over| (over - 1.0) * 100.0)
+        }),
+        chart("sent by the seed, over the file", &|figures| figures.seed_egress),
+        chart("bytes of messages, % of those of pieces", &|figures| figures.control * 100.0),
+    ]
 }
 
 fn rounded(value: f64) -> f64 {
