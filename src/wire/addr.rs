@@ -20,6 +20,8 @@ const INTERFACE_BYTES_MAX: usize = 15;
 pub struct HostPort {
     host: Arc<str>,
     port: u16,
+    /// Whether the host is an IPv6 address, which has brackets before a port.
+    bracketed: bool,
 }
 
 /// Why a text is not `HOST:PORT`. The sentence shows the right form.
@@ -76,7 +78,12 @@ impl HostPort {
         if !fits || !(named || is_address) {
             return Err(AddrError(format!("{host:?} is not a host name, an IPv4 or an IPv6 address")));
         }
-        Ok(HostPort { host: host.into(), port })
+        Ok(HostPort::of(host, port))
+    }
+
+    /// The host is valid.
+    fn of(host: &str, port: u16) -> HostPort {
+        HostPort { host: host.into(), port, bracketed: host.contains(':') }
     }
 
     /// An address as this machine sees it: with its interface, if it has one.
@@ -84,7 +91,7 @@ impl HostPort {
     pub fn local(addr: SocketAddr) -> HostPort {
         match addr {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => {
-                HostPort { host: format!("{}%{}", v6.ip(), v6.scope_id()).into(), port: addr.port() }
+                HostPort::of(&format!("{}%{}", v6.ip(), v6.scope_id()), addr.port())
             }
             SocketAddr::V4(_) | SocketAddr::V6(_) => addr.into(),
         }
@@ -100,6 +107,12 @@ impl HostPort {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether the host has brackets where a port follows it, because it is an IPv6 address.
+    #[must_use]
+    pub(super) fn is_bracketed(&self) -> bool {
+        self.bracketed
     }
 
     /// The interface of a link-local address, by name or number.
@@ -139,7 +152,7 @@ impl HostPort {
         if name == "localhost" || name.ends_with(".localhost") {
             return SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into();
         }
-        HostPort { host: name.into(), port: self.port }
+        HostPort::of(&name, self.port)
     }
 
     /// Whether a peer may listen there. No peer can listen at port 0, nor at an unspecified, a
@@ -179,7 +192,7 @@ impl From<SocketAddr> for HostPort {
     /// An IPv4 address that is mapped into IPv6 is written as an IPv4 address. The interface of a
     /// link-local address is left out, because it means nothing to other hosts.
     fn from(addr: SocketAddr) -> HostPort {
-        HostPort { host: addr.ip().to_canonical().to_string().into(), port: addr.port() }
+        HostPort::of(&addr.ip().to_canonical().to_string(), addr.port())
     }
 }
 
@@ -247,7 +260,7 @@ fn number(port: &str) -> Result<u16, String> {
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
+        if self.bracketed {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
             write!(f, "{}:{}", self.host, self.port)

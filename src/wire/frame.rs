@@ -12,8 +12,8 @@ pub const LENGTH_BYTES: usize = 4;
 /// Appends the message as a frame.
 pub fn encode(message: &Message, out: &mut Vec<u8>) {
     let start = out.len();
-    out.extend_from_slice(&[0; LENGTH_BYTES]);
     if !pack::pack(message, out) {
+        out.extend_from_slice(&[0; LENGTH_BYTES]);
         encode_into(out, message);
     }
     let length = u32::try_from(out.len() - start - LENGTH_BYTES).unwrap_or(u32::MAX);
@@ -123,6 +123,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_a_text_even_of_a_field_that_is_ignored() {
+        let known: &[u8] = &[0xa1, b'n', 0x07];
+        for length in 1..=31_u8 {
+            let name = vec![b'z'; length.into()];
+            let ping = |name: &[u8]| {
+                let other = [&[0xa0 | length][..], name, &[0x07]].concat();
+                let head = [&[0x81, 0xa4][..], b"PING", &[0x82]].concat();
+                [[&head, known, &other].concat(), [&head, &other[..], known].concat()]
+            };
+            assert!(ping(&name).iter().all(|body| !malformed(body)), "{length}");
+            for at in 0..usize::from(length) {
+                let mut name = name.clone();
+                name[at] = 0xff;
+                assert!(ping(&name).iter().all(|body| malformed(body)), "{length}, {at}");
+            }
+        }
+    }
+
+    #[test]
     fn depth_is_bounded_even_in_fields_that_are_ignored() {
         let mut body = [&[0x81, 0xa4], &b"PING"[..], &[0x82, 0xa1, b'n', 0x07, 0xa1, b'z']].concat();
         body.extend([0x91; 100]);
@@ -191,8 +210,15 @@ mod tests {
     #[test]
     fn numbers_may_be_written_signed_but_not_be_negative() {
         let ping = |n: &[u8]| decode(&framed(&[&[0x81, 0xa4], &b"PING"[..], &[0x81, 0xa1, b'n'], n].concat()), 256);
-        for n in [&[0x07][..], &[0xcc, 7], &[0xd0, 7], &[0xd3, 0, 0, 0, 0, 0, 0, 0, 7], &[0xcf, 0, 0, 0, 0, 0, 0, 0, 7]]
-        {
+        for n in [
+            &[0x07][..],
+            &[0xcc, 7],
+            &[0xcd, 0, 7],
+            &[0xce, 0, 0, 0, 7],
+            &[0xd0, 7],
+            &[0xd3, 0, 0, 0, 0, 0, 0, 0, 7],
+            &[0xcf, 0, 0, 0, 0, 0, 0, 0, 7],
+        ] {
             assert_eq!(ping(n).unwrap().unwrap().0, Message::Ping(Ping { n: 7 }));
         }
         for n in

@@ -16,7 +16,8 @@ use super::swarm::Membership;
 
 const TAKEN: &str = "there is room";
 
-/// Appends a HIT or a DONE of a session; returns false for any other kind.
+/// Appends a HIT or a DONE of a session, after four bytes for the length of its frame, which are
+/// left zero. Returns false for any other kind.
 pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
     if let Message::Hit(hit) = message {
         pack_hit(hit, out);
@@ -32,13 +33,13 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
     let Hit { req, hits } = hit;
     let bytes = |hit: &SourceRecord| hit_bytes(hit.path.as_str(), &hit.addr, hit.other.as_ref());
     let mut room = Room::at_end(out, HEAD_BYTES + hits.iter().map(bytes).sum::<usize>());
-    room.put(b"\x81\xa3HIT\x82\xa3req");
+    room.put(b"\0\0\0\0\x81\xa3HIT\x82\xa3req");
     room.number((*req).into());
     room.put(b"\xa4hits");
     room.array(hits.len());
     for SourceRecord { path, size, root, collection, node, addr, other, unreached, http, member } in hits {
-        let present = [*collection, node.is_some(), other.is_some(), *unreached, *http, member.is_some()];
-        room.put(&[0x84 + count(present)]);
+        let names = (other.is_some(), *unreached, *http);
+        room.put(&[0x84 + u8::from(*collection) + optional(node.as_ref(), names, member.as_deref())]);
         room.content(path.as_str(), *size, root, *collection);
         if let Some(node) = node {
             room.put(b"\xa1n\xc4\x10");
@@ -55,7 +56,8 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
 fn pack_done(done: &Done, out: &mut Vec<u8>) {
     let Done { req, hits, reached, pruned, complete, cut, ms } = done;
     let mut room = Room::at_end(out, DONE_BYTES);
-    room.put(if *pruned == 0 { b"\x81\xa4DONE\x86\xa3req" } else { b"\x81\xa4DONE\x87\xa3req" });
+    let head = if *pruned == 0 { b"\0\0\0\0\x81\xa4DONE\x86\xa3req" } else { b"\0\0\0\0\x81\xa4DONE\x87\xa3req" };
+    room.put(head);
     room.number((*req).into());
     room.put(b"\xa4hits");
     room.number((*hits).into());
@@ -67,14 +69,15 @@ fn pack_done(done: &Done, out: &mut Vec<u8>) {
     }
     room.put(if *complete { b"\xa8complete\xc3\xa3cut" } else { b"\xa8complete\xc2\xa3cut" });
     let mut room = if cut.is_none() {
-        room.put(b"\x80");
+        room.put(b"\x80\xa2ms");
         room
     } else {
         room.end();
         encode_into(out, cut);
-        Room::at_end(out, DONE_BYTES)
+        let mut room = Room::at_end(out, DONE_BYTES);
+        room.put(b"\xa2ms");
+        room
     };
-    room.put(b"\xa2ms");
     room.number((*ms).into());
     room.end();
 }
@@ -91,7 +94,7 @@ pub(super) fn pack_link_hit(
     let FileRecord { path, size, root, collection } = file;
     let mut room = Room::at_end(out, HEAD_BYTES + hit_bytes(path.as_str(), addr, other));
     room.put(b"\x81\xa3HIT");
-    room.put(&[0x85 + count([node.is_some(), other.is_some(), unreached, http, member.is_some()])]);
+    room.put(&[0x85 + optional(node, (other.is_some(), unreached, http), member)]);
     room.put(b"\xa2id\xc4\x10");
     room.put(&id.0);
     room.put(b"\xa3ttl");
@@ -111,9 +114,11 @@ pub(super) fn pack_link_hit(
     room.end();
 }
 
-/// How many optional fields are there.
-fn count<const N: usize>(present: [bool; N]) -> u8 {
-    present.into_iter().map(u8::from).sum()
+/// How many optional fields of a source are there.
+#[inline]
+fn optional(node: Option<&NodeId>, (other, unreached, http): (bool, bool, bool), member: Option<&Membership>) -> u8 {
+    let names = u8::from(other) + u8::from(unreached) + u8::from(http);
+    names + u8::from(node.is_some()) + u8::from(member.is_some())
 }
 
 fn length(n: usize) -> u32 {
@@ -165,18 +170,21 @@ impl Room<'_> {
         self.at += bytes.len();
     }
 
+    /// Always inline: most numbers are small, and each of those is a single byte.
+    #[inline(always)]
     fn number(&mut self, n: u64) {
         match u8::try_from(n) {
             Ok(small @ ..0x80) => self.put(&[small]),
-            Ok(byte) => self.put(&[0xcc, byte]),
-            Err(_) => self.long_number(n),
+            Ok(_) | Err(_) => self.long_number(n),
         }
     }
 
     fn long_number(&mut self, n: u64) {
-        if let Ok(two) = u16::try_from(n) {
-            self.put(&[0xcd]);
-            self.put(&two.to_be_bytes());
+        if let Ok(byte) = u8::try_from(n) {
+            self.put(&[0xcc, byte]);
+        } else if let Ok(two) = u16::try_from(n) {
+            let [high, low] = two.to_be_bytes();
+            self.put(&[0xcd, high, low]);
         } else if let Ok(four) = u32::try_from(n) {
             self.put(&[0xce]);
             self.put(&four.to_be_bytes());
@@ -264,7 +272,7 @@ impl Room<'_> {
         }
         // The colon is there.
         let tail = &tail[first - 1..];
-        if host.contains(&b':') {
+        if addr.is_bracketed() {
             self.text(host.len() + tail.len() + 2);
             self.put(b"[");
             self.bytes(host);
@@ -294,7 +302,11 @@ mod tests {
     }
 
     fn check_session(message: &Message) {
-        check_same(message, |out| pack(message, out));
+        check_same(message, |out| {
+            let taken = pack(message, out);
+            assert_eq!(out.drain(..4).as_slice(), [0; 4], "for the length");
+            taken
+        });
     }
 
     fn addrs() -> impl Iterator<Item = HostPort> {
