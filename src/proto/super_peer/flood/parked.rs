@@ -5,7 +5,7 @@
 //!
 //! It holds only the keys of the queries. A query that waits here is not in the fair queue.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::config::SESSION_BYTES_PER_TURN;
 use crate::proto::ConnId;
@@ -29,8 +29,9 @@ pub(super) struct Parked {
 struct SessionQueries {
     /// Bytes of hits that were sent to it: in this turn, or since it stopped reading.
     sent: usize,
-    /// Its queries that have work left.
-    queries: BTreeSet<WaveKey>,
+    /// Its queries that have work left, in ascending order. A session has few, and most have none:
+    /// an empty list is dropped at no cost.
+    queries: Vec<WaveKey>,
 }
 
 /// The queries of one turn, ordered by session. A turn serves few sessions, so a list is enough.
@@ -77,17 +78,30 @@ impl SessionQueries {
     fn is_full(&self) -> bool {
         self.sent >= SESSION_BYTES_PER_TURN
     }
+
+    fn add(&mut self, key: WaveKey) {
+        if let Err(at) = self.queries.binary_search(&key) {
+            self.queries.insert(at, key);
+        }
+    }
+
+    fn remove(&mut self, key: WaveKey) {
+        if let Ok(at) = self.queries.binary_search(&key) {
+            self.queries.remove(at);
+        }
+    }
 }
 
 impl Parked {
     /// The session does not read.
     pub(super) fn begin(&mut self, conn: ConnId) {
         let SessionQueries { queries, .. } = self.reading.remove(conn);
-        self.unread.entry(conn).or_default().queries.extend(queries);
+        let unread = self.unread.entry(conn).or_default();
+        queries.into_iter().for_each(|key| unread.add(key));
     }
 
     /// The session reads again, or is gone. Returns its queries.
-    pub(super) fn end(&mut self, conn: ConnId) -> BTreeSet<WaveKey> {
+    pub(super) fn end(&mut self, conn: ConnId) -> Vec<WaveKey> {
         self.unread.remove(&conn).unwrap_or_default().queries
     }
 
@@ -135,7 +149,7 @@ impl Parked {
     pub(super) fn park(&mut self, now: Time, session: Option<(ConnId, u32)>, key: WaveKey) -> bool {
         let Some((conn, _)) = session.filter(|(conn, _)| self.must_wait(now, *conn)) else { return false };
         if let Some(session) = self.queries_of(conn) {
-            session.queries.insert(key);
+            session.add(key);
         }
         self.waits |= self.reading.find(conn).is_some();
         true
@@ -144,7 +158,7 @@ impl Parked {
     /// Removes the query, if it waits here.
     pub(super) fn forget(&mut self, session: Option<(ConnId, u32)>, key: WaveKey) {
         if let Some(session) = session.and_then(|(conn, _)| self.queries_of(conn)) {
-            session.queries.remove(&key);
+            session.remove(key);
         }
     }
 
@@ -155,6 +169,7 @@ impl Parked {
         let reading = self.reading.list.iter().map(|(conn, session)| (conn, session));
         for (conn, session) in reading.chain(&self.unread) {
             assert!(session.queries.iter().all(|key| is_of(key, conn)));
+            assert!(session.queries.is_sorted_by(|one, next| one < next));
         }
         assert!(self.waits || self.reading.list.iter().all(|(_, session)| session.queries.is_empty()));
         assert!(self.unread.keys().all(|conn| self.reading.find(*conn).is_none()));
