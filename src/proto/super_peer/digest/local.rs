@@ -137,7 +137,7 @@ impl Local {
     fn add(&mut self, index: &Index, id: u32) -> usize {
         let (Some(filter), Some(seen)) = (&mut self.filter, index.seen(id)) else { return 0 };
         let mut count = 0;
-        keys::of_file(seen.folder_text, seen.name, &seen.root, &mut self.scratch, |key| {
+        keys::of_file(seen.folder_text, seen.name, seen.root, &mut self.scratch, |key| {
             count += 1;
             if filter.add(key) {
                 self.log.push_back(key);
@@ -163,7 +163,7 @@ impl Local {
             let Some(id) = index.next(None, rebuild.cursor) else { return self.finish(now, index) };
             rebuild.cursor = id + 1;
             if let Some(seen) = index.seen(id) {
-                keys::of_file(seen.folder_text, seen.name, &seen.root, &mut self.scratch, |key| {
+                keys::of_file(seen.folder_text, seen.name, seen.root, &mut self.scratch, |key| {
                     rebuild.filter.add(key);
                     count += 1;
                 });

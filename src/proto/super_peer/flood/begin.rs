@@ -176,6 +176,7 @@ impl Flood {
 }
 
 /// The members of swarms here that fit a search, if it asks for members.
+#[inline]
 pub(super) fn search_members(members: Members<'_>, find: &Search, at: Option<IpAddr>, cx: &mut Context) -> Matches {
     if !find.partial {
         return Matches::default();

@@ -111,6 +111,12 @@ impl Entries {
         self.list.find(id).map_or(FREE, |entry| entry.holders)
     }
 
+    /// The entry of this number, which may be gone.
+    #[inline]
+    pub(super) fn find(&self, id: u32) -> Option<&Entry> {
+        self.list.find(id)
+    }
+
     pub(super) fn set_holders(&mut self, id: u32, holders: u32) {
         self.list.at_mut(id).holders = holders;
     }
@@ -122,13 +128,19 @@ impl Entries {
 
     #[inline]
     pub(super) fn name(&self, id: u32) -> &str {
-        self.texts.text(id, self.at(id).place)
+        self.name_of(id, self.at(id))
+    }
+
+    /// The name of an entry that was looked up.
+    #[inline]
+    pub(super) fn name_of(&self, id: u32, entry: &Entry) -> &str {
+        self.texts.text(id, entry.place)
     }
 
     /// The text of the folder of an entry, not folded.
     #[inline]
-    pub(super) fn folder(&self, id: u32) -> &str {
-        self.folders.text(self.at(id).folder())
+    pub(super) fn folder_of(&self, entry: &Entry) -> &str {
+        self.folders.text(entry.folder())
     }
 
     /// The folder of this text, if any entry is in it.

@@ -7,6 +7,7 @@ use super::order::RootOrder;
 use super::registry::Index;
 use super::table::Found as Postings;
 use crate::wire::message::SourceRecord;
+use crate::wire::record::split_path;
 use crate::wire::{HostPort, NodeId, Root};
 
 /// A live entry as a search sees it.
@@ -17,11 +18,19 @@ pub(in crate::proto) struct LiveEntry<'a> {
     pub(in crate::proto) folder_text: &'a str,
     pub(in crate::proto) name: &'a str,
     pub(in crate::proto) size: u64,
-    pub(in crate::proto) root: Root,
+    pub(in crate::proto) root: &'a Root,
     pub(in crate::proto) collection: bool,
+    /// As in its [`Entry`](super::entries::Entry).
+    holders: u32,
 }
 
-impl LiveEntry<'_> {
+impl<'a> LiveEntry<'a> {
+    /// A file that is not in the index.
+    pub(in crate::proto) fn outside(path: &'a str, size: u64, root: &'a Root) -> LiveEntry<'a> {
+        let (folder_text, name) = split_path(path);
+        LiveEntry { folder: u32::MAX, folder_text, name, size, root, collection: false, holders: FREE }
+    }
+
     /// Appends the path.
     pub(in crate::proto) fn path_into(&self, out: &mut String) {
         if !self.folder_text.is_empty() {
@@ -111,17 +120,15 @@ impl Index {
     /// The entry, if it has a holder, which may be gone.
     #[inline]
     pub(in crate::proto) fn seen(&self, id: u32) -> Option<LiveEntry<'_>> {
-        if matches!(self.entries.holders(id), DEAD | FREE) {
-            return None;
-        }
-        let entry = self.entries.at(id);
+        let entry = self.entries.find(id).filter(|entry| !matches!(entry.holders, DEAD | FREE))?;
         Some(LiveEntry {
             folder: entry.folder(),
-            folder_text: self.entries.folder(id),
-            name: self.entries.name(id),
+            folder_text: self.entries.folder_of(entry),
+            name: self.entries.name_of(id, entry),
             size: entry.size(),
-            root: entry.root,
+            root: &entry.root,
             collection: entry.is_collection(),
+            holders: entry.holders,
         })
     }
 
@@ -162,7 +169,18 @@ impl Index {
     /// The first holder of an entry that is not below `from`. It may be gone.
     #[inline]
     pub(in crate::proto) fn holder_from(&self, id: u32, from: u32) -> Option<HolderId> {
-        match self.entries.at(id).holders {
+        self.holder_among(self.entries.at(id).holders, from)
+    }
+
+    /// The same for an entry that was looked up.
+    #[inline]
+    pub(in crate::proto) fn holder_of(&self, seen: &LiveEntry<'_>, from: u32) -> Option<HolderId> {
+        self.holder_among(seen.holders, from)
+    }
+
+    #[inline]
+    fn holder_among(&self, holders: u32, from: u32) -> Option<HolderId> {
+        match holders {
             DEAD | FREE => None,
             one if one & SHARED == 0 => (one >= from).then_some(HolderId(one)),
             list => {
@@ -210,7 +228,7 @@ impl Index {
                 if !self.is_gone(one.0) {
                     let mut path = String::new();
                     entry.path_into(&mut path);
-                    records.push((path, entry.size, entry.root, &self.serves(one).addr));
+                    records.push((path, entry.size, *entry.root, &self.serves(one).addr));
                 }
             }
         }

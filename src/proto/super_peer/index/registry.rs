@@ -311,7 +311,8 @@ impl Index {
         let (mut bytes, most) = (0, *looked + LIST_LOOKS_MAX);
         let mut cursor = u32::try_from(after).unwrap_or(u32::MAX);
         while let Some(id) = self.live.next(cursor) {
-            let (entry, folder, name) = (self.entries.at(id), self.entries.folder(id), self.entries.name(id));
+            let entry = self.entries.at(id);
+            let (folder, name) = (self.entries.folder_of(entry), self.entries.name_of(id, entry));
             let element = folder.len() + 1 + name.len() + ELEMENT_BYTES;
             if (bytes + element > page_bytes && !page.is_empty()) || *looked >= most {
                 return (page, Some(u64::from(id)));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::matching::{BadPattern, Equal, Own, Test, parse_range, test_of};
+use super::matching::{BadPattern, Equal, Own, Test, parse_range};
 use super::plan::List;
 use crate::config::PATTERN_BYTES_MAX;
 use crate::fold::fold;
@@ -52,16 +52,16 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// `test` and `within` come from [`read`](Judge::read), and `own` from
-    /// [`super::plan::Plan::of`].
+    /// `test` comes from [`test_of`](super::matching::test_of), `within` from
+    /// [`range_of`](Judge::range_of), and `own` from [`super::plan::Plan::of`].
     #[inline]
     pub(super) fn new(find: Search, (test, within): (Test, Option<Box<Range>>), own: Option<Box<Own>>) -> Judge {
         let (memo, scratch) = ((None, 0), String::new());
         Judge { find, test, own, alike: false, at: None, within, memo, spent: 0, scratch }
     }
 
-    /// Reads a search: what an entry must pass, and the range of its position.
-    pub(super) fn read(find: &Search) -> Result<(Test, Option<Box<Range>>), BadPattern> {
+    /// Checks the bounds of a search, and reads the range of the position.
+    pub(super) fn range_of(find: &Search) -> Result<Option<Box<Range>>, BadPattern> {
         let pattern = &find.pattern;
         if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
             return Err(BadPattern(format!(
@@ -74,8 +74,7 @@ impl Judge {
         {
             return Err(BadPattern(format!("no size is at least {min} and at most {max} bytes")));
         }
-        let within = find.within.as_deref().map(parse_range).transpose()?.map(Box::new);
-        Ok((test_of(find)?, within))
+        Ok(find.within.as_deref().map(parse_range).transpose()?.map(Box::new))
     }
 
     /// A step begins. Since the last step, the number of a folder may have passed to another
@@ -103,18 +102,18 @@ impl Judge {
     }
 
     /// Whether the size and the position of the entry are within the bounds of the search.
-    pub(super) fn may_fit(&self, seen: LiveEntry<'_>) -> bool {
+    pub(super) fn may_fit(&self, seen: &LiveEntry<'_>) -> bool {
         self.find.min.is_none_or(|min| seen.size >= min)
             && self.find.max.is_none_or(|max| seen.size <= max)
-            && self.within.as_ref().is_none_or(|within| within.may_hold(&seen.root))
+            && self.within.as_ref().is_none_or(|within| within.may_hold(seen.root))
     }
 
-    pub(super) fn fit(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
+    pub(super) fn fit(&mut self, seen: &LiveEntry<'_>, list: List) -> Fit {
         if !self.may_fit(seen) {
             return Fit::No;
         }
         if let List::Own(equal) = list {
-            let is_root = matches!(&self.test, Test::Root(root) if *root == seen.root);
+            let is_root = matches!(&self.test, Test::Root(root) if *root == *seen.root);
             let equals = self.equals(seen);
             self.alike |= equals == Some(Equal::Folded);
             return yes(equals == Some(equal) && !is_root);
@@ -124,8 +123,8 @@ impl Judge {
             Test::Path => Fit::No,
             Test::Words(_) => self.fit_words(seen, list),
             Test::Glob(..) => yes(self.fits_glob(seen)),
-            Test::Root(root) => yes(seen.root == *root),
-            Test::Range(range) => yes(range.may_hold(&seen.root)),
+            Test::Root(root) => yes(*seen.root == *root),
+            Test::Range(range) => yes(range.may_hold(seen.root)),
             Test::Below(_) => yes(self.folder_bits(seen) != 0),
         };
         // An entry that the first lists reported is not reported again.
@@ -134,7 +133,7 @@ impl Judge {
     }
 
     /// How the path is the pattern, or ends in it.
-    fn equals(&mut self, seen: LiveEntry<'_>) -> Option<Equal> {
+    fn equals(&mut self, seen: &LiveEntry<'_>) -> Option<Equal> {
         let own = self.own.as_ref()?;
         if own.is_same(&self.find.pattern, seen) {
             return Some(Equal::Bytes);
@@ -143,7 +142,7 @@ impl Judge {
         own.is_alike(&self.find.pattern, seen, &mut self.scratch).then_some(Equal::Folded)
     }
 
-    fn fit_words(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
+    fn fit_words(&mut self, seen: &LiveEntry<'_>, list: List) -> Fit {
         let Test::Words(words) = &self.test else { return Fit::No };
         // The first list has reported this entry. Without this check it would be reported here
         // again.
@@ -167,7 +166,7 @@ impl Judge {
 
     /// The result for the folder of an entry: the bits of the words in it. For `below`: 1 if it is
     /// the requested folder or lies below it.
-    fn folder_bits(&mut self, seen: LiveEntry<'_>) -> u128 {
+    fn folder_bits(&mut self, seen: &LiveEntry<'_>) -> u128 {
         if self.memo.0 != Some(seen.folder) {
             self.spent += text_work(seen.folder_text);
             let bits = match &self.test {
@@ -180,7 +179,7 @@ impl Judge {
         self.memo.1
     }
 
-    fn fits_glob(&mut self, seen: LiveEntry<'_>) -> bool {
+    fn fits_glob(&mut self, seen: &LiveEntry<'_>) -> bool {
         let Test::Glob(glob, path) = &mut self.test else { return false };
         let text = match path {
             Some(path) => {
@@ -196,9 +195,15 @@ impl Judge {
         fits
     }
 
-    /// Whether this holder of an entry that fits is a hit. Holders differ only in their account
+    /// Whether every holder of an entry that fits is a hit. Holders differ only in their account
     /// and, for a range, in their position.
-    pub(super) fn fits_holder(&mut self, seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
+    #[inline]
+    pub(super) fn takes_all_holders(&self) -> bool {
+        self.find.user.is_none() && self.within.is_none() && !matches!(self.test, Test::Range(_))
+    }
+
+    /// Whether this holder of an entry that fits is a hit.
+    pub(super) fn fits_holder(&mut self, seen: &LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
         let range = match &self.test {
             Test::Range(range) => Some(range),
             Test::Exact | Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) | Test::Below(_) => None,
@@ -207,13 +212,13 @@ impl Judge {
             return false;
         }
         let mut position = None;
-        for range in range.into_iter().chain(&self.within).filter(|range| !range.holds_all_of(&seen.root)) {
+        for range in range.into_iter().chain(&self.within).filter(|range| !range.holds_all_of(seen.root)) {
             let position = *position.get_or_insert_with(|| {
                 self.spent += TEXT_WORK;
                 // Only few entries lie at the ends of the range, so this is rare.
                 let mut path = String::new();
                 seen.path_into(&mut path);
-                Position::of(&seen.root, &path, &index.serves(holder).found_from(self.at).addr)
+                Position::of(seen.root, &path, &index.serves(holder).found_from(self.at).addr)
             });
             if !range.holds(&position) {
                 return false;
@@ -224,18 +229,19 @@ impl Judge {
 }
 
 /// The hit of an entry at a holder, for an asker that reaches this super peer at `at`.
-pub(super) fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId, at: Option<IpAddr>) -> SourceRecord {
-    let Found { addr, other, out_of_reach } = index.serves(holder).found_from(at);
+pub(super) fn hit(seen: &LiveEntry<'_>, index: &Index, holder: HolderId, at: Option<IpAddr>) -> SourceRecord {
+    let serves = index.serves(holder);
+    let Found { addr, other, out_of_reach } = serves.found_from(at);
     SourceRecord {
         path: SharePath::joined(seen.folder_text, seen.name),
         size: seen.size,
-        root: seen.root,
+        root: *seen.root,
         collection: seen.collection,
         node: Some(index.node(holder)),
         addr,
         other,
         unreached: out_of_reach || index.is_unreached(holder),
-        http: index.serves(holder).http,
+        http: serves.http,
         member: None,
     }
 }

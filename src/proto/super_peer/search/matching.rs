@@ -116,13 +116,13 @@ impl Own {
     }
 
     /// Whether the path of an entry ends in the pattern, byte for byte.
-    pub(super) fn is_same(&self, pattern: &str, seen: LiveEntry<'_>) -> bool {
+    pub(super) fn is_same(&self, pattern: &str, seen: &LiveEntry<'_>) -> bool {
         seen.name == &pattern[self.begin..]
             && (self.begin == 0 || self.begin > 1 && ends_in(seen.folder_text, &pattern[..self.begin - 1]))
     }
 
     /// Whether the path of an entry ends in the pattern, folded.
-    pub(super) fn is_alike(&self, pattern: &str, seen: LiveEntry<'_>, scratch: &mut String) -> bool {
+    pub(super) fn is_alike(&self, pattern: &str, seen: &LiveEntry<'_>, scratch: &mut String) -> bool {
         last_components(seen.folder_text, self.folder.len()).is_some_and(|end| {
             fold(seen.name, scratch) == self.name(pattern) && begins_with(end, &self.folder, scratch)
         })

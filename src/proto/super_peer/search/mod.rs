@@ -22,7 +22,7 @@ use fit::{Fit, Judge, hit};
 use glob::Glob;
 pub(super) use glob::Literal;
 pub use matching::BadPattern;
-use matching::Equal;
+use matching::{Equal, test_of};
 use plan::{List, Place, Plan};
 pub(super) use sieve::Sieve;
 pub use standing::StandingSearch;
@@ -100,7 +100,8 @@ impl Scan {
     /// As [`Scan::new`].
     pub fn within(index: &Index, find: Search, hits_max: usize) -> Result<Scan, BadPattern> {
         let limit = find.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let (test, range) = Judge::read(&find)?;
+        let range = Judge::range_of(&find)?;
+        let test = test_of(&find)?;
         let (plan, own) = Plan::of(&find, &test, range.as_deref(), index);
         Ok(Scan {
             judge: Judge::new(find, (test, range), own),
@@ -196,7 +197,8 @@ impl Scan {
                 (self.cursor, self.holder) = (next, 0);
                 continue;
             }
-            match index.seen(id).map(|seen| (seen, self.judge.fit(seen, list))) {
+            let seen = index.seen(id);
+            match seen.as_ref().map(|seen| (seen, self.judge.fit(seen, list))) {
                 Some((_, Fit::Later)) if self.left > 0 => {
                     if self.later.len() < self.left {
                         self.later.push(id);
@@ -205,8 +207,9 @@ impl Scan {
                     }
                 }
                 Some((seen, Fit::Yes | Fit::Later)) => {
-                    while let Some(holder) = index.holder_from(id, self.holder) {
-                        let fits = !index.is_gone(holder.0) && self.judge.fits_holder(seen, index, holder);
+                    let all = self.judge.takes_all_holders();
+                    while let Some(holder) = index.holder_of(seen, self.holder) {
+                        let fits = !index.is_gone(holder.0) && (all || self.judge.fits_holder(seen, index, holder));
                         if self.left == 0 && fits {
                             return self.end(true);
                         }
@@ -219,7 +222,14 @@ impl Scan {
                         if fits {
                             self.left -= 1;
                             self.judge.spent += HIT_WORK;
-                            hits.push(hit(seen, index, holder, self.judge.at));
+                            let hit = hit(seen, index, holder, self.judge.at);
+                            // Most searches have one hit: a list of one is made with less work than
+                            // a list that grows, and takes less memory.
+                            if hits.capacity() == 0 {
+                                *hits = vec![hit];
+                            } else {
+                                hits.push(hit);
+                            }
                         }
                     }
                 }

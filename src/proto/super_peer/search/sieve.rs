@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 
 use super::fit::{Fit, Judge};
-use super::matching::{BadPattern, Equal, Own, Test};
+use super::matching::{BadPattern, Equal, Own, Test, test_of};
 use super::plan::List;
 use crate::proto::super_peer::index::{HolderId, Index, LiveEntry};
-use crate::wire::record::split_path;
 use crate::wire::{Root, Search};
 
 /// One search.
@@ -16,7 +15,8 @@ impl Sieve {
     /// # Errors
     /// If the pattern does not have the form that its kind requires, or `min` is above `max`.
     pub(in crate::proto::super_peer) fn new(find: &Search, at: Option<IpAddr>) -> Result<Sieve, BadPattern> {
-        let (test, range) = Judge::read(find)?;
+        let range = Judge::range_of(find)?;
+        let test = test_of(find)?;
         let own = match test {
             Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) => Own::new(&find.pattern).map(Box::new),
             Test::Exact | Test::Range(_) | Test::Below(_) => None,
@@ -34,7 +34,7 @@ impl Sieve {
 
     /// Whether a content with this path fits.
     pub(in crate::proto::super_peer) fn fits(&mut self, path: &str, size: u64, root: Root) -> bool {
-        let seen = entry(path, size, root);
+        let seen = &LiveEntry::outside(path, size, &root);
         self.0.begin_step();
         [List::Own(Equal::Bytes), List::Own(Equal::Folded), List::Rest]
             .into_iter()
@@ -48,16 +48,11 @@ impl Sieve {
         index: &Index,
         holder: HolderId,
     ) -> bool {
-        self.0.fits_holder(entry(path, size, root), index, holder)
+        self.0.fits_holder(&LiveEntry::outside(path, size, &root), index, holder)
     }
 
     /// What the search has cost, in the unit of `WORK_PER_TURN`.
     pub(in crate::proto::super_peer) fn spent(&self) -> usize {
         self.0.spent
     }
-}
-
-fn entry(path: &str, size: u64, root: Root) -> LiveEntry<'_> {
-    let (folder_text, name) = split_path(path);
-    LiveEntry { folder: u32::MAX, folder_text, name, size, root, collection: false }
 }

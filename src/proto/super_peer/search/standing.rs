@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::fit::{Fit, Judge, hit, text_work};
-use super::matching::{BadPattern, Own, Test};
+use super::matching::{BadPattern, Own, Test, test_of};
 use super::plan::List;
 use crate::proto::super_peer::index::{HolderId, Index};
 use crate::wire::Search;
@@ -29,7 +29,8 @@ impl StandingSearch {
     /// # Errors
     /// As for a scan.
     pub fn new(find: Search) -> Result<StandingSearch, BadPattern> {
-        let (test, within) = Judge::read(&find)?;
+        let within = Judge::range_of(&find)?;
+        let test = test_of(&find)?;
         let own = match test {
             Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) => Own::new(&find.pattern),
             Test::Exact | Test::Range(_) | Test::Below(_) => None,
@@ -56,7 +57,7 @@ impl StandingSearch {
         self.judge.begin_step();
         self.judge.spent += 1;
         let holder = HolderId(holder);
-        let Some(seen) = index.seen(id).filter(|_| index.is_held_by(id, holder)) else { return false };
+        let Some(seen) = &index.seen(id).filter(|_| index.is_held_by(id, holder)) else { return false };
         let is_own = |own: &Own, folded: &mut String| {
             let pattern = &self.judge.find.pattern;
             own.is_same(pattern, seen) || own.is_alike(pattern, seen, folded)
@@ -82,6 +83,6 @@ impl StandingSearch {
     #[must_use]
     pub fn hit(&self, index: &Index, (id, holder): (u32, u32), at: Option<IpAddr>) -> Option<SourceRecord> {
         let holder = HolderId(holder);
-        index.seen(id).filter(|_| index.is_held_by(id, holder)).map(|seen| hit(seen, index, holder, at))
+        index.seen(id).filter(|_| index.is_held_by(id, holder)).map(|seen| hit(&seen, index, holder, at))
     }
 }

@@ -173,7 +173,7 @@ impl Swarm {
 fn entries(index: &Index, root: &Root) -> impl Iterator<Item = u32> {
     let key = index.root_key(root);
     let ids = std::iter::successors(index.next(Some(key), 0), move |id| index.next(Some(key), id + 1));
-    ids.take(LOOKS).filter(move |id| index.seen(*id).is_some_and(|entry| entry.root == *root))
+    ids.take(LOOKS).filter(move |id| index.seen(*id).is_some_and(|entry| *entry.root == *root))
 }
 
 fn has_registered(index: &Index, root: &Root, holder: HolderId) -> bool {

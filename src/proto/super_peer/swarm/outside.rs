@@ -126,7 +126,7 @@ impl Outside {
         while looks.next().is_some() {
             let Some(id) = index.next(Some(key), cursor) else { return };
             cursor = id + 1;
-            if index.seen(id).is_none_or(|entry| entry.root != *root) {
+            if index.seen(id).is_none_or(|entry| *entry.root != *root) {
                 continue;
             }
             let mut from = 0;
