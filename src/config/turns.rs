@@ -9,8 +9,9 @@ pub const TURN_MICROS_MAX: u64 = 60_000_000;
 /// Bytes read per connection and turn; a connection with more to read goes to the back of the run
 /// queue.
 pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
-/// Bytes of files written per turn, shared equally by the connections that have some to write: one
-/// chunk. They are more than the bytes read, because these bytes are not copied.
+/// Bytes of files written per turn, shared equally by the connections that have some to write and
+/// those that serve HTTP: one chunk. They are more than the bytes read, because these bytes are not
+/// copied.
 pub const TURN_BYTES_WRITTEN: usize = 1024 * 1024;
 /// Bytes of files that a connection may write per turn in any case: what one system call usually
 /// sends.
@@ -46,13 +47,13 @@ pub const TURN_HTTP_MAX: Duration = Duration::from_micros(200);
 /// Time of a turn after which the turn neither writes to more connections nor acts on more
 /// deadlines of sockets. Each of these takes one system call or several.
 pub const TURN_WRITE_MAX: Duration = Duration::from_millis(1);
-/// A turn writes to this many connections, and acts on as many deadlines of sockets, even if it is
-/// late. So the loop always makes progress.
+/// A turn writes to this many connections of each kind, acts on as many deadlines of sockets, and
+/// frees as many connections that are gone, even if it is late. So the loop always makes progress.
 pub const LATE_STEPS: usize = 4;
 /// Time of a turn after which the turn writes to no further connection that serves HTTP or has
-/// files to write, and frees no further connection that is gone; it does one of each in any case.
-/// Other connections are written before these, because their frames are short and somebody waits
-/// for them.
+/// files to write, and frees no further connection that is gone. Other connections are written
+/// before these, because their frames are short and somebody waits for them. While descriptors are
+/// short, all connections that are gone are freed.
 pub const TURN_BULK_MAX: Duration = Duration::from_micros(500);
 /// After a gap of this length between two turns, the process or the computer was stopped. Then no
 /// timer fires before all input that has arrived is read.

@@ -110,6 +110,11 @@ impl Acceptor {
         self.ready && !self.stalled
     }
 
+    /// Whether descriptors are short: the system had none, or newcomers wait for one.
+    pub(super) fn is_short(&self) -> bool {
+        self.asked || self.stalled
+    }
+
     /// Accepts the next connection, within the bounds of the turn.
     pub(super) fn next(&mut self, conns: &mut Connections, ctx: &mut Context) -> Option<Input<'static>> {
         loop {

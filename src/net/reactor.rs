@@ -503,7 +503,8 @@ impl Net {
     /// Frees the slots of connections and clients that are gone, as many as the turn has time for.
     /// `passed`: how much time of it has passed.
     pub fn end_turn(&mut self, passed: impl Fn() -> Duration) {
-        if self.conns.end_turn(passed) {
+        let short = [&self.acceptor, &self.page].into_iter().flatten().any(Acceptor::is_short);
+        if self.conns.end_turn(short, passed) {
             [&mut self.acceptor, &mut self.page].into_iter().flatten().for_each(Acceptor::resume);
         }
         self.control.end_turn();

@@ -388,7 +388,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Whether a time has come.
+/// How much time has passed since then.
 fn since(clock: &Clock, begun: Time) -> impl Fn() -> Duration {
     move || clock.now().since(begun)
 }

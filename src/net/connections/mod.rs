@@ -64,6 +64,8 @@ pub(super) struct Connections {
     /// during the turn wait for the next one.
     run_left: usize,
     http_run_left: usize,
+    /// Whether no further request of HTTP is read in this turn.
+    http_rests: bool,
     /// The connection whose bytes are in the scratch buffer.
     current: Option<ConnId>,
     /// How many messages were read from it without a pause.
@@ -73,9 +75,9 @@ pub(super) struct Connections {
     /// Connections whose chunk waits for a buffer.
     starved: VecDeque<ConnId>,
     /// Connections with something to write; each at most once. Those that serve HTTP or have files
-    /// to write are in `bulk`.
+    /// to write go to `bulk` when it is their turn.
     dirty: VecDeque<ConnId>,
-    pub(super) bulk: VecDeque<ConnId>,
+    bulk: VecDeque<ConnId>,
     /// Bytes of files that each connection may write in this turn.
     pub(super) write_budget: usize,
     /// The limits on what is sent of files, and on what is received of chunks.
@@ -112,6 +114,7 @@ impl Connections {
             admission: Admission::default(),
             run_left: 0,
             http_run_left: 0,
+            http_rests: false,
             current: None,
             in_a_row: 0,
             scratch: Scratch::new(),

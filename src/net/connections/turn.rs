@@ -44,6 +44,7 @@ impl Connections {
 
     pub(in crate::net) fn begin_turn(&mut self, now: Time) {
         (self.run_left, self.http_run_left) = (self.run.len(), self.http_run.len());
+        self.http_rests = false;
         self.fill_limits(now);
     }
 
@@ -59,9 +60,9 @@ impl Connections {
         self.http_run.pop_front()
     }
 
-    /// No further connection of HTTP is read in this turn.
+    /// No further request of HTTP is read in this turn.
     pub(in crate::net) fn rest_http(&mut self) {
-        self.http_run_left = 0;
+        (self.http_run_left, self.http_rests) = (0, true);
     }
 
     /// Begins to read a connection. Returns `true` if it is a dial, which the dialer handles
@@ -103,6 +104,10 @@ impl Connections {
             self.current = None;
             return None;
         };
+        if conn.is_http && self.http_rests {
+            self.pause(id, ctx);
+            return None;
+        }
         let step = conn.read_step(&mut self.scratch, &mut self.buffers, ctx.now);
         self.download.take(self.scratch.take_payload());
         match step {
@@ -224,33 +229,37 @@ impl Connections {
     /// Writes what was queued, on as many connections as one turn has time for. `passed`: how much
     /// time of the turn has passed.
     pub(in crate::net) fn flush(&mut self, passed: impl Fn() -> Duration, ctx: &mut Context) {
-        let uploads = self.bulk.len();
-        self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
         // Connections that stop on their budget, and those beyond the bounds, wait for the next
         // turn.
-        for step in 0..self.dirty.len().min(FLUSHES_PER_TURN) {
-            if step >= LATE_STEPS && passed() >= TURN_WRITE_MAX {
+        let mut written = 0;
+        for _ in 0..self.dirty.len() {
+            if written == FLUSHES_PER_TURN || written >= LATE_STEPS && passed() >= TURN_WRITE_MAX {
                 break;
             }
-            let id = self.dirty.pop_front();
-            self.flush_queued(id, ctx);
+            let Some(id) = self.dirty.pop_front() else { break };
+            if self.table.get(id).is_some_and(|conn| conn.is_http || conn.send.has_files()) {
+                self.bulk.push_back(id);
+            } else {
+                self.flush_queued(id, ctx);
+                written += 1;
+            }
         }
+        let uploads = self.bulk.len();
+        self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
         for step in 0..uploads.min(FLUSHES_PER_TURN) {
-            if step > 0 && passed() >= TURN_BULK_MAX {
+            if step >= LATE_STEPS && passed() >= TURN_BULK_MAX {
                 break;
             }
-            let id = self.bulk.pop_front();
+            let Some(id) = self.bulk.pop_front() else { break };
             self.flush_queued(id, ctx);
         }
     }
 
-    fn flush_queued(&mut self, id: Option<ConnId>, ctx: &mut Context) {
-        if let Some(id) = id {
-            if let Some(conn) = self.table.get_mut(id) {
-                conn.dirty = false;
-            }
-            self.flush_one(id, ctx);
+    fn flush_queued(&mut self, id: ConnId, ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.dirty = false;
         }
+        self.flush_one(id, ctx);
     }
 
     pub(in crate::net) fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
@@ -337,13 +346,15 @@ impl Connections {
         }
     }
 
-    /// Frees slots of connections that are gone, as many as one turn has time for: nothing of this
-    /// turn can name them any more. Returns whether there were any.
-    pub(in crate::net) fn end_turn(&mut self, passed: impl Fn() -> Duration) -> bool {
+    /// Frees slots of connections that are gone, as many as one turn has time for, and all while
+    /// descriptors are short: nothing of this turn can name them any more. Returns whether there
+    /// were any.
+    pub(in crate::net) fn end_turn(&mut self, short: bool, passed: impl Fn() -> Duration) -> bool {
         debug_assert!(self.current.is_none() && self.run_left == 0, "every due connection was read");
         let any = !self.graves.is_empty();
+        let all = short || self.len() >= self.conns_max;
         for step in 0..self.graves.len() {
-            if step > 0 && passed() >= TURN_BULK_MAX {
+            if !all && step >= LATE_STEPS && passed() >= TURN_BULK_MAX {
                 break;
             }
             let Some(id) = self.graves.pop_front() else { break };
@@ -387,9 +398,7 @@ impl Connections {
             && !conn.dirty
         {
             conn.dirty = true;
-            let is_bulk = conn.is_http || conn.send.has_files();
-            let queue = if is_bulk { &mut self.bulk } else { &mut self.dirty };
-            queue.push_back(id);
+            self.dirty.push_back(id);
         }
     }
 

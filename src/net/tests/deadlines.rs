@@ -72,15 +72,25 @@ fn a_late_turn_acts_on_few_deadlines_and_the_next_ones_on_the_others() {
 }
 
 #[test]
-fn a_late_turn_frees_one_connection_and_the_next_ones_the_others() {
+fn a_late_turn_frees_few_connections_and_the_next_ones_the_others() {
     let mut rig = Rig::new();
-    let clients: Vec<_> = (0..3).map(|_| rig.client()).collect();
+    let clients: Vec<_> = (0..2 * LATE_STEPS + 1).map(|_| rig.client()).collect();
     clients.iter().for_each(|(_, conn)| rig.net.conns.bury(*conn));
-    for left in [2, 1, 0] {
+    for left in [LATE_STEPS + 1, 1, 0] {
         rig.net.end_turn(|| Duration::MAX);
         assert_eq!(rig.net.connections(), left);
         assert_eq!(rig.net.is_busy(), left > 0);
     }
+}
+
+#[test]
+fn a_late_turn_frees_all_connections_that_are_gone_while_descriptors_are_short() {
+    let mut rig = Rig::new();
+    let clients: Vec<_> = (0..2 * LATE_STEPS).map(|_| rig.client()).collect();
+    clients.iter().for_each(|(_, conn)| rig.net.conns.bury(*conn));
+    rig.net.conns.conns_max = clients.len();
+    rig.net.end_turn(|| Duration::MAX);
+    assert_eq!(rig.net.connections(), 0);
 }
 
 #[test]

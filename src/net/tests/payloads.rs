@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
+use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX, LATE_STEPS, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
 use crate::proto::{HashPlan, Verify};
 use crate::wire::Md5;
 use crate::wire::message::Chunk;
@@ -141,7 +141,7 @@ fn serve_all(count: usize) -> usize {
             assert!(matches!(arrival, Arrival::Input(Input::PayloadSent { .. })), "unexpected: {arrival:?}");
         }
         let due: Vec<bool> = conns.iter().map(|conn| rig.net.conns.get(*conn).unwrap().dirty).collect();
-        let uploads = rig.net.conns.bulk.len();
+        let uploads = due.iter().filter(|due| **due).count();
         rig.net.flush(in_time);
         let budget = rig.net.conns.write_budget;
         let after = waiting(&rig.net, &conns);
@@ -174,9 +174,12 @@ fn uploads_share_the_bytes_of_a_turn_evenly() {
 fn frames_of_others_are_written_before_files() {
     let mut rig = Rig::new();
     let file = file_of(&noise(1000));
-    let (_clients, uploads): (Vec<TcpStream>, Vec<ConnId>) = (0..3).map(|_| rig.client()).unzip();
+    let (_clients, uploads): (Vec<TcpStream>, Vec<ConnId>) = (0..LATE_STEPS + 2).map(|_| rig.client()).unzip();
     let (mut client, session) = rig.client();
-    uploads.iter().for_each(|conn| rig.net.send_file(*conn, 1, file.clone(), 0, 1000));
+    for conn in &uploads {
+        rig.net.send(*conn, &ping(0));
+        rig.net.send_file(*conn, 1, file.clone(), 0, 1000);
+    }
     rig.net.send(session, &ping(1));
     rig.net.flush(|| Duration::MAX);
     assert_eq!(read_message(&mut client), ping(1));

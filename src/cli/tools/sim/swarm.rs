@@ -35,7 +35,10 @@ const NAMES: &str = "swarm, pieces, zones and seed";
 /// Runs one swarm, or one for each combination of the swept values, and prints the figures.
 pub(super) fn run(args: &Sim, peers: usize) -> Result<u8, Failure> {
     let form = Form::of(args.json, args.csv, args.md)?;
+    // Only a complete combination is checked: it must not matter which setting is swept first.
     let plans = sweep::combinations(&plan(args, peers)?, &args.sweep, with)?;
+    let plans: Vec<_> =
+        plans.into_iter().map(|(values, plan)| Ok((values, checked(plan)?))).collect::<Result<_, Failure>>()?;
     let mut runs = Vec::new();
     let all = plans.len();
     for (at, (values, plan)) in plans.into_iter().enumerate() {
@@ -186,7 +189,7 @@ fn with(plan: &Plan, name: &str, value: &str) -> Result<Plan, Failure> {
             )));
         }
     }
-    checked(new)
+    Ok(new)
 }
 
 fn leave(text: &str) -> Result<Leave, Failure> {

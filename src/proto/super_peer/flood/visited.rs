@@ -42,13 +42,15 @@ impl Visited {
 
     /// Frees memory of forgotten generations, as much as fits in one turn.
     pub(super) fn run(&mut self, cx: &mut Context) {
-        for _ in 0..VISITED_FREED_PER_TURN {
+        // The more generations wait, the more is freed: so they are not made faster than freed.
+        let most = VISITED_FREED_PER_TURN * self.stale.len();
+        for _ in 0..most {
             let Some(stale) = self.stale.last_mut() else { return };
             if stale.pop_first().is_none() {
                 self.stale.pop();
             }
         }
-        cx.work.add(VISITED_FREED_PER_TURN);
+        cx.work.add(most);
     }
 
     /// Whether the id is remembered.
