@@ -179,7 +179,7 @@ struct Visible;
 
 impl Formatter for Visible {
     fn write_string_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        // Most strings are plain, and this is much faster than to look at each character.
+        // Most strings are plain.
         if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return CompactFormatter.write_string_fragment(writer, fragment);
         }

@@ -83,8 +83,8 @@ pub const WAVES_MAX: usize = 1 << 16;
 /// Query ids in one of the two generations of the visited table, 16 bytes each. This is more than a
 /// second of the heaviest flood that one core can carry.
 pub const VISITED_MAX: usize = 1 << 18;
-/// How many ids are freed per turn for each generation that waits for it. Their memory is usually
-/// not in a cache, and an id then takes more than 1 µs.
+/// How many ids are freed per turn for each generation that waits for it. There are few, because
+/// their memory is usually not in a cache.
 pub const VISITED_FREED_PER_TURN: usize = 128;
 /// Hits of ended queries that are kept for repetitions: about 200 bytes each. If there are more,
 /// the hits of the oldest queries are dropped, so that many answers with long budgets do not fill
