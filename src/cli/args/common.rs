@@ -53,11 +53,11 @@ macro_rules! command {
             #[argh(option, arg_name = "TIME")]
             pub(crate) budget: Option<crate::cli::units::Span>,
 
-            /// how a search spreads. flood: over all links. digest: as flood, but without neighbors
-            /// that cannot have a match. ring: as digest, but if the number of hits is limited
-            /// (`query --limit`, `wait --hits`), the search begins with one hop, and takes more
-            /// hops until it has these hits. tree: over a spanning tree, with the fewest messages
-            /// [default: digest]
+            /// how a search spreads. flood: over all links. digest: as flood, but the last hop
+            /// leaves out neighbors that cannot have a match. ring: as digest, but a search with a
+            /// limit on hits (`query --limit`, `wait --hits`) begins with one hop, and takes more
+            /// hops until it has that number of hits. tree: over a spanning tree, with the fewest
+            /// messages [default: digest]
             #[argh(option, arg_name = "POLICY")]
             pub(crate) policy: Option<crate::wire::Policy>,
         } }
@@ -83,15 +83,15 @@ macro_rules! command {
             #[argh(switch)]
             pub(crate) open: bool,
 
-            /// state folder with the key and the credential for a command that asks no running peer
-            /// [default: as of `sprat peer`]
+            /// state folder; a command that asks no running peer uses the key and the credential in
+            /// it [default: as for `sprat peer`]
             #[argh(option, arg_name = "DIR")]
             pub(crate) state: Option<std::path::PathBuf>,
         } }
     };
     (@fields [connect_timeout $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// fail with exit 5 if no --super answers within this time [default: 10s]
+            /// fail with exit 5 if no super peer answers within this time [default: 10s]
             #[argh(option, arg_name = "TIME")]
             pub(crate) connect_timeout: Option<crate::cli::units::Span>,
         } }
@@ -144,8 +144,8 @@ macro_rules! command {
             #[argh(option, arg_name = "PATH")]
             pub(crate) ready_file: Option<std::path::PathBuf>,
 
-            /// form of the log on standard error: text, or json with one object per line, which has
-            /// time, level, message, and fields of the event [default: text]
+            /// form of the log on standard error: text; or json, which is one object per line with
+            /// the time, the level, the message, and the fields of the event [default: text]
             #[argh(option, arg_name = "FORMAT")]
             pub(crate) log_format: Option<crate::cli::logging::LogFormat>,
         } }

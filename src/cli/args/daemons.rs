@@ -93,7 +93,7 @@ command! {
 
         /// let everybody who can reach this super peer take part, without a login and without
         /// encryption [default: off; on if the super peer listens on a loopback address only and
-        /// has neither users nor operators]
+        /// has no users, operators or keys of neighbors]
         #[argh(switch)]
         pub(crate) open: bool,
 
@@ -116,10 +116,11 @@ command! {
         example = "{command_name} --super 192.0.2.1:4777 --share ~/music"
     )]
     Peer {
-        /// a super peer; may be repeated. The first super peer that answers is used, with
-        /// --sessions 2 the first two. If it fails, another super peer of the list replaces it
-        /// [default: the super peers of the network that this peer has joined; without such a
-        /// network, the super peers that announce themselves on the local network]
+        /// a super peer; may be repeated. The first super peer that answers is used; with
+        /// --sessions 2, the first two that answer are used. If one that is used fails, another
+        /// super peer of the list replaces it [default: the super peers of the network that this
+        /// peer has joined; without such a network, the super peers that announce themselves on the
+        /// local network]
         #[argh(option, long = "super", arg_name = "[KEY@]HOST[:PORT]", from_str_fn(pin))]
         pub(crate) supers: Vec<Pin>,
 
@@ -129,14 +130,14 @@ command! {
         pub(crate) open: bool,
 
         /// number of super peers with which this peer has a session, 1 or 2. The peer registers its
-        /// files and sends its searches at each of them. If one is lost, the next super peer of the
-        /// list replaces it [default: 1]
+        /// files at each of them, and sends its searches to each of them. If one is lost, the next
+        /// super peer of the list replaces it [default: 1]
         #[argh(option, arg_name = "N", from_str_fn(sessions))]
         pub(crate) sessions: Option<usize>,
 
         /// folder with the files to share; may be repeated. With NAME=DIR the paths of the files
         /// begin with NAME/. At most one share has no NAME. Write ./a=b for a folder with = in its
-        /// name. With --downloads this option is not needed [required]
+        /// name [default: none; required without --downloads]
         #[argh(option, long = "share", arg_name = "DIR|NAME=DIR", from_str_fn(share))]
         pub(crate) shares: Vec<ShareFolder>,
 

@@ -39,7 +39,7 @@ use crate::cli::logging::LogFormat;
     help_triggers("-h", "--help"),
     note = "`sprat COMMAND --help` prints the options of a command, and `sprat --version` prints the version.",
     note = "Each option can be set in the environment: --max-size is SPRAT_MAX_SIZE. A flag overrides the environment. \
-            Commas separate the values of a repeated option, and 1 or true turns a switch on.",
+            In a variable, commas separate the values of a repeated option, and 1 or true turns a switch on.",
     note = "Options of `sprat super` and `sprat peer` can also be set in a file (see --config): --http-files is \
             http_files = true. The environment overrides the file.",
     error_code(0, "done"),
@@ -48,7 +48,7 @@ use crate::cli::logging::LogFormat;
     error_code(3, "nothing found"),
     error_code(4, "no answer in time"),
     error_code(5, "a node cannot be reached or refuses the request, or a port is in use"),
-    error_code(6, "no source sent valid data, or a file has another content"),
+    error_code(6, "no source sent valid data, or a file does not have the expected content"),
     error_code(7, "a login was rejected"),
     error_code(8, "some of several items were done, but not all"),
     error_code(9, "an error of the local disk, or a missing permission"),

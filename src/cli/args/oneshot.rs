@@ -69,8 +69,8 @@ command! {
         pub(crate) also: Vec<String>,
 
         /// destination: a new file; a folder, which exists or ends in a slash; or - for standard
-        /// output. The destination of several files must be a folder [default: with --super the
-        /// current folder, otherwise the running peer's folder for downloads]
+        /// output. The destination of several files must be a folder [default: the running peer's
+        /// folder for downloads; without a running peer, or with --super, the current folder]
         #[argh(option, short = 'o', arg_name = "PATH")]
         pub(crate) out: Option<PathBuf>,
 

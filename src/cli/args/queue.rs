@@ -7,8 +7,9 @@ use crate::cli::units::Rate;
 
 command! {
     /// List the downloads of a running peer: their numbers, states and progress. A download stays
-    /// in this queue until it ends or is canceled, whatever happens to the peer or to the command
-    /// that started it. A download without a source searches again after at most 5 minutes.
+    /// in the queue of the peer until it ends or is canceled, whatever happens to the peer or to
+    /// the command that started it. A download without a source searches again after at most 5
+    /// minutes.
     #[argh(name = "downloads", example = "{command_name} --json")]
     Downloads {
         /// remove the part files that no download of the queue uses, in the shares and in the

@@ -78,9 +78,9 @@ command! {
         #[argh(option, arg_name = "SECONDS")]
         pub(crate) seconds: Option<f64>,
 
-        /// files to register: in all, or for each session in idle, connect and churn; query and
-        /// flood register files only if the index is empty or this option is given [default: idle
-        /// 0, connect and churn 1, register 200000, query and flood 10000]
+        /// number of files to register: per session in idle, connect and churn, in total in the
+        /// other modes. query and flood register files only if the index is empty or this option is
+        /// given [default: idle 0, connect and churn 1, register 200000, query and flood 10000]
         #[argh(option, arg_name = "N")]
         pub(crate) files: Option<u64>,
 
@@ -264,9 +264,9 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) arrive: Option<Span>,
 
-        /// swarm: which peers leave. done: each peer when it has the file. seed: the seed when it
-        /// has sent each piece. A percentage such as 25%: this part of the peers, each when it has
-        /// half of the file [default: none]
+        /// swarm: which peers leave. done: each peer when it has the file. seed: the seed, when the
+        /// peers together have all pieces. A percentage such as 25%: this part of the peers, each
+        /// when it has half of the file [default: none]
         #[argh(option, arg_name = "WHO")]
         pub(crate) leave: Option<String>,
 

@@ -28,7 +28,7 @@ command! {
         /// key]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
-    } with state(" [default: as of `sprat peer`]"), json, log(" [default: warn]", Warn)
+    } with state(" [default: as for `sprat peer`]"), json, log(" [default: warn]", Warn)
 }
 
 command! {
@@ -57,7 +57,7 @@ command! {
         /// name of the peer that joins [default: peer]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
-    } with state(" [default: as of `sprat peer`]"), json, log(" [default: warn]", Warn)
+    } with state(" [default: as for `sprat peer`]"), json, log(" [default: warn]", Warn)
 }
 
 command! {
@@ -114,11 +114,11 @@ command! {
         #[argh(option, arg_name = "SIZE")]
         pub(crate) names: Option<Size>,
 
-        /// set: queries per second of an account of the class [default: unchanged]
+        /// set: queries that an account of the class may send per second [default: unchanged]
         #[argh(option, arg_name = "N")]
         pub(crate) queries: Option<u64>,
 
-        /// set: sessions of an account of the class at once [default: unchanged]
+        /// set: sessions that an account of the class may have at once [default: unchanged]
         #[argh(option, arg_name = "N")]
         pub(crate) sessions: Option<u64>,
 
@@ -135,7 +135,7 @@ command! {
         /// name of the super peer [default: super]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
-    } with state(" [default: as of `sprat super`]"), json, log(" [default: warn]", Warn)
+    } with state(" [default: as for `sprat super`]"), json, log(" [default: warn]", Warn)
 }
 
 command! {
@@ -149,7 +149,7 @@ command! {
         example = "{command_name} sign ann KEY --super KEY@super.example --valid 365d"
     )]
     Operator {
-        /// init: make the key, or print it; sign: print a credential
+        /// init: make the key if there is none, and print it; sign: print a credential
         #[argh(positional, arg_name = "init|sign")]
         pub(crate) action: String,
 
@@ -176,5 +176,5 @@ command! {
         /// name of the operator and of its state folder [default: operator]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
-    } with state(" [default: as of `sprat peer`]"), json, log(" [default: warn]", Warn)
+    } with state(" [default: as for `sprat peer`]"), json, log(" [default: warn]", Warn)
 }
