@@ -36,9 +36,9 @@ pub enum Refusal {
     Slow,
     /// All connections are in use.
     Busy,
-    /// The host does not stand for this node.
+    /// The host is neither a name nor an address of this node.
     Host,
-    /// It needs the token, and has no token or a wrong one.
+    /// The request needs the token, and has no token or a wrong one.
     Token,
 }
 
@@ -134,14 +134,14 @@ pub fn form_field(form: &str, name: &str) -> Option<String> {
     percent_decode_str(&plain).decode_utf8().ok().map(|value| value.into_owned())
 }
 
-/// What is known about bytes to which more bytes will be added: how many of them were checked, and
-/// how many the request needs.
+/// What is known about the beginning of a request, while more of its bytes arrive: how many bytes
+/// were checked, and how many the request needs.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// How many bytes at the front were checked. In them the head does not end, and nothing must be
-    /// refused.
+    /// How many bytes at the front were checked. They contain neither the end of the head nor
+    /// anything that is refused.
     plain: usize,
-    /// The length of a request whose head is complete; 0 if it is not.
+    /// The length of the request; 0 while its head is not complete.
     needed: usize,
 }
 
@@ -199,7 +199,8 @@ fn head_end(bytes: &[u8], plain: usize) -> Option<usize> {
 
 /// Refuses control characters other than CR LF pairs and tabs before the head is parsed. These are
 /// NUL, and characters that only some programs treat as the end of a line. The first `plain` bytes
-/// were checked before; for a CR at their end, the next byte was not known yet.
+/// were checked before. If they end with a CR, this CR is checked again, because the byte after it
+/// was not known.
 fn strict(bytes: &[u8], plain: usize) -> Result<(), Refusal> {
     for (at, byte) in bytes.iter().enumerate().skip(plain.saturating_sub(1)) {
         let wrong = match byte {

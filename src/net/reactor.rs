@@ -49,7 +49,7 @@ pub struct NetOptions {
     pub http_files: bool,
     /// Address of the listener of the page about the node.
     pub http: Option<SocketAddr>,
-    /// Local addresses for dials, used in turn; if there are none, the system chooses.
+    /// Local addresses for dials, used one after the other; if there are none, the system chooses.
     pub sources: Vec<IpAddr>,
     /// What the node shows in login mode, in which every TCP connection is TLS; none in open mode.
     pub tls: Option<TlsIdentity>,
@@ -181,15 +181,15 @@ impl Net {
         named.into_iter().map(|(name, bytes)| (name.to_owned(), bytes as u64))
     }
 
-    /// Puts every datagram into one of these envelopes from now on; without a call, into those of
-    /// open mode.
+    /// From now on, every datagram is sent in one of these envelopes. Before the first call,
+    /// datagrams are sent in the envelope of open mode.
     pub fn set_envelopes(&mut self, envelopes: Envelopes) {
         if let Some(datagrams) = &mut self.datagrams {
             datagrams.set_envelopes(envelopes);
         }
     }
 
-    /// In login mode: datagrams of these keys are opened from now on, and of no others.
+    /// In login mode: from now on, only datagrams of the neighbors with these keys are opened.
     pub fn set_neighbors(&mut self, keys: &[PublicKey]) {
         if let Some(datagrams) = &mut self.datagrams {
             datagrams.set_neighbors(keys);
@@ -201,7 +201,8 @@ impl Net {
         self.datagrams.as_ref().map(|datagrams| datagrams.envelopes().counters().all()).into_iter().flatten()
     }
 
-    /// The greatest counters of handshakes of the neighbors, if one rose since the last call.
+    /// The greatest handshake counter of each neighbor, if one of them has risen since the last
+    /// call.
     pub fn take_risen(&mut self) -> Option<BTreeMap<PublicKey, u64>> {
         self.datagrams.as_mut()?.envelopes_mut().take_risen()
     }
@@ -356,9 +357,9 @@ impl Net {
         }
     }
 
-    /// Asks the machine to close idle connections, if some must be closed. This is done at the
-    /// start of a turn, because a turn with much input may end before all its sockets are read, and
-    /// again at its end.
+    /// Asks the machine to close idle connections, if some must be closed. This is done at the end
+    /// of a turn and also at its start, because a turn with much input may end before all its
+    /// sockets are read.
     fn ask_for_room(&mut self) {
         if let Some(excess) = self.conns.take_wanted(&mut self.ctx) {
             self.ctx.arrivals.push_back(Arrival::Input(Input::Crowded { excess }));
@@ -456,8 +457,8 @@ impl Net {
         self.resting
     }
 
-    /// Acts on deadlines that have passed: on as many as one turn has time for. `passed`: how much
-    /// time of the turn has passed.
+    /// Acts on deadlines that have passed, as many as one turn has time for. `passed` returns the
+    /// age of the turn.
     pub fn expire(&mut self, passed: impl Fn() -> Duration) {
         let Net { ctx, conns, dialer, .. } = self;
         if conns.limits_due().is_some_and(|due| due <= ctx.now) {
@@ -490,8 +491,8 @@ impl Net {
         }
     }
 
-    /// Writes what was queued in this turn, to as many connections as it has time for. `passed`:
-    /// how much of it has passed.
+    /// Writes what was queued in this turn, to as many connections as the turn has time for.
+    /// `passed` returns the age of the turn.
     pub fn flush(&mut self, passed: impl Fn() -> Duration) {
         if let Some(datagrams) = &mut self.datagrams {
             datagrams.flush(&mut self.ctx);
@@ -501,7 +502,7 @@ impl Net {
     }
 
     /// Frees the slots of connections and clients that are gone, as many as the turn has time for.
-    /// `passed`: how much time of it has passed.
+    /// `passed` returns the age of the turn.
     pub fn end_turn(&mut self, passed: impl Fn() -> Duration) {
         let short = [&self.acceptor, &self.page].into_iter().flatten().any(Acceptor::is_short);
         if self.conns.end_turn(short, passed) {

@@ -49,7 +49,8 @@ pub(super) struct Driver<'a> {
     pub(super) turns: Turns,
     pub(super) memory: Memory,
     pub(super) http: Http,
-    /// How often the host is called to show that the loop runs, and when next.
+    /// The interval at which the host is called to show that the loop runs, and the time of the
+    /// next call.
     watchdog: Option<(Duration, Time)>,
     pub(super) events: Events,
     pub(super) now: Time,
@@ -57,7 +58,7 @@ pub(super) struct Driver<'a> {
     rested: Time,
     /// The process was paused, and not all input that came during the pause is read yet.
     catching_up: bool,
-    /// This turn has not taken all reports and requests.
+    /// Whether reports and requests are left that this turn had no time for.
     left: bool,
     /// Consecutive turns in which due timers were put off.
     put_off: u32,
@@ -189,7 +190,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Takes what other threads sent, as far as the turn has time.
+    /// Takes the requests and reports that other threads have sent, as many as the turn has time
+    /// for.
     fn take_reports_and_requests(&mut self) {
         self.left = false;
         // Requests come first: they are few, and people wait for them.
@@ -199,7 +201,8 @@ impl<'a> Driver<'a> {
             self.on_request(request);
             self.left = self.is_late();
         }
-        // However late it is: connections that were read before wait for these answers.
+        // Some reports are taken even if the turn is late, because connections that were read
+        // before wait for these answers.
         let until = (self.now + TURN_READ_MAX).max(self.clock.now() + TURN_REPORTS_MIN);
         while let Some(report) = self.reports.as_ref().and_then(|reports| reports.try_recv().ok()) {
             self.on_report(report);
@@ -375,7 +378,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The machine sends BYE and closes. The loop ends when all is written or the time is over.
+    /// The machine sends BYE and closes its connections. The loop ends when everything is written
+    /// or `patience` has passed.
     fn begin_end(&mut self, exit: Exit, patience: Duration) {
         if self.ending.is_some() {
             return;

@@ -19,7 +19,7 @@ pub const CLASS_DEFAULT: &str = "default";
 /// The version of the file.
 const VERSION: u32 = 1;
 
-/// The limits of an account of a class. For `None`, the limit of the program counts.
+/// The limits of an account of a class. If a limit is `None`, the limit of the program applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -68,7 +68,7 @@ pub struct User {
     /// The nodes that enrolled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Enrolled>,
-    /// When the user was revoked, unless it was invited again.
+    /// When the user was revoked; `None` if the user was not revoked, or was invited again since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<u64>,
 }
@@ -111,7 +111,8 @@ pub struct Accounts {
     users: BTreeMap<String, User>,
     #[serde(default)]
     classes: BTreeMap<String, Limits>,
-    /// Keys, each with the time until which its credentials are denied.
+    /// Keys, each with a time: credentials for the key that were issued at this time or before are
+    /// denied.
     #[serde(default)]
     denied: BTreeMap<PublicKey, u64>,
 }
@@ -213,8 +214,9 @@ impl Accounts {
         self.users.get(name)
     }
 
-    /// The limits of an account: those of the user's class here or, if there is none, of the class
-    /// that its credential names.
+    /// The limits of an account: those of the class of the user here or, if there is no such user,
+    /// of the class that the credential names. If that class has no limits, those of
+    /// [`CLASS_DEFAULT`] apply.
     #[must_use]
     pub fn limits(&self, name: &str, class: &str) -> Limits {
         let class = self.users.get(name).map_or(class, |user| user.class.as_str());
@@ -278,7 +280,7 @@ impl Accounts {
     /// If the invitation is not accepted. Then nothing has changed.
     pub fn enroll(&mut self, name: &str, token: &Token, key: PublicKey, unix: u64) -> Result<Terms, NotInvited> {
         let denied = self.denied.get(&key).copied();
-        // For an unknown user, the same comparison is made, so that it takes the same time.
+        // The same comparison is made for an unknown user, so that the answer takes the same time.
         let unknown = Token::new([0; super::invitation::TOKEN_BYTES]).hash();
         let user = self.users.get_mut(name);
         let expected =
@@ -308,7 +310,8 @@ impl Accounts {
         Ok(Terms { name, class, key, issued, not_before: None, not_after })
     }
 
-    /// Revokes a user: its invitation is void, and its keys are denied. Returns the keys.
+    /// Revokes a user: the invitation of the user is void, and the keys of the user are denied.
+    /// Returns these keys.
     ///
     /// # Errors
     /// If there is no such user, or if too many keys are denied. Then nothing has changed.
@@ -321,8 +324,8 @@ impl Accounts {
         Ok(until.into_keys().collect())
     }
 
-    /// Denies a key. Its account may also be one of another super peer, or that of an operator. A
-    /// user with this key keeps its other nodes.
+    /// Denies a key. The account of the key may also be at another super peer, or in a credential
+    /// of an operator. A user with this key keeps the other nodes.
     ///
     /// # Errors
     /// If too many keys are denied.
@@ -334,7 +337,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Gives a user another class. The change counts here at once; the class in credentials stays.
+    /// Gives a user another class. The change applies here at once. The class in credentials does
+    /// not change.
     ///
     /// # Errors
     /// If there is no such user or class.
@@ -345,7 +349,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Sets limits of a class, which is added if it is new. For `None`, the limit does not change.
+    /// Sets limits of a class, which is added if it is new. A limit that is `None` does not change.
     ///
     /// # Errors
     /// If the name is not valid, or if there are too many classes.

@@ -14,7 +14,7 @@ use serde::forward_to_deserialize_any;
 
 use crate::config::DECODE_DEPTH_MAX;
 
-/// An error. It is a pointer, so that the result of each read value is small.
+/// An error. It is a pointer, so that the `Result` of each read is small.
 #[derive(Debug)]
 pub(super) struct Refused(Box<Why>);
 
@@ -77,7 +77,8 @@ fn ended() -> Refused {
     Refused::wrong("the bytes end in the middle of a value")
 }
 
-/// Whether the first bytes of these, 1 to 8, are ASCII. One comparison replaces a loop.
+/// Whether the first `count` of these bytes are ASCII. `count` is 1 to 8. One comparison replaces a
+/// loop.
 #[inline]
 fn begins_with_ascii(bytes: [u8; 8], count: usize) -> bool {
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
@@ -123,7 +124,8 @@ impl Head {
     }
 }
 
-/// Reads values from the front of a slice. A length that is only announced allocates no memory.
+/// Reads values from the front of a slice. Memory is allocated for values that have been read, and
+/// not in advance for a length that the bytes state.
 pub(super) struct Unpack<'de> {
     rest: &'de [u8],
     /// How many more containers may be nested.
@@ -177,8 +179,8 @@ impl<'de> Unpack<'de> {
         Ok(())
     }
 
-    /// Reads a name that is short and ASCII, as all known names are. Derived code compares its
-    /// bytes, so it need not be checked for UTF-8.
+    /// Reads a name that is short and ASCII, as all known names are. The name need not be checked
+    /// for UTF-8, because derived code compares its bytes.
     #[inline]
     fn short_name(&mut self) -> Option<Name<'de>> {
         let [short @ 0xa0..=0xbf, rest @ ..] = self.rest else { return None };
@@ -216,9 +218,8 @@ impl<'de> Unpack<'de> {
         is_absent
     }
 
-    /// Reads the head of a value that is a single byte, as most heads are: the bits above `low` are
-    /// `tag`, and the low bits are the length or the number. [`Unpack::head`] reads all other
-    /// heads.
+    /// Reads a head of a single byte, as most heads are. The bits outside of `low` are `tag`, and
+    /// the bits of `low` are the length or the number. [`Unpack::head`] reads all other heads.
     #[inline(always)]
     fn short(&mut self, tag: u8, low: u8) -> Option<usize> {
         let (first, rest) = self.rest.split_first()?;

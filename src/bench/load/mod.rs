@@ -23,12 +23,12 @@ use crate::time::Time;
 use crate::wire::message::{Ping, sent_by_sources, sent_to_sources, sent_to_super_peers};
 use crate::wire::{Message, NodeId, QueryId};
 
-/// A session sends PING at this fraction of the interval.
+/// A session sends PING this number of times in the interval of WELCOME.
 const PING_SHARE: u32 = 2;
 /// The loop polls without sleep for this time before a request at a fixed rate, because the timeout
 /// of the poll has a resolution of a millisecond.
 const SPIN: Duration = Duration::from_micros(1200);
-/// After this time, a query of the flood without an answer is counted as an error and given up.
+/// If a query of the flood has no answer after this time, it is counted as an error and given up.
 const LINK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The session to which a connection belongs.
@@ -57,13 +57,14 @@ pub struct Load {
     next_dial: usize,
     setups: usize,
     up: usize,
-    /// The owner of each connection, by its slot in the driver, with the generation of the slot.
+    /// The owner of each connection, by the slot of the connection in the driver, with the
+    /// generation of the slot.
     owners: Vec<Option<(u32, Owner)>>,
     ping: Duration,
     /// The sessions in the order in which they must send PING.
     pings: VecDeque<(Time, usize)>,
     names: Vec<String>,
-    /// Whether the index held files before the run.
+    /// Whether the index had files before the run.
     listed_any: bool,
     filled: bool,
     pace: Option<Pace>,
@@ -94,7 +95,7 @@ impl Load {
         for (n, session) in (0_u64..).zip(&mut sessions[holders..]) {
             session.files = match plan.mode {
                 Mode::Idle | Mode::Connect => n * plan.files..(n + 1) * plan.files,
-                // The sessions of a register load begin when the measurement does.
+                // In the mode register, the sessions register their files during the measurement.
                 Mode::Register | Mode::Query | Mode::Churn | Mode::Get | Mode::Flood => 0..0,
             };
         }
@@ -182,7 +183,8 @@ impl Load {
             return;
         }
         self.tally.setup = self.now.since(self.setup_begun);
-        // Visitors come and go. At any time there are as many as the plan says.
+        // In the mode churn, sessions come and go. At any time there are as many as the plan
+        // states.
         self.tally.sessions_up = if self.plan.mode == Mode::Churn { self.plan.sessions } else { self.up };
         if self.up == 0 && self.plan.sessions > 0 {
             let why = self.tally.errors().keys().next().cloned().unwrap_or_default();
@@ -431,7 +433,7 @@ impl Load {
         }
     }
 
-    /// Idle sessions have no rate over time.
+    /// When the rate is sampled next. In the mode idle there are no samples.
     fn looks_at(&self) -> Option<Time> {
         let counts = self.phase == Some(Phase::Measuring) && self.plan.mode != Mode::Idle;
         counts.then(|| self.measured_from + self.tally.looks_at())

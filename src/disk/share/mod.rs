@@ -34,12 +34,12 @@ const GATHER: Duration = Duration::from_millis(40);
 const LOOKUPS_PER_SLICE: usize = 512;
 /// Interval of the scans of a share that cannot be watched.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
-/// Delay before a step is tried again that failed because descriptors or memory were missing, or
-/// because the folder did not exist.
+/// Delay before a failed step is tried again. The step failed because descriptors or memory were
+/// missing, or because the folder did not exist.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Makes the callback for the watcher of the share with this number. It is kept, because a new
-/// watcher replaces one that has lost events.
+/// Makes the callback for the watcher of the share with this number. This function is kept, because
+/// each watcher that has lost events is replaced by a new one.
 pub(super) type MakeCallback = Box<dyn Fn(usize) -> Box<dyn Fn(WatchEvent) + Send> + Send>;
 
 /// A path below the share with this number.
@@ -72,9 +72,9 @@ struct Touch {
     at: Instant,
     /// Whether the content may have been written to.
     written: bool,
-    /// Whether the file is open for writing; none if no report says.
+    /// Whether the file is open for writing; `None` if no report shows this.
     open: Option<bool>,
-    /// Whether only the report of its creation says that the file is open.
+    /// Whether the report that the file was created is the only sign that it is open.
     created: bool,
 }
 
@@ -180,7 +180,7 @@ impl Share {
                 self.gather_until.get_or_insert(Instant::now() + GATHER);
             }
             WatchEvent::Rules { folder, what, at } => {
-                // While a file with rules is being written, it may not contain all rules.
+                // A file with rules that is still being written may lack some of its rules.
                 let quiet = match what {
                     What::Created | What::Written => SHARE_OPEN_QUIET,
                     What::Closed | What::Other => SHARE_QUIET,
@@ -276,8 +276,8 @@ impl Share {
         }
     }
 
-    /// Looks up paths that were reported. All removals are handled before the files that were
-    /// found: a renamed file keeps its digest only if its old path is removed first.
+    /// Looks up the paths that were reported. Removals take effect here; files that were found are
+    /// handled later: a renamed file keeps its digest only if its old path is removed first.
     fn look_up(&mut self) {
         let now = Instant::now();
         for _ in 0..LOOKUPS_PER_SLICE {

@@ -92,21 +92,21 @@ pub struct World {
     clients: BTreeMap<ClientId, Asked>,
     /// Clients whose commands ended since the last call of `take_finished`.
     finished: Vec<ClientId>,
-    /// With a shadow: acknowledgments since the last call of `take_acknowledged`, super peer and
-    /// weak peer.
+    /// With a shadow: the acknowledgments since the last call of `take_acknowledged`, each as the
+    /// numbers of the super peer and of the weak peer.
     acknowledged: Vec<(usize, usize)>,
-    /// Nodes whose next opened chunk is reported.
+    /// Nodes for which the next chunk that is opened is reported in `opened`.
     awaited: BTreeSet<usize>,
     /// With a shadow: the content that each connection to a node follows.
     follows: BTreeMap<(usize, ConnId), Root>,
-    /// The reported chunks: node and file.
+    /// The chunks that were reported for `awaited`, each with the node and the path of the file.
     opened: Vec<(usize, SharePath)>,
     roads: Roads,
     dials: Dials,
     /// How many nodes are slow or paused.
     hindered: usize,
-    /// Of a thousand messages, how many arrive in parts; of a thousand short parts, how many arrive
-    /// byte by byte.
+    /// How many of a thousand messages arrive in parts, and how many of a thousand short parts
+    /// arrive byte by byte.
     split: (u32, u32),
     pub(super) shadow: Option<Box<Shadow>>,
     /// Whether links are sealed.
@@ -364,7 +364,7 @@ impl World {
         self.turn(node, input);
     }
 
-    /// Gives an input to a node, unless it crashed or restarted since.
+    /// Gives an input to a node, unless the node has crashed or restarted since `life`.
     pub(super) fn turn_of(&mut self, node: usize, life: u64, input: Input<'_>) {
         if self.nodes[node].life == life {
             self.turn(node, input);
@@ -467,8 +467,8 @@ impl World {
                 self.receive_payload(node, conn, super::tcp::Reading::Payload { req, length, plan, verify });
             }
             Output::FrameCap { conn, bytes } => self.set_cap(node, conn, bytes),
-            // The network of this world has limits of its own, and the turns of the machines are
-            // short.
+            // Ignored: this world limits the rate of connections itself, and the turns of its
+            // machines are short.
             Output::Limit(_) | Output::Hold { .. } => {}
             Output::Close { conn } => self.close(node, conn),
             Output::DropPayload { payload } => self.nodes[node].disk.drop_payload(payload),

@@ -1,9 +1,9 @@
-//! Digests: what a neighbor's own index certainly does not have, so that the last hop need not ask
-//! it (PROTOCOL.md "Digests").
+//! Digests. A digest shows which searches have no match in a neighbor's own index, so that these
+//! searches are not sent to this neighbor on their last hop (PROTOCOL.md "Digests").
 //!
-//! It owns the digest of our index, what each neighbor has of it, the neighbors' digests, and the
-//! ACKs that wait. It never decides what happens to a query, and it never rules out a neighbor of
-//! which it is not sure.
+//! This module owns the digest of our index, what each neighbor has of that digest, the neighbors'
+//! digests, and the ACKs that wait. It does not decide what happens to a query. It excludes a
+//! neighbor only if it may use the neighbor's digest.
 //!
 //! # Why no hit is lost
 //!
@@ -59,8 +59,8 @@ struct Pending {
 }
 
 impl Pending {
-    /// When the changes are added: after a pause without changes, but not much later than the first
-    /// change.
+    /// When the changes are added: [`DIGEST_COALESCE`] after the first change and [`DIGEST_QUIET`]
+    /// after the last one, but at most [`DIGEST_COALESCE_MAX`] after the first one.
     fn due(&self) -> Time {
         (self.first + DIGEST_COALESCE).max(self.last + DIGEST_QUIET).min(self.first + DIGEST_COALESCE_MAX)
     }
@@ -81,9 +81,9 @@ pub(super) struct Digests {
     pending: Option<Pending>,
     /// Whether the pending changes are being added.
     draining: bool,
-    /// Number of the last mark, and the ACKs that wait. Each ACK waits for all marks up to its
-    /// number.
+    /// Number of the last mark.
     marks: u64,
+    /// The ACKs that wait, each with the number of the last mark for which it waits.
     held: VecDeque<(u64, ConnId, Ack)>,
     /// When this run began, and which neighbors have not sent HELLO to it yet: they may trust a
     /// digest of an earlier run.
@@ -133,8 +133,8 @@ impl Digests {
         self.tend(links, cx);
     }
 
-    /// Must be called before anything else. From this moment on, the time is measured for which
-    /// neighbors may trust digests of an earlier run.
+    /// Must be called before anything else. It stores the time from which the leases of an earlier
+    /// run are counted.
     pub(super) fn begin_run(&mut self, cx: &mut Context) {
         if self.born.is_none() {
             self.born = Some(cx.now);
@@ -147,8 +147,9 @@ impl Digests {
         self.log2_max
     }
 
-    /// If the neighbor certainly has no match: how many links it has besides this one. `None` if it
-    /// may have a match. A QUERY on its last hop would be cut at these links.
+    /// If the neighbor's digest excludes a match: the number of links that the neighbor has besides
+    /// this one, at which a QUERY on its last hop would be cut. `None` if the neighbor may have a
+    /// match.
     pub(super) fn surely_not(&self, now: Time, link: LinkId, probe: &Probe) -> Option<u16> {
         self.remotes[link.index()].surely_not(now, probe)
     }
@@ -361,7 +362,7 @@ impl Digests {
         self.arm_all(cx);
     }
 
-    /// If no neighbor takes or may trust our digest, stops to watch the index.
+    /// Stops watching the index if no neighbor takes our digest or may trust it.
     fn rest_if_idle(&mut self, cx: &mut Context) {
         let busy = |sender: &Sender| sender.is_live() || sender.lease_end().is_some_and(|end| cx.now < end);
         if cx.index.is_watched() && !self.senders.iter().any(busy) {
@@ -416,8 +417,8 @@ impl Digests {
     }
 }
 
-/// The deadline, but at least one moment from now: a timer that has fired may only be set for a
-/// later time.
+/// The deadline, but at least one microsecond from now: a timer that has fired may only be set for
+/// a later time.
 fn after(now: Time, at: Time) -> Time {
     at.max(now + std::time::Duration::from_micros(1))
 }

@@ -13,7 +13,8 @@ use crate::config::{
 };
 use crate::proto::pieces_of;
 
-/// From how many sources one piece may be requested at once: its holder and one thief.
+/// The number of sources from which one piece may be requested at once: the first source, and one
+/// that takes the piece over.
 pub(super) const CLAIMANTS_MAX: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub struct Picker<S> {
     states: Vec<State>,
     /// No piece below this one is free.
     low: usize,
-    /// Pieces from the first number on are fetched before others. None of the pieces from the first
-    /// number up to the second one is free.
+    /// Pieces from the first number on are fetched before others. The second number is at or before
+    /// the first free one of these pieces.
     aim: Option<(usize, usize)>,
     /// All pieces with lower numbers are verified.
     first: usize,
@@ -51,25 +52,26 @@ struct Loose {
     list: Vec<u32>,
     /// Where each piece is in the list; [`NOWHERE`] if it is not free.
     at: Vec<u32>,
-    /// For each piece: how many sources that have a part of the content have it.
+    /// For each piece: the number of partial holders that have it.
     counts: Vec<u16>,
-    /// How many free pieces no such source has.
+    /// The number of free pieces that no partial holder has.
     orphans: usize,
     /// Pieces that have become free (`true`) or are no longer free.
     changes: Vec<(u32, bool)>,
-    /// For each piece: how many of these sources are in the zone of this peer.
+    /// For each piece: the number of partial holders in the zone of this peer that have it.
     near: Vec<u16>,
-    /// Own pieces that have become away (`true`) or are no longer away. A piece is away if it is
-    /// free and none of the sources in the zone has it.
+    /// A piece is *away* if it is free and no partial holder in the zone has it. These own pieces
+    /// have become away (`true`) or are no longer away.
     away_changes: Vec<(u32, bool)>,
 }
 
 const NOWHERE: u32 = u32::MAX;
-/// In a swarm: how many free pieces after the aim are fetched before the rarest piece.
+/// In a swarm: the free ones among this number of pieces from the aim on are fetched before the
+/// rarest piece.
 const AIMED_MAX: usize = 16;
-/// The rarest piece is chosen among this many.
+/// The rarest piece is chosen among at most this number of free pieces that fit.
 const CANDIDATES_MAX: usize = 256;
-/// How many free pieces are looked at to find them.
+/// The largest number of free pieces that are examined to find these candidates.
 const LOOKED_AT_MAX: usize = 4096;
 
 impl Loose {
@@ -172,7 +174,8 @@ impl<S: Copy + Eq> Picker<S> {
         self.aim = Some((piece as usize, piece as usize));
     }
 
-    /// The first free piece that fits, among the first few after the aim; none without an aim.
+    /// The first free piece that fits, among `AIMED_MAX` pieces from the first free one at or
+    /// after the aim; `None` without an aim.
     pub fn aimed(&mut self, fits: impl Fn(&Self, u32) -> bool) -> Option<u32> {
         let (_, next) = self.aim.as_mut()?;
         while self.states.get(*next).is_some_and(|state| *state != State::Free) {
@@ -236,8 +239,8 @@ impl<S: Copy + Eq> Picker<S> {
         self.loose = Some(Loose { list, at, counts, orphans, changes, near, away_changes });
     }
 
-    /// Counts that one more source has this piece, or that one source fewer has it. The source has
-    /// a part of the content; `is_near` says whether it is in the zone of this peer.
+    /// Counts that one more partial holder has this piece, or one fewer. `is_near`: whether the
+    /// partial holder is in the zone of this peer.
     pub fn count(&mut self, piece: u32, more: bool, is_near: bool) {
         let (is_free, is_own) = (self.is_free(piece), self.is_own(piece));
         let Some(loose) = &mut self.loose else { return };
@@ -252,15 +255,14 @@ impl<S: Copy + Eq> Picker<S> {
         }
     }
 
-    /// How many sources have this piece, among the counted sources with a part of the content; none
-    /// outside of a swarm.
+    /// The number of partial holders that have this piece; `None` outside of a swarm.
     #[must_use]
     pub fn counted(&self, piece: u32) -> Option<usize> {
         Some(usize::from(*self.loose.as_ref()?.counts.get(piece as usize)?))
     }
 
-    /// Whether this piece is away: it is one of the own pieces and free, and none of the counted
-    /// sources in the zone has it.
+    /// Whether this piece is away: it is one of the own pieces and free, and no partial holder in
+    /// the zone has it.
     #[must_use]
     pub fn is_away(&self, piece: u32) -> bool {
         let is_near = |loose: &Loose| loose.near.get(piece as usize).is_some_and(|count| *count > 0);
@@ -272,8 +274,7 @@ impl<S: Copy + Eq> Picker<S> {
         piece % of == rest
     }
 
-    /// Sets the own pieces: those whose number, divided by the second number, leaves the first
-    /// number as its remainder.
+    /// Sets the own pieces: those whose number modulo the second number is the first number.
     pub fn set_own(&mut self, own: (u32, u32)) {
         self.own = own;
     }
@@ -283,7 +284,7 @@ impl<S: Copy + Eq> Picker<S> {
         self.loose.as_mut().map_or(Vec::new(), |loose| std::mem::take(&mut loose.away_changes))
     }
 
-    /// How many free pieces no source with a part of the content has.
+    /// The number of free pieces that no partial holder has.
     #[must_use]
     pub fn orphans(&self) -> usize {
         self.loose.as_ref().map_or(0, |loose| loose.orphans)
