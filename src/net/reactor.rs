@@ -436,12 +436,10 @@ impl Net {
         Some(Found::Begun)
     }
 
-    /// No further request of HTTP is read in this turn.
-    pub fn rest_http(&mut self) {
+    /// No further request of HTTP is read in this turn, and no further connection is accepted.
+    pub fn rest_strangers(&mut self) {
         self.conns.rest_http();
-        if let Some(page) = &mut self.page {
-            page.rest();
-        }
+        [&mut self.acceptor, &mut self.page].into_iter().flatten().for_each(Acceptor::rest);
     }
 
     /// Ends the reading of this turn: [`Net::next`] returns nothing more. The rest of the input is
@@ -497,8 +495,8 @@ impl Net {
         if let Some(datagrams) = &mut self.datagrams {
             datagrams.flush(&mut self.ctx);
         }
-        self.conns.flush(passed, &mut self.ctx);
         self.control.flush(&mut self.ctx);
+        self.conns.flush(passed, &mut self.ctx);
     }
 
     /// Frees the slots of connections and clients that are gone, as many as the turn has time for.

@@ -19,7 +19,7 @@ use super::requests::Requests;
 use super::turns::Turns;
 use crate::config::{
     CATCHING_UP_TURNS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, QUERIES_PER_LOOK, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG,
-    TURN_HTTP_MAX, TURN_READ_MAX, TURN_REPORTS_MIN,
+    TURN_READ_MAX, TURN_REPORTS_MIN, TURN_STRANGERS_MAX,
 };
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
@@ -152,8 +152,8 @@ impl<'a> Driver<'a> {
             let passed = self.passed();
             if passed >= TURN_READ_MAX {
                 self.net.rest();
-            } else if passed >= TURN_HTTP_MAX {
-                self.net.rest_http();
+            } else if passed >= TURN_STRANGERS_MAX {
+                self.net.rest_strangers();
             }
         }
         self.hand_over();

@@ -8,8 +8,8 @@ use mio::event::Event;
 
 use super::Connections;
 use crate::config::{
-    CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, LATE_STEPS, MESSAGES_IN_A_ROW, READ_SCRATCH_BYTES,
-    TURN_BULK_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
+    CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, LATE_BULK_STEPS, LATE_STEPS, MESSAGES_IN_A_ROW,
+    READ_SCRATCH_BYTES, TURN_BULK_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
 };
 use crate::http::Refusal;
 use crate::net::arrival::Arrival;
@@ -247,7 +247,7 @@ impl Connections {
         let uploads = self.bulk.len();
         self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
         for step in 0..uploads.min(FLUSHES_PER_TURN) {
-            if step >= LATE_STEPS && passed() >= TURN_BULK_MAX {
+            if step >= LATE_BULK_STEPS && passed() >= TURN_BULK_MAX {
                 break;
             }
             let Some(id) = self.bulk.pop_front() else { break };
@@ -354,7 +354,7 @@ impl Connections {
         let any = !self.graves.is_empty();
         let all = short || self.len() >= self.conns_max;
         for step in 0..self.graves.len() {
-            if !all && step >= LATE_STEPS && passed() >= TURN_BULK_MAX {
+            if !all && step >= LATE_BULK_STEPS && passed() >= TURN_BULK_MAX {
                 break;
             }
             let Some(id) = self.graves.pop_front() else { break };

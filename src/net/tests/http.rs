@@ -56,7 +56,7 @@ fn a_turn_that_rests_from_http_reads_other_requests_in_the_next_one() {
         let mut requests = 0;
         rig.turn(|net, arrival| {
             assert!(matches!(arrival, Arrival::Http { .. }), "unexpected: {arrival:?}");
-            net.rest_http();
+            net.rest_strangers();
             requests += 1;
         });
         assert_eq!(requests, 1);

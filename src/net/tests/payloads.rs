@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX, LATE_STEPS, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
+use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX, LATE_BULK_STEPS, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
 use crate::proto::{HashPlan, Verify};
 use crate::wire::Md5;
 use crate::wire::message::Chunk;
@@ -174,7 +174,7 @@ fn uploads_share_the_bytes_of_a_turn_evenly() {
 fn frames_of_others_are_written_before_files() {
     let mut rig = Rig::new();
     let file = file_of(&noise(1000));
-    let (_clients, uploads): (Vec<TcpStream>, Vec<ConnId>) = (0..LATE_STEPS + 2).map(|_| rig.client()).unzip();
+    let (_clients, uploads): (Vec<TcpStream>, Vec<ConnId>) = (0..LATE_BULK_STEPS + 2).map(|_| rig.client()).unzip();
     let (mut client, session) = rig.client();
     for conn in &uploads {
         rig.net.send(*conn, &ping(0));
