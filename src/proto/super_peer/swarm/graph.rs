@@ -11,25 +11,14 @@
 
 use std::collections::VecDeque;
 
+use super::slot::{Slot, free_if_empty, grow};
+use super::zones::Zone;
 use crate::config::{
     SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATEWAYS, SWARM_GATEWAYS_BELOW, SWARM_MEMBERS_MAX,
     SWARM_NAMED_FIRST, SWARM_NEWER, SWARM_OUTSIDE, SWARM_SMALL, SWARM_ZONES_MAX,
 };
 use crate::wire::swarm::Gateway;
 
-/// The place of a member in its swarm. It is used again for a later member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Slot(pub(super) u16);
-
-impl Slot {
-    pub(super) const NONE: Slot = Slot(u16::MAX);
-
-    fn at(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
-const _: () = assert!(SWARM_MEMBERS_MAX <= Slot::NONE.0 as usize);
 const _: () = assert!(SWARM_ZONES_MAX <= 1 << 8);
 const _: () = assert!(SWARM_FOLLOWERS_MAX < 1 << 8 && SWARM_DEGREE_SMALL <= SWARM_DEGREE);
 
@@ -114,52 +103,6 @@ impl Member {
 pub(super) struct JoinFlags {
     pub(super) is_full: bool,
     pub(super) serves: bool,
-}
-
-#[derive(Debug, Default)]
-struct Zone {
-    name: Option<Box<str>>,
-    /// The members: first those with a part of the content, in the order in which they joined, then
-    /// those that have all of it, in no order.
-    slots: Vec<Slot>,
-    /// How many have only a part.
-    partial: usize,
-}
-
-impl Zone {
-    /// Those that also follow members of other zones: of those with a part, the ones that joined
-    /// first.
-    fn gateways(&self) -> &[Slot] {
-        &self.slots[..self.partial.min(SWARM_GATEWAYS)]
-    }
-
-    /// Adds a member. Returns whether it is a gateway.
-    fn add(&mut self, slot: Slot, is_full: bool) -> bool {
-        grow(&mut self.slots);
-        let last = self.slots.len();
-        self.slots.push(slot);
-        if !is_full {
-            self.slots.swap(self.partial, last);
-            self.partial += 1;
-        }
-        !is_full && self.partial <= SWARM_GATEWAYS
-    }
-
-    /// Removes a member. Returns whether it was a gateway.
-    fn remove(&mut self, slot: Slot, is_full: bool) -> bool {
-        let of_kind = if is_full { self.partial..self.slots.len() } else { 0..self.partial };
-        // One that changes often is near the end, so each change costs little.
-        let found = self.slots[of_kind.clone()].iter().rposition(|other| *other == slot);
-        let at = of_kind.start + found.expect("a member is in its zone");
-        if is_full {
-            self.slots.swap_remove(at);
-            return false;
-        }
-        self.slots[at..of_kind.end].rotate_left(1);
-        self.partial -= 1;
-        self.slots.swap_remove(self.partial);
-        at < SWARM_GATEWAYS
-    }
 }
 
 /// All members of a swarm.
@@ -693,19 +636,5 @@ impl Graph {
             let (partial, full) = zone.slots.split_at(zone.partial);
             assert!(partial.iter().all(|slot| !self.is_full(*slot)) && full.iter().all(|slot| self.is_full(*slot)));
         }
-    }
-}
-
-/// A crowd leaves no memory behind.
-fn free_if_empty(queue: &mut VecDeque<Slot>) {
-    if queue.is_empty() {
-        queue.shrink_to_fit();
-    }
-}
-
-/// Makes room for one more, with little to spare.
-fn grow<T>(list: &mut Vec<T>) {
-    if list.len() == list.capacity() {
-        list.reserve_exact(list.len() / 32 + 1);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::graph::Slot;
+use super::slot::Slot;
 use super::{Swarm, Swarms};
 use crate::config::{SWARM_FOUND_MAX, SWARMS_LISTED, SWARMS_LOOKED_AT_MAX, SWARMS_WORK_MAX};
 use crate::proto::super_peer::index::{Found, HolderId, Index};

@@ -11,12 +11,15 @@ mod asking;
 mod graph;
 pub(super) mod members;
 mod outside;
+mod slot;
+mod zones;
 
 use std::collections::BTreeMap;
 
 use self::asking::{Across, Asking};
-use self::graph::{Graph, JoinFlags, Slot};
+use self::graph::{Graph, JoinFlags};
 use self::outside::{Asker, Outside};
+use self::slot::Slot;
 use super::context::{Context, Reason};
 use super::counters::Count;
 use super::index::Found;

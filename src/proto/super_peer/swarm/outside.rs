@@ -4,7 +4,8 @@
 
 use std::net::IpAddr;
 
-use super::graph::{Graph, Slot};
+use super::graph::Graph;
+use super::slot::Slot;
 use crate::config::{
     SWARM_ACROSS_MAX, SWARM_ACROSS_MISSED_MAX, SWARM_ACROSS_NAMED, SWARM_FOLLOWERS_MAX, SWARM_SEEDS_MAX,
     SWARM_SEEDS_NAMED,

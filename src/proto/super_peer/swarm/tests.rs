@@ -1,8 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::graph::{Graph, JoinFlags, Slot};
+use super::graph::{Graph, JoinFlags};
 use super::outside::{Asker, Outside};
+use super::slot::Slot;
 use crate::config::{
     PATH_BYTES_MAX, SESSION_JOINS_MAX, SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATEWAYS,
     SWARM_NEWER, SWARM_OUTSIDE, SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED,
