@@ -16,13 +16,10 @@ mod membership;
 mod queue;
 mod session;
 mod sessions;
+mod status;
 mod swarm;
 mod upload;
 
-use std::collections::BTreeMap;
-
-use super::event::PeerStatus;
-use super::glance::by_name;
 use super::{
     ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, DownloadId, Entropy, Event, Glance, Input,
     Output, OwnAddrs, RateLimits, Role, Settings,
@@ -38,11 +35,12 @@ use announce::Announcements;
 use batch::Batches;
 use collecting::Collecting;
 use commands::{Commands, DownloadInput};
-use context::{Context, Owner, Reason, SessionId, millis};
+use context::{Context, Owner, Reason, SessionId};
 use download::{Downloads, Ended};
 use queue::{Queue, Step};
 use session::SessionEvent;
 use sessions::Sessions;
+use status::Figures;
 use swarm::joins::Joins;
 use swarm::step::Step as SwarmStep;
 use upload::{Answer, Uploads};
@@ -156,55 +154,18 @@ impl WeakPeer {
         self.downloads.check_invariants();
     }
 
-    /// The counters of STATUS; a one-shot command has none.
-    fn counts(&self) -> BTreeMap<String, u64> {
-        if !self.serves || self.cx.one_shot {
-            return BTreeMap::new();
+    fn figures(&self) -> Figures<'_> {
+        Figures {
+            cx: &self.cx,
+            serves: self.serves,
+            sessions: &self.sessions,
+            announcements: &self.announcements,
+            uploads: &self.uploads,
+            downloads: &self.downloads,
+            collecting: &self.collecting,
+            commands: &self.commands,
+            queue: &self.queue,
         }
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let own = [
-            ("files", count(self.announcements.len())),
-            ("share_bytes", self.announcements.bytes),
-            ("uploads", count(self.uploads.len())),
-            ("chunks_sent", self.uploads.chunks_sent),
-            ("bytes_sent", self.uploads.bytes_sent),
-            ("followers_displaced", self.uploads.followers_displaced),
-            ("downloads_running", count(self.downloads.running())),
-            ("downloads_waiting", count(self.downloads.waiting())),
-            ("downloads_finished", self.downloads.finished + self.collecting.finished),
-            ("bytes_received", self.downloads.bytes_received() + self.collecting.bytes_received()),
-            ("sessions_up", count(self.sessions.up().count())),
-            ("sessions_lost", self.sessions.lost()),
-        ];
-        let parts = self.uploads.closed().chain(self.commands.ignored_hits()).chain(self.queue.counts());
-        by_name(&mut own.into_iter().chain(parts).map(|(name, n)| (name.to_owned(), n)))
-    }
-
-    /// Whether this counter is a level, which says how much there is now.
-    fn is_level(name: &str) -> bool {
-        matches!(name, "files" | "share_bytes" | "uploads" | "downloads_running" | "downloads_waiting" | "sessions_up")
-            || name.starts_with("queue_")
-            || name.starts_with("parts_unused")
-    }
-
-    /// The other parts of STATUS. A one-shot command has none.
-    fn status(&self) -> Option<Box<PeerStatus>> {
-        if !self.serves || self.cx.one_shot {
-            return None;
-        }
-        let now = self.cx.now;
-        let mut uploads = self.uploads.reports(now);
-        self.announcements.name(&mut uploads);
-        Some(Box::new(PeerStatus {
-            name: String::new(),
-            agent: self.cx.agent.clone(),
-            uptime_ms: millis(now.since(Time::ZERO)),
-            addresses: self.sessions.own_addresses(),
-            supers: self.sessions.status(now),
-            limits: self.cx.limits,
-            downloads: self.queue.reports(now),
-            uploads,
-        }))
     }
 
     fn on_message(&mut self, conn: ConnId, message: Message) {
@@ -685,14 +646,14 @@ impl Role for WeakPeer {
         if let Some(Output::Event(event)) = &mut output
             && let Event::Client { event: ClientEvent::Status { peer, status, mode, .. }, .. } = &mut **event
         {
-            (*peer, *status, *mode) = (self.counts(), self.status(), self.cx.mode());
+            let figures = self.figures();
+            (*peer, *status, *mode) = (figures.counts(), figures.status(), self.cx.mode());
         }
         output
     }
 
     fn glance(&self) -> Glance {
-        let (levels, counters) = self.counts().into_iter().partition(|(name, _)| WeakPeer::is_level(name));
-        Glance { counters, levels, peer: self.status(), ..Glance::default() }
+        self.figures().glance()
     }
 
     fn poll_timeout(&self) -> Option<Time> {

@@ -213,7 +213,7 @@ fn files_that_are_refused_for_lack_of_memory_are_sent_again_as_updates() {
     let sent = world.updates(0).len();
     world.run_for(Duration::from_secs(600));
     assert_eq!(world.updates(0).len(), sent, "once all is taken nothing is sent again");
-    assert_eq!((world.registers(0).len(), world.peer.counts()["sessions_lost"]), (1, 0));
+    assert_eq!((world.registers(0).len(), world.peer.figures().counts()["sessions_lost"]), (1, 0));
 }
 
 #[test]
