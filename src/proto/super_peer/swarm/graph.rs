@@ -12,14 +12,13 @@
 use std::collections::VecDeque;
 
 use super::slot::{Slot, free_if_empty, grow};
-use super::zones::Zone;
+use super::zones::Zones;
 use crate::config::{
     SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATEWAYS, SWARM_GATEWAYS_BELOW, SWARM_MEMBERS_MAX,
-    SWARM_NAMED_FIRST, SWARM_NEWER, SWARM_OUTSIDE, SWARM_SMALL, SWARM_ZONES_MAX,
+    SWARM_NAMED_FIRST, SWARM_NEWER, SWARM_OUTSIDE, SWARM_SMALL,
 };
 use crate::wire::swarm::Gateway;
 
-const _: () = assert!(SWARM_ZONES_MAX <= 1 << 8);
 const _: () = assert!(SWARM_FOLLOWERS_MAX < 1 << 8 && SWARM_DEGREE_SMALL <= SWARM_DEGREE);
 
 /// Members that fit and are drawn at random; the one of them that was named least is named.
@@ -110,11 +109,9 @@ pub(super) struct JoinFlags {
 pub(super) struct Graph {
     members: Vec<Member>,
     free: Vec<Slot>,
-    zones: Vec<Zone>,
+    zones: Zones,
     live: usize,
     full: usize,
-    /// There are members of other zones at other super peers.
-    foreign: bool,
     /// Members that follow too few.
     lacking: VecDeque<Slot>,
     /// New members that are still to be named to some that joined earlier.
@@ -159,11 +156,7 @@ impl Graph {
 
     /// Which gateway of its zone it is, and how many there are.
     pub(super) fn gateway(&self, slot: Slot) -> Option<Gateway> {
-        let zone = &self.zones[usize::from(self.member(slot).zone)];
-        // Holders that have not joined may be in another zone, which only their followers see.
-        let is_divided = self.is_divided() || zone.name.is_some();
-        let number = zone.gateways().iter().position(|gateway| *gateway == slot).filter(|_| is_divided)?;
-        Some(Gateway { number: number as u8, of: zone.gateways().len() as u8 })
+        self.zones.gateway(self.member(slot).zone, slot)
     }
 
     /// The same, for PEERS, and whether it may differ from the last time.
@@ -175,18 +168,14 @@ impl Graph {
         (gateway, is_news && gateway.is_some())
     }
 
-    fn is_divided(&self) -> bool {
-        self.zones.len() > 1 || self.foreign
-    }
-
     /// Takes note of the zones of the members at other super peers.
-    pub(super) fn set_foreign<'a>(&mut self, mut zones: impl Iterator<Item = Option<&'a str>>) {
-        self.foreign = zones.any(|zone| self.zones.iter().all(|known| known.name.as_deref() != zone));
+    pub(super) fn set_foreign<'a>(&mut self, zones: impl Iterator<Item = Option<&'a str>>) {
+        self.zones.set_foreign(zones);
     }
 
     /// The zone of a member.
     pub(super) fn zone_of(&self, slot: Slot) -> Option<&str> {
-        self.zones[usize::from(self.member(slot).zone)].name.as_deref()
+        self.zones.at(self.member(slot).zone).name()
     }
 
     /// Whether a member follows too few, if it also follows `others` that are not in the graph.
@@ -201,11 +190,7 @@ impl Graph {
 
     /// All members, beginning with the one of this number among them.
     pub(super) fn around(&self, first: usize) -> impl Iterator<Item = Slot> {
-        self.slots().skip(first).chain(self.slots().take(first))
-    }
-
-    fn slots(&self) -> impl Iterator<Item = Slot> {
-        self.zones.iter().flat_map(|zone| zone.slots.iter().copied())
+        self.zones.slots().skip(first).chain(self.zones.slots().take(first))
     }
 
     /// The members from this place on, in the order of the places. It passes over free places.
@@ -221,11 +206,8 @@ impl Graph {
 
     /// Whether it may follow members of other zones.
     pub(super) fn imports(&self, slot: Slot) -> bool {
-        let zone = &self.zones[usize::from(self.member(slot).zone)];
-        !self.is_divided()
-            || zone.slots.len() < SWARM_GATEWAYS_BELOW
-            || zone.gateways().contains(&slot)
-            || self.member(slot).has(ASKED)
+        let member = self.member(slot);
+        member.has(ASKED) || self.zones.imports(member.zone, slot)
     }
 
     /// A peer outside of the graph has joined and is this member now. The members to which it was
@@ -245,17 +227,17 @@ impl Graph {
     /// more. `named`: how many of these bits all members have. Returns the members that had some.
     pub(super) fn forget_seeds(&mut self, seeds: u32, mut named: usize) -> Vec<Slot> {
         let Graph { zones, members, .. } = self;
-        let mut slots = zones.iter().flat_map(|zone| &zone.slots);
         let mut had = Vec::new();
-        while named > 0
-            && let Some(slot) = slots.next()
-        {
+        for slot in zones.slots() {
+            if named == 0 {
+                break;
+            }
             let member = &mut members[slot.at()];
             let these = member.outsiders() & seeds;
             if these != 0 {
                 named -= these.count_ones() as usize;
                 member.set_outsiders(member.outsiders() & !seeds);
-                had.push(*slot);
+                had.push(slot);
             }
         }
         debug_assert_eq!(named, 0, "as many members have a bit as it was named to");
@@ -276,19 +258,17 @@ impl Graph {
 
     /// All members.
     pub(super) fn all(&self) -> impl Iterator<Item = (Slot, &Member)> {
-        self.slots().map(|slot| (slot, self.member(slot)))
+        self.zones.slots().map(|slot| (slot, self.member(slot)))
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        let zones = self.zones.iter().map(|zone| zone.slots.capacity() * size_of::<Slot>());
         self.members.capacity() * size_of::<Member>()
             + (self.free.capacity() + self.lacking.capacity() + self.newcomers.capacity()) * size_of::<Slot>()
-            + self.zones.capacity() * size_of::<Zone>()
-            + zones.sum::<usize>()
+            + self.zones.bytes()
     }
 
-    /// A new member. A zone beyond [`SWARM_ZONES_MAX`] counts as the first one.
+    /// A new member.
     pub(super) fn join(
         &mut self,
         (session, req): (u32, u32),
@@ -299,7 +279,7 @@ impl Graph {
             return Err(NoRoom);
         }
         let zones = self.zones.len();
-        let zone = self.zone(zone);
+        let zone = self.zones.number(zone);
         if zones == 1 && self.zones.len() == 2 {
             // Now the gateways of the first zone can follow members of another one.
             self.queue_gateways(0);
@@ -311,7 +291,7 @@ impl Graph {
             next_slot: Slot::NONE,
             named: [Slot::NONE; SWARM_DEGREE],
             seeds: [0; 3],
-            zone: zone as u8,
+            zone,
             followers: 0,
             flags: LIVE,
         };
@@ -327,34 +307,16 @@ impl Graph {
             }
         };
         self.live += 1;
-        if self.zones[zone].add(slot, false) {
+        if self.zones.add(zone, slot, false) {
             self.queue_gateways(zone);
         }
         self.change(slot, flags);
         self.newcomers.push_back(slot);
         if self.live == SWARM_SMALL {
             // From this size on each member follows more.
-            self.slots().collect::<Vec<_>>().into_iter().for_each(|slot| self.queue(slot));
+            self.zones.slots().collect::<Vec<_>>().into_iter().for_each(|slot| self.queue(slot));
         }
         Ok(slot)
-    }
-
-    fn zone(&mut self, name: Option<&str>) -> usize {
-        if let Some(known) = self.zones.iter().position(|zone| zone.name.as_deref() == name) {
-            return known;
-        }
-        // A zone that all members have left takes the name of the next one.
-        let free = self.zones.iter().position(|zone| zone.slots.is_empty());
-        match free {
-            Some(free) => self.zones[free].name = name.map(Into::into),
-            None if self.zones.len() < SWARM_ZONES_MAX => {
-                grow(&mut self.zones);
-                self.zones.push(Zone { name: name.map(Into::into), ..Zone::default() });
-                return self.zones.len() - 1;
-            }
-            None => {}
-        }
-        free.unwrap_or(0)
     }
 
     /// The JOIN of a member was replaced.
@@ -369,10 +331,9 @@ impl Graph {
             self.forget_named(slot, SWARM_DEGREE);
         }
         if flags.is_full != was_full {
-            let at = usize::from(self.members[slot.at()].zone);
-            let zone = &mut self.zones[at];
-            if zone.remove(slot, was_full) | zone.add(slot, flags.is_full) {
-                self.queue_gateways(at);
+            let zone = self.members[slot.at()].zone;
+            if self.zones.remove(zone, slot, was_full) | self.zones.add(zone, slot, flags.is_full) {
+                self.queue_gateways(zone);
             }
         }
         self.queue(slot);
@@ -402,24 +363,24 @@ impl Graph {
     pub(super) fn leave(&mut self, slot: Slot) {
         self.forget_named(slot, SWARM_DEGREE);
         let member = &mut self.members[slot.at()];
-        let (zone, was_full) = (usize::from(member.zone), member.has(FULL));
+        let (zone, was_full) = (member.zone, member.has(FULL));
         let mut followers = std::mem::take(&mut member.followers);
         member.flags = 0;
         self.live -= 1;
         self.full -= usize::from(was_full);
-        let was_gateway = self.zones[zone].remove(slot, was_full);
+        let was_gateway = self.zones.remove(zone, slot, was_full);
         self.lacking.retain(|other| *other != slot);
         self.newcomers.retain(|other| *other != slot);
         // A member that has the complete content follows none.
         let Graph { zones, members, .. } = self;
-        let mut others = zones.iter().flat_map(|zone| &zone.slots[..zone.partial]);
         let mut left = Vec::new();
-        while followers > 0
-            && let Some(other) = others.next()
-        {
+        for other in zones.partial() {
+            if followers == 0 {
+                break;
+            }
             if members[other.at()].unname(slot) {
                 followers -= 1;
-                left.push(*other);
+                left.push(other);
             }
         }
         debug_assert_eq!(followers, 0, "as many follow a member as it was named to");
@@ -433,8 +394,8 @@ impl Graph {
 
     /// The gateways of a zone are others now: each fetches other pieces, and members of other zones
     /// may be named to a new one.
-    fn queue_gateways(&mut self, zone: usize) {
-        let gateways = self.zones[zone].gateways();
+    fn queue_gateways(&mut self, zone: u8) {
+        let gateways = self.zones.at(zone).gateways();
         let (mut all, many) = ([Slot::NONE; SWARM_GATEWAYS], gateways.len());
         all[..many].copy_from_slice(gateways);
         for gateway in &all[..many] {
@@ -488,8 +449,7 @@ impl Graph {
         if !member.has(SERVES) {
             return targets;
         }
-        let zone = usize::from(member.zone);
-        let all = self.zones[zone].slots.len();
+        let all = self.zones.at(member.zone).slots().len();
         let first = draw(all);
         // If many come together, some of them already follow it. Few may have a place.
         for step in 0..all.min(2 * LOOKS) {
@@ -497,7 +457,7 @@ impl Graph {
                 break;
             }
             let at = if all <= 2 * LOOKS { (first + step) % all } else { draw(all) };
-            let target = self.zones[zone].slots[at];
+            let target = self.zones.at(member.zone).slots()[at];
             let other = self.member(target);
             let place = other.named_len();
             let fits = target != newcomer
@@ -558,8 +518,8 @@ impl Graph {
         if self.member(slot).has(FULL) {
             return named;
         }
-        let zone = usize::from(self.member(slot).zone);
-        let few = self.zones[zone].slots.len() < SWARM_GATEWAYS_BELOW;
+        let zone = self.member(slot).zone;
+        let few = self.zones.at(zone).slots().len() < SWARM_GATEWAYS_BELOW;
         let enough = self.enough();
         while self.member(slot).named_len() + self.kept(slot) < enough.min(most)
             && let Some(other) = self.least_named(slot, Some(zone), &mut draw)
@@ -577,7 +537,7 @@ impl Graph {
 
     /// Names to a member one that was named to few others: of this zone, or for `None` of any zone
     /// but its own.
-    fn least_named(&mut self, slot: Slot, zone: Option<usize>, draw: &mut impl FnMut(usize) -> usize) -> Option<Slot> {
+    fn least_named(&mut self, slot: Slot, zone: Option<u8>, draw: &mut impl FnMut(usize) -> usize) -> Option<Slot> {
         let me = self.member(slot);
         let most = if me.named_len() < NAMED_LEAST { u8::MAX as usize } else { SWARM_FOLLOWERS_MAX };
         let fits = |other: Slot| {
@@ -591,10 +551,10 @@ impl Graph {
             fits.then_some((member.followers, other))
         };
         let at = |at: usize| match zone {
-            Some(zone) => self.zones[zone].slots[at],
+            Some(zone) => self.zones.at(zone).slots()[at],
             None => Slot(at as u16),
         };
-        let all = zone.map_or(self.members.len(), |zone| self.zones[zone].slots.len());
+        let all = zone.map_or(self.members.len(), |zone| self.zones.at(zone).slots().len());
         if all == 0 {
             return None;
         }
@@ -614,7 +574,7 @@ impl Graph {
         assert_eq!(all().count(), self.live);
         assert_eq!(all().filter(|(_, member)| member.has(FULL)).count(), self.full);
         assert_eq!(self.live + self.free.len(), self.members.len());
-        assert_eq!(self.zones.iter().map(|zone| zone.slots.len()).sum::<usize>(), self.live);
+        assert_eq!(self.zones.slots().count(), self.live);
         let mut followers = vec![0; self.members.len()];
         for (slot, member) in all() {
             let named = &member.named[..member.named_len()];
@@ -627,14 +587,11 @@ impl Graph {
             }
             assert!(!member.has(FULL) || named.is_empty(), "who has all follows none");
             assert_eq!(member.has(QUEUED), self.lacking.contains(&slot));
-            assert!(self.zones[usize::from(member.zone)].slots.contains(&slot));
+            assert!(self.zones.at(member.zone).slots().contains(&slot));
         }
         for (slot, member) in all() {
             assert_eq!(usize::from(member.followers), followers[slot.at()]);
         }
-        for zone in &self.zones {
-            let (partial, full) = zone.slots.split_at(zone.partial);
-            assert!(partial.iter().all(|slot| !self.is_full(*slot)) && full.iter().all(|slot| self.is_full(*slot)));
-        }
+        self.zones.check_invariants(|slot| self.is_full(slot));
     }
 }
