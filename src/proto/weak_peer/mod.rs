@@ -21,28 +21,26 @@ mod swarm;
 mod upload;
 
 use super::{
-    ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, DownloadId, Entropy, Event, Glance, Input,
-    Output, OwnAddrs, RateLimits, Role, Settings,
+    ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, Entropy, Event, Glance, Input, Output, OwnAddrs,
+    RateLimits, Role, Settings,
 };
-use crate::config::{
-    DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, LINGER_LOOK, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX,
-};
+use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX};
 use crate::time::Time;
 use crate::trust::PublicKey;
 use crate::wire::message::{ClassRate, Mode, Ready, RevokedKey, sent_by_sources};
-use crate::wire::{HostPort, Message, Root};
+use crate::wire::{HostPort, Message};
 use announce::Announcements;
 use batch::Batches;
 use collecting::Collecting;
 use commands::{Commands, DownloadInput};
-use context::{Context, Owner, Reason, SessionId};
+use context::{Context, Owner, Reason};
 use download::{Downloads, Ended};
 use queue::{Queue, Step};
 use session::SessionEvent;
 use sessions::Sessions;
 use status::Figures;
 use swarm::joins::Joins;
-use swarm::step::Step as SwarmStep;
+use swarm::stay::Stay;
 use upload::{Answer, Uploads};
 
 pub use config::{Listens, Offer, SwarmConfig, WeakPeerConfig};
@@ -339,7 +337,7 @@ impl WeakPeer {
             Reason::Upload(conn) => self.uploads.on_timer(cx, conn),
             Reason::Turns => self.uploads.on_turns_due(cx),
             Reason::Swarm(download) => self.downloads.on_swarm_tick(cx, download),
-            Reason::Linger => self.end_lingering(),
+            Reason::Linger => self.stay().end_lingering(),
             Reason::Download(download) => self.downloads.on_tick(cx, download),
             Reason::Batch(batch) => self.batches.on_tick(cx, batch),
             Reason::Collection(download) => {
@@ -362,7 +360,7 @@ impl WeakPeer {
                 if matches!(event, (_, SessionEvent::Up)) {
                     self.queue.on_session_up(&mut self.cx);
                 }
-                let Some(event) = self.on_swarm_event(event) else { continue };
+                let Some(event) = self.stay().on_event(event) else { continue };
                 self.commands.on_session_event(&mut self.cx, &mut self.sessions, event);
             } else if let Some(input) = self.commands.poll_download_input() {
                 match input {
@@ -375,7 +373,7 @@ impl WeakPeer {
                     DownloadInput::Aim(root, offset) => self.downloads.aim(root, offset),
                 }
             } else if let Some(step) = self.cx.swarm_steps.pop_front() {
-                self.on_swarm_step(step);
+                self.stay().on_step(step);
             } else if let Some((small, number, end)) = self.collecting.poll_file_end() {
                 self.batches.on_file_end(&mut self.cx, small, number, end);
             } else if let Some((download, outcome)) =
@@ -417,92 +415,13 @@ impl WeakPeer {
         }
     }
 
-    // ---- swarms ---------------------------------------------------------------------------------
-
-    /// Handles an event of a session if it concerns swarms. If not, returns the event.
-    fn on_swarm_event(&mut self, (session, event): (SessionId, SessionEvent)) -> Option<(SessionId, SessionEvent)> {
-        let cx = &mut self.cx;
-        match event {
-            SessionEvent::Peers(peers) => {
-                let download = self.joins.download_of(session, &peers)?;
-                let here = self.sessions.here(session);
-                let named = peers.peers.iter().filter_map(|member| contact::of_member(member, here));
-                let others = named.filter(|member| !self.sessions.is_own(member)).collect();
-                self.downloads.on_members(cx, download, &peers, others);
-                None
-            }
-            SessionEvent::Up => {
-                self.joins.on_up(cx, &mut self.sessions, session);
-                Some((session, event))
-            }
-            SessionEvent::Down => {
-                self.joins.on_down(session);
-                Some((session, event))
-            }
-            SessionEvent::Error(req, ..) => match self.joins.on_error(session, req) {
-                Some(download) => {
-                    self.downloads.on_join_refused(cx, download);
-                    None
-                }
-                None => Some((session, event)),
-            },
-            SessionEvent::Hit(_)
-            | SessionEvent::Done(_)
-            | SessionEvent::Files(_)
-            | SessionEvent::Info(_)
-            | SessionEvent::Never(_) => Some((session, event)),
-        }
-    }
-
-    fn on_swarm_step(&mut self, step: SwarmStep) {
-        let cx = &mut self.cx;
-        match step {
-            SwarmStep::Join { download, root, size, name } => {
-                self.joins.join(cx, &mut self.sessions, download, (root, size, &name));
-                if self.joins.is_joined(download) {
-                    self.downloads.on_joined(cx, download);
-                }
-            }
-            SwarmStep::Short { download } => self.joins.ask_for_more(cx, &mut self.sessions, download),
-            SwarmStep::Finished { download, root } => {
-                self.joins.on_finished(cx, &mut self.sessions, download);
-                if self.joins.finished().any(|(finished, ..)| finished == download) {
-                    self.end_lingering();
-                } else {
-                    self.end_swarm(download, root);
-                }
-                self.report_lingering();
-            }
-            SwarmStep::Failed { download, root } => self.end_swarm(download, root),
-        }
-    }
-
-    /// Leaves the swarms of complete downloads that no member needs any more.
-    fn end_lingering(&mut self) {
-        let now = self.cx.now;
-        let is_over = |root: Root, until: Time| until <= now || !self.uploads.is_needed(root, now);
-        let over = self.joins.finished().filter(|(_, root, until)| is_over(*root, *until));
-        let over: Vec<_> = over.map(|(download, root, _)| (download, root)).collect();
-        over.into_iter().for_each(|(download, root)| self.end_swarm(download, root));
-        self.report_lingering();
-        if self.joins.finished().next().is_some() {
-            self.cx.timers.set(Reason::Linger, now + LINGER_LOOK);
-        }
-    }
-
-    fn report_lingering(&mut self) {
-        if self.joins.finished().next().is_none() {
-            self.cx.set_lingers(false);
-        }
-    }
-
-    /// The download no longer serves its content.
-    fn end_swarm(&mut self, download: DownloadId, root: Root) {
-        let cx = &mut self.cx;
-        self.joins.leave(cx, &mut self.sessions, download);
-        cx.disk(DiskWork::Release { download });
-        if cx.holdings.end(root, download) {
-            self.uploads.on_holding_ended(root);
+    fn stay(&mut self) -> Stay<'_> {
+        Stay {
+            cx: &mut self.cx,
+            sessions: &mut self.sessions,
+            joins: &mut self.joins,
+            uploads: &mut self.uploads,
+            downloads: &mut self.downloads,
         }
     }
 

@@ -6,6 +6,7 @@ pub(super) mod holdings;
 pub(super) mod joins;
 pub(super) mod pieces;
 mod seed;
+pub(super) mod stay;
 pub(super) mod step;
 pub(super) mod turns;
 pub(super) mod width;
