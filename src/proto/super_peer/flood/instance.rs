@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::answer::{Outcome, send_done, send_hits, weight};
-use super::ask::Ask;
+use super::subquery::Ask;
 use crate::config::{
     DATAGRAM_BYTES_MAX, REPEATED_BYTES_FIRST, REPEATED_PER_HELD, SCAN_ENTRIES_MAX, SCAN_WORK_PER_STEP,
 };

@@ -25,7 +25,6 @@
 //! searches again. The module `tree` explains why a ride without a cut is complete.
 
 mod answer;
-mod ask;
 mod begin;
 mod ended;
 mod fair_queue;
@@ -33,6 +32,7 @@ mod instance;
 mod local;
 mod parked;
 mod rotation;
+mod subquery;
 mod table;
 mod visited;
 mod wave;
