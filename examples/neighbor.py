@@ -123,7 +123,7 @@ class Link:
 
 
 class Answers:
-    """The instances of the neighbor's queries (7.3). There is no other link, so they have no asks."""
+    """The instances of the neighbor's queries (7.3). Without another link, none has a subquery."""
 
     def __init__(self, link, records):
         self.link, self.records = link, records
@@ -146,25 +146,26 @@ class Answers:
 
     def answer(self, query):
         """The hits and the DONE of a copy that is no repetition."""
-        name, find, rides = query["id"], query["find"], query.get("tree") is not None
-        ttl = None if rides else min(query["ttl"], TTL_MAX)
+        name, find, is_tree_query = query["id"], query["find"], query.get("tree") is not None
+        ttl = None if is_tree_query else min(query["ttl"], TTL_MAX)
         known = name in self.ids
         best = self.ids.get(name, (None,))[0]
         if known and not any(key[0] == name for key in self.instances):
             return [], {"hits": 0, "reached": 0, "cut": {"budget": 1}}
-        self.ids[name] = (max(best or 0, ttl or 0) if not rides or best is not None else None, time.monotonic() + 120)
-        if known and (rides or best is not None):
+        ttl_best = max(best or 0, ttl or 0) if not is_tree_query or best is not None else None
+        self.ids[name] = (ttl_best, time.monotonic() + 120)
+        if known and (is_tree_query or best is not None):
             # A duplicate, or an extension that finds no link to ask.
             return [], {"hits": 0, "reached": 0, "dup": True}
         if known and not query.get("again"):
-            # The flood after a ride, which has searched here already.
+            # The flood after a tree query, which has searched here already.
             return [], {"hits": 0, "reached": 0}
         found = [fits(find, record) for record in self.records]
         if None in found:
             return [], {"hits": 0, "reached": 0, "cut": {"shed": 1}}
         hits = [record for record, yes in zip(self.records, found) if yes]
         limit = min(find.get("limit", HITS_MAX), HITS_MAX)
-        cut = {"stale": int(rides), "cap": int(len(hits) > limit)}
+        cut = {"stale": int(is_tree_query), "cap": int(len(hits) > limit)}
         return hits[:limit], {"hits": len(hits[:limit]), "reached": 1, "cut": cut}
 
     def on_cancel(self, cancel):
@@ -173,7 +174,7 @@ class Answers:
             self.instances[key] = ([], {"hits": 0, "reached": 0, "cut": {"loss": 1}}, self.instances[key][2])
 
 
-class Ask:
+class Subquery:
     """A query of our own over the link (7.4)."""
 
     def __init__(self, link, pattern, ttl=7, budget=2.0):
@@ -202,7 +203,7 @@ class Ask:
             self.repeat_at = time.monotonic() + self.wait / 2
 
     def is_over(self):
-        """Repeats the QUERY when that is due; prints the result when the ask is closed."""
+        """Repeats the QUERY when that is due; prints the result when the subquery is closed."""
         now, complete = time.monotonic(), False
         if self.done:
             complete = all(n in self.hits for n in range(min(self.done["hits"], HITS_MAX)))
@@ -233,15 +234,15 @@ def main(args):
     files = [args[i:i + 4] for i in range(2, len(args), 4)]
     records = [{"p": name, "s": int(size), "r": bytes.fromhex(root), "a": addr} for name, size, root, addr in files]
     link = Link(address(args[0]), address(args[1]))
-    answers, ask, lines = Answers(link, records), None, b""
+    answers, subquery, lines = Answers(link, records), None, b""
     while True:
         link.tick()
-        if ask and ask.is_over():
-            ask = None
-        if b"\n" in lines and link.is_up and ask is None:
+        if subquery and subquery.is_over():
+            subquery = None
+        if b"\n" in lines and link.is_up and subquery is None:
             pattern, _, lines = lines.partition(b"\n")
-            ask = Ask(link, pattern.decode())
-        ready, _, _ = select.select([link.sock, 0], [], [], 0.01 if ask else 0.2)
+            subquery = Subquery(link, pattern.decode())
+        ready, _, _ = select.select([link.sock, 0], [], [], 0.01 if subquery else 0.2)
         if 0 in ready:
             read = os.read(0, 4096)
             if not read:
@@ -252,8 +253,8 @@ def main(args):
                 answers.on_query(fields)
             elif kind == "CANCEL":
                 answers.on_cancel(fields)
-            elif ask and kind in ("HIT", "DONE", "PENDING"):
-                ask.on_message(kind, fields)
+            elif subquery and kind in ("HIT", "DONE", "PENDING"):
+                subquery.on_message(kind, fields)
 
 
 if __name__ == "__main__":

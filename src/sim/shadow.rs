@@ -17,7 +17,7 @@ use crate::proto::ConnId;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::super_peer::counters::Count;
 use crate::time::Time;
-use crate::wire::link::{self, LinkQuery, RIDE_TTL};
+use crate::wire::link::{self, LinkQuery, TREE_QUERY_TTL};
 use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root, Search};
 
 /// How long the trail of a query is kept. It is longer than the longest budget and the longest
@@ -37,7 +37,8 @@ struct Trail {
     /// What the query searches for, and when it began.
     find: Option<Search>,
     at: Time,
-    rode: bool,
+    /// Whether a copy of it belonged to a tree query.
+    tree_query: bool,
     /// Whether a liar was asked or has sent a copy itself.
     liar: bool,
     /// Honest nodes that may have received a copy from a liar, directly or through others. The
@@ -146,7 +147,7 @@ impl Shadow {
             let liar = self.liars.contains(&to);
             if let Some(trail) = self.trails.get_mut(&query.id) {
                 trail.liar |= liar;
-                trail.rode |= rides(query.ttl);
+                trail.tree_query |= is_tree_query(query.ttl);
             }
         } else if let LinkMessage::Cancel(cancel) = message {
             let asked = |trail: &Trail| trail.has_sent(from, to, cancel.ttl);
@@ -195,13 +196,13 @@ impl Shadow {
                 continue;
             }
             excuse.liar |= trail.liar;
-            if trail.liar && (trail.rode || !trail.reached_by_liar.is_empty()) {
+            if trail.liar && (trail.tree_query || !trail.reached_by_liar.is_empty()) {
                 excuse.kept_away.push(trail.searched.iter().map(|((node, _), _)| *node).collect());
             }
             excuse.searched_for_liar.extend(&trail.searched_for_liar);
             // A flood after a tree asks again. The answer of a node over the tree may be lost. Its
             // answer to the flood goes to the node that asks first, which may be the liar.
-            let (tree, flood): (Vec<&Sent>, Vec<&Sent>) = trail.sent.iter().partition(|sent| rides(sent.ttl));
+            let (tree, flood): (Vec<&Sent>, Vec<&Sent>) = trail.sent.iter().partition(|sent| is_tree_query(sent.ttl));
             if !tree.is_empty() && !flood.is_empty() {
                 excuse.searched_for_liar.extend(&trail.reached_by_liar);
             }
@@ -218,7 +219,7 @@ impl Shadow {
             Trail { origin: Some(from), find, at: now, searched: vec![(from, now)], ..Trail::default() }
         });
         if trail.origin != Some(from) {
-            let alike = |(life, ttl): &&(Life, u8)| *life == from && rides(*ttl) == rides(query.ttl);
+            let alike = |(life, ttl): &&(Life, u8)| *life == from && is_tree_query(*ttl) == is_tree_query(query.ttl);
             let most = trail.received.iter().find(alike).map(|(_, ttl)| *ttl);
             let most = most.unwrap_or_else(|| panic!("{from:?} passes on what it was never sent: {query:?}"));
             assert!(query.ttl < most, "{from:?} had it with ttl {most} and passes on {query:?}");
@@ -228,7 +229,8 @@ impl Shadow {
         } else {
             // A super peer remembers the id of an ended query only for some time.
             let known = |sent: &&Sent| !sent.forgotten && now.since(sent.at) < VISITED_GENERATION;
-            let alike = |sent: &&Sent| (sent.from, sent.to, rides(sent.ttl)) == (from, to, rides(query.ttl));
+            let alike =
+                |sent: &&Sent| (sent.from, sent.to, is_tree_query(sent.ttl)) == (from, to, is_tree_query(query.ttl));
             let before = trail.sent.iter().filter(alike).filter(known);
             let before = before.map(|sent| sent.ttl).max();
             assert!(before.is_none_or(|before| before < query.ttl), "{from:?} sends {to} twice {query:?}");
@@ -265,11 +267,12 @@ impl Shadow {
         for message in messages {
             let LinkMessage::Query(query) = message else { continue };
             let Some(trail) = self.trails.get_mut(&query.id) else { continue };
-            let ttl = if rides(query.ttl) { query.ttl } else { query.ttl.min(TTL_MAX + 1) };
+            let ttl = if is_tree_query(query.ttl) { query.ttl } else { query.ttl.min(TTL_MAX + 1) };
             if from.is_some_and(|from| self.liars.contains(&from) || trail.reached_by_liar.contains(&from)) {
                 trail.reached_by_liar.insert(to.0);
             }
-            match trail.received.iter_mut().find(|(life, most)| *life == to && rides(*most) == rides(ttl)) {
+            let alike = |(life, most): &&mut (Life, u8)| *life == to && is_tree_query(*most) == is_tree_query(ttl);
+            match trail.received.iter_mut().find(alike) {
                 Some((_, most)) => *most = ttl.max(*most),
                 None => trail.received.push((to, ttl)),
             }
@@ -399,9 +402,9 @@ impl Shadow {
     }
 }
 
-/// Whether a copy with this ttl goes over a tree. A flood may follow such a copy.
-fn rides(ttl: u8) -> bool {
-    ttl >= RIDE_TTL
+/// Whether a copy with this ttl belongs to a tree query. A flood may follow such a copy.
+fn is_tree_query(ttl: u8) -> bool {
+    ttl >= TREE_QUERY_TTL
 }
 
 impl Trail {

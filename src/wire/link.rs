@@ -21,9 +21,9 @@ use super::record::{Cut, FileRecord, Search, is_zero};
 use super::swarm::Membership;
 use crate::config::DATAGRAM_BYTES_MAX;
 
-/// On the wire, this is added to the ttl of a QUERY over a tree and of every answer to it. It
+/// On the wire, this is added to the ttl of the QUERY of a tree query and of every answer to it. It
 /// distinguishes the QUERY from a flood that may follow over the same link.
-pub const RIDE_TTL: u8 = 128;
+pub const TREE_QUERY_TTL: u8 = 128;
 /// Bytes before the first message: the envelope and the boot id.
 pub const HEADER_BYTES: usize = OPEN_BYTES + 8;
 /// Longest datagram that is sent in open mode, in bytes. Its body fits the envelope of login mode
@@ -125,11 +125,11 @@ pub struct LinkQuery {
     /// Policy `flood`: no neighbor may be left out because of its digest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flood: bool,
-    /// The query goes over this tree; if absent, over every link. The module of the flood explains
-    /// `again` and the ttl.
+    /// Of a tree query: its tree. If absent, the query goes over every link. The module of the
+    /// flood explains `again` and the ttl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeName>,
-    /// Whether super peers that have searched for it over a tree must search again.
+    /// Whether super peers that have searched for the tree query with this id must search again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
 }

@@ -219,9 +219,9 @@ counts! {
     TreesVoid => "trees_void",
     /// Spanning trees that grew here and were given up.
     TreesFailed => "trees_failed",
-    /// Queries of sessions that rode a tree.
+    /// Tree queries of sessions.
     QueriesRode => "queries_rode",
-    /// Queries that rode a tree and continued as a flood, because the tree had a gap.
+    /// Tree queries that continued as a flood, because the tree had a gap.
     QueriesFellBack => "queries_fell_back",
     /// Queries that met a stale tree here.
     FloodStaleTree => "flood_stale_tree",

@@ -28,7 +28,7 @@ pub(super) fn gauges(
         ("links", links.ids().count()),
         ("links_up", links.up().count()),
         ("tree_size", tree.size() as usize),
-        ("tree_whole", usize::from(tree.rides(links).is_some())),
+        ("tree_whole", usize::from(tree.valid(links).is_some())),
         ("queries_last_10s", usize::try_from(cx.queries.recent(cx.now)).unwrap_or(usize::MAX)),
         ("queries_running", flood.running()),
         ("queries_remembered", flood.remembered()),

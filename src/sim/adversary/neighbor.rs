@@ -15,7 +15,8 @@ use crate::sim::matches::Match;
 use crate::sim::random::Random;
 use crate::time::Time;
 use crate::wire::link::{
-    self, LinkDigest, LinkDigested, LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, RIDE_TTL, TreeStep,
+    self, LinkDigest, LinkDigested, LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, TREE_QUERY_TTL,
+    TreeStep,
 };
 use crate::wire::{Cut, FileRecord, HostPort, LinkMessage, NodeId, QueryId, QueryKind, Root, SharePath, TreeName};
 
@@ -111,7 +112,7 @@ impl Neighbor {
             4 => self.say(victim, LinkMessage::Pending(LinkRef { id, ttl }), hands),
             5 => {
                 // Its QUERY must reach another honest super peer before the honest copy does.
-                let more = if ttl < RIDE_TTL { (ttl + 8).min(64) } else { ttl };
+                let more = if ttl < TREE_QUERY_TTL { (ttl + 8).min(64) } else { ttl };
                 let other = (victim + 1) % self.victims.len();
                 if other != victim && query.have.is_none() {
                     self.say(other, LinkMessage::Query(LinkQuery { ttl: more, hops: 1, ..query.clone() }), hands);

@@ -18,7 +18,7 @@ use crate::proto::super_peer::ids::WaveKey;
 use crate::proto::super_peer::link::Neighbors;
 use crate::proto::super_peer::search::{Scan, Step};
 use crate::proto::super_peer::swarm::members::{Matches, Members};
-use crate::wire::link::RIDE_TTL;
+use crate::wire::link::TREE_QUERY_TTL;
 use crate::wire::message::{ErrorCode, Query, SourceRecord};
 use crate::wire::{Cut, Policy, QueryId, Search};
 
@@ -95,13 +95,13 @@ impl Flood {
         let policy = if find.partial { Policy::Flood } else { policy.unwrap_or(Policy::Digest) };
         let budget = budget.map_or(cx.config.budget, |ms| Duration::from_millis(ms.into())).min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
-        let tree = if policy == Policy::Tree && ttl > 0 { neighbors.tree.rides(links) } else { None };
+        let tree = if policy == Policy::Tree && ttl > 0 { neighbors.tree.valid(links) } else { None };
         let (then, ttl) = match policy {
             // Without a limit, rings would grow to the full ttl in any case.
             Policy::Ring if ttl > 1 && find.limit.is_some() => (Then::Ring(ttl), 1),
             // A path over the tree may be longer than any other: the ttl bounds the flood that may
             // follow.
-            Policy::Tree if tree.is_some() => (Then::Flood(ttl), RIDE_TTL + TTL_MAX),
+            Policy::Tree if tree.is_some() => (Then::Flood(ttl), TREE_QUERY_TTL + TTL_MAX),
             Policy::Flood | Policy::Digest | Policy::Ring | Policy::Tree | Policy::Unknown => (Then::End, ttl),
         };
         let origin = Origin { conn, req, sent: 0, sent_bytes: 0, seen: Default::default(), then, deadline };

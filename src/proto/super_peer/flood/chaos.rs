@@ -77,7 +77,7 @@ fn faults(net: &mut Net, mut random: Random) {
 
 #[test]
 fn complete_is_never_wrong_whatever_breaks() {
-    let (mut complete, mut rode, mut fell_back) = (0, 0, 0);
+    let (mut complete, mut tree_queries, mut fell_back) = (0, 0, 0);
     for seed in seeds(400) {
         let mut random = Random::new(seed);
         let nodes = 3 + below(&mut random, 6) as usize;
@@ -113,7 +113,7 @@ fn complete_is_never_wrong_whatever_breaks() {
             assert!(!done.complete || hits >= 2 * nodes, "seed {seed}: {hits} of {} hits: {done:?}", 2 * nodes);
             complete += usize::from(done.complete);
         }
-        rode += (0..nodes).map(|node| net.count(node, Count::QueriesRode)).sum::<u64>();
+        tree_queries += (0..nodes).map(|node| net.count(node, Count::QueriesRode)).sum::<u64>();
         fell_back += (0..nodes).map(|node| net.count(node, Count::QueriesFellBack)).sum::<u64>();
         // Without faults every node finds everything again, with a tree too.
         net.rule(|_, _, _| Fate::Arrive);
@@ -128,7 +128,10 @@ fn complete_is_never_wrong_whatever_breaks() {
         }
     }
     assert!(complete > 200, "only {complete} queries were complete: the test proves little");
-    assert!(rode > 100 && fell_back > 10, "{rode} queries rode, {fell_back} fell back: the test proves little");
+    assert!(
+        tree_queries > 100 && fell_back > 10,
+        "{tree_queries} tree queries, {fell_back} fell back: the test proves little"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::answer::{Outcome, send_done, send_hits, weight};
-use super::subquery::Ask;
+use super::subquery::Subquery;
 use crate::config::{
     DATAGRAM_BYTES_MAX, REPEATED_BYTES_FIRST, REPEATED_PER_HELD, SCAN_ENTRIES_MAX, SCAN_WORK_PER_STEP,
 };
@@ -56,7 +56,7 @@ pub(super) enum Then {
     End,
     /// The next ring, up to this ttl, unless the limit is reached.
     Ring(u8),
-    /// A flood with this ttl, if the ride over the tree reports a cut that a flood can avoid.
+    /// A flood with this ttl, if the tree query reports a cut that a flood can avoid.
     Flood(u8),
 }
 
@@ -107,7 +107,7 @@ pub(super) struct Instance {
     pub(super) cap: usize,
     /// Whether a hit was dropped because of `cap`.
     pub(super) capped: bool,
-    pub(super) asks: Vec<Ask>,
+    pub(super) subqueries: Vec<Subquery>,
     pub(super) reached: u32,
     /// Links that were not asked because of a neighbor's digest.
     pub(super) pruned: u32,
@@ -117,9 +117,10 @@ pub(super) struct Instance {
     /// Ttl cuts that earlier instances reported, here or beyond the links, and that this instance
     /// has undone.
     pub(super) uncut: u32,
-    /// The tree that the query rides; `None` if it goes over every link.
+    /// Of a tree query: its tree. `None` if the query goes over every link.
     pub(super) tree: Option<TreeName>,
-    /// For a flood after a ride: whether super peers that the ride reached search again.
+    /// For a flood after a tree query: whether super peers that the tree query reached search
+    /// again.
     pub(super) again: bool,
     /// Bytes of HITs that may be sent again, and how many HITs the parent said that it holds. The
     /// bytes are bounded, because a repetition costs almost nothing to a spoofer, or to a network
@@ -144,7 +145,7 @@ impl Instance {
             sent: 0,
             cap,
             capped: false,
-            asks: Vec::new(),
+            subqueries: Vec::new(),
             reached: 0,
             pruned: 0,
             cut: Cut::NONE,
@@ -176,7 +177,7 @@ impl Instance {
 
     /// Whether more may still be found.
     pub(super) fn is_busy(&self) -> bool {
-        self.scan.is_some() || self.asks.iter().any(|ask| ask.open)
+        self.scan.is_some() || self.subqueries.iter().any(|subquery| subquery.open)
     }
 
     /// Whether the parent gets no more hits.
@@ -268,7 +269,7 @@ impl Instance {
     pub(super) fn end(&mut self, id: QueryId, links: &Links, cx: &mut Context) {
         debug_assert!(!self.has_ended());
         self.scan = None;
-        self.asks = Vec::new();
+        self.subqueries = Vec::new();
         if matches!(self.parent, Parent::Session(_)) {
             self.flush(id, links, cx);
         }

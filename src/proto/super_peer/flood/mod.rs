@@ -19,10 +19,10 @@
 //! A ring extends the ring before it over the links that were cut by ttl, and takes those cuts
 //! back. A cut for any other reason remains, because what was lost is not sent again.
 //!
-//! If a ride over the tree finds a stale super peer or loses anything, a flood over every link
-//! follows, and the flood's cuts replace those of the ride. If the ride only found stale super
+//! If a tree query finds a stale super peer or loses anything, a flood over every link follows, and
+//! the flood's cuts replace those of the tree query. If the tree query only found stale super
 //! peers, all its hits have arrived and are not sent again. If it lost anything, every super peer
-//! searches again. The module `tree` explains why a ride without a cut is complete.
+//! searches again. The module `tree` explains why a tree query without a cut is complete.
 
 mod answer;
 mod begin;
@@ -201,14 +201,15 @@ impl Flood {
     }
 
     /// A link went down, or its neighbor restarted. Queries that came from this neighbor continue:
-    /// if the neighbor comes back and asks again, it gets the answer. Asks that wait for this
-    /// neighbor are closed in slices. Until an ask is closed, later answers are not matched to it.
+    /// if the neighbor comes back and asks again, it gets the answer. Subqueries that wait for this
+    /// neighbor are closed in slices. Until a subquery is closed, later answers are not matched to
+    /// it.
     pub(super) fn on_link_lost(&mut self, neighbors: &Neighbors, cx: &mut Context) {
         self.unswept = self.waves.capacity();
         self.sweep(neighbors, cx);
     }
 
-    /// Closes asks whose link went down after they were sent, as many as fit in one turn.
+    /// Closes subqueries whose link went down after they were sent, as many as fit in one turn.
     fn sweep(&mut self, neighbors: &Neighbors, cx: &mut Context) {
         while !cx.work.is_spent()
             && let Some(slot) = self.unswept.checked_sub(1)

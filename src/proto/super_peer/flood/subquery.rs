@@ -1,5 +1,5 @@
-//! One QUERY to one neighbor, which PROTOCOL.md 7.4 calls a subquery: what the neighbor has
-//! answered so far, and when the QUERY is repeated.
+//! One subquery, which is a QUERY to one neighbor (PROTOCOL.md 7.4): what the neighbor has answered
+//! so far, and when the QUERY is repeated.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -74,9 +74,9 @@ pub(super) fn child_deadline(now: Time, deadline: Time, rto: Duration) -> Time {
     deadline - (rto * MARGIN).min(left / MARGIN_PART)
 }
 
-/// The state of one QUERY to one neighbor. It is open until its outcome is known.
+/// The state of one subquery. It is open until its outcome is known.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct Subquery {
     pub(super) link: LinkId,
     /// The `life` of the link at the time when the QUERY was sent.
     life: u32,
@@ -105,10 +105,10 @@ pub(super) enum HitIs {
     AboveCap,
 }
 
-impl Ask {
+impl Subquery {
     /// A QUERY that is sent now, with the present `life` of the link.
-    pub(super) fn new(now: Time, (link, life): (LinkId, u32), rto: Duration, hits_max: usize) -> Ask {
-        Ask {
+    pub(super) fn new(now: Time, (link, life): (LinkId, u32), rto: Duration, hits_max: usize) -> Subquery {
+        Subquery {
             link,
             life,
             open: true,
@@ -232,50 +232,50 @@ mod tests {
     }
 
     #[test]
-    fn an_ask_is_complete_only_with_every_number() {
-        let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
-        assert_eq!(ask.on_hit(2), HitIs::New);
-        assert_eq!(ask.on_hit(2), HitIs::Known);
-        ask.on_done(Time::ZERO, done(3), ms(20));
-        assert!(!ask.is_complete());
-        assert_eq!(ask.on_hit(0), HitIs::New);
-        assert_eq!(ask.have(), [(0, 1), (2, 3)]);
-        assert_eq!(ask.on_hit(1), HitIs::New);
-        assert!(ask.is_complete());
-        assert_eq!(ask.have(), [(0, 3)]);
+    fn a_subquery_is_complete_only_with_every_number() {
+        let mut subquery = Subquery::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
+        assert_eq!(subquery.on_hit(2), HitIs::New);
+        assert_eq!(subquery.on_hit(2), HitIs::Known);
+        subquery.on_done(Time::ZERO, done(3), ms(20));
+        assert!(!subquery.is_complete());
+        assert_eq!(subquery.on_hit(0), HitIs::New);
+        assert_eq!(subquery.have(), [(0, 1), (2, 3)]);
+        assert_eq!(subquery.on_hit(1), HitIs::New);
+        assert!(subquery.is_complete());
+        assert_eq!(subquery.have(), [(0, 3)]);
     }
 
     #[test]
     fn what_is_held_fits_a_datagram() {
-        let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
+        let mut subquery = Subquery::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
         for n in (0..900).step_by(2) {
-            ask.on_hit(n);
+            subquery.on_hit(n);
         }
-        assert_eq!(ask.have().len(), HAVE_RANGES_MAX);
+        assert_eq!(subquery.have().len(), HAVE_RANGES_MAX);
     }
 
     #[test]
     fn a_neighbor_that_counts_too_much_is_cut_off() {
-        let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
-        assert_eq!(ask.on_hit(u32::MAX), HitIs::AboveCap);
-        for n in 0..ask.cap {
-            ask.on_hit(n);
+        let mut subquery = Subquery::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
+        assert_eq!(subquery.on_hit(u32::MAX), HitIs::AboveCap);
+        for n in 0..subquery.cap {
+            subquery.on_hit(n);
         }
-        ask.on_done(Time::ZERO, done(u32::MAX), ms(20));
-        assert!(ask.is_complete() && ask.capped);
+        subquery.on_done(Time::ZERO, done(u32::MAX), ms(20));
+        assert!(subquery.is_complete() && subquery.capped);
     }
 
     #[test]
     fn silence_is_met_with_many_tries_and_pending_with_few() {
         let deadline = Time::ZERO + ms(2000);
         let tries = |pending: bool| {
-            let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
+            let mut subquery = Subquery::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
             if pending {
-                ask.on_pending(Time::ZERO, ms(20));
+                subquery.on_pending(Time::ZERO, ms(20));
             }
             let mut tries = 0;
-            while ask.repeat_at() < Time::ZERO + ms(1900) {
-                ask.on_repeated(ask.repeat_at(), ms(20), deadline);
+            while subquery.repeat_at() < Time::ZERO + ms(1900) {
+                subquery.on_repeated(subquery.repeat_at(), ms(20), deadline);
                 tries += 1;
             }
             tries
@@ -289,11 +289,11 @@ mod tests {
         let deadline = Time::ZERO + ms(10_000);
         let due = child_deadline(Time::ZERO, deadline, ms(20));
         assert_eq!(due, Time::ZERO + ms(9920));
-        let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
-        ask.on_pending(Time::ZERO, ms(20));
-        while ask.repeat_at() < due {
-            ask.on_repeated(ask.repeat_at(), ms(20), deadline);
+        let mut subquery = Subquery::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
+        subquery.on_pending(Time::ZERO, ms(20));
+        while subquery.repeat_at() < due {
+            subquery.on_repeated(subquery.repeat_at(), ms(20), deadline);
         }
-        assert!(ask.repeat_at() <= due + ms(20));
+        assert!(subquery.repeat_at() <= due + ms(20));
     }
 }

@@ -15,24 +15,24 @@
 //! super peers assume after a while that the root is gone, and elect another one. While nothing
 //! changes, only the name in HELLO is sent.
 //!
-//! # Why a ride (a tree query) without a cut is complete
+//! # Why a tree query without a cut is complete
 //!
 //! A name is never used twice: the root numbers its trees, and its boot id distinguishes its runs.
 //! When a super peer begins to hold a tree, its edges of the tree are fixed; the loss of an edge
 //! only makes the tree void. A super peer holds a tree only after `keep` from its parent. The
 //! parent holds the tree with this super peer as a child, and so on up to the root.
 //!
-//! Take a super peer that answers a ride and is not *stale*: each neighbor that is up has said in
-//! its present run that it holds the same tree. So a path of edges leads from each of these
-//! neighbors up to the root, and from there down to the asker. The ride goes over every edge of
-//! every super peer that it reaches. Hence the ride either reaches that neighbor, or it meets a
-//! super peer on this path that no longer holds the tree, has lost the edge, or does not answer.
-//! Each of these is reported as a cut. So without a cut, the set of super peers that answered is
-//! closed under links: every super peer that can be reached is in it.
+//! Take a super peer that answers a tree query and is not *stale*: each neighbor that is up has
+//! said in its present run that it holds the same tree. So a path of edges leads from each of these
+//! neighbors up to the root, and from there down to the asker. The tree query goes over every edge
+//! of every super peer that it reaches. Hence the tree query either reaches that neighbor, or it
+//! meets a super peer on this path that no longer holds the tree, has lost the edge, or does not
+//! answer. Each of these is reported as a cut. So without a cut, the set of super peers that
+//! answered is closed under links: every super peer that can be reached is in it.
 //!
 //! A leaf whose digest rules out a hit may be left out if there was a moment at which all its
-//! neighbors held the tree. The ride reaches these neighbors over their own edges, without the
-//! leaf, and the leaf has nothing to report.
+//! neighbors held the tree. The tree query reaches these neighbors over their own edges, without
+//! the leaf, and the leaf has nothing to report.
 
 mod growth;
 mod holding;

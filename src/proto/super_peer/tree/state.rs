@@ -110,7 +110,7 @@ impl Growth {
 
 /// The spanning tree, as this super peer sees it.
 ///
-/// - getters: `holds`, `is_whole`, `rides`, `is_stale`, `edges`, `size`, `next`;
+/// - getters: `holds`, `is_whole`, `valid`, `is_stale`, `edges`, `size`, `next`;
 /// - `handle_*`: `on_tree`, `on_hello`, `on_link_lost`, `on_timeout`, which push outputs.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -166,12 +166,13 @@ impl Tree {
         self.held.as_ref().is_some_and(|held| held.whole)
     }
 
-    /// The tree that a query from here may ride.
-    pub(crate) fn rides(&self, links: &Links) -> Option<TreeName> {
+    /// The tree that is held, unless this super peer is stale for it: a tree query from here may go
+    /// over it.
+    pub(crate) fn valid(&self, links: &Links) -> Option<TreeName> {
         self.holds().filter(|name| !self.is_stale(*name, links))
     }
 
-    /// Whether a ride over this tree could leave out a neighbor of ours.
+    /// Whether a tree query over this tree could leave out a neighbor of ours.
     pub(crate) fn is_stale(&self, name: TreeName, links: &Links) -> bool {
         let Some(held) = self.held.as_ref().filter(|held| held.name == name) else { return true };
         let lost = |link: LinkId| held.children.iter().any(|child| child.link == link && child.lost);
@@ -180,8 +181,8 @@ impl Tree {
 
     /// The edges of this tree here; none if the tree is not held. The flag of an edge says that the
     /// edge leads to a leaf, and that there was a moment at which all neighbors of the leaf held
-    /// the tree. Then a ride may leave out the edge if the digest of the leaf rules out a match:
-    /// the ride reaches the neighbors of the leaf over other edges.
+    /// the tree. Then a tree query may leave out the edge if the digest of the leaf rules out a
+    /// match: the tree query reaches the neighbors of the leaf over other edges.
     pub(crate) fn edges(&self, name: TreeName) -> Option<impl Iterator<Item = (LinkId, bool)> + '_> {
         let held = self.held.as_ref().filter(|held| held.name == name)?;
         let whole = move |side: Side| side.whole && side.holds == Some(name);

@@ -108,7 +108,7 @@ fn an_idle_tree_costs_nothing_but_the_names_in_hello() {
 }
 
 #[test]
-fn a_ride_goes_everywhere_whatever_the_ttl() {
+fn a_tree_query_goes_everywhere_whatever_the_ttl() {
     let mut net = grown(5, &[(0, 1), (1, 2), (2, 3), (3, 4)]);
     let (hits, done) = net.ask_by(Policy::Tree, 0, search("a"), 1);
     assert_eq!((hits.len(), done.reached, done.complete), (5, 5, true));
@@ -256,7 +256,7 @@ fn a_newcomer_is_found_at_once_and_taken_into_the_tree() {
 }
 
 #[test]
-fn two_queries_ride_at_once() {
+fn two_tree_queries_run_at_once() {
     let mut net = grown(20, &edges(20, 4, 11));
     let asks: Vec<_> = [3, 17]
         .map(|node| {

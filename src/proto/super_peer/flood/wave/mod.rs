@@ -47,8 +47,8 @@ impl Wave {
             self.instances[at].answer_again(self.id, link, query, links, cx);
             return CopyIs::Repetition;
         }
-        // A ride (a tree query) reaches every super peer only once. If it comes late, a flood that
-        // goes at least as far was here before it.
+        // A tree query reaches every super peer only once. If it comes late, a flood that goes at
+        // least as far was here before it.
         if query.tree.is_some() || self.ttl_best.is_some_and(|best| query.ttl.min(TTL_MAX) <= best) {
             cx.count(Count::FloodDuplicate);
             links.send(link, LinkMessage::Done(duplicate(self.id, query.ttl)), cx);
@@ -69,13 +69,13 @@ impl Wave {
     /// A HIT came. `room` says whether one more hit may be held for a neighbor. Returns whether the
     /// HIT was requested.
     pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, room: bool, links: &Links, cx: &mut Context) -> bool {
-        let Some((i, a)) = self.ask_of(link, hit.ttl, links) else { return false };
-        let ask = &mut self.instances[i].asks[a];
-        match ask.on_hit(hit.n) {
+        let Some((i, s)) = self.subquery_of(link, hit.ttl, links) else { return false };
+        let subquery = &mut self.instances[i].subqueries[s];
+        match subquery.on_hit(hit.n) {
             HitIs::Known => cx.count(Count::AnswerRepeated),
             HitIs::AboveCap => cx.count(Count::AnswerCapped),
             HitIs::New => {
-                let complete = ask.is_complete();
+                let complete = subquery.is_complete();
                 let LinkHit {
                     file: FileRecord { path, size, root, collection },
                     node,
@@ -89,7 +89,7 @@ impl Wave {
                 let record = SourceRecord { path, size, root, collection, node, addr, other, unreached, http, member };
                 self.instances[i].take_hit(record, room, cx);
                 if complete {
-                    self.close_ask(i, a, Cut::NONE);
+                    self.close_subquery(i, s, Cut::NONE);
                 }
             }
         }
@@ -98,22 +98,22 @@ impl Wave {
 
     /// A DONE came. Returns whether it answers a QUERY of this wave.
     pub(super) fn on_done(&mut self, link: LinkId, done: LinkDone, links: &Links, now: Time) -> bool {
-        let Some((i, a)) = self.ask_of(link, done.ttl, links) else { return false };
+        let Some((i, s)) = self.subquery_of(link, done.ttl, links) else { return false };
         // All other fields of a duplicate are ignored: the work is counted elsewhere.
         let done = if done.dup { duplicate(done.id, done.ttl) } else { done };
         let done = LinkDone { reached: done.reached.min(reached_max(done.ttl)), ..done };
-        let ask = &mut self.instances[i].asks[a];
-        ask.on_done(now, done, links.repeat_after(link));
-        if ask.is_complete() {
-            self.close_ask(i, a, Cut::NONE);
+        let subquery = &mut self.instances[i].subqueries[s];
+        subquery.on_done(now, done, links.repeat_after(link));
+        if subquery.is_complete() {
+            self.close_subquery(i, s, Cut::NONE);
         }
         true
     }
 
     /// A PENDING came. Returns whether it answers a QUERY of this wave.
     pub(super) fn on_pending(&mut self, link: LinkId, pending: LinkRef, links: &Links, now: Time) -> bool {
-        let Some((i, a)) = self.ask_of(link, pending.ttl, links) else { return false };
-        self.instances[i].asks[a].on_pending(now, links.repeat_after(link));
+        let Some((i, s)) = self.subquery_of(link, pending.ttl, links) else { return false };
+        self.instances[i].subqueries[s].on_pending(now, links.repeat_after(link));
         true
     }
 
@@ -122,7 +122,7 @@ impl Wave {
         let named = |instance: &Instance| instance.parent_link() == Some(link) && instance.ttl == cancel.ttl;
         let Some(i) = self.instances.iter().position(named) else { return false };
         if !self.instances[i].has_ended() {
-            self.drop_asks(i, links, cx);
+            self.drop_subqueries(i, links, cx);
         }
         self.instances[i].drop_answer(self.id);
         true
@@ -138,7 +138,7 @@ impl Wave {
     /// Its session has closed or has canceled it.
     pub(super) fn abandon(&mut self, links: &Links, cx: &mut Context) {
         for i in 0..self.instances.len() {
-            self.drop_asks(i, links, cx);
+            self.drop_subqueries(i, links, cx);
         }
     }
 
@@ -154,17 +154,17 @@ impl Wave {
 
     fn close_lost(&mut self, i: usize, links: &Links) -> bool {
         let mut touched = false;
-        for a in 0..self.instances[i].asks.len() {
-            let ask = &self.instances[i].asks[a];
-            if ask.is_lost(links.life(ask.link)) {
+        for s in 0..self.instances[i].subqueries.len() {
+            let subquery = &self.instances[i].subqueries[s];
+            if subquery.is_lost(links.life(subquery.link)) {
                 mark!(BranchLost);
-                // A ride loses everything beyond that edge of the tree, and not only the super
-                // peers that the link alone leads to.
+                // A tree query loses everything beyond that edge of the tree, and not only the
+                // super peers that the link alone leads to.
                 let why = match self.instances[i].tree {
                     None => Cut { down: 1, ..Cut::NONE },
                     Some(_) => Cut { loss: 1, ..Cut::NONE },
                 };
-                self.close_ask(i, a, why);
+                self.close_subquery(i, s, why);
                 touched = true;
             }
         }
@@ -192,10 +192,10 @@ impl Wave {
             if self.instances[i].pending_at.is_some_and(|at| cx.now >= at) {
                 self.send_pending(i, links, cx);
             }
-            for a in 0..self.instances[i].asks.len() {
-                let ask = &self.instances[i].asks[a];
-                if ask.open && cx.now >= ask.repeat_at() {
-                    self.repeat(i, a, links, cx);
+            for s in 0..self.instances[i].subqueries.len() {
+                let subquery = &self.instances[i].subqueries[s];
+                if subquery.open && cx.now >= subquery.repeat_at() {
+                    self.repeat(i, s, links, cx);
                 }
             }
         }
@@ -230,12 +230,12 @@ impl Wave {
         }
     }
 
-    fn repeat(&mut self, i: usize, a: usize, links: &Links, cx: &mut Context) {
+    fn repeat(&mut self, i: usize, s: usize, links: &Links, cx: &mut Context) {
         let instance = &mut self.instances[i];
-        let link = instance.asks[a].link;
+        let link = instance.subqueries[s].link;
         let rto = links.repeat_after(link);
-        let have = Some(instance.asks[a].have());
-        instance.asks[a].on_repeated(cx.now, rto, instance.deadline);
+        let have = Some(instance.subqueries[s].have());
+        instance.subqueries[s].on_repeated(cx.now, rto, instance.deadline);
         if let Some(query) = query_onward(self, i, rto, have, cx.now) {
             cx.count(Count::FloodRepeats);
             links.send(link, LinkMessage::Query(query), cx);
@@ -248,7 +248,7 @@ impl Wave {
         let instance = &self.instances[i];
         // The limit is reached: no further hit could be passed on.
         if instance.capped || (instance.is_full() && instance.is_busy()) {
-            self.drop_asks(i, links, cx);
+            self.drop_subqueries(i, links, cx);
             let instance = &mut self.instances[i];
             instance.scan = None;
             instance.capped = false;
@@ -265,21 +265,21 @@ impl Wave {
         unsent || self.instances[i].scan.is_some()
     }
 
-    /// The budget of an instance has ended: every open ask is a cut.
+    /// The budget of an instance has ended: every open subquery is a cut.
     fn run_out(&mut self, i: usize, links: &Links, cx: &mut Context) {
-        for a in 0..self.instances[i].asks.len() {
-            let ask = &self.instances[i].asks[a];
-            if ask.open {
-                let cut = if ask.heard {
+        for s in 0..self.instances[i].subqueries.len() {
+            let subquery = &self.instances[i].subqueries[s];
+            if subquery.open {
+                let cut = if subquery.heard {
                     mark!(BranchRanOutHeard);
                     Cut { loss: 1, ..Cut::NONE }
                 } else {
                     mark!(BranchRanOut);
                     Cut { budget: 1, ..Cut::NONE }
                 };
-                let (link, riding) = (ask.link, self.instances[i].tree.is_some());
-                self.close_ask(i, a, cut);
-                if riding {
+                let (link, is_tree_query) = (subquery.link, self.instances[i].tree.is_some());
+                self.close_subquery(i, s, cut);
+                if is_tree_query {
                     let asked = LinkRef { id: self.id, ttl: ttl_onward(&self.instances[i]) };
                     links.send(link, LinkMessage::Cancel(asked), cx);
                 }

@@ -9,7 +9,7 @@ use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::digest::Probe;
 use crate::proto::super_peer::flood::instance::{Instance, Parent, Phase, Then};
-use crate::proto::super_peer::flood::subquery::{Ask, child_deadline};
+use crate::proto::super_peer::flood::subquery::{Subquery, child_deadline};
 use crate::proto::super_peer::ids::LinkId;
 use crate::proto::super_peer::link::Neighbors;
 use crate::proto::super_peer::search::Scan;
@@ -23,14 +23,14 @@ impl Wave {
     pub(crate) fn go_out(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
         match self.instances[i].tree {
             None => self.flood_out(i, neighbors, cx),
-            Some(tree) => self.ride(i, tree, neighbors, cx),
+            Some(tree) => self.go_over_tree(i, tree, neighbors, cx),
         }
     }
 
     /// Sends the query over every edge of the tree but the one that brought it. If the tree is
     /// stale here, this is reported as a cut. Links that are down are reported as in a flood. The
     /// query still goes over the other edges.
-    fn ride(&mut self, i: usize, tree: TreeName, neighbors: &Neighbors, cx: &mut Context) {
+    fn go_over_tree(&mut self, i: usize, tree: TreeName, neighbors: &Neighbors, cx: &mut Context) {
         let Neighbors { tree: known, links, .. } = neighbors;
         let parent = self.instances[i].parent_link();
         let edges: Vec<(LinkId, bool)> = known.edges(tree).into_iter().flatten().collect();
@@ -110,7 +110,8 @@ impl Wave {
                 self.instances[i].cut.add(Cut { budget: 1, ..Cut::NONE });
             }
             Some(query) => {
-                self.instances[i].asks.push(Ask::new(cx.now, (link, links.life(link)), rto, cx.config.hits_max));
+                let subquery = Subquery::new(cx.now, (link, links.life(link)), rto, cx.config.hits_max);
+                self.instances[i].subqueries.push(subquery);
                 links.send(link, LinkMessage::Query(query), cx);
             }
         }
@@ -140,8 +141,9 @@ impl Wave {
         self.go_further(i, neighbors, cx);
     }
 
-    /// Begins the flood that follows a ride which came here before. It goes over every link. It
-    /// searches our index again only if the QUERY says that the hits of the ride may be lost.
+    /// Begins the flood that follows a tree query which came here before. It goes over every link.
+    /// It searches our index again only if the QUERY says that the hits of the tree query may be
+    /// lost.
     fn follow(&mut self, i: usize, room: bool, neighbors: &Neighbors, cx: &mut Context) {
         let instance = &mut self.instances[i];
         instance.phase = Phase::Running;
@@ -199,7 +201,7 @@ impl Wave {
                     instance.reached = 1;
                 }
                 (instance.uncut, instance.more) = (0, false);
-                instance.asks.clear();
+                instance.subqueries.clear();
                 cx.count(Count::QueriesFellBack);
                 self.go_out(i, neighbors, cx);
                 true
@@ -217,7 +219,7 @@ impl Wave {
                     return false;
                 }
                 mark!(RingGrew);
-                instance.asks.clear();
+                instance.subqueries.clear();
                 self.go_further(i, neighbors, cx);
                 true
             }

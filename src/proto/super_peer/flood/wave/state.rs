@@ -1,4 +1,4 @@
-//! The state of one query at one super peer, and how an ask is closed.
+//! The state of one query at one super peer, and how a subquery is closed.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::proto::super_peer::digest::Probe;
 use crate::proto::super_peer::flood::fair_queue::Flow;
 use crate::proto::super_peer::flood::instance::{Instance, Parent};
 use crate::proto::super_peer::flood::rotation::Ticket;
-use crate::proto::super_peer::flood::subquery::{Ask, MARGIN};
+use crate::proto::super_peer::flood::subquery::{MARGIN, Subquery};
 use crate::proto::super_peer::ids::LinkId;
 use crate::proto::super_peer::link::Links;
 use crate::time::Time;
-use crate::wire::link::{LinkDone, LinkRef, RIDE_TTL};
+use crate::wire::link::{LinkDone, LinkRef, TREE_QUERY_TTL};
 use crate::wire::{Cut, LinkMessage, QueryId, Search};
 
 /// How long a wave is kept after its last budget, in addition to some round trips. The parent's
@@ -62,8 +62,8 @@ pub(crate) struct Wave {
     pub(crate) held: usize,
     /// Whether it is in the queue of ended queries.
     pub(crate) listed: bool,
-    /// The highest ttl of all copies that did not ride a tree, at most [`TTL_MAX`]; at the origin,
-    /// above every ttl.
+    /// The highest ttl of all copies that do not belong to a tree query, at most [`TTL_MAX`]; at
+    /// the origin, above every ttl.
     pub(super) ttl_best: Option<u8>,
     /// The end of the time in which repetitions may come.
     pub(super) keep_until: Time,
@@ -152,21 +152,21 @@ impl Wave {
     pub(crate) fn next(&self) -> Time {
         let running = self.instances.iter().filter(|instance| !instance.has_ended());
         let deadlines = running.flat_map(|instance| {
-            let repeats = instance.asks.iter().filter(|ask| ask.open).map(Ask::repeat_at);
+            let repeats = instance.subqueries.iter().filter(|subquery| subquery.open).map(Subquery::repeat_at);
             repeats.chain(instance.pending_at).chain([instance.deadline])
         });
         deadlines.min().unwrap_or(self.keep_until)
     }
 
-    /// Closes an ask. Adds what its DONE reported, if a DONE came, and `why`, the reason why no
+    /// Closes a subquery. Adds what its DONE reported, if a DONE came, and `why`, the reason why no
     /// more answers are expected.
-    pub(super) fn close_ask(&mut self, i: usize, a: usize, why: Cut) {
+    pub(super) fn close_subquery(&mut self, i: usize, s: usize, why: Cut) {
         let instance = &mut self.instances[i];
-        let ask = &mut instance.asks[a];
-        ask.open = false;
+        let subquery = &mut instance.subqueries[s];
+        subquery.open = false;
         instance.cut.add(why);
-        instance.cut.add(Cut { cap: u32::from(ask.capped), ..Cut::NONE });
-        if let Some(done) = ask.done {
+        instance.cut.add(Cut { cap: u32::from(subquery.capped), ..Cut::NONE });
+        if let Some(done) = subquery.done {
             instance.cut.add(done.cut);
             instance.uncut = instance.uncut.saturating_add(done.uncut);
             instance.reached = instance.reached.saturating_add(done.reached).min(REACHED_MAX);
@@ -174,29 +174,29 @@ impl Wave {
             let more = done.more || done.dup;
             instance.more |= more;
             if done.cut.ttl > 0 || more {
-                *behind(&mut self.reach, ask.link) = Reach::Cut;
+                *behind(&mut self.reach, subquery.link) = Reach::Cut;
             }
         }
     }
 
     /// Sends CANCEL to every neighbor that has not answered.
-    pub(super) fn drop_asks(&mut self, i: usize, links: &Links, cx: &mut Context) {
+    pub(super) fn drop_subqueries(&mut self, i: usize, links: &Links, cx: &mut Context) {
         let instance = &mut self.instances[i];
-        let asks = std::mem::take(&mut instance.asks);
-        for ask in asks.into_iter().filter(|ask| ask.open) {
-            *behind(&mut self.reach, ask.link) = Reach::Cut;
-            links.send(ask.link, LinkMessage::Cancel(LinkRef { id: self.id, ttl: ttl_onward(instance) }), cx);
+        let subqueries = std::mem::take(&mut instance.subqueries);
+        for subquery in subqueries.into_iter().filter(|subquery| subquery.open) {
+            *behind(&mut self.reach, subquery.link) = Reach::Cut;
+            links.send(subquery.link, LinkMessage::Cancel(LinkRef { id: self.id, ttl: ttl_onward(instance) }), cx);
         }
     }
 
-    /// The open ask that an answer from this link with this ttl belongs to.
-    pub(super) fn ask_of(&self, link: LinkId, ttl: u8, links: &Links) -> Option<(usize, usize)> {
+    /// The open subquery that an answer from this link with this ttl belongs to.
+    pub(super) fn subquery_of(&self, link: LinkId, ttl: u8, links: &Links) -> Option<(usize, usize)> {
         let life = links.life(link);
         self.instances.iter().enumerate().find_map(|(i, instance)| {
             let asked = instance.is_running() && hops_left(instance) > 0 && ttl_onward(instance) == ttl;
-            let place = |ask: &Ask| ask.may_hear(link, life);
-            let a = asked.then(|| instance.asks.iter().position(place)).flatten()?;
-            Some((i, a))
+            let place = |subquery: &Subquery| subquery.may_hear(link, life);
+            let s = asked.then(|| instance.subqueries.iter().position(place)).flatten()?;
+            Some((i, s))
         })
     }
 
@@ -211,9 +211,12 @@ impl Wave {
         }
         for instance in &self.instances {
             assert!(instance.hits.len() <= instance.cap && instance.sent <= instance.hits.len());
-            assert!(instance.is_running() || (instance.asks.is_empty() && instance.scan.is_none()));
+            assert!(instance.is_running() || (instance.subqueries.is_empty() && instance.scan.is_none()));
             let parent = instance.parent_link();
-            assert!(instance.asks.iter().all(|ask| Some(ask.link) != parent), "never back to the sender");
+            assert!(
+                instance.subqueries.iter().all(|subquery| Some(subquery.link) != parent),
+                "never back to the sender"
+            );
         }
     }
 }
@@ -233,17 +236,17 @@ pub(super) fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
 /// links.
 pub(super) fn reached_max(ttl: u8) -> u32 {
     let beyond = |reached: u32, _| reached.saturating_mul(LINKS_MAX as u32 - 1).saturating_add(1).min(REACHED_MAX);
-    (0..(ttl & !RIDE_TTL).min(TTL_MAX)).fold(1, beyond)
+    (0..(ttl & !TREE_QUERY_TTL).min(TTL_MAX)).fold(1, beyond)
 }
 
 /// Hops that the query of the instance may still go.
 pub(super) fn hops_left(instance: &Instance) -> u8 {
-    let ttl = if instance.tree.is_some() { instance.ttl & !RIDE_TTL } else { instance.ttl };
+    let ttl = if instance.tree.is_some() { instance.ttl & !TREE_QUERY_TTL } else { instance.ttl };
     ttl.min(TTL_MAX)
 }
 
 /// The ttl of the QUERYs that the instance sends.
 pub(super) fn ttl_onward(instance: &Instance) -> u8 {
     let ttl = hops_left(instance).saturating_sub(1);
-    if instance.tree.is_some() { RIDE_TTL + ttl } else { ttl }
+    if instance.tree.is_some() { TREE_QUERY_TTL + ttl } else { ttl }
 }
