@@ -17,26 +17,27 @@ const KILLS: usize = 10;
 
 /// How many chunks the sources may still send.
 #[derive(Default)]
-struct Gateway {
-    permits: usize,
+struct Permits {
+    left: usize,
     used: usize,
     /// Counts the lives of the downloader: what an earlier one asked for is not sent.
     life: usize,
 }
 
-type SharedGate = Arc<(Mutex<Gateway>, Condvar)>;
+type SharedPermits = Arc<(Mutex<Permits>, Condvar)>;
 
-fn pass(gateway: &SharedGate) -> Answer {
-    let (mutex, changed) = &**gateway;
-    let gateway = mutex.lock().expect("not poisoned");
-    let life = gateway.life;
-    let mut gateway =
-        changed.wait_while(gateway, |gateway| gateway.permits == 0 && gateway.life == life).expect("not poisoned");
-    if gateway.life != life {
+/// Waits for a permit, and uses it.
+fn use_one(permits: &SharedPermits) -> Answer {
+    let (mutex, changed) = &**permits;
+    let permits = mutex.lock().expect("not poisoned");
+    let life = permits.life;
+    let is_held = |permits: &mut Permits| permits.left == 0 && permits.life == life;
+    let mut permits = changed.wait_while(permits, is_held).expect("not poisoned");
+    if permits.life != life {
         return Answer::Silence;
     }
-    gateway.permits -= 1;
-    gateway.used += 1;
+    permits.left -= 1;
+    permits.used += 1;
     Answer::Honest
 }
 
@@ -66,12 +67,12 @@ fn downloads(world: &World, peer: &Daemon) -> Vec<Value> {
 fn five_downloads_survive_ten_kills_and_fetch_nothing_twice() {
     let world = World::new();
     let daemon = world.super_peer("s");
-    let gateway = SharedGate::default();
+    let permits = SharedPermits::default();
     let last = 4;
     let files: Vec<(String, Vec<u8>)> = (0..5).map(|n| (format!("f{n}.bin"), noise(60 + n, 4 * MIB + 1))).collect();
     let start = |(name, content): &(String, Vec<u8>)| {
-        let gateway = Arc::clone(&gateway);
-        Source::start(world.ip(), daemon.addr(), name, content.clone(), move |_, _| pass(&gateway))
+        let permits = Arc::clone(&permits);
+        Source::start(world.ip(), daemon.addr(), name, content.clone(), move |_, _| use_one(&permits))
     };
     let sources: Vec<Source> = files.iter().map(start).collect();
     let mut peer = world.peer("p", &[&daemon]);
@@ -89,15 +90,15 @@ fn five_downloads_survive_ten_kills_and_fetch_nothing_twice() {
         random ^= random >> 7;
         random ^= random << 17;
         let wanted = {
-            let mut gateway = gateway.0.lock().expect("not poisoned");
-            gateway.permits = usize::try_from(random % 4).expect("small");
-            gateway.used + gateway.permits
+            let mut permits = permits.0.lock().expect("not poisoned");
+            permits.left = usize::try_from(random % 4).expect("small");
+            permits.used + permits.left
         };
-        gateway.1.notify_all();
-        eventually("the chunks are sent", || (gateway.0.lock().expect("not poisoned").used >= wanted).then_some(()));
+        permits.1.notify_all();
+        eventually("the chunks are sent", || (permits.0.lock().expect("not poisoned").used >= wanted).then_some(()));
         peer.kill();
-        gateway.0.lock().expect("not poisoned").life += 1;
-        gateway.1.notify_all();
+        permits.0.lock().expect("not poisoned").life += 1;
+        permits.1.notify_all();
         let maps = files.iter().map(|(name, _)| listed(&world.path("p").join(format!(".{name}.part.map"))));
         let maps: Vec<BTreeSet<u64>> = maps.collect();
         let asked: Vec<usize> = sources.iter().map(|source| source.asked().len()).collect();
@@ -113,8 +114,8 @@ fn five_downloads_survive_ten_kills_and_fetch_nothing_twice() {
             assert!(twice.is_empty(), "kill {kill}: {twice:?} were on the disk");
         }
     }
-    gateway.0.lock().expect("not poisoned").permits = usize::MAX;
-    gateway.1.notify_all();
+    permits.0.lock().expect("not poisoned").left = usize::MAX;
+    permits.1.notify_all();
     eventually("all are done", || downloads(&world, &peer).iter().all(|entry| entry["state"] == "done").then_some(()));
     for (name, content) in &files {
         assert!(std::fs::read(world.path("p").join(name)).expect("published") == *content, "{name}");
@@ -148,9 +149,9 @@ fn a_download_waits_for_a_source_through_a_restart() {
 fn downloads_are_paused_resumed_and_canceled_by_number() {
     let world = World::new();
     let daemon = world.super_peer("s");
-    let gateway = SharedGate::default();
-    let (content, gated) = (noise(72, 3 * MIB), Arc::clone(&gateway));
-    let _source = Source::start(world.ip(), daemon.addr(), "a.bin", content.clone(), move |_, _| pass(&gated));
+    let permits = SharedPermits::default();
+    let (content, shared) = (noise(72, 3 * MIB), Arc::clone(&permits));
+    let _source = Source::start(world.ip(), daemon.addr(), "a.bin", content.clone(), move |_, _| use_one(&shared));
     let peer = world.peer("p", &[&daemon]);
     let control = ["--json", "--control", peer.control()];
     let ask = |args: [&str; 2]| world.run(args.into_iter().chain(control));
@@ -158,8 +159,8 @@ fn downloads_are_paused_resumed_and_canceled_by_number() {
     get.until("start", 1);
     assert_eq!(ask(["pause", "1"]).exit, Some(0));
     assert_eq!(downloads(&world, &peer)[0]["state"], "paused");
-    gateway.0.lock().expect("not poisoned").permits = usize::MAX;
-    gateway.1.notify_all();
+    permits.0.lock().expect("not poisoned").left = usize::MAX;
+    permits.1.notify_all();
     assert_eq!(ask(["resume", "1"]).exit, Some(0));
     let done = get.finish();
     assert_eq!(done.exit, Some(0), "{:?}", done.done());
