@@ -20,14 +20,10 @@ impl Driver<'_> {
     /// Performs outputs until there is none.
     pub(super) fn drain(&mut self) {
         while let Some(mut output) = self.role.poll_output() {
-            // Most outputs are messages, which are large: they are moved nowhere.
-            if let Output::Send { conn, message } = &mut output {
-                self.on_send(*conn, message);
-                continue;
-            }
             match output {
+                // Most outputs are messages, which are large: this one is not moved.
+                Output::Send { conn, ref mut message } => self.on_send(conn, message),
                 Output::Dial { dial, to, key } => self.net.dial(dial, to, key),
-                Output::Send { .. } => {}
                 Output::SendTo { from, to, key, boot, message } => self.net.send_to((from, to), key, boot, &message),
                 Output::Resolve { id, name } => self.net.resolve(id, name),
                 Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
