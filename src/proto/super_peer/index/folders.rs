@@ -18,6 +18,8 @@ pub(super) struct Folders {
     /// Word → folders that have it.
     words: KeyTable,
     all: Postings,
+    /// Bytes of all texts.
+    text_bytes: usize,
     /// The folder of the last file: most often the next one is in it too.
     last: u32,
 }
@@ -34,7 +36,7 @@ struct Folder {
 impl Folders {
     pub(super) fn new() -> Folders {
         let (list, by_text, words) = (Slots::new(), FileSet::default(), KeyTable::new());
-        Folders { list, by_text, words, all: Postings::new(), last: TOP }
+        Folders { list, by_text, words, all: Postings::new(), text_bytes: 0, last: TOP }
     }
 
     /// How many there are.
@@ -42,9 +44,9 @@ impl Folders {
         self.list.len()
     }
 
-    /// Bytes of the folders and of the table of words, without the texts and the postings.
+    /// Bytes of the folders, of their texts and of the table of words, without the postings.
     pub(super) fn bytes(&self) -> usize {
-        self.list.len() * size_of::<Folder>() + self.words.bytes()
+        self.list.len() * size_of::<Folder>() + self.text_bytes + self.words.bytes()
     }
 
     /// The text of a folder; empty for [`TOP`] and for one that is gone.
@@ -68,6 +70,7 @@ impl Folders {
     /// hashes a text. `words` are the keys of the words of this folder.
     pub(super) fn add(&mut self, text: &str, hash_of: impl Fn(&str) -> u64, words: impl Iterator<Item = u64>) -> u32 {
         let folder = self.list.insert(Folder { text: text.into(), files: Postings::new() });
+        self.text_bytes += text.len();
         let Folders { list, by_text, all, .. } = self;
         all.insert(folder);
         by_text.insert(hash_of(text), folder, |folder| hash_of(&list.at(folder).text));
@@ -93,7 +96,10 @@ impl Folders {
         }
         let Folder { text, files } = self.list.at_mut(folder);
         files.remove(id);
-        (files.len() == 0).then(|| std::mem::take(text))
+        (files.len() == 0).then(|| {
+            self.text_bytes -= text.len();
+            std::mem::take(text)
+        })
     }
 
     /// Removes a folder without files, after [`Folders::leave`] has returned its text. `hash` is
@@ -126,15 +132,17 @@ impl Folders {
 
     /// How many words are known, and the folders in use with the number of their files, for checks.
     pub(super) fn check(&self, hash_of: impl Fn(&str) -> u64, mut each: impl FnMut(u32, &str, usize)) {
-        let mut used = 0;
+        let (mut used, mut text_bytes) = (0, 0);
         for (id, folder) in self.list.iter().filter(|(_, folder)| !folder.text.is_empty()) {
             used += 1;
+            text_bytes += folder.text.len();
             assert_eq!(self.all.next(id), Some(id), "a folder is among all");
             assert_eq!(self.by_text.find(hash_of(&folder.text), |other| other == id), Some(id), "a folder is found");
             assert!(folder.files.len() > 0, "a folder has files");
             each(id, &folder.text, folder.files.len());
         }
         assert_eq!((used, used), (self.list.len(), self.all.len()), "the count of folders is right");
+        assert_eq!(text_bytes, self.text_bytes, "the bytes of their texts are right");
         assert!(used > 0 || self.words.len() == 0, "without folders there are no words of folders");
     }
 }

@@ -282,8 +282,8 @@ impl Index {
         self.entries.len() + records > INDEX_ENTRIES_MAX
     }
 
-    /// Bytes of its large tables: what records cost, but for short lists and for the tables of
-    /// single holders.
+    /// Bytes of its large tables and of all paths: what records cost, but for short lists and for
+    /// the tables of single holders.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let Index { entries, keys, shared, holders, .. } = self;

@@ -80,6 +80,26 @@ fn hits_that_differ_in_one_field_have_different_keys() {
 }
 
 #[test]
+fn the_texts_of_folders_count_as_memory() {
+    // Each folder is one word, so that the two indexes differ only in the length of the texts.
+    let with = |length: usize| {
+        let mut index = Index::new();
+        let holder = index.add_holder(addr(1), NodeId([1; 16]));
+        (0..1000).for_each(|n| index.insert(holder, record(&format!("{n:a>length$}/f"), 1, 1)));
+        index
+    };
+    let (short, mut long) = (with(10), with(600));
+    assert!(long.bytes() - short.bytes() > 550_000, "{} and {}", long.bytes(), short.bytes());
+    long.check_invariants();
+    (0..999).for_each(|n| assert!(long.remove(HolderId(0), &format!("{n:a>600}/f"))));
+    while long.is_untidy() {
+        long.tidy(1000);
+    }
+    long.check_invariants();
+    assert!(long.bytes() < short.bytes(), "the texts are gone with their folders");
+}
+
+#[test]
 fn a_path_is_replaced_and_removed() {
     let mut index = Index::new();
     let a = index.add_holder(addr(1), NodeId([1; 16]));
