@@ -64,6 +64,28 @@ fn a_turn_that_rests_from_http_reads_other_requests_in_the_next_one() {
 }
 
 #[test]
+fn a_turn_that_rests_from_http_leaves_requests_that_were_sent_together_to_later_turns() {
+    let mut rig = page();
+    let mut client = connect(rig.net.page_addr().unwrap());
+    write(&mut client, &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(5));
+    let mut answered = 0;
+    while answered < 5 {
+        let mut requests = 0;
+        rig.turn(|net, arrival| match arrival {
+            Arrival::Http { conn, .. } => {
+                net.write_http(conn, b"x");
+                net.end_answer(conn, false);
+                net.rest_strangers();
+                requests += 1;
+            }
+            other => panic!("unexpected: {other:?}"),
+        });
+        assert!(requests <= 1, "{requests} requests of one connection in a turn");
+        answered += requests;
+    }
+}
+
+#[test]
 fn a_head_that_is_not_complete_in_time_is_refused() {
     let mut rig = page();
     let mut client = connect(rig.net.page_addr().unwrap());
