@@ -365,6 +365,28 @@ fn a_small_file_that_no_holder_of_its_own_serves_is_left() {
 }
 
 #[test]
+fn a_small_file_whose_size_a_hit_states_wrongly_is_left_and_its_holder_stays() {
+    let mut rig = Rig::command(&[&[1], &[1]]);
+    rig.welcome(0);
+    let asked = rig.asked(0);
+    rig.message(0, Message::Error(Error::new(ErrorCode::BAD_REQUEST, "not within it", Some(asked[0].0))));
+    assert_eq!(rig.ends(), [(1, FileEnd::Left)]);
+    rig.serve(0, asked[1], true);
+    assert_eq!((rig.placed(), rig.dials().len()), (1, 1));
+    assert!(!rig.outputs.iter().any(|output| matches!(output, Output::Close { .. })), "the connection stays open");
+}
+
+#[test]
+fn a_holder_that_finds_fault_with_the_size_of_a_list_is_replaced() {
+    let mut rig = Rig::new(2, (1..=2).map(|n| file(n, 10)).collect());
+    rig.welcome(0);
+    let asked = rig.asked(0);
+    rig.message(0, Message::Error(Error::new(ErrorCode::BAD_REQUEST, "not within it", Some(asked[0].0))));
+    rig.welcome(1);
+    assert_eq!((rig.asked(1).len(), rig.orders.len()), (2, 0), "the list is right, so it is the holder that is wrong");
+}
+
+#[test]
 fn holders_with_one_small_file_each_are_used_in_turn() {
     let most = crate::config::COLLECTION_HOLDERS_MAX as u16;
     let holders: Vec<[u16; 1]> = (1..=most + 2).map(|n| [n]).collect();
