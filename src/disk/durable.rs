@@ -17,6 +17,8 @@ use crate::config::SYNCFS_FILES_MIN;
 
 /// Syncs a file or a folder. Some file systems cannot sync a folder, which is not an error here.
 pub(super) fn sync(fd: impl AsFd) -> Result<(), Errno> {
+    #[cfg(test)]
+    SYNCED.with_borrow_mut(|synced| synced.push(rustix::fs::fstat(&fd).ok().map(|stat| stat.st_ino)));
     match retry_on_intr(|| fsync(&fd)) {
         Err(error) if is_unsupported(error) => Ok(()),
         synced => synced,
@@ -26,7 +28,17 @@ pub(super) fn sync(fd: impl AsFd) -> Result<(), Errno> {
 /// Syncs all files of the file system of `any` by one call, if this is possible and `count`, the
 /// number of files to sync, is large enough. If it returns false, each file must still be synced.
 pub(super) fn sync_together(any: impl AsFd, count: usize) -> bool {
-    count >= SYNCFS_FILES_MIN && syncfs_reports_errors(&any) && retry_on_intr(|| syncfs(&any)).is_ok()
+    let is_synced = count >= SYNCFS_FILES_MIN && syncfs_reports_errors(&any) && retry_on_intr(|| syncfs(&any)).is_ok();
+    #[cfg(test)]
+    SYNCED.with_borrow_mut(|synced| synced.extend(is_synced.then_some(None)));
+    is_synced
+}
+
+#[cfg(test)]
+thread_local! {
+    /// What this thread has synced, for tests: the inode of a file or folder, or `None` for a
+    /// complete file system.
+    pub(super) static SYNCED: std::cell::RefCell<Vec<Option<u64>>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
 /// Whether syncfs syncs the files of this file system and returns their errors. Linux returns the

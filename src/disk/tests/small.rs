@@ -1,6 +1,9 @@
 //! The small files of a command: they are looked for, written, and published together.
 
+use super::durable::SYNCED;
+use super::unpacking::Unpacking;
 use super::*;
+use crate::config::COLLECTION_GROWN_MAX;
 use crate::proto::disk::{CollectionDone, CollectionStep, Listed, Missing, Unplaced};
 use crate::wire::SharePath;
 use crate::wire::collection::Item;
@@ -9,6 +12,25 @@ fn item(path: &str, content: &[u8]) -> Item {
     let path = SharePath::new(path).unwrap();
     Item { path, size: content.len() as u64, root: root_of(content), executable: false }
 }
+
+/// The path of a file below this many folders, each in the one before it.
+fn deep(folders: usize) -> String {
+    "d/".repeat(folders) + "f"
+}
+
+/// How many files and folders below this folder, and this folder itself, the process has open.
+fn open_in(folder: &Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    open.filter(|path| path.starts_with(folder)).count()
+}
+
+/// Does the complete page that was ordered, which may take several slices.
+fn page(unpacking: &mut Unpacking) -> Listed {
+    std::iter::repeat_with(|| unpacking.slice(None, &mut Vec::new())).flatten().next().unwrap().unwrap()
+}
+
+/// The top folder, the hidden folder, and the folder of the last item.
+const OPEN_ALWAYS: usize = 3;
 
 impl Rig {
     fn step(&mut self, download: DownloadId, step: CollectionStep, bytes: Option<&[u8]>) {
@@ -137,4 +159,49 @@ fn placed_files_of_a_share_are_offered() {
     rig.close_small(GET);
     rig.until(|offered| offered.contains_key("d/x"));
     assert_eq!(rig.root("d/x"), Some(root_of(b"new")));
+}
+
+#[test]
+fn of_many_new_folders_few_are_open_and_the_parent_of_each_is_synced() {
+    let folders = 3 * COLLECTION_GROWN_MAX + 9;
+    let top = tempfile::tempdir().unwrap();
+    let out = fs::canonicalize(top.path()).unwrap();
+    let mut unpacking = Unpacking::open_below(GET, Some(&out), None).unwrap();
+    SYNCED.take();
+    unpacking.look(vec![item(&deep(folders), b"x")]);
+    let listed = page(&mut unpacking);
+    assert_eq!(listed.missing[0].full, out.join(deep(folders)));
+    let open = open_in(&out);
+    assert!((OPEN_ALWAYS + 1..OPEN_ALWAYS + COLLECTION_GROWN_MAX).contains(&open), "{open} are open");
+    unpacking.sync_grown();
+    assert_eq!(open_in(&out), OPEN_ALWAYS);
+    // Either the file system was synced once for every `COLLECTION_GROWN_MAX` folders, or the
+    // parent of each new folder was synced.
+    let synced = SYNCED.take();
+    let parents = (0..folders).map(|n| fs::metadata(out.join("d/".repeat(n))).unwrap().ino());
+    let each = || parents.clone().all(|parent| synced.contains(&Some(parent)));
+    let together = synced.iter().filter(|synced| synced.is_none()).count();
+    assert!(together == folders.div_ceil(COLLECTION_GROWN_MAX) || each(), "{synced:?}");
+}
+
+#[test]
+fn the_parent_of_a_single_new_folder_is_synced_by_itself() {
+    let top = tempfile::tempdir().unwrap();
+    let mut unpacking = Unpacking::open_below(GET, Some(top.path()), None).unwrap();
+    SYNCED.take();
+    unpacking.look(vec![item("d/one", b"x"), item("d/two", b"x")]);
+    page(&mut unpacking);
+    unpacking.sync_grown();
+    assert_eq!(SYNCED.take(), [Some(fs::metadata(top.path()).unwrap().ino())]);
+}
+
+#[test]
+fn a_page_is_reported_once_its_new_folders_are_synced() {
+    let mut rig = Rig::empty();
+    let top = tempfile::tempdir().unwrap();
+    let out = fs::canonicalize(top.path()).unwrap();
+    rig.open_below(GET, &out);
+    let listed = rig.look(vec![item(&deep(9), b"x")]);
+    assert_eq!((listed.missing.len(), open_in(&out)), (1, OPEN_ALWAYS));
+    rig.close_small(GET);
 }
