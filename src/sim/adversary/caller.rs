@@ -40,6 +40,11 @@ impl Caller {
         self.conn
     }
 
+    /// The number of the node to which the connection is.
+    pub(super) fn target(&self) -> usize {
+        usize::try_from(self.dials).unwrap_or(0) % self.targets.len()
+    }
+
     fn dial(&self) -> DialId {
         let (callers, this) = self.share;
         DialId(self.dials * callers + this)
@@ -75,7 +80,7 @@ impl Caller {
         if !self.busy && hands.now >= self.dial_at {
             self.dials += 1;
             self.busy = true;
-            let to = self.targets[usize::try_from(self.dials).unwrap_or(0) % self.targets.len()].clone();
+            let to = self.targets[self.target()].clone();
             hands.act(Output::Dial { dial: self.dial(), to, key: None });
         }
     }

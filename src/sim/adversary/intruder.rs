@@ -1,5 +1,5 @@
 //! A node that tries every way to get in, at super peers and at peers: without a greeting or a
-//! login, as another node, with the credential of another node, with a forged or expired
+//! login, as another node, with the credential of another node, with a forged, expired or revoked
 //! credential, or in the other mode. It must get nothing but WELCOME and the ERROR that ends the
 //! connection.
 
@@ -16,7 +16,7 @@ use crate::wire::{FileRecord, HostPort, Message, NodeId, QueryKind, Root, Search
 
 const PAUSE: Duration = Duration::from_secs(2);
 /// The number of ways.
-const WAYS: usize = 10;
+const WAYS: usize = 11;
 
 /// What it knows and owns.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub(in crate::sim) struct Loot {
     pub(in crate::sim) good: Vec<u8>,
     /// A credential of its own that has expired.
     pub(in crate::sim) expired: Vec<u8>,
+    /// A credential of its own that all super peers deny.
+    pub(in crate::sim) revoked: Vec<u8>,
     /// A credential that it has signed itself.
     pub(in crate::sim) forged: Vec<u8>,
     /// Another node, and the credential of that node.
@@ -42,14 +44,16 @@ pub(in crate::sim) struct Loot {
 #[derive(Debug)]
 pub(in crate::sim) struct Intruder {
     caller: Caller,
+    /// How many of the targets are super peers. They come first.
+    supers: usize,
     loot: Loot,
     /// How many connections it has opened.
     opened: usize,
 }
 
 impl Intruder {
-    pub(in crate::sim) fn new(targets: Vec<HostPort>, loot: Loot) -> Intruder {
-        Intruder { caller: Caller::new(targets, PAUSE, (1, 0)), loot, opened: 0 }
+    pub(in crate::sim) fn new(targets: Vec<HostPort>, supers: usize, loot: Loot) -> Intruder {
+        Intruder { caller: Caller::new(targets, PAUSE, (1, 0)), supers, loot, opened: 0 }
     }
 
     fn way(&self) -> usize {
@@ -59,7 +63,7 @@ impl Intruder {
     fn open(&mut self, conn: ConnId, hands: &mut Hands<'_>) {
         self.opened += 1;
         hands.act(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
-        let Loot { own, good, expired, forged, other, stolen, altered, root: _ } = self.loot.clone();
+        let Loot { own, good, expired, revoked, forged, other, stolen, altered, root: _ } = self.loot.clone();
         let with = |credential: Vec<u8>| Some(Message::Login(Login::with_credential(credential)));
         let enroll = Message::Enroll(Enroll { user: "peer1".into(), token: vec![0; 20] });
         let (node, login) = match self.way() {
@@ -72,6 +76,8 @@ impl Intruder {
             6 => (Some(own), with(forged)),
             7 => (Some(own), with(expired)),
             8 => (Some(own), with(altered)),
+            // A peer that has had no session since its start does not know what is revoked.
+            9 if self.caller.target() < self.supers => (Some(own), with(revoked)),
             _ => (Some(own), Some(Message::Login(Login::open()))),
         };
         if let Some(node) = node {

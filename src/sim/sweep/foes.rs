@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use super::plan::{self, Plan, library};
 use crate::config::{CHUNK_PORT, SUPER_PORT};
+use crate::proto::Command;
+use crate::proto::command::UserCommand;
 use crate::sim::adversary::{
     Boasting, Client, Dripping, Equivocating, Forging, Goods, Holder, Idler, Intruder, KINDS, Loot, Lying, Neighbor,
     Registered, Serving, Session, Source, Spoofer, Stalling, Truncating, Way, false_size, poisoned_path,
@@ -169,7 +171,7 @@ fn add_client(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
 }
 
 /// It knows the credential of a peer. It also has a credential of its own, which it never shows
-/// with its own node id.
+/// with its own node id, and an older one that all super peers deny.
 fn add_intruder(world: &mut World, plan: &Plan, weak: &Range<usize>, random: &mut Random) -> usize {
     let all: Vec<HostPort> =
         (0..plan.supers).chain(weak.clone()).map(|node| HostPort::from(world.addr(node))).collect();
@@ -181,17 +183,24 @@ fn add_intruder(world: &mut World, plan: &Plan, weak: &Range<usize>, random: &mu
     altered[33..65].copy_from_slice(own_key.public().as_bytes());
     let (name, class) = (own.name.clone(), own.class.clone());
     let terms = Terms { name, class, key: own.key, issued: own.issued, not_before: None, not_after: None };
+    let revoked = world.old_credential(number);
+    for node in 0..plan.supers {
+        let deny = UserCommand::Deny { key: revoked.key, until: revoked.issued };
+        world.ask(node, Command::User(deny));
+    }
     let loot = Loot {
         own: own.key.node(),
         good: own.encode(),
         expired: world.credential(number, Some(own.issued)).encode(),
+        revoked: revoked.encode(),
         forged: Credential::sign(terms, &own_key).encode(),
         other: stolen.key.node(),
         stolen: stolen.encode(),
         altered,
         root: world.contents().root(plan::content(random)),
     };
-    world.add(CHUNK_PORT, move |_| Machine::adversary(Box::new(Intruder::new(all.clone(), loot.clone()))))
+    let supers = plan.supers;
+    world.add(CHUNK_PORT, move |_| Machine::adversary(Box::new(Intruder::new(all.clone(), supers, loot.clone()))))
 }
 
 fn add_source(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'static str, random: &mut Random) {

@@ -102,6 +102,7 @@ pub const COUNTERS: &[&str] = &[
     "login_refused_mode",
     "login_refused_other_key",
     "login_refused_other_node",
+    "login_refused_revoked",
     "login_refused_signature",
     "login_refused_unknown_operator",
 ];

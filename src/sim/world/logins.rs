@@ -64,7 +64,13 @@ impl World {
     /// A credential that the operator has signed for the key of a node, with this end.
     #[must_use]
     pub fn credential(&self, node: usize, not_after: Option<u64>) -> Credential {
-        signed(node, OPERATOR, not_after)
+        signed(node, OPERATOR, UNIX_AT_START, not_after)
+    }
+
+    /// A credential that the operator signed for the key of a node before the start of the world.
+    /// It may be revoked without the others.
+    pub(in crate::sim) fn old_credential(&self, node: usize) -> Credential {
+        signed(node, OPERATOR, UNIX_AT_START - 1, None)
     }
 
     /// From now on this node proves no key: it is not in login mode.
@@ -84,7 +90,7 @@ impl World {
     /// This adversary has an account. Its messages are those of a peer in login mode.
     pub fn admit(&mut self, node: usize) {
         if self.login {
-            self.nodes[node].credential = Some(signed(node, OPERATOR, None).encode());
+            self.nodes[node].credential = Some(self.credential(node, None).encode());
         }
     }
 
@@ -114,7 +120,7 @@ impl World {
     /// The login of the weak peer with this number.
     pub(super) fn peer_login(&self, number: usize) -> Option<Arc<PeerLogin>> {
         self.login.then(|| {
-            let credential = Some(signed(number, OPERATOR, None));
+            let credential = Some(self.credential(number, None));
             Arc::new(PeerLogin { key: public_key_of(number), credential, invitation: None })
         })
     }
@@ -181,9 +187,9 @@ impl SuperLogin {
     }
 }
 
-fn signed(node: usize, operator: usize, not_after: Option<u64>) -> Credential {
+fn signed(node: usize, operator: usize, issued: u64, not_after: Option<u64>) -> Credential {
     let operator: SecretKey = key_of(operator);
     let (name, class) = (format!("peer{node}"), CLASS_DEFAULT.to_owned());
-    let terms = Terms { name, class, key: public_key_of(node), issued: UNIX_AT_START, not_before: None, not_after };
+    let terms = Terms { name, class, key: public_key_of(node), issued, not_before: None, not_after };
     Credential::sign(terms, &operator)
 }
