@@ -23,8 +23,9 @@ pub const HTTP_CONNS_MAX: usize = 512;
 pub const HTTP_RATE_MIN: u64 = 16 * 1024;
 /// For this time after the start of its answer, a connection is not closed for that reason.
 pub const HTTP_RATE_AFTER: Duration = Duration::from_secs(5);
-/// Chunks of one answer that are prepared or in the send queue at once.
-pub const HTTP_CHUNKS_AHEAD: usize = 4;
+/// Chunks of one answer that are prepared or in the send queue at once. More are requested from the
+/// disk when no more than half of them are left.
+pub const HTTP_CHUNKS_AHEAD: usize = 8;
 /// Entries on one page of a folder. More follow on the next page.
 pub const HTTP_LISTING_MAX: usize = 1000;
 /// Sources of one content that a Metalink names.

@@ -1,6 +1,7 @@
 //! A connection that speaks HTTP: the bytes of its next request, whether a request is being
 //! answered, and when it is too slow. It reads no socket and knows no content.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::{HTTP_HEAD_MAX, HTTP_IDLE_MAX, HTTP_RATE_AFTER, HTTP_RATE_MIN};
@@ -12,6 +13,8 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(in crate::net) struct Http {
     pub(in crate::net) surface: Surface,
+    /// The address of the client, once it has sent a request.
+    pub(in crate::net) from: Option<IpAddr>,
     reader: Reader,
     answering: Answering,
     /// Whether the answer that is being sent is the last one.
@@ -41,6 +44,7 @@ impl Http {
     pub(in crate::net) fn new(surface: Surface, now: Time) -> Http {
         Http {
             surface,
+            from: None,
             reader: Reader::default(),
             answering: Answering::No,
             last: false,

@@ -14,7 +14,7 @@ use crate::config::{
 use crate::http::Refusal;
 use crate::net::arrival::Arrival;
 use crate::net::connection::reading::Step;
-use crate::net::connection::{Held, Incoming, Phase};
+use crate::net::connection::{Connection, Held, Incoming, Phase};
 use crate::net::context::Context;
 use crate::net::deadlines::Due;
 use crate::net::token::{self, Slot};
@@ -136,11 +136,13 @@ impl Connections {
             }
             Step::Request(request) => {
                 ctx.counters.http_requests += 1;
-                let conn = self.table.get(id)?;
-                let Phase::Http(http) = &conn.phase else { return None };
-                // It fails only once the connection is gone.
-                let from =
-                    conn.transport.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |addr| addr.ip().to_canonical());
+                let Connection { phase: Phase::Http(http), transport, .. } = self.table.get_mut(id)? else {
+                    return None;
+                };
+                let from = *http.from.get_or_insert_with(|| {
+                    // It fails only once the connection is gone.
+                    transport.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |addr| addr.ip().to_canonical())
+                });
                 Some(Arrival::Http { conn: id, surface: http.surface, from, request })
             }
             Step::Refused(refusal) => {

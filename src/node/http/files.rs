@@ -54,7 +54,6 @@ impl Driver<'_> {
             return self.say(conn, &request, 404, "this node shares no files");
         };
         disk.submit(Job::Http(work));
-        disk.hand_over();
         self.http.exchanges.insert(conn, Exchange::Looking { request, target, from });
     }
 
@@ -223,6 +222,10 @@ impl Driver<'_> {
     fn ask_ahead(&mut self, conn: ConnId, sending: &mut Sending) {
         let ahead = u32::try_from(HTTP_CHUNKS_AHEAD).unwrap_or(1);
         let Some(disk) = &mut self.disk else { return };
+        // Several at once, so that the disk is woken less often.
+        if sending.asked - sending.sent > ahead / 2 {
+            return;
+        }
         while sending.next < sending.end && sending.asked - sending.sent < ahead {
             let length = (sending.end - sending.next).min(u64::from(CHUNK_BYTES_MAX));
             let (offset, length) = (sending.next, u32::try_from(length).unwrap_or(CHUNK_BYTES_MAX));
@@ -240,7 +243,6 @@ impl Driver<'_> {
             sending.asked += 1;
             sending.next += u64::from(length);
         }
-        disk.hand_over();
     }
 
     pub(super) fn on_chunk_ready(&mut self, conn: ConnId, req: u32, file: Option<Arc<File>>) {
@@ -289,7 +291,6 @@ impl Driver<'_> {
         let root = found.content.root;
         if let Some(disk) = &mut self.disk {
             disk.submit(Job::Http(HttpWork::Sum { root }));
-            disk.hand_over();
         }
         let until = self.look_for_sources(root);
         let found = Box::new(Found { file: None, ..found });
@@ -395,7 +396,6 @@ impl Driver<'_> {
         }
         if let Some(disk) = &mut self.disk {
             disk.submit(Job::Http(HttpWork::Leave { root }));
-            disk.hand_over();
         }
     }
 

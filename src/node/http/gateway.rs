@@ -221,7 +221,6 @@ impl Driver<'_> {
                 && let Some(disk) = &mut self.disk
             {
                 disk.submit(Job::Http(HttpWork::Open { root, path: fetch.path.clone() }));
-                disk.hand_over();
             }
             return;
         }
@@ -348,7 +347,6 @@ impl Driver<'_> {
         }
         if let Some(disk) = &mut self.disk {
             disk.submit(Job::Http(HttpWork::Remove { path: fetch.path }));
-            disk.hand_over();
         }
     }
 
