@@ -123,5 +123,5 @@ fn show_option(args: &Config, daemon: &str, flag: &FlagInfo<'static>, settings: 
 /// What the help says about the default of an option.
 fn default_of(flag: &FlagInfo<'static>) -> &'static str {
     let stated = flag.description.split_once("[default: ").and_then(|(_, stated)| stated.strip_suffix(']'));
-    stated.unwrap_or("required")
+    stated.expect("the text of each option of a daemon ends with its default")
 }

@@ -22,7 +22,9 @@ pub(crate) enum Mode {
 pub(crate) fn of_super_peer(open: bool, knows: bool, listen: SocketAddr) -> Result<Mode, Failure> {
     if open {
         if !is_loopback(listen) {
-            log::warn!("this super peer is open: who can reach {listen} can take part, and nothing is encrypted");
+            log::warn!(
+                "this super peer is open: everyone who can reach {listen} can take part, and nothing is encrypted"
+            );
         }
         return Ok(Mode::Open);
     }

@@ -30,11 +30,12 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     oneshot::run(target, Command::Query { search, scope }, &mut presenter)
 }
 
-/// Checks that a pattern is not too long for a QUERY.
+/// Checks that a pattern is neither empty nor too long for a QUERY.
 pub(crate) fn checked_pattern(pattern: String) -> Result<String, Failure> {
     if (1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
         Ok(pattern)
     } else {
-        Err(Failure::usage(format!("what to look for has 1 to {PATTERN_BYTES_MAX} bytes")))
+        let length = pattern.len();
+        Err(Failure::usage(format!("a name or pattern has 1 to {PATTERN_BYTES_MAX} bytes, this one {length}")))
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that uses files: the share, its digests, part files, and publishing. One worker
-//! thread does all of it, except for the syncs at the end of a download, which have threads of
-//! their own.
+//! thread does most of it. Publishing, saving the queue and looking for part files have short-lived
+//! threads of their own, because each may take seconds. The watchers have threads, too.
 //!
 //! The loop passes [`Job`]s to the worker and receives [`Report`]s through a channel. `wake` is
 //! called when there are reports. The loop and the worker share no state. Jobs of transfers

@@ -162,7 +162,7 @@ impl Queue {
         self.chunks.forget(gone);
     }
 
-    /// As many gathered chunks as are hashed at once.
+    /// The next chunks to prepare, as many as are hashed at once.
     fn next_chunks(&mut self) -> Option<Next> {
         let batch = fill_batch(|| self.chunks.pop());
         (!batch.is_empty()).then_some(Next::Prepare(batch))

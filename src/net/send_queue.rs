@@ -82,7 +82,8 @@ pub(super) enum Flushed {
 }
 
 impl SendQueue {
-    /// Frame bytes that wait. Bytes of files do not count, because they cost no memory.
+    /// Frame bytes that wait. Bodies do not count: those of files cost no memory, and the disk
+    /// limits the number of those in memory (`SHORT_CHUNKS_MAX`).
     pub(super) fn frame_bytes(&self) -> usize {
         self.bytes.len() - self.head
     }
@@ -91,12 +92,12 @@ impl SendQueue {
         self.frame_bytes() == 0 && self.files.is_none()
     }
 
-    /// Whether bytes of a file wait.
+    /// Whether a body waits, in a file or in memory.
     pub(super) fn has_files(&self) -> bool {
         self.files.is_some()
     }
 
-    /// Bytes of files that wait, for tests.
+    /// Bytes of bodies that wait, for tests.
     #[cfg(test)]
     pub(super) fn file_bytes(&self) -> usize {
         self.files.iter().flat_map(|files| files.iter()).map(|extent| extent.left as usize).sum()
@@ -131,10 +132,11 @@ impl SendQueue {
         self.files.get_or_insert_default().push_back(Extent { after, req, body, offset, left });
     }
 
-    /// Writes all frames, and up to `left` bytes of bodies, which it subtracts from `left`. The cap
-    /// of the queue bounds the bytes of the frames. If this limit would cut a chunk, the chunk
-    /// waits for the next turn, unless it is the first one. Calls `sent` with each request whose
-    /// body is written. Returns how the call ended, and how many bytes were written.
+    /// Writes frames and bodies in their order, but at most `left` bytes of bodies, which it
+    /// subtracts from `left`. Bytes of frames do not count, because the cap of the queue bounds
+    /// them. If what is left of `left` would cut a body, the body waits for the next turn, unless
+    /// this call has written no body before it. Calls `sent` with each request whose body is
+    /// written. Returns how the call ended, and how many bytes were written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,

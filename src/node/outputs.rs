@@ -21,7 +21,7 @@ impl Driver<'_> {
     pub(super) fn drain(&mut self) {
         while let Some(mut output) = self.role.poll_output() {
             match output {
-                // Most outputs are messages, which are large: this one is not moved.
+                // Most outputs are messages, which are large. `ref` does not move the message.
                 Output::Send { conn, ref mut message } => self.on_send(conn, message),
                 Output::Dial { dial, to, key } => self.net.dial(dial, to, key),
                 Output::SendTo { from, to, key, boot, message } => self.net.send_to((from, to), key, boot, &message),
@@ -49,7 +49,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Hands over the work for the disk that has come up.
+    /// Passes the jobs that have been submitted to the disk on to its worker.
     pub(super) fn hand_over(&mut self) {
         if let Some(disk) = &mut self.disk {
             disk.hand_over();

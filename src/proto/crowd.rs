@@ -1,6 +1,6 @@
 //! Which connections are closed when there is no room for one more. First, the host with the most
-//! connections is found; of its connections, the one that has been idle longest is closed
-//! (PROTOCOL.md 3.6). Both roles use this rule; each decides what counts as idle.
+//! connections is found. Of its connections with the lowest rank, the one that has been idle
+//! longest is closed (PROTOCOL.md 3.6). Both roles use this rule; each decides what counts as idle.
 //!
 //! There is no fixed cap for one host: all peers behind one NAT share an address, and so do all
 //! peers of a test on one computer.

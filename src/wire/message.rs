@@ -31,7 +31,7 @@ pub enum Message {
     Enroll(Enroll),
     /// Session: the requested credential.
     Enrolled(Enrolled),
-    /// Session: accounts that are no longer valid.
+    /// Session: keys whose credentials are no longer valid.
     Revoked(Revoked),
     /// Session: the classes of accounts, and what a peer may send to each.
     Classes(Classes),

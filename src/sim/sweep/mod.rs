@@ -4,7 +4,8 @@
 //! - `plan`: what the seed draws, with one stream of random numbers per consumer: the network, the
 //!   shares, and the faults with their strength, which may be zero;
 //! - `foes`: its adversaries (`sim::adversary`), in both phases;
-//! - `gathering`: a running crowd, one in each phase;
+//! - `gathering`: the state of a crowd, which is a group of peers that fetch one content. If a seed
+//!   draws crowds, one runs in each phase;
 //! - `act`: the first phase: queries, downloads and changes of shares, under faults. The shadow
 //!   (`sim::shadow`), the oracle ([`super::oracle`]) and the invariants of the machines check it;
 //! - `settle`: the second phase: all faults end, and within a bounded virtual time the network must

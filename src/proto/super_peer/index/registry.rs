@@ -57,22 +57,24 @@ pub struct Index {
     pub(super) scratch_keys: Vec<Key>,
     /// Entries that lost their last holder and may still be in the postings.
     pub(super) dead: VecDeque<u32>,
-    /// Entries that have become live and were not taken yet; none while nobody takes them.
+    /// For digests: entries that have become live and were not taken by `take_fresh` yet; `None`
+    /// while no digest watches the index.
     pub(super) additions: Option<Additions>,
-    /// Entries that a holder was added to and that were not taken yet; none while nobody takes
-    /// them.
+    /// For standing searches: entries that a holder was added to and that were not taken by
+    /// `take_arrival` yet; `None` while there is no standing search.
     pub(super) arrivals: Option<Box<Arrivals>>,
     /// Entries that lost their last holder so far.
     pub(super) deaths: u64,
 }
 
-/// Which keys of a new record the index has already.
+/// What the index has already of the keys of a new record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Noted {
-    /// Entries with its name, and with its root.
+    /// Whether an entry has the name of the record.
     named: bool,
+    /// Whether an entry has the root of the record.
     rooted: bool,
-    /// There are many of the latter: they are found by their identity.
+    /// Whether many entries have this root. They are then found by their identity.
     large: bool,
 }
 
@@ -152,8 +154,8 @@ impl Index {
         self.holders_used -= 1;
         self.records -= files.len();
         self.left_over += files.len();
-        // No entry names a holder without files. Nothing of it is put off: a peer can send many
-        // empty lists.
+        // No entry names a holder without files, so its slot is free at once. If it waited in
+        // `leaving`, a peer could make this queue long with many empty lists.
         if files.len() == 0 {
             self.holders_free.push(holder.0);
         } else {
@@ -252,7 +254,8 @@ impl Index {
         self.order = None;
     }
 
-    /// A number that is the same as before only if nothing in it has changed.
+    /// A number that grows with every change of the index. If it is the same as before, nothing has
+    /// changed.
     pub(in crate::proto) fn changes(&self) -> u64 {
         self.changes
     }
@@ -270,7 +273,7 @@ impl Index {
         self.holder(holder).files.len()
     }
 
-    /// How many files are registered, those of every holder counted.
+    /// How many files are registered. A file counts once for each of its holders.
     #[must_use]
     pub fn records(&self) -> usize {
         self.records
@@ -282,8 +285,8 @@ impl Index {
         self.entries.len() + records > INDEX_ENTRIES_MAX
     }
 
-    /// Bytes of its large tables and of all paths: what records cost, but for short lists and for
-    /// the tables of single holders.
+    /// Bytes of its large tables and of all paths: what records cost, except for short lists and
+    /// for the tables of single holders.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let Index { entries, keys, shared, holders, .. } = self;

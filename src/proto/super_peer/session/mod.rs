@@ -1,10 +1,10 @@
 //! The super peer's side of its sessions: what each weak peer has sent so far, and what it may send
 //! next.
 //!
-//! This part owns the table of sessions and the number of each session in the index. It never runs
-//! a search: it decides whether the search of a QUERY may begin, and the flood sends the answers.
-//! An idle session costs only its entry in the table. One sweep over the table finds silent
-//! sessions, so no session has a timer of its own.
+//! This part owns the table of sessions, which has the id of the holder that each session is in the
+//! index. It never runs a search: it decides whether the search of a QUERY may begin, and the flood
+//! sends the answers. An idle session costs only its entry in the table. One sweep over the table
+//! finds silent sessions, so no session has a timer of its own.
 
 mod page;
 mod pages;
@@ -53,7 +53,7 @@ impl Sessions {
         self.len
     }
 
-    /// Whether the session accepts messages.
+    /// Whether the session has logged in, and is not about to be closed.
     pub(super) fn is_open(&self, conn: ConnId) -> bool {
         self.session(conn).is_some_and(|session| session.state.is_open())
     }
@@ -310,13 +310,13 @@ impl Sessions {
         self.ack.take()
     }
 
-    /// The session that has registered, with its last message, an address at which it was not
-    /// reached.
+    /// The session whose last message has registered an address at which it was not reached yet. It
+    /// must be dialed back.
     pub(super) fn take_served(&mut self) -> Option<ConnId> {
         self.served.take()
     }
 
-    /// The peer of a session that serves.
+    /// The peer of the session, if the session has registered where it serves.
     pub(super) fn peer(&self, conn: ConnId) -> Option<Peer> {
         let Session { ip, node, boot, takes_reach, holder, .. } = self.session(conn)?;
         Some(Peer { ip: *ip, node: *node, boot: *boot, holder: holder.get()?, reports: *takes_reach })

@@ -49,8 +49,8 @@ pub(super) struct Uploads {
     turns: Turns,
     /// Followers that wait for their first HAS.
     unanswered: Vec<ConnId>,
-    /// Followers that wait for turns. There are few of them at a time, and many inputs after which
-    /// a turn might be given.
+    /// Followers that wait for turns. After many kinds of input a turn might be given. Then only
+    /// these few connections are looked at.
     waiting: BTreeSet<ConnId>,
 }
 
@@ -125,8 +125,8 @@ impl Uploads {
         }
     }
 
-    /// Closes the longest idle connection of the host that has most. Returns `false` if all take
-    /// bytes at a sufficient rate.
+    /// Closes the connection that `plan` chooses, one of the host that has the most connections.
+    /// Returns `false` if all connections take bytes at a sufficient rate.
     fn make_room(&mut self, cx: &mut Context) -> bool {
         let Uploads { conns, plan, .. } = self;
         let now = cx.now;
