@@ -12,10 +12,11 @@ use std::sync::Arc;
 use super::buffers::Buffers;
 use super::transport::Transport;
 
-/// Written bytes are removed from the front of the buffer once there are this many of them.
+/// Written bytes are removed from the front of the buffer once there are this many of them and they
+/// are at least half of the buffer.
 const COMPACT_BYTES: usize = 64 * 1024;
-/// The most bodies that one write sends, with the frames between them: a quarter of what the kernel
-/// accepts (UIO_MAXIOV).
+/// The most bodies that one write sends. Each is one slice, and the frames before it are another:
+/// together a quarter of the slices that the kernel accepts (UIO_MAXIOV).
 const BODIES_PER_WRITE: usize = 128;
 
 /// The queue of one connection.

@@ -175,7 +175,7 @@ impl<'a> Driver<'a> {
         if let Some(exit) = self.stop.take() {
             self.begin_end(exit, DRAIN_DONE_MAX);
         }
-        // The counters are saved before the answers to those handshakes are sent.
+        // The counters of the neighbors' handshakes are saved before the handshakes are answered.
         if let Some(risen) = self.net.take_risen() {
             self.host.on_counters(&risen);
         }

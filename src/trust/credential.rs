@@ -25,7 +25,7 @@ const CHECK_DIGITS: usize = 8;
 pub struct Credential {
     /// The account.
     pub name: String,
-    /// The class whose limits apply.
+    /// The class of the account. Its limits apply where no other class is known for the account.
     pub class: String,
     /// The key of the node that may use it.
     pub key: PublicKey,

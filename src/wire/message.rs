@@ -23,7 +23,8 @@ pub enum Message {
     Hello(Hello),
     /// The answer to HELLO.
     Welcome(Welcome),
-    /// Session, and in login mode also chunk connection: the identity of the peer.
+    /// Session, and in login mode also chunk connection: the mode, and in login mode the credential
+    /// of the peer.
     Login(Login),
     /// The login was accepted.
     Ready(Ready),
@@ -184,18 +185,18 @@ impl ErrorCode {
     }
 }
 
-/// CANCEL: `{req}`. It has no answer. If the answer to the request has begun, it still comes to its
-/// end.
+/// CANCEL: `{req}`. It has no answer. It ends a QUERY, SUBSCRIBE or FOLLOW at once. If the answer
+/// to a GET or MANIFEST has begun, the source completes this answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
     /// The request.
     pub req: u32,
 }
 
-/// Patterns for the kinds, by sender and receiver. With them, a machine names all kinds that it
-/// never receives in one word, and the compiler still requires every match to handle a new kind.
+/// Patterns for the kinds, by sender and receiver. With them, a match need not name each kind that
+/// its machine never receives, and the compiler still requires every match to handle a new kind.
 /// HELLO, WELCOME, LOGIN, READY, PING, BYE, ERROR, CANCEL and unknown kinds go in several
-/// directions.
+/// directions, and are in no pattern. PONG is sent only by super peers, because they send no PING.
 macro_rules! sent_to_super_peers {
     () => {
         $crate::wire::Message::Enroll(_)

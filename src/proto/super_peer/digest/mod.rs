@@ -85,8 +85,8 @@ pub(super) struct Digests {
     marks: u64,
     /// The ACKs that wait, each with the number of the last mark for which it waits.
     held: VecDeque<(u64, ConnId, Ack)>,
-    /// When this run began, and which neighbors have not sent HELLO to it yet: they may trust a
-    /// digest of an earlier run.
+    /// When this run began, and the links that have not come up in this run yet: the neighbors on
+    /// them may trust a digest of an earlier run.
     born: Option<Time>,
     strangers: Vec<bool>,
 }
@@ -174,8 +174,8 @@ impl Digests {
         }
     }
 
-    /// The link is up, for the first time or with a new run of the neighbor. The neighbor takes
-    /// digests of this size, or none.
+    /// The link has come up, or the neighbor on it has restarted. The neighbor takes digests of
+    /// this size, or none.
     pub(super) fn on_link_up(&mut self, link: LinkId, takes: Option<u8>, links: &Links, cx: &mut Context) {
         self.remotes[link.index()].forget();
         self.senders[link.index()].end();
@@ -394,8 +394,7 @@ impl Digests {
         awaited.chain(earlier).filter(|(_, end)| now < *end).map(|(mark, _)| mark).min()
     }
 
-    /// When the last lease of an earlier run ends; `None` if every neighbor has sent HELLO to this
-    /// run.
+    /// When the last lease of an earlier run ends; `None` if every link has come up in this run.
     fn earlier_run_end(&self) -> Option<Time> {
         self.born.filter(|_| self.strangers.contains(&true)).map(|born| born + DIGEST_LEASE_WAIT)
     }

@@ -7,9 +7,10 @@
 //!
 //! **A holder that is removed is gone at once**, with all of its records: nothing reports them, and
 //! they are not counted. But its slot is kept, and entries may still name it, until `tidy` has
-//! removed it from each of them. **A removed record is gone at once**, too, but its entry stays in
-//! the postings until `tidy` reaches it. Every insert and removal does one step of `tidy`. So
-//! neither a holder with 1,000,000 files nor a word that all names have makes a turn long.
+//! removed it from each of them. **A removed record is gone at once**, too. But if its entry has no
+//! other holder, the entry stays in the postings until `tidy` reaches it. Every insert and removal
+//! does one step of `tidy`, or four while much is left over. So neither a holder with 1,000,000
+//! files nor a word that all names have makes a turn long.
 //!
 //! An entry is *live* while it has a holder. An entry without a holder is never reported, and its
 //! id is not used again before it is removed from the postings.
@@ -48,11 +49,11 @@ pub struct Index {
     /// Holders that are gone, but that entries may still name, and how many records they had.
     pub(super) leaving: VecDeque<Leaving>,
     pub(super) left_over: usize,
-    /// Records that came, and steps of [`Index::tidy`], so far.
+    /// Records that came or were removed, and steps of [`Index::tidy`], so far.
     pub(super) steps: u64,
     /// Calls that may have changed what [`Index::check_invariants`] looks at.
     pub(super) changes: u64,
-    /// Reused for words in lower case, and for the keys of a record.
+    /// Reused for folded text, and for the keys of a record.
     pub(super) scratch: String,
     pub(super) scratch_keys: Vec<Key>,
     /// Entries that lost their last holder and may still be in the postings.

@@ -1,10 +1,10 @@
 //! The super peer's side of its sessions: what each weak peer has sent so far, and what it may send
 //! next.
 //!
-//! This part owns the table of sessions, which has the id of the holder that each session is in the
-//! index. It never runs a search: it decides whether the search of a QUERY may begin, and the flood
-//! sends the answers. An idle session costs only its entry in the table. One sweep over the table
-//! finds silent sessions, so no session has a timer of its own.
+//! This part owns the table of sessions. For each session that is a holder in the index, the table
+//! has the id of this holder. This part never runs a search: it decides whether the search of a
+//! QUERY may begin, and the flood sends the answers. An idle session costs only its entry in the
+//! table. One sweep over the table finds silent sessions, so no session has a timer of its own.
 
 mod page;
 mod pages;
@@ -322,7 +322,7 @@ impl Sessions {
         Some(Peer { ip: *ip, node: *node, boot: *boot, holder: holder.get()?, reports: *takes_reach })
     }
 
-    /// No more ACKs can wait for neighbors: closes the session whose ACK is one too many.
+    /// Too many ACKs wait for neighbors: closes this session, which has the most of them.
     pub(super) fn on_acks_full(&mut self, conn: ConnId, cx: &mut Context) {
         let why = "too many changes wait for this super peer's neighbors".to_owned();
         self.close(conn, Fault(ErrorCode::BUSY, why, Count::ClosedLimit), cx);

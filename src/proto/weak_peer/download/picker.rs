@@ -60,14 +60,14 @@ struct Loose {
     changes: Vec<(u32, bool)>,
     /// For each piece: the number of partial holders in the zone of this peer that have it.
     near: Vec<u16>,
-    /// A piece is *away* if it is free and no partial holder in the zone has it. These own pieces
+    /// An own piece is *away* if it is free and no partial holder in the zone has it. These pieces
     /// have become away (`true`) or are no longer away.
     away_changes: Vec<(u32, bool)>,
 }
 
 const NOWHERE: u32 = u32::MAX;
-/// In a swarm: the free ones among this number of pieces from the aim on are fetched before the
-/// rarest piece.
+/// In a swarm: the free ones among this number of pieces are fetched before the rarest piece. They
+/// are counted from the first free piece at or after the aim.
 const AIMED_MAX: usize = 16;
 /// The rarest piece is chosen among at most this number of free pieces that fit.
 const CANDIDATES_MAX: usize = 256;
@@ -186,7 +186,8 @@ impl<S: Copy + Eq> Picker<S> {
         free.filter_map(|at| u32::try_from(at).ok()).find(|piece| fits(self, *piece))
     }
 
-    /// Assigns the first free piece after the aim. If there is none, assigns the lowest free piece.
+    /// Assigns the first free piece at or after the aim. If there is none, assigns the lowest free
+    /// piece.
     pub fn take(&mut self, source: S) -> Option<u32> {
         if let Some(piece) = self.aimed(|_, _| true) {
             self.claim(piece, source);
