@@ -42,7 +42,8 @@ pub const FLUSHES_PER_TURN: usize = 256;
 /// Deadlines of sockets that one turn acts on.
 pub const DEADLINES_PER_TURN: usize = 256;
 /// Time of a turn after which the turn reads no further request of HTTP and accepts no further
-/// connection. A crowd of strangers then delays a query by little.
+/// connection, except that each turn takes one of these. A crowd of strangers then delays a query
+/// by little.
 pub const TURN_STRANGERS_MAX: Duration = Duration::from_micros(100);
 /// Time of a turn after which the turn neither writes to more connections nor acts on more
 /// deadlines of sockets. Each of these takes one system call or several.
@@ -50,14 +51,14 @@ pub const TURN_WRITE_MAX: Duration = Duration::from_millis(1);
 /// A turn writes frames to this many connections, and acts on as many deadlines of sockets, even if
 /// it is late. So the loop always makes progress.
 pub const LATE_STEPS: usize = 4;
-/// A turn writes to this many connections that serve HTTP or have files to write, and frees as many
-/// connections that are gone, even if it is late. These steps are the longest ones.
-pub const LATE_BULK_STEPS: usize = 1;
-/// Time of a turn after which the turn writes to no further connection that serves HTTP or has
-/// files to write, and frees no further connection that is gone. Other connections are written
-/// before these, because their frames are short and somebody waits for them. While descriptors are
-/// short, all connections that are gone are freed.
-pub const TURN_BULK_MAX: Duration = Duration::from_micros(150);
+/// Time that each turn has, however late it is, to write to connections that serve HTTP or have
+/// files to write, and as much again to free connections that are gone. Each takes one step at
+/// least. Other connections are written before these, because their frames are short and somebody
+/// waits for them.
+pub const TURN_BULK_MAX: Duration = Duration::from_micros(100);
+/// Connections that are gone and are freed in one turn while descriptors are short. Then the time
+/// does not count.
+pub const FREED_PER_TURN: usize = 256;
 /// After a gap of this length between two turns, the process or the computer was stopped. Then no
 /// timer fires before all input that has arrived is read.
 pub const TURN_GAP_LONG: Duration = Duration::from_secs(1);

@@ -82,3 +82,10 @@ pub enum Arrival {
     /// The process received a signal.
     Signal(i32),
 }
+
+impl Arrival {
+    /// Whether it is a new connection or a request of HTTP.
+    pub(crate) fn is_of_stranger(&self) -> bool {
+        matches!(self, Arrival::Http { .. } | Arrival::HttpBegun { .. } | Arrival::Input(Input::Accepted { .. }))
+    }
+}

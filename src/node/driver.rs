@@ -139,9 +139,11 @@ impl<'a> Driver<'a> {
         self.now = self.clock.now();
         self.net.begin_turn(self.now, clock::unix());
         let mut queries = 0_u32;
+        let mut strangers = false;
         while let Some(arrival) = self.net.next() {
             let is_query = matches!(&arrival, Arrival::Input(Input::Message { message: Message::Query(_), .. }));
             queries += u32::from(is_query);
+            strangers |= arrival.is_of_stranger();
             self.on_arrival(arrival);
             if self.end.is_some() {
                 return Ok(());
@@ -152,7 +154,7 @@ impl<'a> Driver<'a> {
             let passed = self.passed();
             if passed >= TURN_READ_MAX {
                 self.net.rest();
-            } else if passed >= TURN_STRANGERS_MAX {
+            } else if strangers && passed >= TURN_STRANGERS_MAX {
                 self.net.rest_strangers();
             }
         }

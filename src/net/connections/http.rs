@@ -27,7 +27,11 @@ impl Connections {
     pub(super) fn begin_http(&mut self, id: ConnId, ctx: &mut Context) {
         ctx.counters.http_connections += 1;
         let most = HTTP_CONNS_MAX.min(self.conns_max / 2).max(1);
-        let has_place = self.http.len() < most || self.end_idle_http(ctx) || self.end_slow_http(ctx);
+        // Connections that only linger take no place.
+        let has_place = self.http.len() < most
+            || self.http_states().count() < most
+            || self.end_idle_http(ctx)
+            || self.end_slow_http(ctx);
         if let Some(conn) = self.table.get_mut(id) {
             conn.is_http = true;
             self.http.push(id);
@@ -37,11 +41,13 @@ impl Connections {
         }
     }
 
-    /// Closes the connection that has been idle longest. If none is idle, closes one whose answer
-    /// is queued but not completely written. Returns `false` if all requests are being answered.
+    /// Closes the connection that has been idle longest. One whose next request waits to be read is
+    /// not idle. If none is idle, closes one whose answer is queued but not completely written. Returns `false` if all requests are being answered.
     pub(super) fn end_idle_http(&mut self, ctx: &mut Context) -> bool {
         let waits = |id: ConnId| self.get(id).is_some_and(|conn| !conn.is_written());
-        let idle = self.http_states().filter_map(|(id, http)| Some((waits(id), http.idle_since()?, id)));
+        let is_read = |id: ConnId| self.get(id).is_some_and(|conn| !conn.queued);
+        let idle = self.http_states().filter(|(id, _)| is_read(*id));
+        let idle = idle.filter_map(|(id, http)| Some((waits(id), http.idle_since()?, id)));
         let Some((_, _, id)) = idle.min() else { return false };
         ctx.counters.http_evicted += 1;
         self.finish(id, CloseReason::Asked, ctx);

@@ -8,7 +8,7 @@ use mio::event::Event;
 
 use super::Connections;
 use crate::config::{
-    CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, LATE_BULK_STEPS, LATE_STEPS, MESSAGES_IN_A_ROW,
+    CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, FREED_PER_TURN, LATE_STEPS, MESSAGES_IN_A_ROW,
     READ_SCRATCH_BYTES, TURN_BULK_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
 };
 use crate::http::Refusal;
@@ -248,11 +248,15 @@ impl Connections {
         }
         let uploads = self.bulk.len();
         self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
-        for step in 0..uploads.min(FLUSHES_PER_TURN) {
-            if step >= LATE_BULK_STEPS && passed() >= TURN_BULK_MAX {
+        let begun = passed();
+        let mut written = 0;
+        for _ in 0..uploads {
+            if written == FLUSHES_PER_TURN || written > 0 && passed().saturating_sub(begun) >= TURN_BULK_MAX {
                 break;
             }
             let Some(id) = self.bulk.pop_front() else { break };
+            // What cannot be written must not take the place of what can.
+            written += usize::from(self.table.get(id).is_some_and(|conn| conn.writable && !conn.is_written()));
             self.flush_queued(id, ctx);
         }
     }
@@ -348,15 +352,17 @@ impl Connections {
         }
     }
 
-    /// Frees slots of connections that are gone, as many as one turn has time for, and all while
+    /// Frees slots of connections that are gone, as many as one turn has time for, and more while
     /// descriptors are short: nothing of this turn can name them any more. Returns whether there
     /// were any.
     pub(in crate::net) fn end_turn(&mut self, short: bool, passed: impl Fn() -> Duration) -> bool {
         debug_assert!(self.current.is_none() && self.run_left == 0, "every due connection was read");
         let any = !self.graves.is_empty();
         let all = short || self.len() >= self.conns_max;
-        for step in 0..self.graves.len() {
-            if !all && step >= LATE_BULK_STEPS && passed() >= TURN_BULK_MAX {
+        let begun = passed();
+        for freed in 0..self.graves.len() {
+            let is_late = || freed > 0 && passed().saturating_sub(begun) >= TURN_BULK_MAX;
+            if if all { freed == FREED_PER_TURN } else { is_late() } {
                 break;
             }
             let Some(id) = self.graves.pop_front() else { break };

@@ -3,9 +3,7 @@
 use std::io::Read;
 
 use super::*;
-use crate::config::{
-    DEADLINES_SPARE, DIAL_TIMEOUT, FRAME_PROGRESS_MAX, LATE_BULK_STEPS, LATE_STEPS, LINGER_MAX, WRITE_STALL_MAX,
-};
+use crate::config::{DEADLINES_SPARE, DIAL_TIMEOUT, FRAME_PROGRESS_MAX, LATE_STEPS, LINGER_MAX, WRITE_STALL_MAX};
 use crate::proto::DialId;
 use crate::wire::HostPort;
 use crate::wire::message::Bye;
@@ -76,10 +74,10 @@ fn a_late_turn_acts_on_few_deadlines_and_the_next_ones_on_the_others() {
 #[test]
 fn a_late_turn_frees_few_connections_and_the_next_ones_the_others() {
     let mut rig = Rig::new();
-    let clients: Vec<_> = (0..2 * LATE_BULK_STEPS + 1).map(|_| rig.client()).collect();
+    let clients: Vec<_> = (0..3).map(|_| rig.client()).collect();
     clients.iter().for_each(|(_, conn)| rig.net.conns.bury(*conn));
-    for left in [LATE_BULK_STEPS + 1, 1, 0] {
-        rig.net.end_turn(|| Duration::MAX);
+    for left in [2, 1, 0] {
+        rig.net.end_turn(late());
         assert_eq!(rig.net.connections(), left);
         assert_eq!(rig.net.is_busy(), left > 0);
     }
@@ -88,10 +86,10 @@ fn a_late_turn_frees_few_connections_and_the_next_ones_the_others() {
 #[test]
 fn a_late_turn_frees_all_connections_that_are_gone_while_descriptors_are_short() {
     let mut rig = Rig::new();
-    let clients: Vec<_> = (0..2 * LATE_BULK_STEPS).map(|_| rig.client()).collect();
+    let clients: Vec<_> = (0..3).map(|_| rig.client()).collect();
     clients.iter().for_each(|(_, conn)| rig.net.conns.bury(*conn));
     rig.net.conns.conns_max = clients.len();
-    rig.net.end_turn(|| Duration::MAX);
+    rig.net.end_turn(late());
     assert_eq!(rig.net.connections(), 0);
 }
 

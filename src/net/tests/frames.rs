@@ -308,7 +308,7 @@ fn a_late_turn_writes_to_few_connections_and_the_next_ones_to_the_others() {
     let clients: Vec<_> = (0..2 * LATE_STEPS + 1).map(|_| rig.client()).collect();
     clients.iter().for_each(|(_, conn)| rig.net.send(*conn, &ping(1)));
     for left in [LATE_STEPS + 1, 1, 0] {
-        rig.net.flush(|| Duration::MAX);
+        rig.net.flush(late());
         let unwritten = clients.iter().filter(|(_, conn)| !rig.net.conns.get(*conn).unwrap().is_written());
         assert_eq!(unwritten.count(), left);
         assert_eq!(rig.net.is_busy(), left > 0);

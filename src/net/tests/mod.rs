@@ -10,6 +10,7 @@ mod payloads;
 mod peers;
 mod tls;
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -26,6 +27,15 @@ const GUARD: Duration = Duration::from_secs(20);
 /// The turn is never late.
 fn in_time() -> Duration {
     Duration::ZERO
+}
+
+/// The turn is late, and each look at the clock takes a second.
+fn late() -> impl Fn() -> Duration {
+    let looks = Cell::new(0);
+    move || {
+        looks.set(looks.get() + 1);
+        Duration::from_secs(looks.get())
+    }
 }
 
 /// A net without a machine: the test is the machine.

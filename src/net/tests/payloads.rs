@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX, LATE_BULK_STEPS, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
+use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
 use crate::proto::{HashPlan, Verify};
 use crate::wire::Md5;
 use crate::wire::message::Chunk;
@@ -174,16 +174,33 @@ fn uploads_share_the_bytes_of_a_turn_evenly() {
 fn frames_of_others_are_written_before_files() {
     let mut rig = Rig::new();
     let file = file_of(&noise(1000));
-    let (_clients, uploads): (Vec<TcpStream>, Vec<ConnId>) = (0..LATE_BULK_STEPS + 2).map(|_| rig.client()).unzip();
+    let (_clients, uploads): (Vec<TcpStream>, Vec<ConnId>) = (0..3).map(|_| rig.client()).unzip();
     let (mut client, session) = rig.client();
     for conn in &uploads {
         rig.net.send(*conn, &ping(0));
         rig.net.send_file(*conn, 1, file.clone(), 0, 1000);
     }
     rig.net.send(session, &ping(1));
-    rig.net.flush(|| Duration::MAX);
+    rig.net.flush(late());
     assert_eq!(read_message(&mut client), ping(1));
     assert_eq!(waiting(&rig.net, &uploads).iter().filter(|left| **left > 0).count(), 2);
+}
+
+#[test]
+fn a_late_turn_writes_to_a_connection_that_takes_bytes_after_one_that_does_not() {
+    let mut rig = Rig::new();
+    let file = file_of(&noise(8 << 20));
+    let (_unread, blocked) = rig.client();
+    rig.net.send_file(blocked, 1, file.clone(), 0, 8 << 20);
+    while rig.net.conns.get(blocked).unwrap().writable {
+        rig.net.flush(in_time);
+    }
+    let (mut client, upload) = rig.client();
+    rig.net.conns.mark_dirty(blocked);
+    rig.net.send_file(upload, 1, file, 0, 1000);
+    rig.net.flush(late());
+    assert_eq!(waiting(&rig.net, &[upload]), [0]);
+    client.read_exact(&mut [0; 1000]).unwrap();
 }
 
 #[test]
