@@ -147,8 +147,8 @@ command! {
         pub(crate) downloads: Option<PathBuf>,
 
         /// time between two scans of the shares. A scan finds changes that the system does not
-        /// report, such as changes by another machine on a network mount. With 0 there are no scans
-        /// [default: 10m]
+        /// report, such as changes by another machine on a network mount. With 0 there are no such
+        /// scans [default: 10m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) rescan: Option<Span>,
 
