@@ -177,8 +177,8 @@ class Checks:
         daemon, root = peer.daemon, self.network.contents[n][2]
         if daemon is None:
             return
-        # A daemon that is killed after it has published a file cannot report it, and the file stays.
-        # The name has the content in it, so that such a file is not taken for another one.
+        # A daemon that is killed after it has published a file cannot report it, and the file
+        # stays. The name has the content in it, so that such a file is not taken for another one.
         out = self.folder_of(peer) / f"by-{peer.name}-{threading.get_ident()}-{n}"
         if self.fetch(out, root, peer, peer.name, "--control", daemon.control) == 0:
             self.clear(out)

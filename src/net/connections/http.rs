@@ -42,7 +42,8 @@ impl Connections {
     }
 
     /// Closes the connection that has been idle longest. One whose next request waits to be read is
-    /// not idle. If none is idle, closes one whose answer is queued but not completely written. Returns `false` if all requests are being answered.
+    /// not idle. If none is idle, closes one whose answer is queued but not completely written.
+    /// Returns `false` if all requests are being answered.
     pub(super) fn end_idle_http(&mut self, ctx: &mut Context) -> bool {
         let waits = |id: ConnId| self.get(id).is_some_and(|conn| !conn.is_written());
         let is_read = |id: ConnId| self.get(id).is_some_and(|conn| !conn.queued);
