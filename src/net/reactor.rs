@@ -357,9 +357,9 @@ impl Net {
         }
     }
 
-    /// Asks the machine to close idle connections, if some must be closed. This is done at the end
-    /// of a turn and also at its start, because a turn with much input may end before all its
-    /// sockets are read.
+    /// Asks the machine to close idle connections, if some must be closed. This is done when all
+    /// sockets are read, and also at the start of a turn, because a turn with much input may end
+    /// its reading before that.
     fn ask_for_room(&mut self) {
         if let Some(excess) = self.conns.take_wanted(&mut self.ctx) {
             self.ctx.arrivals.push_back(Arrival::Input(Input::Crowded { excess }));

@@ -262,7 +262,8 @@ impl<'a> Driver<'a> {
         self.drain();
     }
 
-    /// Reports to the machine when memory becomes short or is no longer short. Above the upper
+    /// Reports to the machine when memory becomes short or is no longer short. While memory is
+    /// short, it closes connections whose incomplete frames take too much memory. Above the upper
     /// threshold it also closes connections that do not read.
     fn watch_memory(&mut self) {
         let held = memory::held();

@@ -1,5 +1,5 @@
-//! A credential, with which an operator gives an account to a key. A copy of it is useless without
-//! the secret key.
+//! A credential, with which an operator gives an account to the key of a node. A copy of it is
+//! useless without the secret key of this node.
 //!
 //! The encoding is canonical: every field has one form, nothing follows the signature, and each
 //! byte is either signed or part of the signature (PROTOCOL.md 15.8).

@@ -147,13 +147,14 @@ impl ErrorCode {
     pub const MALFORMED: ErrorCode = ErrorCode(2);
     /// The content or request is not known here.
     pub const NOT_FOUND: ErrorCode = ErrorCode(3);
-    /// Login or progress took too long.
+    /// No HELLO or LOGIN came in time, or nothing came for too long.
     pub const DEADLINE: ErrorCode = ErrorCode(4);
     /// There is no room now. Try again later or elsewhere.
     pub const BUSY: ErrorCode = ErrorCode(5);
     /// The file has changed or can no longer be read.
     pub const CHANGED: ErrorCode = ErrorCode(6);
-    /// The login was rejected: there is no credential, or it is not valid here.
+    /// The login was rejected: there is no credential, it is not valid here, or the node id is not
+    /// that of the key.
     pub const LOGIN: ErrorCode = ErrorCode(7);
     /// The message is known but not allowed in this state.
     pub const ORDER: ErrorCode = ErrorCode(8);
@@ -161,11 +162,11 @@ impl ErrorCode {
     pub const TOO_LONG: ErrorCode = ErrorCode(9);
     /// The other side has another major version.
     pub const VERSION: ErrorCode = ErrorCode(10);
-    /// The kind is not known. The session continues.
+    /// The kind is not known. The connection stays open.
     pub const UNKNOWN_KIND: ErrorCode = ErrorCode(11);
     /// A cap of the receiver was reached.
     pub const LIMIT: ErrorCode = ErrorCode(12);
-    /// The pattern or range of a request is not valid.
+    /// The receiver cannot use the pattern, range, number or kind of search of a request.
     pub const BAD_REQUEST: ErrorCode = ErrorCode(13);
     /// The receiver is in the other mode.
     pub const MODE: ErrorCode = ErrorCode(14);
@@ -196,7 +197,8 @@ pub struct Cancel {
 /// Patterns for the kinds, by sender and receiver. With them, a match need not name each kind that
 /// its machine never receives, and the compiler still requires every match to handle a new kind.
 /// HELLO, WELCOME, LOGIN, READY, PING, BYE, ERROR, CANCEL and unknown kinds go in several
-/// directions, and are in no pattern. PONG is sent only by super peers, because they send no PING.
+/// directions, and are in no pattern. PONG counts as sent by super peers only: a weak peer sends it
+/// only if a super peer sends PING, and sprat's super peers do not.
 macro_rules! sent_to_super_peers {
     () => {
         $crate::wire::Message::Enroll(_)

@@ -139,7 +139,8 @@ impl Share {
         Ok(Some(share))
     }
 
-    /// From now on these folders are shared. Files that are known stay known, and scans check them.
+    /// From now on these folders are shared. Known files whose paths are in these folders stay
+    /// known, and scans check them. All other files are no longer shared.
     pub(super) fn replace(&mut self, trees: Trees, rescan: Option<Duration>) {
         let now = Instant::now();
         self.trees = trees;

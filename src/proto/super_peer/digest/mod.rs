@@ -273,7 +273,7 @@ impl Digests {
     }
 
     /// Sends ACKs that no longer need to wait, to sessions that are open, as many as fit in this
-    /// turn. Returns whether some are left.
+    /// turn. Returns whether some of these ACKs are left for the next turn.
     pub(super) fn release(&mut self, is_open: impl Fn(ConnId) -> bool, cx: &mut Context) -> bool {
         if self.held.is_empty() {
             return false;

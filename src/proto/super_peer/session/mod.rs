@@ -335,7 +335,7 @@ impl Sessions {
         self.run(cx);
     }
 
-    /// Continues [`Sessions::on_revoked`] and [`Sessions::close_all`], as far as fits in this turn.
+    /// Continues [`Sessions::spread`] and [`Sessions::close_all`], as far as fits in this turn.
     pub(super) fn run(&mut self, cx: &mut Context) {
         self.spread_news(cx);
         while let Some(index) = self.ending

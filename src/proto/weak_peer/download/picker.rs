@@ -39,7 +39,7 @@ pub struct Picker<S> {
     free: usize,
     have: usize,
     claims: BTreeMap<u32, Vec<S>>,
-    /// In a swarm: the free pieces in random order, and how many sources have each piece.
+    /// In a swarm: the free pieces in random order, and how many partial holders have each piece.
     loose: Option<Loose>,
     /// The own pieces, see [`Picker::set_own`].
     own: (u32, u32),
@@ -66,8 +66,8 @@ struct Loose {
 }
 
 const NOWHERE: u32 = u32::MAX;
-/// In a swarm: the free ones among this number of pieces are fetched before the rarest piece. They
-/// are counted from the first free piece at or after the aim.
+/// The free pieces in a window of this number of pieces are assigned before other pieces. The
+/// window begins at the first free piece at or after the aim.
 const AIMED_MAX: usize = 16;
 /// The rarest piece is chosen among at most this number of free pieces that fit.
 const CANDIDATES_MAX: usize = 256;
@@ -225,8 +225,8 @@ impl<S: Copy + Eq> Picker<S> {
 
     // ---- in a swarm -----------------------------------------------------------------------------
 
-    /// Brings the free pieces into random order, and sets the counts of their sources to 0. `draw`
-    /// returns a random number below its argument.
+    /// Brings the free pieces into random order, and sets the counts of the partial holders to 0.
+    /// `draw` returns a random number below its argument.
     pub fn loosen(&mut self, draw: &mut impl FnMut(usize) -> usize) {
         let pieces = self.states.len();
         let mut list: Vec<u32> = (0..).zip(&self.states).filter(|(_, s)| **s == State::Free).map(|(p, _)| p).collect();
