@@ -3,7 +3,8 @@
 //!
 //! It has two threads besides the loop. The line reader (`reader`) waits for the console before it
 //! reads the next line. The console prints. They communicate over channels, and on a terminal they
-//! share the `screen`. Neither uses a socket.
+//! share the `screen`, which has a thread that asks the line reader to draw. None of them uses a
+//! socket.
 
 mod bars;
 mod choice;

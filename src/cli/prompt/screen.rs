@@ -6,7 +6,9 @@
 //! the prompt. Between two lines, only the console draws. So the bars are always in their place.
 
 use std::io::{self, Write};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use rustyline::ExternalPrinter;
 
@@ -147,12 +149,22 @@ impl State {
 /// The terminal as the console's output.
 pub(super) struct Terminal {
     screen: Screen,
-    printer: Box<dyn ExternalPrinter + Send>,
+    /// Asks the line reader to draw.
+    asks: SyncSender<()>,
 }
 
 impl Terminal {
-    pub(super) fn new(screen: Screen, printer: Box<dyn ExternalPrinter + Send>) -> Terminal {
-        Terminal { screen, printer }
+    /// The printer has a thread of its own, because it can block: rustyline holds one text, and
+    /// takes it only while a line is being read. The console would wait for the line reader, which
+    /// waits for the console once the line is complete.
+    pub(super) fn new(screen: Screen, mut printer: Box<dyn ExternalPrinter + Send>) -> Terminal {
+        let (asks, asked) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            while asked.recv().is_ok() {
+                let _ = printer.print(DRAW_AGAIN.to_owned());
+            }
+        });
+        Terminal { screen, asks }
     }
 
     /// Draws, or asks the line reader to draw.
@@ -166,8 +178,8 @@ impl Terminal {
             Turn::Reader | Turn::Ended if state.is_asked => {}
             Turn::Reader | Turn::Ended => {
                 state.is_asked = true;
-                drop(state);
-                let _ = self.printer.print(DRAW_AGAIN.to_owned());
+                // If an earlier request waits, it does for this one too.
+                let _ = self.asks.try_send(());
             }
         }
     }
@@ -202,4 +214,47 @@ impl Output for Terminal {
 fn write(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// As the printer of rustyline when no line is being read: it blocks.
+    struct Blocked {
+        begun: Sender<()>,
+        goes_on: Receiver<()>,
+    }
+
+    impl ExternalPrinter for Blocked {
+        fn print(&mut self, _: String) -> rustyline::Result<()> {
+            let _ = self.begun.send(());
+            let _ = self.goes_on.recv();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_console_does_not_wait_for_the_line_reader() {
+        let (begun, has_begun) = mpsc::channel();
+        let (_open, goes_on) = mpsc::channel();
+        let (done, is_done) = mpsc::channel();
+        let screen = Screen::new();
+        let mut terminal = Terminal::new(screen.clone(), Box::new(Blocked { begun, goes_on }));
+        thread::spawn(move || {
+            terminal.to_reader();
+            for _ in 0..3 {
+                terminal.print("a line");
+                // A key was pressed, so the line reader draws, and may be asked again.
+                screen.above_prompt("sprat> ");
+            }
+            let _ = done.send(());
+        });
+        let guard = Duration::from_secs(20);
+        has_begun.recv_timeout(guard).expect("the line reader is asked to draw");
+        is_done.recv_timeout(guard).expect("the console goes on while the printer blocks");
+    }
 }
