@@ -26,6 +26,14 @@ pub const HTTP_RATE_AFTER: Duration = Duration::from_secs(5);
 /// Chunks of one answer that are prepared or in the send queue at once. More are requested from the
 /// disk when no more than half of them are left.
 pub const HTTP_CHUNKS_AHEAD: usize = 8;
+/// A file of the share with at most this many bytes is sent from memory. It stays in memory, so
+/// that the next request for it needs no other thread.
+pub const HTTP_SMALL_BYTES_MAX: u64 = 32 * 1024;
+/// What such files may take of the memory together, in bytes. If there are more, those that were
+/// requested less recently are freed.
+pub const HTTP_SMALLS_BYTES_MAX: usize = 16 << 20;
+/// When no such file was requested for this long, all of them are freed.
+pub const HTTP_SMALLS_KEPT: Duration = Duration::from_secs(10);
 /// Entries on one page of a folder. More follow on the next page.
 pub const HTTP_LISTING_MAX: usize = 1000;
 /// Sources of one content that a Metalink names.
@@ -87,4 +95,5 @@ pub const HTTP_SESSIONS_MAX: usize = 200;
 /// computed in lanes, and takes about 2 s for each GiB.
 pub const HTTP_COMPLETE_MD5_BYTES_MAX: u64 = 256 << 20;
 
+const _: () = assert!(HTTP_SMALL_BYTES_MAX as usize <= HTTP_SMALLS_BYTES_MAX / 4);
 const _: () = assert!(HTTP_PIECES_MAX as usize <= HTTP_MD5S_MAX);

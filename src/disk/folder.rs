@@ -8,13 +8,20 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, stat};
+use rustix::fs::{CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat, openat2, stat};
 use rustix::io::{Errno, retry_on_intr};
 
 /// How often an openat2 is retried if it collides with a rename (EAGAIN in openat2(2)).
 const RACES_MAX: usize = 16;
+/// A path below a folder never leads out of it.
+const INSIDE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+/// File systems that never ask another host or program for the state of a file: ext, XFS, Btrfs,
+/// tmpfs, F2FS, overlayfs, ZFS, bcachefs, SquashFS (statfs(2)).
+const LOCAL: [FsWord; 9] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x794c_7630, 0x2fc1_2fc1, 0xca45_1a4e, 0x7371_7368];
 
 /// Identifies a file and its state. Equal stamps mean equal content, except for writes within one
 /// tick of the clock of the file system; the catalog handles those.
@@ -109,6 +116,29 @@ pub(super) fn is_unsupported(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY)
 }
 
+/// Whether a file is on a file system that needs no other host or program.
+pub(super) fn is_local(file: impl AsFd) -> bool {
+    fstatfs(file).is_ok_and(|stat| LOCAL.contains(&stat.f_type))
+}
+
+/// Opens a folder, if the system knows its path without reading a disk (RESOLVE_CACHED, Linux
+/// 5.12).
+pub(super) fn open_known(path: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok()
+}
+
+/// The state of the file at a path below a folder, if the system knows it without reading a disk.
+/// Opens nothing for reading.
+pub(super) fn known_state(top: impl AsFd, below: &str) -> Option<Stamp> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat2(top, below, flags, Mode::empty(), INSIDE | ResolveFlags::CACHED).ok()?;
+    match fstat(file).map(|stat| Found::of(&stat)) {
+        Ok(Found::File(stamp)) => Some(stamp),
+        Ok(Found::Folder | Found::Symlink | Found::Special | Found::Nothing | Found::Unknown) | Err(_) => None,
+    }
+}
+
 /// The device and inode of this folder.
 pub(super) fn id_of(folder: impl AsFd) -> Result<FolderId, Errno> {
     let stamp = Stamp::of(&fstat(folder)?);
@@ -118,7 +148,7 @@ pub(super) fn id_of(folder: impl AsFd) -> Result<FolderId, Errno> {
 /// A folder. Files below it are opened by their relative path.
 #[derive(Debug)]
 pub(super) struct Folder {
-    path: PathBuf,
+    path: Arc<Path>,
     top: OnceCell<OwnedFd>,
     has_openat2: Cell<bool>,
 }
@@ -127,9 +157,14 @@ impl Folder {
     /// Opens the folder at this path, if it can be read. Symlinks on the way to it belong to the
     /// user and are followed.
     pub(super) fn open(path: &Path) -> Result<Folder, Errno> {
-        let folder = Folder { path: path.to_owned(), top: OnceCell::new(), has_openat2: Cell::new(true) };
+        let folder = Folder { path: path.into(), top: OnceCell::new(), has_openat2: Cell::new(true) };
         folder.open_folder("")?;
         Ok(folder)
+    }
+
+    /// Its path.
+    pub(super) fn path(&self) -> &Arc<Path> {
+        &self.path
     }
 
     /// Closes the folder. The next call opens the path again.
@@ -148,7 +183,7 @@ impl Folder {
         }
         // It is not opened for reading, because this would be an event for its watcher.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let top = retry_on_intr(|| rustix::fs::open(&self.path, flags, Mode::empty()))?;
+        let top = retry_on_intr(|| rustix::fs::open(&*self.path, flags, Mode::empty()))?;
         Ok(self.top.get_or_init(|| top))
     }
 
@@ -208,12 +243,11 @@ impl Folder {
             flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
         }
         let top = self.top()?;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..RACES_MAX {
             if !self.has_openat2.get() {
                 return open_by_component(top, path, flags);
             }
-            match openat2(top, path, flags, Mode::empty(), resolve) {
+            match openat2(top, path, flags, Mode::empty(), INSIDE) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 // Container sandboxes that do not know the call return EPERM.
                 Err(Errno::NOSYS | Errno::PERM) => self.has_openat2.set(false),

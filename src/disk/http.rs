@@ -13,6 +13,7 @@ use md5::Digest as _;
 
 use super::collections::Collections;
 use super::folder::Stamp;
+use super::hot::Small;
 use super::md5_lanes::{Source, md5_each};
 use super::serve::Serve;
 use super::share::Share;
@@ -107,6 +108,8 @@ pub enum AtPath {
     Nothing,
     /// A file that is being written or waits to be hashed.
     Unhashed,
+    /// A small file, which was read.
+    Small(Arc<Small>),
     /// A content.
     File {
         /// The content.
@@ -170,9 +173,14 @@ impl Http {
             let second = |ns: i64| ns.div_euclid(1_000_000_000);
             let modified_s = u64::try_from(second(stamp.mtime_ns)).ok();
             let dated = second(stamp.mtime_ns) == second(stamp.ctime_ns);
-            let name = name_of(path).to_owned();
+            let (name, content) = (name_of(path), Content { root, size: stamp.size, modified_s, dated });
             let md5 = self.md5_of(root, stamp, &file, buffer);
-            return AtPath::File { content: Content { root, size: stamp.size, modified_s, dated }, name, md5, file };
+            let at = share.trees.find(path).map(|(tree, below)| (tree.folder.path(), below));
+            let small = at.and_then(|at| Small::read(&file, stamp, (content, name, md5), at));
+            return match small {
+                Some(small) => AtPath::Small(Arc::new(small)),
+                None => AtPath::File { content, name: name.to_owned(), md5, file },
+            };
         }
         // This is checked only for files, because a folder may have a million files below it.
         if share.catalog.is_file(path) && share.catalog.unhashed_at(path) > 0 {

@@ -21,6 +21,7 @@ mod hash;
 mod hasher;
 mod held;
 mod holes;
+mod hot;
 mod http;
 mod job;
 mod left_out;
@@ -55,12 +56,13 @@ mod tests;
 
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 pub use self::http::{AtPath, HttpDone, HttpWork};
 pub use folder_root::{FolderContent, collection_of};
+pub use hot::Small;
 pub use job::{Job, ReceivedChunk, Report};
 pub use lent::Lent;
 pub(crate) use names::is_share_name;
@@ -69,6 +71,7 @@ use rustix::fs::{Access, access};
 use worker::ToWorker;
 
 use crate::error::{Exit, Failure};
+use crate::time::Time;
 use crate::wire::name::printable;
 
 /// With this many jobs, the loop does not wait for more.
@@ -81,6 +84,7 @@ pub struct Disk {
     inbox: mpsc::Sender<ToWorker>,
     /// Jobs that will be passed to the worker together.
     jobs: Vec<Job>,
+    hot: hot::Hot,
     worker: Option<thread::JoinHandle<()>>,
 }
 
@@ -119,7 +123,7 @@ impl Disk {
         );
         let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
         let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;
-        Ok((Disk { inbox, jobs: Vec::new(), worker: Some(worker) }, reports))
+        Ok((Disk { inbox, jobs: Vec::new(), hot: hot::Hot::default(), worker: Some(worker) }, reports))
     }
 
     /// Shares these folders from now on, and no others. With `take_downloads`, downloads without a
@@ -128,8 +132,14 @@ impl Disk {
     /// # Errors
     ///
     /// [`Exit::Disk`] if one is missing, is no folder or cannot be read. Then nothing changes.
-    pub fn share(&self, shares: &[ShareFolder], rescan: Option<Duration>, take_downloads: bool) -> Result<(), Failure> {
+    pub fn share(
+        &mut self,
+        shares: &[ShareFolder],
+        rescan: Option<Duration>,
+        take_downloads: bool,
+    ) -> Result<(), Failure> {
         let trees = tree::Trees::open(shares)?;
+        self.hot.clear();
         let _ = self.inbox.send(ToWorker::Shares { trees, rescan, take_downloads });
         Ok(())
     }
@@ -150,10 +160,48 @@ impl Disk {
     /// Passes all submitted jobs to the worker. Chunks that are passed together are hashed
     /// together. Never blocks.
     pub fn hand_over(&mut self) {
+        self.hot.close();
         if !self.jobs.is_empty() {
             // The worker ends only when `self` is dropped. If it panics, the process ends.
             let _ = self.inbox.send(ToWorker::Jobs(mem::take(&mut self.jobs)));
         }
+    }
+}
+
+/// The small files in memory, which need no worker.
+impl Disk {
+    /// The small file at this path, if it is in memory and its path still leads to it in the same
+    /// state. Never blocks.
+    pub fn small_at(&mut self, path: &str, now: Time) -> Option<Arc<Small>> {
+        self.hot.find(path, now)
+    }
+
+    /// Keeps a small file that the worker has found at this path.
+    pub fn keep_small(&mut self, path: &str, small: Arc<Small>, now: Time) {
+        self.hot.keep(path, small, now);
+    }
+
+    /// The worker has reported that these files have changed or are no longer shared.
+    pub fn forget_smalls<'p>(&mut self, paths: impl Iterator<Item = &'p str>) {
+        if self.hot.timeout().is_some() {
+            paths.for_each(|path| self.hot.forget(path));
+        }
+    }
+
+    /// Frees all small files.
+    pub fn free_smalls(&mut self) {
+        self.hot.clear();
+    }
+
+    /// When [`Disk::expire`] has something to do.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Time> {
+        self.hot.timeout()
+    }
+
+    /// Frees the small files, if none was used for a while.
+    pub fn expire(&mut self, now: Time) {
+        self.hot.expire(now);
     }
 }
 

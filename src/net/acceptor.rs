@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use mio::Token;
 use mio::net::{TcpListener, TcpStream};
@@ -17,7 +18,7 @@ use super::connection::{Accepted, Phase};
 use super::connections::Connections;
 use super::context::Context;
 use super::deadlines::Due;
-use super::socket::{cannot_listen, canonical, is_exhaustion, open};
+use super::socket::{INHERITS, cannot_listen, canonical, is_exhaustion, open, set_options};
 use crate::config::{
     ACCEPT_RETRY, ACCEPTS_PER_TURN, CROWD_BATCH, HTTP_ACCEPTS_PER_TURN, LISTEN_BACKLOG, REFUSALS_PER_RETRY,
 };
@@ -59,6 +60,9 @@ impl Acceptor {
             let socket = open(addr, Type::STREAM, Protocol::TCP)?;
             socket.set_reuse_address(true)?;
             socket.bind(&addr.into())?;
+            if INHERITS {
+                set_options(&socket.as_fd());
+            }
             socket.listen(LISTEN_BACKLOG)?;
             let socket = TcpListener::from_std(socket.into());
             Ok(Acceptor {

@@ -7,8 +7,9 @@ use std::os::fd::AsFd;
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::config::UNSENT_BYTES_MAX;
 use crate::error::{Exit, Failure};
 
 /// A non-blocking socket for the IP version of the address. A socket for `[::]` accepts IPv4 as
@@ -35,6 +36,23 @@ pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
         // A link-local address keeps its interface.
         IpAddr::V6(_) => addr,
+    }
+}
+
+/// Whether an accepted socket has the options of its listener, so that they need not be set for
+/// each of them.
+pub(super) const INHERITS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Sets the options of a TCP socket that carries a connection. Small segments are sent at once. The
+/// kernel accepts only a bounded number of bytes that it has not sent: without this bound, chunks
+/// that could still be canceled would wait in the kernel.
+pub(super) fn set_options(socket: &impl AsFd) {
+    let socket = SockRef::from(socket);
+    if let Err(error) = socket.set_tcp_nodelay(true) {
+        log::debug!("setting TCP_NODELAY: {error}");
+    }
+    if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        log::debug!("setting TCP_NOTSENT_LOWAT: {error}");
     }
 }
 

@@ -10,12 +10,12 @@ use std::os::unix::fs::FileExt;
 use mio::event::Source;
 use mio::net::TcpStream;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
-use socket2::SockRef;
 
 use super::buffers::Buffers;
 use super::sendfile;
+use super::socket;
 use super::tls::{SEALED_STEP_BYTES, Tls, TlsError};
-use crate::config::{READ_SCRATCH_BYTES, UNSENT_BYTES_MAX};
+use crate::config::READ_SCRATCH_BYTES;
 
 /// The stream of one connection. No call blocks: each returns `WouldBlock` instead.
 #[derive(Debug)]
@@ -224,14 +224,8 @@ impl Transport {
         self.stream.peer_addr()
     }
 
-    pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        self.stream.set_nodelay(true)
-    }
-
-    /// Bounds how many bytes the kernel accepts without sending them. Without this bound, chunks
-    /// that could still be canceled would wait in the kernel.
-    pub(super) fn bound_unsent(&self) -> io::Result<()> {
-        SockRef::from(&self.stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+    pub(super) fn set_options(&self) {
+        socket::set_options(&self.stream);
     }
 
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {

@@ -29,7 +29,7 @@ use crate::proto::disk::CollectionDone;
 use crate::proto::envelope::Taken;
 use crate::proto::{CloseReason, DiskDone, Input, Role};
 use crate::time::Time;
-use crate::wire::Message;
+use crate::wire::{Message, SharePath};
 
 /// A running node.
 pub(super) struct Driver<'a> {
@@ -228,6 +228,9 @@ impl<'a> Driver<'a> {
     fn fire_timers(&mut self) {
         self.net.expire(since(&self.clock, self.now));
         self.fire_http();
+        if let Some(disk) = &mut self.disk {
+            disk.expire(self.now);
+        }
         if let Some((every, at)) = &mut self.watchdog
             && *at <= self.now
         {
@@ -249,7 +252,8 @@ impl<'a> Driver<'a> {
         let ending = self.ending.map(|(_, until)| until);
         let give_back = self.memory.timeout(memory::held());
         let alive = self.watchdog.map(|(_, at)| at);
-        let next = [self.role.poll_timeout(), self.net.timeout(), self.http.timeout(), ending, give_back, alive]
+        let disk = self.disk.as_ref().and_then(Disk::timeout);
+        let next = [self.role.poll_timeout(), self.net.timeout(), self.http.timeout(), disk, ending, give_back, alive]
             .into_iter()
             .flatten()
             .min();
@@ -268,6 +272,9 @@ impl<'a> Driver<'a> {
     fn watch_memory(&mut self) {
         let held = memory::held();
         if let Some(short) = self.memory.change(held) {
+            if let Some(disk) = self.disk.as_mut().filter(|_| short) {
+                disk.free_smalls();
+            }
             if short && self.memory.may_warn(self.now) {
                 log::warn!("memory is short: {} MiB are in use; new sessions and queries are refused", held >> 20);
             }
@@ -333,6 +340,10 @@ impl<'a> Driver<'a> {
                     DiskDone::PieceWritten { .. } | DiskDone::Collection { done: CollectionDone::Written(_), .. }
                 ) {
                     self.net.release(spare);
+                }
+                if let (DiskDone::Share { added, removed }, Some(disk)) = (&done, &mut self.disk) {
+                    let added = added.iter().map(|record| &record.path);
+                    disk.forget_smalls(added.chain(removed).map(SharePath::as_str));
                 }
                 if let (DiskDone::ChunkReady { conn, req, .. }, Some(file)) = (&done, file)
                     && self.net.is_open(*conn)

@@ -21,7 +21,7 @@ impl Driver<'_> {
 
     fn try_reload(&mut self) -> Result<Vec<String>, Failure> {
         let Reload { settings, memory, shares, neighbors, notes } = self.host.reload()?;
-        if let (Some(shares), Some(disk)) = (shares, &self.disk) {
+        if let (Some(shares), Some(disk)) = (shares, &mut self.disk) {
             disk.share(&shares.folders, shares.rescan, shares.take_downloads)?;
         }
         if memory.is_some() {

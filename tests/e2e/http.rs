@@ -131,6 +131,32 @@ fn a_file_is_served_with_its_ranges_and_conditions() {
 }
 
 #[test]
+fn a_small_file_is_served_again_and_again_and_never_after_it_has_changed() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let peer = serving(&world, &daemon, "p", &[("small", b"0123456789")]);
+    let (addr, path) = (peer.addr(), "/files/small");
+    let etag = format!("\"{}\"", root_of(b"0123456789"));
+    for _ in 0..3 {
+        let all = get(addr, path, &[]);
+        assert_eq!((all.status, &all.body[..], all.field("etag")), (200, &b"0123456789"[..], Some(etag.as_str())));
+        let part = get(addr, path, &["Range: bytes=2-4"]);
+        assert_eq!((part.status, &part.body[..]), (206, &b"234"[..]));
+        assert_eq!(get(addr, path, &[&format!("If-None-Match: {etag}")]).status, 304);
+        assert_eq!(ask(addr, "HEAD", path, &[]).field("content-length"), Some("10"));
+        assert_eq!(get(addr, path, &["Connection: close"]).body, b"0123456789");
+    }
+    world.share("p", "small", b"another one");
+    eventually("the new content is served", || {
+        let answer = get(addr, path, &[]);
+        assert!([200, 404, 503].contains(&answer.status) && answer.body != b"0123456789", "{answer:?}");
+        (answer.status == 200).then(|| assert_eq!(answer.body, b"another one"))
+    });
+    std::fs::remove_file(world.folder("p").join("small")).expect("it is there");
+    assert_eq!(get(addr, path, &[]).status, 404);
+}
+
+#[test]
 fn requests_of_one_connection_are_answered_in_order() {
     let world = World::new();
     let daemon = world.super_peer("s");

@@ -237,12 +237,33 @@ fn other_folders_are_shared_without_a_restart() {
     write_old(&other.path().join("d"), b"comes");
     let folder = |name: Option<&str>, path: PathBuf| ShareFolder { name: name.map(str::to_owned), path };
     let missing = [folder(None, other.path().join("missing"))];
-    assert_eq!(rig.disk.as_ref().unwrap().share(&missing, None, true).unwrap_err().exit, Exit::Disk);
+    assert_eq!(rig.disk.as_mut().unwrap().share(&missing, None, true).unwrap_err().exit, Exit::Disk);
     fs::create_dir(rig.path("only")).unwrap();
     write_old(&rig.path("only/a"), b"stays");
     let shares = [folder(None, rig.path("only")), folder(Some("new"), other.path().to_owned())];
-    rig.disk.as_ref().unwrap().share(&shares, None, true).unwrap();
+    rig.disk.as_mut().unwrap().share(&shares, None, true).unwrap();
     rig.until(|offered| offered.keys().eq(["a", "new/d"]));
     write_old(&other.path().join("e"), b"later");
     rig.until(|offered| offered.contains_key("new/e"));
+}
+
+#[test]
+fn a_small_file_comes_from_memory_until_the_worker_reports_a_change() {
+    let mut rig = Rig::with(&[("a/small", b"small"), ("a/long", &content(1, MIB))]);
+    let mut at = |path: &str| {
+        rig.submit([Job::Http(HttpWork::Path { conn: CONN, path: path.to_owned(), after: None })]);
+        match report(&rig.reports) {
+            Report::Http(HttpDone::Found { conn: CONN, what }) => what,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(at("a/long"), AtPath::File { .. }));
+    let AtPath::Small(small) = at("a/small") else { panic!("it is small") };
+    assert_eq!((small.part(1, 3).as_ref(), small.content.root), (&b"mal"[..], root_of(b"small")));
+    let disk = rig.disk.as_mut().unwrap();
+    assert!(disk.small_at("a/small", Time::ZERO).is_none());
+    disk.keep_small("a/small", small, Time::ZERO);
+    assert!(disk.small_at("a/small", Time::ZERO).is_some());
+    disk.forget_smalls(["a/small"].into_iter());
+    assert!(disk.small_at("a/small", Time::ZERO).is_none());
 }

@@ -17,8 +17,9 @@ pub(in crate::net) struct Http {
     pub(in crate::net) from: Option<IpAddr>,
     reader: Reader,
     answering: Answering,
-    /// Whether the answer that is being sent is the last one.
+    /// Whether the answer that is being sent is the last one, and whether the client has said so.
     last: bool,
+    says_last: bool,
     /// When the first byte of the head came. If none has come: when the last answer ended, or when
     /// the connection began.
     since: Time,
@@ -48,6 +49,7 @@ impl Http {
             reader: Reader::default(),
             answering: Answering::No,
             last: false,
+            says_last: false,
             since: now,
             expects: true,
             fresh: false,
@@ -105,7 +107,8 @@ impl Http {
         }
         let Some(request) = self.reader.take_request()? else { return Ok(None) };
         self.answering = Answering::Yes;
-        self.last = !request.keep_alive;
+        self.says_last = !request.keep_alive;
+        self.last |= self.says_last;
         (self.since, self.expects, self.written) = (now, false, 0);
         Ok(Some(request))
     }
@@ -121,6 +124,12 @@ impl Http {
         self.answering = Answering::No;
         (self.since, self.expects, self.fresh) = (now, false, !self.reader.is_empty());
         !(self.last || last)
+    }
+
+    /// Whether the client has said that its last request is the last one, and has sent nothing
+    /// after it. Then it sends nothing more (RFC 9112, 9.6).
+    pub(in crate::net) fn was_last(&self) -> bool {
+        self.says_last && self.reader.is_empty()
     }
 
     /// After the present request no request is answered. Returns `false` if no request is being

@@ -152,6 +152,8 @@ pub(super) struct Connection {
     pub(super) is_http: bool,
     /// The other side sends no more.
     eof: bool,
+    /// The other side will send no more, as its last request says.
+    pub(super) says_last: bool,
     /// Reading was put off, and `held` may contain complete frames; otherwise it contains the
     /// beginning of one.
     held_complete: bool,
@@ -190,6 +192,7 @@ impl Connection {
             speaks_http: false,
             is_http: false,
             eof: false,
+            says_last: false,
             held_complete: false,
             other_mode: false,
             frame_bytes_max: FRAME_BYTES_HELLO as u32,
@@ -207,15 +210,6 @@ impl Connection {
         (self.early_left, self.sniffed) = (u32::MAX, false);
         (self.held, self.held_complete) = (Vec::new(), false);
         (self.readable, self.hung_up, self.writable) = (false, false, true);
-    }
-
-    pub(super) fn set_nodelay(&self) {
-        if let Err(error) = self.transport.set_nodelay() {
-            log::debug!("setting TCP_NODELAY: {error}");
-        }
-        if let Err(error) = self.transport.bound_unsent() {
-            log::debug!("setting TCP_NOTSENT_LOWAT: {error}");
-        }
     }
 
     /// Frames up to this length are accepted from now on.
@@ -402,7 +396,7 @@ impl Connection {
         let Phase::Closing { left } = self.phase else {
             return None;
         };
-        if self.eof || self.transport.shutdown_write().is_err() {
+        if self.eof || self.says_last || self.transport.shutdown_write().is_err() {
             return Some(CloseReason::Asked);
         }
         self.phase = Phase::Lingering { left, until: now + LINGER_MAX };

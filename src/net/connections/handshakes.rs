@@ -73,7 +73,7 @@ impl Connections {
         if let Some(conn) = self.table.get_mut(id) {
             conn.phase = Phase::Handshaking(Box::new(Handshake { until, accepted: None }));
             conn.known = false;
-            conn.set_nodelay();
+            conn.transport.set_options();
             conn.transport.begin_tls(tls);
             self.requeue(id);
             self.arm(id, ctx);

@@ -119,6 +119,7 @@ impl Connections {
             self.requeue(id);
             self.arm(id, ctx);
         } else {
+            conn.says_last = http.was_last() && !conn.readable;
             self.close(id, ctx);
         }
     }

@@ -21,6 +21,7 @@ use super::buffers::Buffers;
 use super::connection::reading::Scratch;
 use super::connection::{Connection, Phase};
 use super::context::Context;
+use super::socket::INHERITS;
 use super::table::Table;
 use super::throttle::Throttle;
 use super::tls::Tls;
@@ -208,9 +209,8 @@ impl Connections {
         if excess > 0 {
             self.make_room(excess, ctx);
         }
-        let conn = self.table.get_mut(id).expect("just inserted");
-        if connected {
-            conn.set_nodelay();
+        if connected && !INHERITS {
+            self.table.get_mut(id).expect("just inserted").transport.set_options();
         }
         self.arm(id, ctx);
         Ok(id)
@@ -247,7 +247,7 @@ impl Connections {
     pub(super) fn open(&mut self, id: ConnId, now: Time) {
         if let Some(conn) = self.table.get_mut(id) {
             conn.phase = Phase::Open;
-            conn.set_nodelay();
+            conn.transport.set_options();
             conn.begin_reading(&mut self.scratch, now, (TURN_BYTES_PER_CONNECTION, READ_SCRATCH_BYTES));
             self.current = Some(id);
         }

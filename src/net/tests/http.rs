@@ -85,6 +85,45 @@ fn a_turn_that_rests_from_http_leaves_requests_that_were_sent_together_to_later_
     }
 }
 
+/// Sends a request, answers it, and reads the answer. Returns the connection.
+fn answered_last(rig: &mut Rig, request: &[u8], last: bool) -> (TcpStream, ConnId) {
+    let mut client = connect(rig.net.page_addr().unwrap());
+    write(&mut client, request);
+    let conn = rig.until(|net, arrival| match arrival {
+        Arrival::Http { conn, .. } => {
+            net.write_http(conn, b"answer");
+            net.end_answer(conn, last);
+            Some(conn)
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    (client, conn)
+}
+
+#[test]
+fn a_connection_whose_client_sends_nothing_more_is_closed_once_the_answer_is_written() {
+    let mut rig = page();
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let (mut client, conn) = answered_last(&mut rig, request, false);
+    // The client has not closed its side, so the connection would linger.
+    rig.until(|_, arrival| matches!(arrival, Arrival::HttpGone { conn: gone } if gone == conn).then_some(()));
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"answer");
+}
+
+#[test]
+fn a_connection_that_this_side_ends_lingers_until_the_client_closes() {
+    let mut rig = page();
+    let (mut client, conn) = answered_last(&mut rig, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", true);
+    rig.settle();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"answer");
+    drop(client);
+    rig.until(|_, arrival| matches!(arrival, Arrival::HttpGone { conn: gone } if gone == conn).then_some(()));
+}
+
 #[test]
 fn a_head_that_is_not_complete_in_time_is_refused() {
     let mut rig = page();

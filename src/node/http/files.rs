@@ -1,15 +1,17 @@
 //! The share over HTTP: folders, files with ranges, contents by root, Metalinks.
 //!
-//! The first chunk of a body is sent from the file that the lookup has opened, unless the request
-//! had to wait. The others are prepared like chunks of peers: the worker looks up the path again
-//! for each of them, so that a file which was deleted or has changed ends the answer.
+//! A small file is sent from memory. It may be there from an earlier request; then no other thread
+//! is needed. The first chunk of another body is sent from the file that the lookup has opened,
+//! unless the request had to wait. The others are prepared like chunks of peers: the worker looks
+//! up the path again for each of them, so that a file which was deleted or has changed ends the
+//! answer.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::state::{Exchange, Found, Purpose, Sending, found_of, has_body};
+use super::state::{Exchange, Found, Purpose, Sending, Source, found_of, has_body};
 use crate::config::{CHUNK_BYTES_MAX, HTTP_CHUNKS_AHEAD, HTTP_SEARCH_MAX, HTTP_SEARCHES_MAX, PIECE_BYTES};
 use crate::disk::{AtPath, HttpWork, Job};
 use crate::http::metalink::{self, Digests};
@@ -50,15 +52,31 @@ impl Driver<'_> {
                 return self.say(conn, &request, 404, "this peer searches for nobody; see --http-gateway");
             }
         };
+        let now = self.now;
         let Some(disk) = &mut self.disk else {
             return self.say(conn, &request, 404, "this node shares no files");
         };
+        if let FileTarget::File(path) = &target
+            && let Some(small) = disk.small_at(path.as_str(), now)
+        {
+            return self.on_what(conn, (request, target, from), AtPath::Small(small));
+        }
         disk.submit(Job::Http(work));
         self.http.exchanges.insert(conn, Exchange::Looking { request, target, from });
     }
 
+    /// The worker has looked for the file that a request names.
     pub(super) fn on_found(&mut self, conn: ConnId, what: AtPath) {
         let Some(Exchange::Looking { request, target, from }) = self.http.exchanges.remove(&conn) else { return };
+        if let (FileTarget::File(path), AtPath::Small(small), Some(disk)) = (&target, &what, &mut self.disk)
+            && !self.memory.is_short()
+        {
+            disk.keep_small(path.as_str(), small.clone(), self.now);
+        }
+        self.on_what(conn, (request, target, from), what);
+    }
+
+    fn on_what(&mut self, conn: ConnId, (request, target, from): (Box<Request>, FileTarget, IpAddr), what: AtPath) {
         let found = match found_of(what, from) {
             Ok(found) => found,
             Err(AtPath::Folder { entries, more }) => return self.on_folder(conn, &request, &target, &entries, more),
@@ -71,7 +89,7 @@ impl Driver<'_> {
             {
                 return self.seek(conn, request, target);
             }
-            Err(AtPath::Nothing | AtPath::File { .. }) => {
+            Err(AtPath::Nothing | AtPath::File { .. } | AtPath::Small(_)) => {
                 return self.say(conn, &request, 404, "no shared file has this name");
             }
         };
@@ -176,7 +194,7 @@ impl Driver<'_> {
     }
 
     fn send(&mut self, conn: ConnId, request: &Request, found: Found) {
-        let content = found.content;
+        let (content, is_here) = (found.content, found.body.is_some());
         let more = self.described(request, &found);
         let Some((first, length)) = self.send_head(conn, request, content, more) else { return };
         let mut sending = Box::new(Sending {
@@ -190,9 +208,13 @@ impl Driver<'_> {
             sent: 0,
             waiting: VecDeque::new(),
         });
-        if let Some(file) = found.file {
-            let now = u32::try_from(length).unwrap_or(CHUNK_BYTES_MAX).min(CHUNK_BYTES_MAX);
-            self.net.send_file(conn, 0, file, first, now);
+        let now = u32::try_from(length).unwrap_or(CHUNK_BYTES_MAX).min(CHUNK_BYTES_MAX);
+        match found.body {
+            Some(Source::File(file)) => self.net.send_file(conn, 0, file, first, now),
+            Some(Source::Small(small)) => self.net.send_bytes(conn, 0, Box::new(small.part(first, length))),
+            None => {}
+        }
+        if is_here {
             (sending.next, sending.asked, sending.queued) = (first + u64::from(now), 1, 1);
         }
         self.ask_ahead(conn, &mut sending);
@@ -283,7 +305,7 @@ impl Driver<'_> {
         let Some(until) = self.look_for_sources(found.content.root) else {
             return self.send(conn, &request, found);
         };
-        let found = Box::new(Found { file: None, ..found });
+        let found = Box::new(Found { body: None, ..found });
         self.http.exchanges.insert(conn, Exchange::Sources { request, found, until });
     }
 
@@ -293,7 +315,7 @@ impl Driver<'_> {
             disk.submit(Job::Http(HttpWork::Sum { root }));
         }
         let until = self.look_for_sources(root);
-        let found = Box::new(Found { file: None, ..found });
+        let found = Box::new(Found { body: None, ..found });
         self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests: None, until });
     }
 

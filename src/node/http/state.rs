@@ -10,7 +10,7 @@ use super::fetches::{Gateway, Streaming};
 use super::kept::Kept;
 use super::searches::Searches;
 use super::sources::Sources;
-use crate::disk::AtPath;
+use crate::disk::{AtPath, Small};
 use crate::http::listing::Hit;
 use crate::http::metalink::Digests;
 use crate::http::{Content, FileTarget, Method, Request};
@@ -135,10 +135,19 @@ pub(super) struct Found {
     pub(super) content: Content,
     pub(super) name: String,
     pub(super) md5: Option<Md5>,
-    /// The open file. None if the request has waited, because the file may have changed.
-    pub(super) file: Option<Arc<File>>,
+    /// Where its bytes are. None if the request has waited, because the file may have changed.
+    pub(super) body: Option<Source>,
     /// The address that the request came from.
     pub(super) from: IpAddr,
+}
+
+/// Where the bytes of a content are.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// In an open file.
+    File(Arc<File>),
+    /// In memory.
+    Small(Arc<Small>),
 }
 
 /// Why a command runs.
@@ -231,7 +240,13 @@ pub(super) fn has_body(request: &Request) -> bool {
 /// Converts the answer of the disk to the form that this module uses.
 pub(super) fn found_of(what: AtPath, from: IpAddr) -> Result<Found, AtPath> {
     match what {
-        AtPath::File { content, name, md5, file } => Ok(Found { content, name, md5, file: Some(file), from }),
+        AtPath::File { content, name, md5, file } => {
+            Ok(Found { content, name, md5, body: Some(Source::File(file)), from })
+        }
+        AtPath::Small(small) => {
+            let (content, name, md5) = (small.content, small.name.clone(), small.md5);
+            Ok(Found { content, name, md5, body: Some(Source::Small(small)), from })
+        }
         other @ (AtPath::Nothing | AtPath::Unhashed | AtPath::Folder { .. }) => Err(other),
     }
 }
