@@ -4,6 +4,7 @@
 mod deadlines;
 mod descriptors;
 mod frames;
+mod half_open;
 mod http;
 mod limits;
 mod payloads;

@@ -22,37 +22,37 @@ fn key(seed: u8) -> PublicKey {
     secret(seed).public()
 }
 
-fn identity(seed: u8) -> TlsIdentity {
+pub(super) fn identity(seed: u8) -> TlsIdentity {
     TlsIdentity::new(&secret(seed)).unwrap()
 }
 
 /// A node in login mode, whose key has this seed.
-fn node(seed: u8) -> Rig {
+pub(super) fn node(seed: u8) -> Rig {
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let options = NetOptions { listen, tls: Some(identity(seed)), ..NetOptions::default() };
     Rig { net: Net::open(&options).unwrap(), now: Time::ZERO, started: Instant::now() }
 }
 
 /// A client of the test itself, which can make every mistake.
-struct Client {
-    socket: TcpStream,
-    tls: Tls,
+pub(super) struct Client {
+    pub(super) socket: TcpStream,
+    pub(super) tls: Tls,
     plain: Vec<u8>,
     ended: bool,
 }
 
 impl Client {
-    fn new(rig: &Rig, seed: u8) -> Client {
+    pub(super) fn new(rig: &Rig, seed: u8) -> Client {
         Client::on(connect(rig.addr()), seed)
     }
 
-    fn on(socket: TcpStream, seed: u8) -> Client {
+    pub(super) fn on(socket: TcpStream, seed: u8) -> Client {
         socket.set_nonblocking(true).unwrap();
         Client { socket, tls: identity(seed).dial(0, None).unwrap(), plain: Vec::new(), ended: false }
     }
 
     /// Sends sealed bytes, and opens received ones.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         let unsent = self.tls.unsent().to_vec();
         if !unsent.is_empty() {
             self.socket.write_all(&unsent).unwrap();
@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// Completes the handshake, as far as the net is concerned.
-    fn greet(&mut self, rig: &mut Rig) -> (ConnId, Option<PublicKey>) {
+    pub(super) fn greet(&mut self, rig: &mut Rig) -> (ConnId, Option<PublicKey>) {
         loop {
             self.go_on();
             let mut accepted = None;
@@ -95,7 +95,7 @@ impl Client {
 }
 
 /// Runs turns of a node until its counters are as wished. The machine gets no input.
-fn until_counted(rig: &mut Rig, is_so: impl Fn(&Counters) -> bool) {
+pub(super) fn until_counted(rig: &mut Rig, is_so: impl Fn(&Counters) -> bool) {
     while !is_so(&rig.net.counters()) {
         rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
     }
@@ -398,39 +398,6 @@ fn an_end_that_comes_with_other_records_is_noticed() {
     let seen = two(&mut rig);
     assert!(matches!(seen[0], Arrival::Input(Input::Accepted { .. })), "{seen:?}");
     assert!(matches!(seen[1], Arrival::Input(Input::Closed { why: CloseReason::Remote, .. })), "{seen:?}");
-}
-
-#[test]
-fn the_oldest_connection_that_has_not_logged_in_makes_room() {
-    let mut rig = node(1);
-    rig.net.conns.conns_max = 4;
-    let mut first = Client::new(&rig, 2);
-    let (accepted, _) = first.greet(&mut rig);
-    let mut second = Client::new(&rig, 3);
-    let (logged_in, _) = second.greet(&mut rig);
-    rig.net.set_frame_cap(logged_in, FRAME_BYTES_OPEN);
-    let third = connect(rig.addr());
-    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
-    let fourth = connect(rig.addr());
-    assert_eq!(rig.until_closed(accepted), CloseReason::Crowded);
-    assert_eq!(rig.net.counters().half_open_evicted, 1);
-    assert!(rig.net.is_open(logged_in));
-    drop((third, fourth));
-}
-
-#[test]
-fn a_crowd_without_a_login_does_not_displace_another_host() {
-    let mut rig = node(1);
-    rig.net.conns.conns_max = 8;
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
-    socket.connect(&rig.addr().into()).unwrap();
-    let mut other = Client::on(socket.into(), 2);
-    let (conn, _) = other.greet(&mut rig);
-    let crowd: Vec<TcpStream> = (0..6).map(|_| connect(rig.addr())).collect();
-    until_counted(&mut rig, |counters| counters.half_open_evicted == 3);
-    assert!(rig.net.is_open(conn), "it came first, but is the only one of its host");
-    drop((other, crowd));
 }
 
 /// A node, and a client that has not read the sealed bytes of the node.
