@@ -7,9 +7,10 @@ use crate::cli::units::Rate;
 
 command! {
     /// List the downloads of a running peer: their numbers, states and progress. A download stays
-    /// in the queue of the peer until it ends or is canceled, whatever happens to the peer or to
-    /// the command that started it. A download without a source searches again after at most 5
-    /// minutes.
+    /// in the queue of the peer until it is done, has failed or is canceled, whatever happens to
+    /// the peer or to the command that started it. A download without a source searches again after
+    /// at most 5 minutes. The last 100 downloads that are done or have failed stay in the list, and
+    /// `resume` continues one that has failed.
     #[argh(name = "downloads", example = "{command_name} --json")]
     Downloads {
         /// remove the part files that no download of the queue uses, in the shares and in the
