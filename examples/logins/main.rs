@@ -3,7 +3,8 @@
 //! ```text
 //! cargo run --release --features measure --example logins -- TASK
 //!     operator                                     print the key that signs the credentials
-//!     peers ADDR COUNT                             peers that stay, and return when they lose it
+//!     peers ADDR COUNT [DIALS]                     peers that stay, and return when they lose it;
+//!                                                  at most DIALS (256) dials are under way
 //!     visits ADDR PER_SECOND SECONDS               peers that log in and leave
 //!     readers ADDR SESSIONS UNREAD PER_SECOND SECONDS
 //!                                                  sessions of which some stop reading
@@ -28,7 +29,7 @@ use hdrhistogram::Histogram;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use sprat::node::{Flow, Host, Node, Options};
-use sprat::proto::{Event, Role};
+use sprat::proto::{Event, Input, Output, Role};
 use sprat::wire::HostPort;
 
 use members::Members;
@@ -36,7 +37,7 @@ use members::Members;
 /// Loopback addresses from which the peers dial.
 const SOURCES: u8 = 250;
 
-const USAGE: &str = "usage: logins operator | peers ADDR COUNT | visits ADDR PER_SECOND SECONDS | \
+const USAGE: &str = "usage: logins operator | peers ADDR COUNT [DIALS] | visits ADDR PER_SECOND SECONDS | \
                      readers ADDR SESSIONS UNREAD PER_SECOND SECONDS";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -48,9 +49,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             writeln!(io::stdout(), "{}", members::operator().public())?;
             Ok(())
         }
-        ["peers", addr, count] => {
+        ["peers", addr, count, ref dials @ ..] if dials.len() <= 1 => {
             let members = Members::new(number(count)?)?;
-            let role = peers::Peers::new(&members, &addr.parse()?);
+            let dials = dials.first().map_or(Ok(peers::DIALS), |dials| number(dials))?;
+            let role = peers::Peers::new(&members, &addr.parse()?, dials);
             run(&members, role)
         }
         ["visits", addr, rate, seconds] => {
@@ -94,6 +96,34 @@ struct Silent;
 impl Host for Silent {
     fn on_event(&mut self, _: Event) -> Flow {
         Flow::Continue
+    }
+}
+
+/// An input that no machine of these programs uses. Returns what must be given back.
+fn leave(input: Input<'_>) -> Option<Output> {
+    match input {
+        Input::Accepted { .. } | Input::PayloadReceived { .. } => input.given_back(),
+        Input::Dialed { .. }
+        | Input::DialFailed { .. }
+        | Input::Message { .. }
+        | Input::Malformed { .. }
+        | Input::Closed { .. }
+        | Input::Datagram { .. }
+        | Input::Unanswered { .. }
+        | Input::Undelivered { .. }
+        | Input::Resolved { .. }
+        | Input::PayloadProgress { .. }
+        | Input::PayloadSent { .. }
+        | Input::Backlogged { .. }
+        | Input::Drained { .. }
+        | Input::Crowded { .. }
+        | Input::Memory { .. }
+        | Input::Disk(_)
+        | Input::AccountsSaved { .. }
+        | Input::Command { .. }
+        | Input::ClientGone { .. }
+        | Input::Shutdown
+        | Input::Settings(_) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Peers that stay: production machines of weak peers, each with a session and one file. When the
 //! super peer ends, each returns as a peer does: with its own waits and its own retries. Dials wait
-//! here while UNDER_WAY are under way: this process makes their handshakes one after the other, and
-//! a peer on a host of its own would make its handshake at once.
+//! here while DIALS are under way: this process makes their handshakes one after the other, and a
+//! peer on a host of its own would make its handshake at once.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use sprat::trust::Pin;
 use sprat::wire::{FileRecord, Root, SharePath};
 
 use crate::members::Members;
-use crate::{say, unix};
+use crate::{leave, say, unix};
 
 /// Most peers that log in at once for the first time. Afterwards each peer decides itself.
 const STARTING_MAX: usize = 128;
-/// Most dials that are under way.
-const UNDER_WAY: u64 = 256;
+/// Most dials that are under way, unless another number is given.
+pub(crate) const DIALS: usize = 256;
 const HOUR: Duration = Duration::from_secs(3600);
 
 struct Peer {
@@ -53,6 +53,7 @@ pub(crate) struct Peers {
     /// The dials that wait, and how many are under way.
     waiting: VecDeque<Output>,
     under_way: u64,
+    under_way_max: u64,
     lost: u64,
     handshakes_failed: u64,
     out: VecDeque<Output>,
@@ -60,7 +61,7 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn new(members: &Members, super_peer: &Pin) -> Peers {
+    pub(crate) fn new(members: &Members, super_peer: &Pin, dials: usize) -> Peers {
         let peer = |n: usize| {
             let member = &members.all[n];
             let login = PeerLogin { key: member.key, credential: Some(member.credential.clone()), invitation: None };
@@ -90,6 +91,7 @@ impl Peers {
             dials_failed: 0,
             waiting: VecDeque::new(),
             under_way: 0,
+            under_way_max: dials as u64,
             lost: 0,
             handshakes_failed: 0,
             out: VecDeque::new(),
@@ -217,6 +219,7 @@ impl Peers {
 }
 
 impl Role for Peers {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`leave` has all others")]
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.now = now;
         match input {
@@ -245,21 +248,8 @@ impl Role for Peers {
                     self.owners[conn.index as usize] = None;
                 }
             }
-            Input::Accepted { .. } | Input::PayloadReceived { .. } => self.out.extend(input.given_back()),
             Input::Shutdown => std::process::exit(0),
-            Input::Datagram { .. }
-            | Input::Unanswered { .. }
-            | Input::Undelivered { .. }
-            | Input::Resolved { .. }
-            | Input::PayloadProgress { .. }
-            | Input::PayloadSent { .. }
-            | Input::Crowded { .. }
-            | Input::Memory { .. }
-            | Input::Disk(_)
-            | Input::AccountsSaved { .. }
-            | Input::Command { .. }
-            | Input::ClientGone { .. }
-            | Input::Settings(_) => {}
+            unused => self.out.extend(leave(unused)),
         }
     }
 
@@ -274,7 +264,7 @@ impl Role for Peers {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        if self.out.is_empty() && self.under_way < UNDER_WAY {
+        if self.out.is_empty() && self.under_way < self.under_way_max {
             self.out.extend(self.waiting.pop_front());
             self.under_way += self.out.len() as u64;
         }

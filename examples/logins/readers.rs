@@ -15,7 +15,7 @@ use sprat::wire::message::{Ping, Query, Register};
 use sprat::wire::{FileRecord, HostPort, Message, QueryKind, Root, Search, SharePath};
 
 use crate::members::Member;
-use crate::{figures, histogram, say};
+use crate::{figures, histogram, leave, say};
 
 /// Most sessions that are set up at once.
 const SETUPS_MAX: usize = 128;
@@ -297,6 +297,7 @@ impl Readers {
 }
 
 impl Role for Readers {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`leave` has all others")]
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.now = now;
         match input {
@@ -307,23 +308,8 @@ impl Role for Readers {
             }
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, .. } | Input::Closed { conn, .. } => self.on_closed(conn),
-            Input::Accepted { .. } | Input::PayloadReceived { .. } => self.out.extend(input.given_back()),
             Input::Shutdown => std::process::exit(1),
-            Input::Datagram { .. }
-            | Input::Unanswered { .. }
-            | Input::Undelivered { .. }
-            | Input::Resolved { .. }
-            | Input::PayloadProgress { .. }
-            | Input::PayloadSent { .. }
-            | Input::Backlogged { .. }
-            | Input::Drained { .. }
-            | Input::Crowded { .. }
-            | Input::Memory { .. }
-            | Input::Disk(_)
-            | Input::AccountsSaved { .. }
-            | Input::Command { .. }
-            | Input::ClientGone { .. }
-            | Input::Settings(_) => {}
+            unused => self.out.extend(leave(unused)),
         }
     }
 

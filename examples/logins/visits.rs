@@ -12,7 +12,7 @@ use sprat::wire::message::Bye;
 use sprat::wire::{HostPort, Message};
 
 use crate::members::Member;
-use crate::{figures, histogram, say};
+use crate::{figures, histogram, leave, say};
 
 /// Peers that visit, one after the other.
 pub(crate) const MEMBERS: usize = 1000;
@@ -115,6 +115,7 @@ impl Visits {
 }
 
 impl Role for Visits {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`leave` has all others")]
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.now = now;
         match input {
@@ -126,23 +127,8 @@ impl Role for Visits {
                     self.fail(visit, "closed before READY");
                 }
             }
-            Input::Accepted { .. } | Input::PayloadReceived { .. } => self.out.extend(input.given_back()),
             Input::Shutdown => std::process::exit(1),
-            Input::Datagram { .. }
-            | Input::Unanswered { .. }
-            | Input::Undelivered { .. }
-            | Input::Resolved { .. }
-            | Input::PayloadProgress { .. }
-            | Input::PayloadSent { .. }
-            | Input::Backlogged { .. }
-            | Input::Drained { .. }
-            | Input::Crowded { .. }
-            | Input::Memory { .. }
-            | Input::Disk(_)
-            | Input::AccountsSaved { .. }
-            | Input::Command { .. }
-            | Input::ClientGone { .. }
-            | Input::Settings(_) => {}
+            unused => self.out.extend(leave(unused)),
         }
     }
 
