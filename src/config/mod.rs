@@ -54,5 +54,10 @@ const _: () = assert!(READ_SCRATCH_BYTES >= FRAME_BYTES_LOGIN && READ_SCRATCH_BY
 const _: () =
     assert!(CONTROL_CLIENTS_MAX * 4 <= DESCRIPTORS_RESERVED_MAX && ACCEPTS_PER_TURN * 4 <= DESCRIPTORS_RESERVED_MAX);
 const _: () = assert!(CROWD_PLAN_MAX <= UPLOADS_MAX && CROWD_PLAN_MAX < UNAUTHENTICATED_MAX);
+// A connection waits in a full backlog for less than the time of a login, even if each of those
+// that have not logged in uses all three times of grace.
+const _: () = assert!(
+    LISTEN_BACKLOG as u128 * 3 * HALF_OPEN_GRACE.as_millis() < UNAUTHENTICATED_MAX as u128 * LOGIN_DEADLINE.as_millis()
+);
 const _: () = assert!(WRITES_PENDING_MAX < CHUNK_BUFFERS_MAX && SOURCE_PIPELINE_MAX <= UPLOAD_REQUESTS_MAX / 2);
 const _: () = assert!(BACKLOG_BYTES <= SEND_QUEUE_BYTES_EARLY && SEND_QUEUE_BYTES_EARLY < SEND_QUEUE_BYTES_MAX);

@@ -17,6 +17,17 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Connections that have not logged in. When one more arrives, the host with the most of these
 /// connections is chosen, and its connection that was silent for longest is closed.
 pub const UNAUTHENTICATED_MAX: usize = 2048;
+/// Login mode: time in which a connection that has not logged in is not closed for another one. The
+/// time begins at the accept, and again when the ClientHello is answered and when the handshake is
+/// complete. It allows for two round trips to a distant host. If fewer than [`UNAUTHENTICATED_MAX`]
+/// connections are allowed, it is shorter in proportion.
+pub const HALF_OPEN_GRACE: Duration = Duration::from_millis(500);
+/// A host that has more than this part of the connections which have not logged in has no such
+/// time: 32 of 2,048 connections.
+pub const HALF_OPEN_SHARES: usize = 64;
+/// While no connection may be closed, new ones wait in the kernel. After this time the node looks
+/// again.
+pub const HALF_OPEN_RETRY: Duration = Duration::from_millis(10);
 /// Bytes that are read from a connection in login mode before it has logged in, TLS included. A
 /// handshake takes less. rustls by itself would hold a message of 64 KiB. Further bytes wait in the
 /// kernel.

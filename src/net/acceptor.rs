@@ -121,7 +121,7 @@ impl Acceptor {
 
     /// Accepts the next connection, within the bounds of the turn.
     pub(super) fn next(&mut self, conns: &mut Connections, ctx: &mut Context) -> Option<Input<'static>> {
-        loop {
+        while self.is_busy() && conns.find_place(ctx) {
             let enter = |acceptor: &Acceptor, stream, from, conns: &mut Connections, ctx: &mut Context| {
                 acceptor.enter(stream, from, conns, ctx)
             };
@@ -129,6 +129,7 @@ impl Acceptor {
                 return Some(Input::Accepted { conn, from, to, since, key: None, unix: ctx.unix });
             }
         }
+        None
     }
 
     /// Accepts the next connection of the page.

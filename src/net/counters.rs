@@ -45,6 +45,9 @@ counters! {
     handshakes_overdue,
     /// Accepted connections that had not logged in and made room for newer ones.
     half_open_evicted,
+    /// Times that new connections were left in the kernel for 10 ms, because no connection that had
+    /// not logged in could be closed for them yet.
+    half_open_waits,
     /// Accepted connections that were closed because their address had begun too many handshakes.
     address_limited,
     /// Accepted connections of the other mode: without TLS in login mode, with TLS in open mode.

@@ -22,6 +22,8 @@ pub(super) enum Due {
     Accept,
     /// Accepting on the listener of the page failed because descriptors ran out: try again.
     Page,
+    /// No connection that has not logged in could be closed for another one: look again.
+    HalfOpen,
     /// Accepting on the control socket failed because descriptors ran out: try again.
     Control,
 }

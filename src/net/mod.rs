@@ -43,6 +43,7 @@ mod control;
 mod counters;
 mod deadlines;
 mod dialer;
+mod half_open;
 mod interfaces;
 mod lanes;
 mod outputs;

@@ -234,7 +234,9 @@ impl Net {
     /// Whether work is left over from this turn, so that the poll must not wait.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        [&self.acceptor, &self.page].into_iter().flatten().any(Acceptor::is_busy) && self.conns.may_accept()
+        let accepts = self.acceptor.as_ref().is_some_and(Acceptor::is_busy) && self.conns.may_enter(self.ctx.now)
+            || self.page.as_ref().is_some_and(Acceptor::is_busy);
+        accepts && self.conns.may_accept()
             || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.is_ready())
             || self.control.is_busy()
             || self.own_addrs.as_ref().is_some_and(OwnAddrs::is_ready)
@@ -485,6 +487,8 @@ impl Net {
                     }
                 }
                 Due::Control => self.control.latch(),
+                // Whether the listener is busy depends on the time.
+                Due::HalfOpen => {}
             }
         }
     }
@@ -513,7 +517,7 @@ impl Net {
             ctx.deadlines.sweep(|at, due| match due {
                 Due::Connection(id) => conns.is_armed(id, at),
                 Due::Resolve(dial) => dialer.is_resolving(dial),
-                Due::Accept | Due::Page | Due::Control => true,
+                Due::Accept | Due::Page | Due::Control | Due::HalfOpen => true,
             });
         }
     }

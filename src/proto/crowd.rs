@@ -91,9 +91,30 @@ impl Protected {
     }
 }
 
+/// Connections that are not closed although there is no room: those that made progress after
+/// `since` or have a rank that protects, and whose host has at most `share` connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grace {
+    pub(crate) since: Time,
+    pub(crate) share: usize,
+}
+
+impl Grace {
+    /// Whether nothing of a host with this many connections may be closed, if this is the order of
+    /// the first one.
+    fn covers(self, len: usize, (rank, since, _): (Rank, Time, ConnId)) -> bool {
+        len <= self.share && (rank > Rank::Idle || since > self.since)
+    }
+}
+
 /// The connections to close, at most `count`, in order: each time one of the host that then has the
 /// most.
 pub(crate) fn leaving(occupants: Vec<Occupant>, count: usize) -> Vec<Occupant> {
+    leaving_after(occupants, count, None)
+}
+
+/// The same, without connections that have a grace.
+pub(crate) fn leaving_after(occupants: Vec<Occupant>, count: usize, grace: Option<Grace>) -> Vec<Occupant> {
     let protected = Protected::among(&occupants);
     let mut hosts: BTreeMap<Host, Vec<Occupant>> = BTreeMap::new();
     for occupant in occupants {
@@ -106,9 +127,12 @@ pub(crate) fn leaving(occupants: Vec<Occupant>, count: usize) -> Vec<Occupant> {
     }
     let mut going = Vec::new();
     while going.len() < count
-        && let Some((_, _, host)) = fullest.pop()
+        && let Some((len, Reverse(first), host)) = fullest.pop()
         && let Some(group) = hosts.get_mut(&host)
     {
+        if grace.is_some_and(|grace| grace.covers(len, first)) {
+            continue;
+        }
         going.extend(group.pop());
         fullest.extend(group.last().map(|next| (group.len(), Reverse(next.order(protected)), host)));
     }
@@ -132,15 +156,33 @@ impl Plan {
         of: impl Fn(ConnId) -> Option<Occupant>,
         all: impl FnOnce() -> Vec<Occupant>,
     ) -> Option<ConnId> {
+        self.look(now, of, || leaving(all(), CROWD_PLAN_MAX))?;
+        self.take()
+    }
+
+    /// The connection to close next, if there is one. It stays in the plan. `leaving` makes the
+    /// next plan.
+    pub(crate) fn look(
+        &mut self,
+        now: Time,
+        of: impl Fn(ConnId) -> Option<Occupant>,
+        leaving: impl FnOnce() -> Vec<Occupant>,
+    ) -> Option<ConnId> {
         if now.since(self.made) < PLAN_AGE_MAX {
-            while let Some(planned) = self.next.pop_front() {
-                if of(planned.conn) == Some(planned) {
+            while let Some(planned) = self.next.front() {
+                if of(planned.conn) == Some(*planned) {
                     return Some(planned.conn);
                 }
+                self.next.pop_front();
             }
         }
-        self.next = leaving(all(), CROWD_PLAN_MAX).into();
+        self.next = leaving().into();
         self.made = now;
+        self.next.front().map(|occupant| occupant.conn)
+    }
+
+    /// Takes the connection that [`Plan::look`] has returned out of the plan.
+    pub(crate) fn take(&mut self) -> Option<ConnId> {
         self.next.pop_front().map(|occupant| occupant.conn)
     }
 }
@@ -183,6 +225,29 @@ mod tests {
     fn many_hosts_with_one_each_go_by_time() {
         let all = (0..4).map(|n| occupant(n, n as u8, Rank::Idle, 10 - u64::from(n))).collect();
         assert_eq!(order(all, 2), [3, 2]);
+    }
+
+    #[test]
+    fn a_connection_with_a_grace_stays_unless_its_host_has_more_than_its_share() {
+        let mut all = vec![
+            occupant(0, 1, Rank::Idle, 9),
+            occupant(1, 1, Rank::Idle, 7),
+            occupant(2, 1, Rank::Idle, 8),
+            occupant(3, 2, Rank::Idle, 5),
+            occupant(4, 3, Rank::Busy, 1),
+            occupant(5, 4, Rank::Idle, 6),
+        ];
+        let order = |all: &[Occupant], since: u64, share: usize| -> Vec<u32> {
+            let grace = Grace { since: Time::from_micros(since), share };
+            leaving_after(all.to_vec(), 9, Some(grace)).iter().map(|occupant| occupant.conn.index).collect()
+        };
+        assert_eq!(order(&all, 5, 2), [1, 3], "2 then is one of two");
+        assert_eq!(order(&all, 5, 3), [3], "and 1 one of three");
+        assert_eq!(order(&all, 4, 3), [0; 0]);
+        assert_eq!(order(&all, 9, 3), [1, 2, 3, 5, 0], "the busy one stays");
+        // A crowd that asks does not protect itself.
+        all.iter_mut().for_each(|occupant| occupant.rank = Rank::Busy);
+        assert_eq!(order(&all, 5, 3), [4, 3]);
     }
 
     #[test]

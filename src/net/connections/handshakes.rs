@@ -1,5 +1,5 @@
 //! Connections that have not logged in: their handshakes, how many of them compute with keys in a
-//! turn, and which connections are closed when there are too many.
+//! turn, and how many there may be.
 
 use std::io;
 
@@ -12,8 +12,8 @@ use crate::net::connection::handshake::Greeted;
 use crate::net::connection::http::Http;
 use crate::net::connection::{Accepted, Connection, Handshake, Phase};
 use crate::net::context::Context;
+use crate::net::deadlines::Due;
 use crate::net::tls::{Tls, TlsIdentity};
-use crate::proto::crowd::{Host, Occupant, Rank};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
 use crate::wire::frame;
@@ -33,28 +33,56 @@ impl Connections {
         let conn = self.table.get_mut(id).expect("just inserted");
         conn.known = false;
         conn.set_early_max(EARLY_BYTES_MAX);
-        let Accepted { from, since, .. } = accepted;
-        self.half_open.insert(id, Occupant { conn: id, host: Host::from(from.ip()), rank: Rank::Idle, since });
-        self.evict_half_open(ctx);
-        Ok(())
-    }
-
-    /// Closes connections that have not logged in, if there are too many. The rule of
-    /// `proto::crowd` chooses them, so that one host does not displace the logins of others.
-    fn evict_half_open(&mut self, ctx: &mut Context) {
-        let most = UNAUTHENTICATED_MAX.min(self.conns_max / 2).max(1);
-        while self.half_open.len() > most {
-            let Connections { half_open, plan, .. } = self;
-            let occupant = |id: ConnId| half_open.get(&id).copied();
-            let Some(id) = plan.next(ctx.now, occupant, || half_open.values().copied().collect()) else { return };
+        self.half_open.begin(id, accepted.from.ip(), accepted.since);
+        while self.half_open.len() > self.half_open_max()
+            && self.look_for_place(ctx.now)
+            && let Some(id) = self.half_open.take()
+        {
             ctx.counters.half_open_evicted += 1;
             self.finish(id, CloseReason::Crowded, ctx);
         }
+        Ok(())
+    }
+
+    /// Most connections that may be without a login.
+    fn half_open_max(&self) -> usize {
+        UNAUTHENTICATED_MAX.min(self.conns_max / 2).max(1)
+    }
+
+    /// Whether the listener of sessions may have a place for one more connection at this time.
+    pub(in crate::net) fn may_enter(&self, now: Time) -> bool {
+        self.half_open.may_enter(self.half_open_max(), now)
+    }
+
+    /// Whether there is a place for one more connection, or another one can be closed for it. If
+    /// not, the listener looks again later.
+    pub(in crate::net) fn find_place(&mut self, ctx: &mut Context) -> bool {
+        if self.half_open.len() < self.half_open_max() {
+            return true;
+        }
+        if !self.may_enter(ctx.now) {
+            return false;
+        }
+        let found = self.look_for_place(ctx.now);
+        if !found {
+            ctx.counters.half_open_waits += 1;
+            ctx.deadlines.push(self.half_open.wait(ctx.now), Due::HalfOpen);
+        }
+        found
+    }
+
+    /// Plans which connection is closed next. Returns `false` if none may be closed.
+    fn look_for_place(&mut self, now: Time) -> bool {
+        let most = self.half_open_max();
+        let Connections { half_open, table, .. } = self;
+        // What it has sent is not read yet.
+        let waits = |id: ConnId| table.get(id).is_some_and(|conn| conn.queued);
+        half_open.look(most, now, waits).is_some()
     }
 
     /// A connection has logged in or is gone: it is no longer half-open.
     pub(in crate::net) fn note_login(&mut self, id: ConnId) {
-        if self.half_open.remove(&id).is_some()
+        if self.half_open.end(id)
             && let Some(conn) = self.table.get_mut(id)
         {
             conn.set_early_max(usize::MAX);
@@ -65,7 +93,8 @@ impl Connections {
     /// Whether one more connection may be accepted. While many handshakes wait to be computed, new
     /// connections wait in the kernel.
     pub(in crate::net) fn may_accept(&self) -> bool {
-        self.handshakes.len() < HANDSHAKES_READY_MAX
+        // So those that wait for this node are at most half of all, and none is closed for another.
+        self.handshakes.len() < HANDSHAKES_READY_MAX.min(self.half_open_max() / 2).max(1)
     }
 
     /// A dial has connected, and its handshake begins.
@@ -100,6 +129,7 @@ impl Connections {
             }
             if worked {
                 *left = 0;
+                self.half_open.note_step(id, ctx.now);
             }
             if let Some(Phase::Handshaking(handshake)) = self.get(id).map(|conn| &conn.phase) {
                 match handshake.accepted {

@@ -21,6 +21,7 @@ use super::buffers::Buffers;
 use super::connection::reading::Scratch;
 use super::connection::{Connection, Phase};
 use super::context::Context;
+use super::half_open::HalfOpen;
 use super::socket::INHERITS;
 use super::table::Table;
 use super::throttle::Throttle;
@@ -31,7 +32,6 @@ use crate::config::{
     CHUNK_BUFFERS_MAX, RATE_BURST_READ, RATE_BURST_SENT, READ_SCRATCH_BYTES, TURN_BYTES_PER_CONNECTION,
     TURN_BYTES_WRITTEN,
 };
-use crate::proto::crowd::{Occupant, Plan};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
 
@@ -57,9 +57,7 @@ pub(super) struct Connections {
     /// Connections whose handshake may go on; each at most once.
     handshakes: VecDeque<ConnId>,
     /// Connections that were accepted in login mode and have not logged in.
-    half_open: BTreeMap<ConnId, Occupant>,
-    /// Which of these are closed next while there are too many.
-    plan: Plan,
+    half_open: HalfOpen,
     pub(super) admission: Admission,
     /// How many connections of `run` and `http_run` are due in this turn; those that are added
     /// during the turn wait for the next one.
@@ -110,8 +108,7 @@ impl Connections {
             run: VecDeque::new(),
             http_run: VecDeque::new(),
             handshakes: VecDeque::new(),
-            half_open: BTreeMap::new(),
-            plan: Plan::default(),
+            half_open: HalfOpen::default(),
             admission: Admission::default(),
             run_left: 0,
             http_run_left: 0,
