@@ -224,6 +224,20 @@ fn folder_for_downloads(path: &Path) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
+#[cfg(test)]
+impl Disk {
+    /// A disk without a worker. Also returns what counts the jobs of each batch that was passed on
+    /// since the last call.
+    pub(crate) fn without_worker() -> (Disk, impl Fn() -> Vec<usize>) {
+        let (inbox, messages) = mpsc::channel();
+        let batches = move || {
+            let jobs = |message| if let ToWorker::Jobs(jobs) = message { Some(jobs.len()) } else { None };
+            messages.try_iter().filter_map(jobs).collect()
+        };
+        (Disk { inbox, jobs: Vec::new(), hot: hot::Hot::default(), worker: None }, batches)
+    }
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         self.hand_over();

@@ -15,11 +15,12 @@ use super::handle::Request;
 use super::host::Host;
 use super::http::{Http, HttpOptions};
 use super::memory::Memory;
+use super::pace::{Pace, Rest};
 use super::requests::Requests;
 use super::turns::Turns;
 use crate::config::{
-    CATCHING_UP_TURNS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, QUERIES_PER_LOOK, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG,
-    TURN_READ_MAX, TURN_REPORTS_MIN, TURN_STRANGERS_MAX,
+    CATCHING_UP_TURNS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG, TURN_READ_MAX,
+    TURN_REPORTS_MIN,
 };
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
@@ -29,7 +30,7 @@ use crate::proto::disk::CollectionDone;
 use crate::proto::envelope::Taken;
 use crate::proto::{CloseReason, DiskDone, Input, Role};
 use crate::time::Time;
-use crate::wire::{Message, SharePath};
+use crate::wire::SharePath;
 
 /// A running node.
 pub(super) struct Driver<'a> {
@@ -138,24 +139,17 @@ impl<'a> Driver<'a> {
         self.net.poll(patience)?;
         self.now = self.clock.now();
         self.net.begin_turn(self.now, clock::unix());
-        let mut queries = 0_u32;
-        let mut strangers = false;
+        let mut pace = Pace::default();
         while let Some(arrival) = self.net.next() {
-            let is_query = matches!(&arrival, Arrival::Input(Input::Message { message: Message::Query(_), .. }));
-            queries += u32::from(is_query);
-            strangers |= arrival.is_of_stranger();
+            pace.note(&arrival);
             self.on_arrival(arrival);
             if self.end.is_some() {
                 return Ok(());
             }
-            if is_query && !queries.is_multiple_of(QUERIES_PER_LOOK) {
-                continue;
-            }
-            let passed = self.passed();
-            if passed >= TURN_READ_MAX {
-                self.net.rest();
-            } else if strangers && passed >= TURN_STRANGERS_MAX {
-                self.net.rest_strangers();
+            match pace.rest(|| self.passed()) {
+                Some(Rest::All) => self.net.rest(),
+                Some(Rest::Strangers) => self.net.rest_strangers(),
+                None => {}
             }
         }
         self.hand_over();
@@ -290,7 +284,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn on_arrival(&mut self, arrival: Arrival) {
+    pub(super) fn on_arrival(&mut self, arrival: Arrival) {
         self.watch_memory();
         match arrival {
             Arrival::Input(Input::Closed { conn, why }) => {

@@ -18,9 +18,12 @@ mod http;
 mod lines;
 mod memory;
 mod outputs;
+mod pace;
 mod reload;
 mod requests;
 mod resources;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::net::{IpAddr, SocketAddr};

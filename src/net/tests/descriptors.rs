@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::*;
-use crate::config::{ACCEPT_RETRY, CROWD_BATCH};
+use crate::config::{ACCEPT_RETRY, CROWD_BATCH, FREED_PER_TURN};
 use crate::net::reactor::Reserve;
 
 #[test]
@@ -114,6 +114,33 @@ fn a_connection_that_lingers_goes_before_any_other() {
     assert_eq!(rig.until_closed(lingers), CloseReason::Asked);
     rig.settle();
     assert_eq!((rig.net.connections(), rig.net.counters().crowded), (2, 0));
+}
+
+#[test]
+fn while_descriptors_are_short_a_turn_frees_many_connections_however_late_it_is() {
+    const MORE: usize = 10;
+    let mut rig = Rig::new();
+    let (clients, conns): (Vec<TcpStream>, Vec<ConnId>) = (0..FREED_PER_TURN + MORE).map(|_| rig.client()).unzip();
+    // All descriptors are in use.
+    rig.net.conns.conns_max = conns.len();
+    drop(clients);
+    while !conns.iter().all(|conn| rig.net.conns.get(*conn).is_some_and(|conn| conn.hung_up)) {
+        rig.net.poll(Some(Duration::from_millis(200))).unwrap();
+        assert!(rig.started.elapsed() < GUARD, "the ends did not arrive");
+    }
+    let mut closed = 0;
+    rig.net.begin_turn(rig.now, 0);
+    while let Some(arrival) = rig.net.next() {
+        assert!(matches!(arrival, Arrival::Input(Input::Closed { .. })), "unexpected: {arrival:?}");
+        closed += 1;
+    }
+    rig.net.end_turn(late());
+    assert_eq!((closed, rig.net.connections()), (conns.len(), MORE));
+    // Now descriptors are left, so that the time counts.
+    rig.net.begin_turn(rig.now, 0);
+    assert!(rig.net.next().is_none());
+    rig.net.end_turn(late());
+    assert_eq!(rig.net.connections(), MORE - 1);
 }
 
 #[test]

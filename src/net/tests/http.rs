@@ -41,6 +41,55 @@ fn an_idle_connection_goes_before_one_whose_answer_is_being_read() {
     drop(newcomer);
 }
 
+/// Polls until the next turn can accept a connection of the page.
+fn until_waiting(rig: &mut Rig) {
+    while !rig.net.page.as_ref().unwrap().is_busy() {
+        rig.net.poll(Some(Duration::from_millis(200))).unwrap();
+        assert!(rig.started.elapsed() < GUARD, "the connection did not arrive");
+    }
+}
+
+#[test]
+fn a_connection_whose_request_waits_to_be_read_is_not_idle() {
+    let mut rig = page();
+    rig.net.conns.conns_max = 4;
+    let (mut client, asks) = answered(&mut rig, 10);
+    rig.now = rig.now + Duration::from_secs(1);
+    let (_idle, idle) = answered(&mut rig, 10);
+    rig.settle();
+    write(&mut client, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    while !rig.net.conns.get(asks).unwrap().queued {
+        rig.net.poll(Some(Duration::from_millis(200))).unwrap();
+        assert!(rig.started.elapsed() < GUARD, "the request did not arrive");
+    }
+    let _newcomer = connect(rig.net.page_addr().unwrap());
+    until_waiting(&mut rig);
+    // The connection is accepted before the request is read.
+    let (mut gone, mut asked) = (None, None);
+    rig.turn(|_, arrival| match arrival {
+        Arrival::HttpGone { conn } => gone = Some(conn),
+        Arrival::Http { conn, .. } => asked = Some(conn),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!((gone, asked, rig.net.counters().http_evicted), (Some(idle), Some(asks), 1));
+}
+
+#[test]
+fn connections_that_linger_take_no_place_of_others() {
+    let mut rig = page();
+    rig.net.conns.conns_max = 4;
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let _lingering = [answered_last(&mut rig, request, true), answered_last(&mut rig, request, true)];
+    rig.settle();
+    assert_eq!(rig.net.connections(), 2, "they linger");
+    let (_third, third) = answered(&mut rig, 10);
+    let (_fourth, fourth) = answered(&mut rig, 10);
+    rig.settle();
+    let counters = rig.net.counters();
+    assert_eq!((rig.net.connections(), counters.http_evicted, counters.http_busy), (4, 0, 0));
+    assert!(rig.net.is_open(third) && rig.net.is_open(fourth));
+}
+
 #[test]
 fn a_turn_that_rests_from_http_reads_other_requests_in_the_next_one() {
     let mut rig = page();
