@@ -443,6 +443,15 @@ fn wrong_order_and_garbage_close_and_unknown_kinds_do_not() {
 }
 
 #[test]
+fn the_disk_is_not_woken_for_a_connection_that_sent_no_hello() {
+    let mut world = World::new(1, 1);
+    let conn = world.accept();
+    let before = world.disk.last().cloned();
+    world.input(Input::Closed { conn, why: crate::proto::CloseReason::Asked });
+    assert_eq!(world.disk.last(), before.as_ref());
+}
+
+#[test]
 fn a_closed_connection_is_forgotten_by_the_disk() {
     let mut world = World::new(1, 1);
     let conn = open(&mut world);

@@ -396,11 +396,14 @@ impl Uploads {
     pub(super) fn on_closed(&mut self, cx: &mut Context, conn: ConnId) {
         self.leave_turns(cx, conn);
         self.end_follow(conn);
-        if self.conns.remove(&conn).is_some() {
+        if let Some(upload) = self.conns.remove(&conn) {
             self.turns.forget(conn);
             self.give_turns(cx);
             cx.timers.stop(Reason::Upload(conn));
-            cx.disk(DiskWork::ForgetConn { conn });
+            // Before HELLO, the disk got no request. So it is not woken for a client of HTTP.
+            if upload.greeting != Greeting::Hello {
+                cx.disk(DiskWork::ForgetConn { conn });
+            }
         }
     }
 
