@@ -23,9 +23,27 @@ pub const HTTP_CONNS_MAX: usize = 512;
 pub const HTTP_RATE_MIN: u64 = 16 * 1024;
 /// For this time after the start of its answer, a connection is not closed for that reason.
 pub const HTTP_RATE_AFTER: Duration = Duration::from_secs(5);
+/// A client that has read this many bytes of its answer within [`HTTP_FAST_WITHIN`] is fast: the
+/// kernel then accepts [`HTTP_UNSENT_BYTES_MAX`] bytes that it has not sent, so that the bytes cost
+/// fewer system calls.
+pub const HTTP_FAST_BYTES: u64 = 4 << 20;
+/// See [`HTTP_FAST_BYTES`].
+pub const HTTP_FAST_WITHIN: Duration = Duration::from_secs(1);
+/// Bytes of the connection of a fast client that the kernel holds and has not sent once. The system
+/// sets a limit of its own (Linux: `tcp_wmem`, 4 MiB).
+pub const HTTP_UNSENT_BYTES_MAX: u32 = 4 << 20;
+/// A fast client may become slow. If the kernel accepts nothing for
+/// [`WRITE_STALL_MAX`](super::WRITE_STALL_MAX), it gets the usual limit again, and this much longer
+/// to send what it holds. If the client reads nothing in that time, the kernel ends the connection.
+pub const HTTP_UNSENT_MAX: Duration = Duration::from_secs(HTTP_UNSENT_BYTES_MAX as u64 / HTTP_RATE_MIN);
 /// Chunks of one answer that are prepared or in the send queue at once. More are requested from the
 /// disk when no more than half of them are left.
-pub const HTTP_CHUNKS_AHEAD: usize = 8;
+pub const HTTP_CHUNKS_AHEAD: u32 = 8;
+/// If those that were requested last were sent within [`HTTP_CHUNKS_AHEAD_WITHIN`], there are twice
+/// as many of them, up to this number. So the disk is woken less often.
+pub const HTTP_CHUNKS_AHEAD_MAX: u32 = 32;
+/// See [`HTTP_CHUNKS_AHEAD_MAX`].
+pub const HTTP_CHUNKS_AHEAD_WITHIN: Duration = Duration::from_millis(20);
 /// A file of the share with at most this many bytes is sent from memory. It stays in memory, so
 /// that the next request for it needs no other thread.
 pub const HTTP_SMALL_BYTES_MAX: u64 = 32 * 1024;
@@ -95,5 +113,6 @@ pub const HTTP_SESSIONS_MAX: usize = 200;
 /// computed in lanes, and takes about 2 s for each GiB.
 pub const HTTP_COMPLETE_MD5_BYTES_MAX: u64 = 256 << 20;
 
+const _: () = assert!(HTTP_CHUNKS_AHEAD <= HTTP_CHUNKS_AHEAD_MAX && HTTP_UNSENT_BYTES_MAX > super::UNSENT_BYTES_MAX);
 const _: () = assert!(HTTP_SMALL_BYTES_MAX as usize <= HTTP_SMALLS_BYTES_MAX / 4);
 const _: () = assert!(HTTP_PIECES_MAX as usize <= HTTP_MD5S_MAX);

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rustix::io::Errno;
@@ -47,12 +48,23 @@ pub(super) const INHERITS: bool = cfg!(any(target_os = "linux", target_os = "and
 /// kernel accepts only a bounded number of bytes that it has not sent: without this bound, chunks
 /// that could still be canceled would wait in the kernel.
 pub(super) fn set_options(socket: &impl AsFd) {
-    let socket = SockRef::from(socket);
-    if let Err(error) = socket.set_tcp_nodelay(true) {
+    if let Err(error) = SockRef::from(socket).set_tcp_nodelay(true) {
         log::debug!("setting TCP_NODELAY: {error}");
     }
-    if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+    bound_unsent(socket, UNSENT_BYTES_MAX, None);
+}
+
+/// Bounds how many bytes the kernel accepts and has not sent. With `silent_max`, it also ends a
+/// connection whose other side takes nothing for this long, however many bytes it holds.
+pub(super) fn bound_unsent(socket: &impl AsFd, bytes: u32, silent_max: Option<Duration>) {
+    let socket = SockRef::from(socket);
+    if let Err(error) = socket.set_tcp_notsent_lowat(bytes) {
         log::debug!("setting TCP_NOTSENT_LOWAT: {error}");
+    }
+    if silent_max.is_some()
+        && let Err(error) = socket.set_tcp_user_timeout(silent_max)
+    {
+        log::debug!("setting TCP_USER_TIMEOUT: {error}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::TcpStream;
@@ -226,6 +227,12 @@ impl Transport {
 
     pub(super) fn set_options(&self) {
         socket::set_options(&self.stream);
+    }
+
+    /// Bounds how many bytes the kernel accepts and has not sent, and how long the other side may
+    /// take nothing of what was sent.
+    pub(super) fn bound_unsent(&self, bytes: u32, silent_max: Option<Duration>) {
+        socket::bound_unsent(&self.stream, bytes, silent_max);
     }
 
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {

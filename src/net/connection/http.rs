@@ -4,7 +4,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::{HTTP_HEAD_MAX, HTTP_IDLE_MAX, HTTP_RATE_AFTER, HTTP_RATE_MIN};
+use crate::config::{
+    HTTP_FAST_BYTES, HTTP_FAST_WITHIN, HTTP_HEAD_MAX, HTTP_IDLE_MAX, HTTP_RATE_AFTER, HTTP_RATE_MIN, HTTP_UNSENT_MAX,
+    WRITE_STALL_MAX,
+};
 use crate::http::{Reader, Refusal, Request, Surface};
 use crate::proto::CloseReason;
 use crate::time::Time;
@@ -30,6 +33,20 @@ pub(in crate::net) struct Http {
     fresh: bool,
     /// While a request is answered: bytes written since `since`.
     written: u64,
+    unsent: Unsent,
+}
+
+/// How many bytes the kernel accepts and has not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unsent {
+    /// As many as for every connection.
+    Usual,
+    /// More, because the client is fast.
+    Raised,
+    /// As many as usual, but it has accepted more before, and has not sent them yet.
+    Lowered,
+    /// As many as usual until the next request, because the client has become slow.
+    Slow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +71,7 @@ impl Http {
             expects: true,
             fresh: false,
             written: 0,
+            unsent: Unsent::Usual,
         }
     }
 
@@ -110,6 +128,9 @@ impl Http {
         self.says_last = !request.keep_alive;
         self.last |= self.says_last;
         (self.since, self.expects, self.written) = (now, false, 0);
+        if self.unsent == Unsent::Slow {
+            self.unsent = Unsent::Usual;
+        }
         Ok(Some(request))
     }
 
@@ -139,8 +160,36 @@ impl Http {
         self.answering == Answering::Yes
     }
 
-    pub(super) fn on_written(&mut self, count: usize) {
+    /// Bytes were written. Returns whether the client turns out to be fast, so that the kernel may
+    /// accept more.
+    pub(super) fn on_written(&mut self, count: usize, now: Time) -> bool {
         self.written += count as u64;
+        let is_fast = self.written >= HTTP_FAST_BYTES && now.since(self.since) <= HTTP_FAST_WITHIN;
+        match self.unsent {
+            Unsent::Usual if is_fast && self.answering == Answering::Yes => self.unsent = Unsent::Raised,
+            Unsent::Lowered if count > 0 => {
+                self.unsent = Unsent::Slow;
+                return false;
+            }
+            Unsent::Usual | Unsent::Raised | Unsent::Lowered | Unsent::Slow => return false,
+        }
+        true
+    }
+
+    /// The kernel has accepted nothing for too long. Returns `false` if the client is too slow.
+    /// Otherwise it was fast before: the kernel must accept less now, and has more time.
+    pub(super) fn lower_unsent(&mut self) -> bool {
+        let was_raised = self.unsent == Unsent::Raised && self.answering == Answering::Yes;
+        if was_raised {
+            self.unsent = Unsent::Lowered;
+        }
+        was_raised
+    }
+
+    /// How long the kernel may accept nothing.
+    pub(super) fn stall_max(&self) -> Duration {
+        let extra = if self.unsent == Unsent::Lowered { HTTP_UNSENT_MAX } else { Duration::ZERO };
+        WRITE_STALL_MAX + extra
     }
 
     /// Since when the connection has had no request.

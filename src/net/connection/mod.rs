@@ -9,6 +9,7 @@ pub(super) mod handshake;
 pub(super) mod http;
 pub(super) mod reading;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use super::buffers::Buffers;
 use super::send_queue::{Flushed, SendQueue};
 use super::transport::Transport;
 use crate::config::{
-    BACKLOG_BYTES, FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, LINGER_BYTES_MAX, LINGER_MAX, SEND_QUEUE_BYTES_EARLY,
-    WRITE_STALL_MAX,
+    BACKLOG_BYTES, FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, HTTP_UNSENT_BYTES_MAX, LINGER_MAX, SEND_QUEUE_BYTES_EARLY,
+    UNSENT_BYTES_MAX, WRITE_STALL_MAX,
 };
 use crate::proto::{CloseReason, HashPlan, Verify};
 use crate::time::Time;
@@ -58,7 +59,8 @@ pub(super) enum Phase {
     Deaf,
     /// The machine closed the connection. What is queued is written, and what arrives is discarded.
     Closing {
-        /// Bytes that may still be discarded.
+        /// Bytes that may still be discarded. If there are none, the socket is closed as soon as
+        /// everything is written.
         left: usize,
     },
     /// Everything is written and our direction is shut down. What arrives is discarded, because
@@ -152,8 +154,6 @@ pub(super) struct Connection {
     pub(super) is_http: bool,
     /// The other side sends no more.
     eof: bool,
-    /// The other side will send no more, as its last request says.
-    pub(super) says_last: bool,
     /// Reading was put off, and `held` may contain complete frames; otherwise it contains the
     /// beginning of one.
     held_complete: bool,
@@ -192,7 +192,6 @@ impl Connection {
             speaks_http: false,
             is_http: false,
             eof: false,
-            says_last: false,
             held_complete: false,
             other_mode: false,
             frame_bytes_max: FRAME_BYTES_HELLO as u32,
@@ -374,8 +373,10 @@ impl Connection {
         if count > 0 || self.transport.unsent_bytes() < unsent {
             self.write_since = now;
         }
-        if let Phase::Http(http) = &mut self.phase {
-            http.on_written(count);
+        if let Phase::Http(http) = &mut self.phase
+            && http.on_written(count, now)
+        {
+            self.transport.bound_unsent(HTTP_UNSENT_BYTES_MAX, Some(WRITE_STALL_MAX));
         }
         match end {
             Flushed::Empty => self.on_all_written(now),
@@ -387,7 +388,15 @@ impl Connection {
             Flushed::Failed(error) => {
                 log::debug!("a connection failed while it was written to: {error}");
                 let closing = matches!(self.phase, Phase::Closing { .. });
-                Some(if closing { CloseReason::Asked } else { CloseReason::Failed })
+                // The kernel has ended it because its client has read nothing.
+                let is_silent = matches!(self.phase, Phase::Http(_)) && error.kind() == io::ErrorKind::TimedOut;
+                Some(if closing {
+                    CloseReason::Asked
+                } else if is_silent {
+                    CloseReason::SlowConsumer
+                } else {
+                    CloseReason::Failed
+                })
             }
         }
     }
@@ -396,7 +405,7 @@ impl Connection {
         let Phase::Closing { left } = self.phase else {
             return None;
         };
-        if self.eof || self.says_last || self.transport.shutdown_write().is_err() {
+        if self.eof || left == 0 || self.transport.shutdown_write().is_err() {
             return Some(CloseReason::Asked);
         }
         self.phase = Phase::Lingering { left, until: now + LINGER_MAX };
@@ -404,13 +413,13 @@ impl Connection {
     }
 
     /// The machine has closed the connection: from now on the connection only writes what is
-    /// queued. Returns the phase that this ends.
-    pub(super) fn begin_closing(&mut self) -> Phase {
+    /// queued, and discards up to `left` bytes. Returns the phase that this ends.
+    pub(super) fn begin_closing(&mut self, left: usize) -> Phase {
         self.held = Vec::new();
         self.held_complete = false;
         // The bytes that still come are discarded, within a limit of their own.
         self.early_left = u32::MAX;
-        std::mem::replace(&mut self.phase, Phase::Closing { left: LINGER_BYTES_MAX })
+        std::mem::replace(&mut self.phase, Phase::Closing { left })
     }
 
     // ---- time -----------------------------------------------------------------------------------
@@ -428,8 +437,12 @@ impl Connection {
             | Phase::Deaf
             | Phase::Closing { .. } => {
                 let is_stalled = !self.is_written() && !self.waits_to_write;
-                let write = is_stalled.then(|| self.write_since + WRITE_STALL_MAX);
-                let head = if let Phase::Http(http) = &self.phase { http.deadline() } else { self.frame_deadline() };
+                let (head, stall_max) = if let Phase::Http(http) = &self.phase {
+                    (http.deadline(), http.stall_max())
+                } else {
+                    (self.frame_deadline(), WRITE_STALL_MAX)
+                };
+                let write = is_stalled.then(|| self.write_since + stall_max);
                 [write, head].into_iter().flatten().min()
             }
         }
@@ -444,6 +457,21 @@ impl Connection {
         let length = frame::length(&self.held, usize::MAX).ok().flatten().unwrap_or(0) as u64;
         let extra = Duration::from_micros(length * 1_000_000 / FRAME_BYTES_PER_SECOND);
         Some(self.frame_since + FRAME_PROGRESS_MAX + extra)
+    }
+
+    /// The deadline has passed. Returns whether the connection goes on with a later one.
+    pub(super) fn lower_unsent(&mut self) -> bool {
+        let Phase::Http(http) = &mut self.phase else { return false };
+        let is_lowered = http.lower_unsent();
+        if is_lowered {
+            self.transport.bound_unsent(UNSENT_BYTES_MAX, Some(WRITE_STALL_MAX));
+        }
+        is_lowered
+    }
+
+    /// Whether the socket has accepted nothing for [`WRITE_STALL_MAX`].
+    pub(super) fn is_stalled(&self, now: Time) -> bool {
+        !self.is_written() && now.since(self.write_since) >= WRITE_STALL_MAX
     }
 
     /// The reason to end the connection after its deadline has passed.

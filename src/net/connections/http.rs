@@ -6,7 +6,7 @@ use std::io;
 use mio::net::TcpStream;
 
 use super::Connections;
-use crate::config::HTTP_CONNS_MAX;
+use crate::config::{HTTP_CONNS_MAX, LINGER_BYTES_MAX};
 use crate::http::{self, Refusal, Surface};
 use crate::net::connection::Phase;
 use crate::net::connection::http::Http;
@@ -55,11 +55,15 @@ impl Connections {
         true
     }
 
-    /// Closes a connection whose client reads slowly. Returns `false` if there is none.
+    /// Closes a connection whose client reads slowly or has stopped. Returns `false` if there is
+    /// none.
     fn end_slow_http(&mut self, ctx: &mut Context) -> bool {
         // A client that waits because of our own limit is not slow.
-        let waits = |id: ConnId| self.table.get(id).is_some_and(|conn| conn.waits_to_write);
-        let slow = self.http_states().find(|(id, http)| http.is_slow(ctx.now) && !waits(*id));
+        let state = |id: ConnId| self.table.get(id).map(|conn| (conn.waits_to_write, conn.is_stalled(ctx.now)));
+        let is_slow = |(id, http): &(ConnId, &Http)| {
+            state(*id).is_some_and(|(waits, stalled)| !waits && (http.is_slow(ctx.now) || stalled))
+        };
+        let slow = self.http_states().find(is_slow);
         let Some((id, _)) = slow else { return false };
         self.finish(id, CloseReason::SlowConsumer, ctx);
         true
@@ -119,8 +123,8 @@ impl Connections {
             self.requeue(id);
             self.arm(id, ctx);
         } else {
-            conn.says_last = http.was_last() && !conn.readable;
-            self.close(id, ctx);
+            let sends_more = !http.was_last() || conn.readable;
+            self.close_after(id, if sends_more { LINGER_BYTES_MAX } else { 0 }, ctx);
         }
     }
 

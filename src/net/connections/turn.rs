@@ -8,7 +8,7 @@ use mio::event::Event;
 
 use super::Connections;
 use crate::config::{
-    CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, FREED_PER_TURN, LATE_STEPS, MESSAGES_IN_A_ROW,
+    CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, FREED_PER_TURN, LATE_STEPS, LINGER_BYTES_MAX, MESSAGES_IN_A_ROW,
     READ_SCRATCH_BYTES, TURN_BULK_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
 };
 use crate::http::Refusal;
@@ -211,6 +211,10 @@ impl Connections {
                         return true;
                     }
                 }
+                if conn.lower_unsent() {
+                    self.arm(id, ctx);
+                    return false;
+                }
                 let why = conn.overdue();
                 if matches!(conn.phase, Phase::Http(_)) && why == CloseReason::SlowFrame {
                     self.refuse_http(id, Refusal::Slow, ctx);
@@ -340,10 +344,15 @@ impl Connections {
     /// The machine has closed the connection. While descriptors are short, only the bytes that the
     /// socket accepts at once are written.
     pub(in crate::net) fn close(&mut self, id: ConnId, ctx: &mut Context) {
+        self.close_after(id, LINGER_BYTES_MAX, ctx);
+    }
+
+    /// As [`Connections::close`], but at most this many bytes of the other side are discarded.
+    pub(super) fn close_after(&mut self, id: ConnId, left: usize, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else {
             return;
         };
-        let ended = conn.begin_closing();
+        let ended = conn.begin_closing(left);
         self.mark_dirty(id);
         self.release_of(ended);
         if self.excess() > 0 {

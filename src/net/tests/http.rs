@@ -1,7 +1,9 @@
 //! Connections that speak HTTP: which of them are closed to make room, and when they are too slow.
 
 use super::*;
-use crate::config::HTTP_HEAD_MAX;
+use crate::config::{
+    HTTP_FAST_WITHIN, HTTP_HEAD_MAX, HTTP_UNSENT_BYTES_MAX, HTTP_UNSENT_MAX, UNSENT_BYTES_MAX, WRITE_STALL_MAX,
+};
 
 /// A net with a page.
 fn page() -> Rig {
@@ -186,4 +188,80 @@ fn a_head_that_is_not_complete_in_time_is_refused() {
     let mut bytes = [0; 12];
     client.read_exact(&mut bytes).unwrap();
     assert_eq!((&bytes, rig.net.counters().http_slow_heads), (b"HTTP/1.1 408", 1));
+}
+
+/// A client that has read 8 MiB of an answer of 64 MiB and then reads nothing, so that the socket
+/// accepts nothing more. The answer has begun this long before.
+fn stops_after_8_mib(rig: &mut Rig, ago: Duration) -> (TcpStream, ConnId) {
+    let mut client = connect(rig.net.page_addr().unwrap());
+    write(&mut client, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let conn = rig.until(|net, arrival| match arrival {
+        Arrival::Http { conn, .. } => {
+            net.write_http(conn, &vec![b'x'; 64 << 20]);
+            Some(conn)
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    rig.now = rig.now + ago;
+    let reader = std::thread::spawn(move || {
+        client.read_exact(&mut vec![0; 8 << 20]).unwrap();
+        client
+    });
+    while !reader.is_finished() {
+        rig.turn_with(Duration::from_millis(1), |_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    let client = reader.join().unwrap();
+    while rig.net.is_busy() || rig.net.conns.get(conn).unwrap().writable {
+        rig.turn_with(Duration::from_millis(1), |_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    (client, conn)
+}
+
+/// How many bytes the kernel accepts without sending them, and how long the client may read nothing
+/// before the kernel ends the connection.
+fn kernel_limits(rig: &Rig, conn: ConnId) -> (u32, Option<Duration>) {
+    let socket = socket2::SockRef::from(rig.net.conns.get(conn).unwrap().transport.stream());
+    (socket.tcp_notsent_lowat().unwrap(), socket.tcp_user_timeout().unwrap())
+}
+
+#[test]
+fn the_kernel_accepts_more_for_a_client_that_reads_fast() {
+    let mut rig = page();
+    let (_fast, fast) = stops_after_8_mib(&mut rig, Duration::ZERO);
+    assert_eq!(kernel_limits(&rig, fast), (HTTP_UNSENT_BYTES_MAX, Some(WRITE_STALL_MAX)));
+    let mut rig = page();
+    let (_slow, slow) = stops_after_8_mib(&mut rig, HTTP_FAST_WITHIN + Duration::from_millis(1));
+    assert_eq!(kernel_limits(&rig, slow), (UNSENT_BYTES_MAX, None));
+}
+
+#[test]
+fn a_fast_client_that_stops_gets_the_usual_limit_again_and_is_closed_later() {
+    let mut rig = page();
+    let (_client, conn) = stops_after_8_mib(&mut rig, Duration::ZERO);
+    rig.now = rig.now + WRITE_STALL_MAX;
+    rig.turn_with(Duration::ZERO, |_, arrival| panic!("unexpected: {arrival:?}"));
+    assert_eq!(kernel_limits(&rig, conn), (UNSENT_BYTES_MAX, Some(WRITE_STALL_MAX)));
+    rig.now = rig.now + HTTP_UNSENT_MAX;
+    rig.until(|_, arrival| matches!(arrival, Arrival::HttpGone { conn: gone } if gone == conn).then_some(()));
+    assert_eq!(rig.net.counters().http_slow_readers, 1);
+}
+
+#[test]
+fn a_client_that_has_stopped_makes_room_for_another_one() {
+    let mut rig = page();
+    rig.net.conns.conns_max = 2;
+    let (_client, conn) = stops_after_8_mib(&mut rig, Duration::ZERO);
+    rig.now = rig.now + WRITE_STALL_MAX;
+    let _newcomer = connect(rig.net.page_addr().unwrap());
+    rig.until(|_, arrival| matches!(arrival, Arrival::HttpGone { conn: gone } if gone == conn).then_some(()));
+    assert_eq!((rig.net.counters().http_slow_readers, rig.net.counters().http_busy), (1, 0));
+}
+
+#[test]
+fn an_accepted_connection_has_the_options_of_its_listener() {
+    let mut rig = page();
+    let (_client, conn) = answered(&mut rig, 10);
+    let socket = socket2::SockRef::from(rig.net.conns.get(conn).unwrap().transport.stream());
+    assert!(socket.tcp_nodelay().unwrap());
+    assert_eq!(kernel_limits(&rig, conn), (UNSENT_BYTES_MAX, None));
 }

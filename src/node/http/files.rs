@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::state::{Exchange, Found, Purpose, Sending, Source, found_of, has_body};
-use crate::config::{CHUNK_BYTES_MAX, HTTP_CHUNKS_AHEAD, HTTP_SEARCH_MAX, HTTP_SEARCHES_MAX, PIECE_BYTES};
+use crate::config::{CHUNK_BYTES_MAX, HTTP_SEARCH_MAX, HTTP_SEARCHES_MAX, PIECE_BYTES};
 use crate::disk::{AtPath, HttpWork, Job};
 use crate::http::metalink::{self, Digests};
 use crate::http::{
@@ -206,6 +206,8 @@ impl Driver<'_> {
             asked: 0,
             queued: 0,
             sent: 0,
+            ahead: 0,
+            asked_at: Time::ZERO,
             waiting: VecDeque::new(),
         });
         let now = u32::try_from(length).unwrap_or(CHUNK_BYTES_MAX).min(CHUNK_BYTES_MAX);
@@ -242,13 +244,14 @@ impl Driver<'_> {
 
     /// Asks the disk for the next chunks.
     fn ask_ahead(&mut self, conn: ConnId, sending: &mut Sending) {
-        let ahead = u32::try_from(HTTP_CHUNKS_AHEAD).unwrap_or(1);
+        let now = self.now;
         let Some(disk) = &mut self.disk else { return };
         // Several at once, so that the disk is woken less often.
-        if sending.asked - sending.sent > ahead / 2 {
+        if sending.next == sending.end || sending.asked - sending.sent > sending.ahead / 2 {
             return;
         }
-        while sending.next < sending.end && sending.asked - sending.sent < ahead {
+        sending.look_ahead(now);
+        while sending.next < sending.end && sending.asked - sending.sent < sending.ahead {
             let length = (sending.end - sending.next).min(u64::from(CHUNK_BYTES_MAX));
             let (offset, length) = (sending.next, u32::try_from(length).unwrap_or(CHUNK_BYTES_MAX));
             let work = DiskWork::PrepareChunk {

@@ -289,10 +289,9 @@ impl Driver<'_> {
 
     /// Queues what has been fetched, up to the first piece that is missing.
     fn stream(&mut self, conn: ConnId, mut streaming: Box<Streaming>) {
-        let ahead = u32::try_from(HTTP_CHUNKS_AHEAD).unwrap_or(1);
         let Some(fetch) = self.http.gateway.fetches.get(&streaming.root) else { return self.net.abort(conn) };
         let Some(file) = &fetch.file else { return self.net.abort(conn) };
-        while streaming.next < streaming.end && streaming.queued - streaming.sent < ahead {
+        while streaming.next < streaming.end && streaming.queued - streaming.sent < HTTP_CHUNKS_AHEAD {
             let piece = streaming.next / PIECE_BYTES;
             if !fetch.has(piece) {
                 break;

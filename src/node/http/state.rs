@@ -10,6 +10,7 @@ use super::fetches::{Gateway, Streaming};
 use super::kept::Kept;
 use super::searches::Searches;
 use super::sources::Sources;
+use crate::config::{HTTP_CHUNKS_AHEAD, HTTP_CHUNKS_AHEAD_MAX, HTTP_CHUNKS_AHEAD_WITHIN};
 use crate::disk::{AtPath, Small};
 use crate::http::listing::Hit;
 use crate::http::metalink::Digests;
@@ -265,13 +266,49 @@ pub(super) struct Sending {
     pub(super) queued: u32,
     /// The number of chunks that the kernel has accepted.
     pub(super) sent: u32,
+    /// How many chunks may be requested and not sent, and when some were last requested.
+    pub(super) ahead: u32,
+    pub(super) asked_at: Time,
     /// The ranges of the chunks that were requested and are not queued yet, oldest first.
     pub(super) waiting: VecDeque<(u64, u32, Option<Arc<File>>)>,
+}
+
+impl Sending {
+    /// Must be called before chunks are requested: there are more of them for a client that reads
+    /// fast.
+    pub(super) fn look_ahead(&mut self, now: Time) {
+        let is_fast = self.ahead > 0 && now.since(self.asked_at) < HTTP_CHUNKS_AHEAD_WITHIN;
+        self.ahead = if is_fast { HTTP_CHUNKS_AHEAD_MAX.min(self.ahead * 2) } else { HTTP_CHUNKS_AHEAD };
+        self.asked_at = now;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chunks_are_requested_further_ahead_while_a_client_reads_fast() {
+        let mut sending = Sending {
+            request_keeps: true,
+            root: Root([1; 32]),
+            from: IpAddr::from([127, 0, 0, 1]),
+            next: 0,
+            end: 1 << 30,
+            asked: 0,
+            queued: 0,
+            sent: 0,
+            ahead: 0,
+            asked_at: Time::ZERO,
+            waiting: VecDeque::new(),
+        };
+        let mut after = |ms: u64| {
+            sending.look_ahead(Time::from_micros(ms * 1000));
+            sending.ahead
+        };
+        assert_eq!([0, 10, 20, 30].map(&mut after), [8, 16, 32, 32]);
+        assert_eq!([60, 70].map(&mut after), [8, 16]);
+    }
 
     #[test]
     fn the_machine_gets_orders_in_the_order_in_which_they_were_given() {
