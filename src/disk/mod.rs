@@ -188,11 +188,6 @@ impl Disk {
         }
     }
 
-    /// Frees all small files.
-    pub fn free_smalls(&mut self) {
-        self.hot.clear();
-    }
-
     /// When [`Disk::expire`] has something to do.
     #[must_use]
     pub fn timeout(&self) -> Option<Time> {

@@ -266,9 +266,6 @@ impl<'a> Driver<'a> {
     fn watch_memory(&mut self) {
         let held = memory::held();
         if let Some(short) = self.memory.change(held) {
-            if let Some(disk) = self.disk.as_mut().filter(|_| short) {
-                disk.free_smalls();
-            }
             if short && self.memory.may_warn(self.now) {
                 log::warn!("memory is short: {} MiB are in use; new sessions and queries are refused", held >> 20);
             }

@@ -71,11 +71,6 @@ impl Memory {
         (short != std::mem::replace(&mut self.short, short)).then_some(short)
     }
 
-    /// Whether memory is short.
-    pub(super) fn is_short(&self) -> bool {
-        self.short
-    }
-
     /// Whether the log may report that memory is short. It may do so at most once a minute.
     pub(super) fn may_warn(&mut self, now: Time) -> bool {
         let may = self.warned.is_none_or(|warned| now.since(warned) >= WARN_GAP);

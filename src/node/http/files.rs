@@ -68,9 +68,7 @@ impl Driver<'_> {
     /// The worker has looked for the file that a request names.
     pub(super) fn on_found(&mut self, conn: ConnId, what: AtPath) {
         let Some(Exchange::Looking { request, target, from }) = self.http.exchanges.remove(&conn) else { return };
-        if let (FileTarget::File(path), AtPath::Small(small), Some(disk)) = (&target, &what, &mut self.disk)
-            && !self.memory.is_short()
-        {
+        if let (FileTarget::File(path), AtPath::Small(small), Some(disk)) = (&target, &what, &mut self.disk) {
             disk.keep_small(path.as_str(), small.clone(), self.now);
         }
         self.on_what(conn, (request, target, from), what);
