@@ -27,15 +27,22 @@ const REPORT_BYTES: usize = 64 * 1024;
 static REPORTED: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
-    static UNREPORTED: Unreported = const { Unreported(Cell::new(0)) };
+    /// What this thread has allocated and not reported, less what it has freed; or [`OUTSIDE`]. A
+    /// value without a destructor is read in one instruction, so the one below has it.
+    static UNREPORTED: Cell<isize> = const { Cell::new(OUTSIDE) };
+    static AT_END: AtEnd = const { AtEnd };
 }
 
-/// What a thread has allocated and not reported, less what it has freed.
-struct Unreported(Cell<isize>);
+/// The thread has not allocated anything yet, or has made its last report. With any change added,
+/// this is still far from what a thread keeps unreported.
+const OUTSIDE: isize = isize::MIN / 2;
 
-impl Drop for Unreported {
+/// Makes the last report of a thread.
+struct AtEnd;
+
+impl Drop for AtEnd {
     fn drop(&mut self) {
-        report(self.0.get());
+        report(UNREPORTED.replace(OUTSIDE));
     }
 }
 
@@ -52,8 +59,8 @@ pub struct Counted;
 /// and within 64 KiB for each other one that runs.
 #[must_use]
 pub fn held() -> usize {
-    let sum = REPORTED.load(Ordering::Relaxed) + UNREPORTED.try_with(|unreported| unreported.0.get()).unwrap_or(0);
-    usize::try_from(sum).unwrap_or(0)
+    let unreported = Some(UNREPORTED.get()).filter(|unreported| *unreported != OUTSIDE);
+    usize::try_from(REPORTED.load(Ordering::Relaxed) + unreported.unwrap_or(0)).unwrap_or(0)
 }
 
 /// Must be called once, before much is allocated. From then on small pieces of memory are merged
@@ -90,26 +97,61 @@ const fn taken(size: usize) -> isize {
     if taken < 32 { 32 } else { taken }
 }
 
+/// Notes a change, unless it must be reported. Returns whether it did.
+#[inline(always)]
+fn note_only(change: isize) -> bool {
+    let sum = UNREPORTED.get() + change;
+    let noted = sum.unsigned_abs() < REPORT_BYTES;
+    if noted {
+        UNREPORTED.set(sum);
+    }
+    noted
+}
+
 #[inline]
 fn note(change: isize) {
-    let noted = UNREPORTED.try_with(|unreported| {
-        let sum = unreported.0.get() + change;
-        if sum.unsigned_abs() < REPORT_BYTES {
-            unreported.0.set(sum);
-        } else {
-            unreported.0.set(0);
-            report(sum);
-        }
-    });
-    // A thread that ends frees some memory after its last report.
-    if noted.is_err() {
-        report(change);
+    if !note_only(change) {
+        note_and_report(change);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn note_and_report(change: isize) {
+    // From the first call on, the thread makes a last report. It also frees some memory after that.
+    if AT_END.try_with(|_| ()).is_err() {
+        return report(change);
+    }
+    match UNREPORTED.replace(0) {
+        OUTSIDE => report(change),
+        unreported => report(unreported + change),
+    }
+}
+
+/// The system's allocator calls `malloc` for all that needs at most this alignment.
+const MALLOC_ALIGN: usize = 16;
+
+#[cold]
+#[inline(never)]
+unsafe fn alloc_rarely(layout: Layout) -> *mut u8 {
+    note(taken(layout.size()));
+    unsafe { System.alloc(layout) }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn dealloc_rarely(at: *mut u8, layout: Layout) {
+    note(-taken(layout.size()));
+    unsafe { System.dealloc(at, layout) }
 }
 
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(taken(layout.size()));
+        // So that the usual case needs no registers of its caller: `malloc` aligns enough, and
+        // nothing is reported.
+        if layout.align() > MALLOC_ALIGN || layout.align() > layout.size() || !note_only(taken(layout.size())) {
+            return unsafe { alloc_rarely(layout) };
+        }
         unsafe { System.alloc(layout) }
     }
 
@@ -119,7 +161,9 @@ unsafe impl GlobalAlloc for Counted {
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        note(-taken(layout.size()));
+        if !note_only(-taken(layout.size())) {
+            return unsafe { dealloc_rarely(at, layout) };
+        }
         unsafe { System.dealloc(at, layout) }
     }
 
