@@ -97,7 +97,8 @@ impl Server {
     }
 
     fn frame(&mut self, conn: ConnId, bytes: &[u8]) {
-        let Ok(Some((message, _))) = frame::decode(bytes, FRAME_BYTES_MAX) else { panic!("ours, and whole") };
+        let Ok(Some(body)) = frame::body(bytes, FRAME_BYTES_MAX) else { panic!("ours, and whole") };
+        let Ok(message) = frame::message(body) else { panic!("ours") };
         self.machine.handle_input(self.now, Input::Message { conn, message });
         self.drain();
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::WireError;
-use super::unpack::{Unpack, Why};
+use super::unpack::{Refused, Unpack, Why};
 
 pub(super) fn encode_into<T: Serialize>(out: &mut Vec<u8>, message: &T) {
     let mut serializer = rmp_serde::Serializer::new(out).with_struct_map();
@@ -17,11 +17,35 @@ pub(super) fn decode_one<T: DeserializeOwned>(bytes: &[u8], unknown: fn(String) 
     let mut unpack = Unpack::new(bytes);
     match T::deserialize(&mut unpack) {
         Ok(message) => Ok((message, bytes.len() - unpack.rest().len())),
-        Err(refused) => match refused.why() {
-            Why::TooDeep => Err(WireError::TooDeep),
-            Why::UnknownKind => skip_unknown(bytes, unknown),
-            Why::Wrong(why) => Err(WireError::Malformed(why)),
-        },
+        Err(refused) => not_decoded(refused, bytes, unknown),
+    }
+}
+
+/// The same for bytes that must have nothing after the message. A message is large: this moves it
+/// less often.
+#[inline]
+pub(super) fn decode_only<T: DeserializeOwned>(bytes: &[u8], unknown: fn(String) -> T) -> Result<T, WireError> {
+    let mut unpack = Unpack::new(bytes);
+    let trailing = match T::deserialize(&mut unpack) {
+        Ok(message) if unpack.rest().is_empty() => return Ok(message),
+        Ok(_) => unpack.rest().len(),
+        Err(refused) => {
+            let (message, used) = not_decoded(refused, bytes, unknown)?;
+            if used == bytes.len() {
+                return Ok(message);
+            }
+            bytes.len() - used
+        }
+    };
+    Err(WireError::Trailing { bytes: trailing })
+}
+
+#[cold]
+fn not_decoded<T>(refused: Refused, bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize), WireError> {
+    match refused.why() {
+        Why::TooDeep => Err(WireError::TooDeep),
+        Why::UnknownKind => skip_unknown(bytes, unknown),
+        Why::Wrong(why) => Err(WireError::Malformed(why)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Frames on TCP: a big-endian u32 length, then one MessagePack value of that many bytes.
 
-use super::codec::{decode_one, encode_into, greeted_version};
+use super::codec::{decode_only, encode_into, greeted_version};
 use super::error::WireError;
 use super::message::Message;
 use super::pack;
@@ -48,19 +48,40 @@ pub fn length(bytes: &[u8], cap: usize) -> Result<Option<usize>, WireError> {
 /// If what stands there is no frame of at most `cap` bytes with exactly one message. The stream
 /// cannot be read on.
 pub fn decode(bytes: &[u8], cap: usize) -> Result<Option<(Message, usize)>, WireError> {
+    let Some(body) = body(bytes, cap)? else {
+        return Ok(None);
+    };
+    Ok(Some((message(body)?, LENGTH_BYTES + body.len())))
+}
+
+/// The body of the first frame, or `None` until it is complete.
+///
+/// # Errors
+/// As [`length`].
+#[inline]
+pub fn body(bytes: &[u8], cap: usize) -> Result<Option<&[u8]>, WireError> {
     let Some(length) = length(bytes, cap)? else {
         return Ok(None);
     };
-    let Some(body) = bytes.get(LENGTH_BYTES..LENGTH_BYTES + length) else {
-        return Ok(None);
-    };
-    match decode_one(body, Message::Unknown) {
-        Ok((message, used)) if used == body.len() => Ok(Some((message, LENGTH_BYTES + length))),
-        Ok((_, used)) => Err(WireError::Trailing { bytes: body.len() - used }),
-        Err(error) => Err(match greeted_version(body) {
-            Some(major) if major != u64::from(PROTOCOL_VERSION[0]) => WireError::Version,
-            Some(_) | None => error,
-        }),
+    Ok(bytes.get(LENGTH_BYTES..LENGTH_BYTES + length))
+}
+
+/// The message in a body. With [`body`], it moves the message less often than [`decode`].
+///
+/// # Errors
+/// If the body is not exactly one message.
+#[inline]
+pub fn message(body: &[u8]) -> Result<Message, WireError> {
+    decode_only(body, Message::Unknown).map_err(|error| malformed(body, error))
+}
+
+#[cold]
+fn malformed(body: &[u8], error: WireError) -> WireError {
+    match (greeted_version(body), &error) {
+        // The message itself can be read.
+        (_, WireError::Trailing { .. }) => error,
+        (Some(major), _) if major != u64::from(PROTOCOL_VERSION[0]) => WireError::Version,
+        (Some(_) | None, _) => error,
     }
 }
 
@@ -137,6 +158,33 @@ mod tests {
                 let mut name = name.clone();
                 name[at] = 0xff;
                 assert!(ping(&name).iter().all(|body| malformed(body)), "{length}, {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_a_text_whatever_its_length() {
+        let query = |pattern: &[u8]| {
+            let head = [&[0x81, 0xa5][..], b"QUERY", &[0x82, 0xa3], b"req", &[7, 0xa4], b"find", &[0x82, 0xa1, b'q']];
+            let length = [0xd9, u8::try_from(pattern.len()).unwrap()];
+            [&head.concat()[..], &length, pattern, &[0xa1, b'k', 0xa5], b"exact"].concat()
+        };
+        let decoded = |text: &str| match decode(&framed(&query(text.as_bytes())), 512) {
+            Ok(Some((Message::Query(query), _))) => query.find.pattern,
+            other => panic!("{other:?}"),
+        };
+        for length in 1..=80 {
+            let text = "x".repeat(length);
+            assert_eq!(decoded(&text), text);
+            let accented = "x".repeat(length - 1) + "é";
+            assert_eq!(decoded(&accented), accented);
+            for at in 0..length {
+                // A byte of no text, and the first byte of a character without its second one.
+                for byte in [0xff, 0xc3] {
+                    let mut bytes = text.clone().into_bytes();
+                    bytes[at] = byte;
+                    assert!(malformed(&query(&bytes)), "{byte:x} at {at} of {length}");
+                }
             }
         }
     }

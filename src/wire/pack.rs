@@ -31,55 +31,57 @@ pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
 
 fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
     let Hit { req, hits } = hit;
-    let bytes = |hit: &SourceRecord| hit_bytes(hit.path.as_str(), &hit.addr, hit.other.as_ref());
-    let mut room = Room::at_end(out, HEAD_BYTES + hits.iter().map(bytes).sum::<usize>());
-    room.put(b"\0\0\0\0\x81\xa3HIT\x82\xa3req");
-    room.number((*req).into());
-    room.put(b"\xa4hits");
-    room.array(hits.len());
+    let mut most = HEAD_BYTES;
+    for hit in hits {
+        most += hit_bytes(hit.path.as_str(), &hit.addr, hit.other.as_ref(), hit.member.as_deref());
+    }
+    let mut room = room_for(out, most);
+    room = put(room, b"\0\0\0\0\x81\xa3HIT\x82\xa3req");
+    room = number(room, (*req).into());
+    room = put(room, b"\xa4hits");
+    room = array(room, hits.len());
     for SourceRecord { path, size, root, collection, node, addr, other, unreached, http, member } in hits {
         let names = (other.is_some(), *unreached, *http);
-        room.put(&[0x84 + u8::from(*collection) + optional(node.as_ref(), names, member.as_deref())]);
-        room.content(path.as_str(), *size, root, *collection);
-        if let Some(node) = node {
-            room.put(b"\xa1n\xc4\x10");
-            room.put(&node.0);
+        let fields = 0x84 + u8::from(*collection) + optional(node.as_ref(), names, member.as_deref());
+        room = content(put(room, &[fields, 0xa1, b'p']), path.as_str(), *size, root, *collection);
+        if let Some(NodeId(node)) = node {
+            room = put_two::<4, 16, 20>(room, b"\xa1n\xc4\x10", node);
         }
-        room.addresses(addr, other.as_ref(), (*unreached, *http));
+        room = addresses(room, addr, other.as_ref(), (*unreached, *http));
         if let Some(member) = member {
-            room.member(member);
+            room = put_member(room, member);
         }
     }
-    room.end();
+    let left = room.len();
+    out.truncate(out.len() - left);
 }
 
 fn pack_done(done: &Done, out: &mut Vec<u8>) {
     let Done { req, hits, reached, pruned, complete, cut, ms } = done;
-    let mut room = Room::at_end(out, DONE_BYTES);
-    let head = if *pruned == 0 { b"\0\0\0\0\x81\xa4DONE\x86\xa3req" } else { b"\0\0\0\0\x81\xa4DONE\x87\xa3req" };
-    room.put(head);
-    room.number((*req).into());
-    room.put(b"\xa4hits");
-    room.number((*hits).into());
-    room.put(b"\xa7reached");
-    room.number((*reached).into());
+    let mut room = room_for(out, DONE_BYTES);
+    room =
+        put(room, if *pruned == 0 { b"\0\0\0\0\x81\xa4DONE\x86\xa3req" } else { b"\0\0\0\0\x81\xa4DONE\x87\xa3req" });
+    room = number(room, (*req).into());
+    room = put(room, b"\xa4hits");
+    room = number(room, (*hits).into());
+    room = put(room, b"\xa7reached");
+    room = number(room, (*reached).into());
     if *pruned > 0 {
-        room.put(b"\xa6pruned");
-        room.number((*pruned).into());
+        room = put(room, b"\xa6pruned");
+        room = number(room, (*pruned).into());
     }
-    room.put(if *complete { b"\xa8complete\xc3\xa3cut" } else { b"\xa8complete\xc2\xa3cut" });
-    let mut room = if cut.is_none() {
-        room.put(b"\x80\xa2ms");
-        room
+    if *complete && cut.is_none() {
+        room = put(room, b"\xa8complete\xc3\xa3cut\x80\xa2ms");
     } else {
-        room.end();
+        room = put(room, if *complete { b"\xa8complete\xc3\xa3cut" } else { b"\xa8complete\xc2\xa3cut" });
+        let left = room.len();
+        out.truncate(out.len() - left);
         encode_into(out, cut);
-        let mut room = Room::at_end(out, DONE_BYTES);
-        room.put(b"\xa2ms");
-        room
-    };
-    room.number((*ms).into());
-    room.end();
+        room = put(room_for(out, DONE_BYTES), b"\xa2ms");
+    }
+    room = number(room, (*ms).into());
+    let left = room.len();
+    out.truncate(out.len() - left);
 }
 
 /// Appends a HIT of a link.
@@ -92,30 +94,29 @@ pub(super) fn pack_link_hit(
     out: &mut Vec<u8>,
 ) {
     let FileRecord { path, size, root, collection } = file;
-    let mut room = Room::at_end(out, HEAD_BYTES + hit_bytes(path.as_str(), addr, other));
-    room.put(b"\x81\xa3HIT");
-    room.put(&[0x85 + optional(node, (other.is_some(), unreached, http), member)]);
-    room.put(b"\xa2id\xc4\x10");
-    room.put(&id.0);
-    room.put(b"\xa3ttl");
-    room.number(ttl.into());
-    room.put(b"\xa1n");
-    room.number(n.into());
-    room.put(if *collection { b"\xa1f\x84" } else { b"\xa1f\x83" });
-    room.content(path.as_str(), *size, root, *collection);
-    if let Some(node) = node {
-        room.put(b"\xa4node\xc4\x10");
-        room.put(&node.0);
+    let mut room = room_for(out, HEAD_BYTES + hit_bytes(path.as_str(), addr, other, member));
+    room = put(room, b"\x81\xa3HIT");
+    room = put(room, &[0x85 + optional(node, (other.is_some(), unreached, http), member)]);
+    room = put_two::<5, 16, 21>(room, b"\xa2id\xc4\x10", &id.0);
+    room = put(room, b"\xa3ttl");
+    room = number(room, ttl.into());
+    room = put(room, b"\xa1n");
+    room = number(room, n.into());
+    room = put(room, if *collection { b"\xa1f\x84\xa1p" } else { b"\xa1f\x83\xa1p" });
+    room = content(room, path.as_str(), *size, root, *collection);
+    if let Some(NodeId(node)) = node {
+        room = put_two::<7, 16, 23>(room, b"\xa4node\xc4\x10", node);
     }
-    room.addresses(addr, other, (unreached, http));
+    room = addresses(room, addr, other, (unreached, http));
     if let Some(member) = member {
-        room.member(member);
+        room = put_member(room, member);
     }
-    room.end();
+    let left = room.len();
+    out.truncate(out.len() - left);
 }
 
 /// How many optional fields of a source are there.
-#[inline]
+#[inline(always)]
 fn optional(node: Option<&NodeId>, (other, unreached, http): (bool, bool, bool), member: Option<&Membership>) -> u8 {
     let names = u8::from(other) + u8::from(unreached) + u8::from(http);
     names + u8::from(node.is_some()) + u8::from(member.is_some())
@@ -126,163 +127,183 @@ fn length(n: usize) -> u32 {
 }
 
 /// What comes before the hits, or before the file of a HIT of a link, has at most this many bytes.
-const HEAD_BYTES: usize = 64;
+const HEAD_BYTES: usize = 48;
 /// A DONE without its cuts has at most this many bytes.
-const DONE_BYTES: usize = 96;
+const DONE_BYTES: usize = 80;
 
-/// The most bytes of one hit, without what it says of a swarm.
-fn hit_bytes(path: &str, addr: &HostPort, other: Option<&HostPort>) -> usize {
-    /// All but texts.
-    const FIXED_BYTES: usize = 160;
-    FIXED_BYTES + path.len() + addr.host().len() + other.map_or(0, |other| other.host().len())
+/// The most bytes of one hit.
+#[inline(always)]
+fn hit_bytes(path: &str, addr: &HostPort, other: Option<&HostPort>, member: Option<&Membership>) -> usize {
+    /// All but texts: at most 111, and 8 for the last write of an address.
+    const FIXED_BYTES: usize = 120;
+    let other = other.map_or(0, |other| other.host().len());
+    FIXED_BYTES + path.len() + addr.host().len() + other + member.map_or(0, member_bytes)
 }
 
-/// Room at the end of a buffer, which is written from front to back. So the buffer grows once for
-/// many small writes.
-struct Room<'a> {
-    out: &'a mut Vec<u8>,
-    at: usize,
+#[cold]
+fn member_bytes(member: &Membership) -> usize {
+    /// All but the name of the zone.
+    const FIXED_BYTES: usize = 32;
+    FIXED_BYTES + member.zone.as_ref().map_or(0, String::len)
 }
 
-impl Room<'_> {
-    /// Room for this many bytes; to write more is a mistake, and panics.
-    fn at_end(out: &mut Vec<u8>, most: usize) -> Room<'_> {
-        let at = out.len();
-        out.resize(at + most, 0);
-        Room { out, at }
+/// Room for this many bytes at the end of a buffer, so that the buffer grows once for many small
+/// writes. Each of the functions below writes to the front of it and returns the rest: two
+/// registers, and one comparison for each write. To write more is a mistake, and panics.
+#[inline(always)]
+fn room_for(out: &mut Vec<u8>, most: usize) -> &mut [u8] {
+    /// To copy these is less work than to resize the buffer.
+    static ZEROS: [u8; 512] = [0; 512];
+    let at = out.len();
+    match ZEROS.get(..most) {
+        Some(zeros) => out.extend_from_slice(zeros),
+        None => out.resize(at + most, 0),
     }
+    &mut out[at..]
+}
 
-    /// Gives back what was not used.
-    fn end(self) {
-        self.out.truncate(self.at);
-    }
+#[cold]
+#[inline(never)]
+fn no_room() -> ! {
+    panic!("a message has more bytes than the room for it")
+}
 
-    /// Always inline: the length of a constant is known only in its caller.
-    #[inline(always)]
-    fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
-        self.out[self.at..self.at + N].copy_from_slice(bytes);
-        self.at += N;
-    }
+/// Always inline: the length of a constant is known only in its caller.
+#[inline(always)]
+fn put<'a, const N: usize>(room: &'a mut [u8], bytes: &[u8; N]) -> &'a mut [u8] {
+    let Some((place, rest)) = room.split_first_chunk_mut() else { no_room() };
+    *place = *bytes;
+    rest
+}
 
-    #[inline]
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
-    }
+/// Two constants of bytes, with one comparison for both.
+#[inline(always)]
+fn put_two<'a, const A: usize, const B: usize, const BOTH: usize>(
+    room: &'a mut [u8],
+    first: &[u8; A],
+    second: &[u8; B],
+) -> &'a mut [u8] {
+    const { assert!(A + B == BOTH) };
+    let Some((place, rest)) = room.split_first_chunk_mut::<BOTH>() else { no_room() };
+    place[..A].copy_from_slice(first);
+    place[A..].copy_from_slice(second);
+    rest
+}
 
-    /// Always inline: most numbers are small, and each of those is a single byte.
-    #[inline(always)]
-    fn number(&mut self, n: u64) {
-        match u8::try_from(n) {
-            Ok(small @ ..0x80) => self.put(&[small]),
-            Ok(_) | Err(_) => self.long_number(n),
-        }
-    }
+#[inline(always)]
+fn put_bytes<'a>(room: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
+    let Some((place, rest)) = room.split_at_mut_checked(bytes.len()) else { no_room() };
+    place.copy_from_slice(bytes);
+    rest
+}
 
-    fn long_number(&mut self, n: u64) {
-        if let Ok(byte) = u8::try_from(n) {
-            self.put(&[0xcc, byte]);
-        } else if let Ok(two) = u16::try_from(n) {
-            let [high, low] = two.to_be_bytes();
-            self.put(&[0xcd, high, low]);
-        } else if let Ok(four) = u32::try_from(n) {
-            self.put(&[0xce]);
-            self.put(&four.to_be_bytes());
-        } else {
-            self.put(&[0xcf]);
-            self.put(&n.to_be_bytes());
-        }
+/// Always inline: most numbers have one byte, or two after their head.
+#[inline(always)]
+fn number(room: &mut [u8], n: u64) -> &mut [u8] {
+    let [low, high, ..] = n.to_le_bytes();
+    if n < 0x80 {
+        put(room, &[low])
+    } else if (0x100..0x1_0000).contains(&n) {
+        put(room, &[0xcd, high, low])
+    } else {
+        long_number(room, n)
     }
+}
 
-    /// The head of an array of this length.
-    fn array(&mut self, elements: usize) {
-        match u8::try_from(elements) {
-            Ok(few @ ..0x10) => self.put(&[0x90 | few]),
-            Ok(_) | Err(_) => self.head(|out| _ = write_array_len(out, length(elements)).expect(TAKEN)),
-        }
+fn long_number(room: &mut [u8], n: u64) -> &mut [u8] {
+    if let Ok(byte) = u8::try_from(n) {
+        put(room, &[0xcc, byte])
+    } else if let Ok(four) = u32::try_from(n) {
+        put_two::<1, 4, 5>(room, &[0xce], &four.to_be_bytes())
+    } else {
+        put_two::<1, 8, 9>(room, &[0xcf], &n.to_be_bytes())
     }
+}
 
-    /// The head of a text of this length.
-    #[inline]
-    fn text(&mut self, bytes: usize) {
-        match u8::try_from(bytes) {
-            Ok(short @ ..0x20) => self.put(&[0xa0 | short]),
-            Ok(byte) => self.put(&[0xd9, byte]),
-            Err(_) => self.head(|out| _ = write_str_len(out, length(bytes)).expect(TAKEN)),
-        }
+/// The head of an array of this length.
+#[inline(always)]
+fn array(room: &mut [u8], elements: usize) -> &mut [u8] {
+    match u8::try_from(elements) {
+        Ok(few @ ..0x10) => put(room, &[0x90 | few]),
+        Ok(_) | Err(_) => long_head(room, |left| _ = write_array_len(left, length(elements)).expect(TAKEN)),
     }
+}
 
-    /// A head that is rare, by the library.
-    #[cold]
-    fn head(&mut self, write: impl FnOnce(&mut &mut [u8])) {
-        let mut left = &mut self.out[self.at..];
-        let before = left.len();
-        write(&mut left);
-        self.at += before - left.len();
+/// The head of a text of this length.
+#[inline(always)]
+fn text(room: &mut [u8], bytes: usize) -> &mut [u8] {
+    match u8::try_from(bytes) {
+        Ok(short @ ..0x20) => put(room, &[0xa0 | short]),
+        Ok(byte) => put(room, &[0xd9, byte]),
+        Err(_) => long_head(room, |left| _ = write_str_len(left, length(bytes)).expect(TAKEN)),
     }
+}
 
-    fn content(&mut self, path: &str, size: u64, root: &Root, collection: bool) {
-        self.put(b"\xa1p");
-        self.text(path.len());
-        self.bytes(path.as_bytes());
-        self.put(b"\xa1s");
-        self.number(size);
-        self.put(b"\xa1r\xc4\x20");
-        self.put(&root.0);
-        if collection {
-            self.put(b"\xa1c\xc3");
-        }
-    }
+/// A head that is rare, by the library.
+#[cold]
+fn long_head(mut room: &mut [u8], write: impl FnOnce(&mut &mut [u8])) -> &mut [u8] {
+    write(&mut room);
+    room
+}
 
-    /// The field `m` of a hit, which is rare.
-    #[cold]
-    fn member(&mut self, member: &Membership) {
-        let mut bytes = b"\xa1m".to_vec();
-        encode_into(&mut bytes, member);
-        // The room has no place for it, so as much is added at its end.
-        self.out.resize(self.out.len() + bytes.len(), 0);
-        self.bytes(&bytes);
-    }
+/// The value of the field `p`, and the fields `s`, `r` and `c`.
+fn content<'a>(room: &'a mut [u8], path: &str, size: u64, root: &Root, collection: bool) -> &'a mut [u8] {
+    let room = put_bytes(text(room, path.len()), path.as_bytes());
+    let room = number(put(room, b"\xa1s"), size);
+    let room = put_two::<4, 32, 36>(room, b"\xa1r\xc4\x20", &root.0);
+    if collection { put(room, b"\xa1c\xc3") } else { room }
+}
 
-    /// The fields `a`, `b`, `u` and `http` of a hit.
-    fn addresses(&mut self, addr: &HostPort, other: Option<&HostPort>, (unreached, http): (bool, bool)) {
-        self.put(b"\xa1a");
-        self.host_port(addr);
-        if let Some(other) = other {
-            self.put(b"\xa1b");
-            self.host_port(other);
-        }
-        if unreached {
-            self.put(b"\xa1u\xc3");
-        }
-        if http {
-            self.put(b"\xa4http\xc3");
-        }
-    }
+/// The field `m` of a hit, which is rare.
+#[cold]
+fn put_member<'a>(room: &'a mut [u8], member: &Membership) -> &'a mut [u8] {
+    let mut bytes = b"\xa1m".to_vec();
+    encode_into(&mut bytes, member);
+    put_bytes(room, &bytes)
+}
 
-    /// The same text as `HostPort` displays.
-    fn host_port(&mut self, addr: &HostPort) {
-        let (host, mut port) = (addr.host().as_bytes(), addr.port());
-        let mut tail = [b':'; 6];
-        let mut first = tail.len();
-        while port > 0 || first == tail.len() {
-            first -= 1;
-            tail[first] = b'0' + u8::try_from(port % 10).expect("a digit");
-            port /= 10;
-        }
-        // The colon is there.
-        let tail = &tail[first - 1..];
-        if addr.is_bracketed() {
-            self.text(host.len() + tail.len() + 2);
-            self.put(b"[");
-            self.bytes(host);
-            self.put(b"]");
-        } else {
-            self.text(host.len() + tail.len());
-            self.bytes(host);
-        }
-        self.bytes(tail);
+/// The fields `a`, `b`, `u` and `http` of a hit.
+#[inline(always)]
+fn addresses<'a>(
+    room: &'a mut [u8],
+    addr: &HostPort,
+    other: Option<&HostPort>,
+    (unreached, http): (bool, bool),
+) -> &'a mut [u8] {
+    let mut room = host_port(put(room, b"\xa1a"), addr);
+    if let Some(other) = other {
+        room = host_port(put(room, b"\xa1b"), other);
     }
+    if unreached {
+        room = put(room, b"\xa1u\xc3");
+    }
+    if http {
+        room = put(room, b"\xa4http\xc3");
+    }
+    room
+}
+
+/// The same text as `HostPort` displays.
+fn host_port<'a>(room: &'a mut [u8], addr: &HostPort) -> &'a mut [u8] {
+    let (host, mut port) = (addr.host().as_bytes(), addr.port());
+    // The colon and the digits, the first one in the lowest byte.
+    let (mut tail, mut length) = (0, 1);
+    while port > 0 || length == 1 {
+        tail = (tail << 8) | u64::from(b'0' + u8::try_from(port % 10).expect("a digit"));
+        length += 1;
+        port /= 10;
+    }
+    tail = (tail << 8) | u64::from(b':');
+    let room = if addr.is_bracketed() {
+        let room = put(text(room, host.len() + length + 2), b"[");
+        put(put_bytes(room, host), b"]")
+    } else {
+        put_bytes(text(room, host.len() + length), host)
+    };
+    // A few bytes more than it has: one write of a constant length.
+    let Some(place) = room.first_chunk_mut() else { no_room() };
+    *place = tail.to_le_bytes();
+    &mut room[length..]
 }
 
 #[cfg(test)]

@@ -386,7 +386,7 @@ pub(crate) fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
             }
         }
     }
-    deserializer.deserialize_str(Text)
+    deserializer.deserialize_string(Text)
 }
 
 /// A text of at most [`RANGE_BYTES_MAX`] bytes; the machine reads what is in it.

@@ -73,6 +73,16 @@ impl de::Error for Refused {
 const NIL: u8 = 0xc0;
 
 #[cold]
+fn not_utf8() -> Refused {
+    Refused::wrong("a text that is not UTF-8")
+}
+
+#[cold]
+fn too_many(elements: usize) -> Refused {
+    Refused::wrong(&format!("{elements} elements too many"))
+}
+
+#[cold]
 fn ended() -> Refused {
     Refused::wrong("the bytes end in the middle of a value")
 }
@@ -84,6 +94,23 @@ fn begins_with_ascii(bytes: [u8; 8], count: usize) -> bool {
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
     u64::from_le_bytes(bytes) & (HIGH_BITS >> (64 - 8 * count)) == 0
 }
+
+/// Whether these bytes are ASCII. The name at the end of a message mostly has four to eight bytes.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) if bytes.len() <= 8 => {
+            (u32::from_le_bytes(*first) | u32::from_le_bytes(*last)) & 0x8080_8080 == 0
+        }
+        (_, _) => bytes.iter().fold(0, |all, byte| all | byte) < 0x80,
+    }
+}
+
+/// Texts of at most this many bytes are checked in a buffer.
+const ALIGNED_BYTES: usize = 64;
+
+#[repr(align(16))]
+struct Aligned([u8; ALIGNED_BYTES]);
 
 /// The head of a value. The rest of the value is still unread.
 #[derive(Clone, Copy)]
@@ -187,7 +214,7 @@ impl<'de> Unpack<'de> {
         let (name, after) = rest.split_at_checked(usize::from(short & 0x1f))?;
         let is_ascii = match rest.first_chunk() {
             Some(eight) if (1..=8).contains(&name.len()) => begins_with_ascii(*eight, name.len()),
-            Some(_) | None => name.iter().fold(0, |all, byte| all | byte) < 0x80,
+            Some(_) | None => is_ascii(name),
         };
         is_ascii.then(|| {
             self.rest = after;
@@ -241,6 +268,22 @@ impl<'de> Unpack<'de> {
         };
         self.rest = rest;
         Some(number.into())
+    }
+
+    /// The bytes of a text.
+    #[inline(always)]
+    fn text_bytes(&mut self, expected: &dyn de::Expected) -> Result<&'de [u8], Refused> {
+        let length = if let Some(length) = self.short(0xa0, 0x1f) {
+            length
+        } else if let [0xd9, length, rest @ ..] = self.rest {
+            self.rest = rest;
+            usize::from(*length)
+        } else {
+            let head = self.head()?;
+            let Head::Text(length) = head else { return Err(head.is_no(expected)) };
+            length
+        };
+        self.take(length)
     }
 
     #[inline]
@@ -341,7 +384,7 @@ impl<'de> Unpack<'de> {
         let mut within = Within { unpack: self, left: count, nil_is_absent };
         let value = read(&mut within)?;
         if within.left > 0 {
-            return Err(Refused::wrong(&format!("{} elements too many", within.left)));
+            return Err(too_many(within.left));
         }
         self.depth += 1;
         Ok(value)
@@ -392,25 +435,31 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        let length = if let Some(length) = self.short(0xa0, 0x1f) {
-            length
-        } else if let [0xd9, length, rest @ ..] = self.rest {
-            self.rest = rest;
-            usize::from(*length)
-        } else {
-            let head = self.head()?;
-            let Head::Text(length) = head else { return Err(head.is_no(&visitor)) };
-            length
-        };
-        match std::str::from_utf8(self.take(length)?) {
+        match std::str::from_utf8(self.text_bytes(&visitor)?) {
             Ok(text) => visitor.visit_borrowed_str(text),
-            Err(_) => Err(Refused::wrong("a text that is not UTF-8")),
+            Err(_) => Err(not_utf8()),
         }
     }
 
+    /// A text that the visitor copies. The standard library checks 16 bytes at a time from an
+    /// aligned address on, and the rest byte by byte. So a short text is checked in a buffer, with
+    /// zeros after it.
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.deserialize_str(visitor)
+        let bytes = self.text_bytes(&visitor)?;
+        let mut buffer = Aligned([0; ALIGNED_BYTES]);
+        let checked = match buffer.0.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                let checked = std::str::from_utf8(&buffer.0[..bytes.len().next_multiple_of(16)]);
+                checked.ok().and_then(|text| text.get(..bytes.len()))
+            }
+            None => std::str::from_utf8(bytes).ok(),
+        };
+        match checked {
+            Some(text) => visitor.visit_str(text),
+            None => Err(not_utf8()),
+        }
     }
 
     /// The name of a kind or of a field.
@@ -492,7 +541,12 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         if entries != 1 {
             return Err(Refused::wrong(&format!("a map of {entries} entries where one names the kind")));
         }
-        self.within(0, false, |within| visitor.visit_enum(&mut *within.unpack))
+        self.depth = self.depth.checked_sub(1).ok_or_else(Refused::too_deep)?;
+        // The result is returned as it is: taken out of its `Ok` and put into another one, a
+        // message would be moved twice.
+        let value = visitor.visit_enum(&mut *self);
+        self.depth += 1;
+        value
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {

@@ -125,31 +125,42 @@ impl Connection {
                     return self.go_deaf(scratch, error);
                 }
             }
-            let found = if self.held.is_empty() {
-                frame::decode(scratch.unread(), cap).map(|found| {
-                    found.map(|(message, used)| {
+            if self.held.is_empty() {
+                match frame::body(scratch.unread(), cap) {
+                    Ok(Some(body)) => {
+                        let (decoded, used) = (frame::message(body), frame::LENGTH_BYTES + body.len());
                         scratch.start += used;
-                        message
-                    })
-                })
-            } else {
-                self.complete_held(scratch, buffers, cap)
-            };
-            match found {
-                Ok(Some(message)) => {
-                    if matches!(message, Message::Chunk(_)) {
-                        self.phase = Phase::ChunkAnnounced;
+                        return self.deliver(scratch, decoded);
                     }
-                    return Step::Message(message);
+                    Ok(None) => self.hold_rest(scratch, buffers, now),
+                    Err(error) => return self.go_deaf(scratch, error),
                 }
-                Ok(None) => self.hold_rest(scratch, buffers, now),
-                Err(error) => return self.go_deaf(scratch, error),
+            } else {
+                match self.complete_held(scratch, buffers, cap) {
+                    Ok(Some(message)) => return self.deliver(scratch, Ok(message)),
+                    Ok(None) => self.hold_rest(scratch, buffers, now),
+                    Err(error) => return self.go_deaf(scratch, error),
+                }
             }
             match self.fill(scratch) {
                 Ok(true) => {}
                 Ok(false) => return Step::Rest,
                 Err(why) => return Step::Closed(why),
             }
+        }
+    }
+
+    /// What comes of a complete frame. Always inline: a message is large.
+    #[inline(always)]
+    fn deliver(&mut self, scratch: &mut Scratch, decoded: Result<Message, WireError>) -> Step {
+        match decoded {
+            Ok(message) => {
+                if matches!(message, Message::Chunk(_)) {
+                    self.phase = Phase::ChunkAnnounced;
+                }
+                Step::Message(message)
+            }
+            Err(error) => self.go_deaf(scratch, error),
         }
     }
 
