@@ -26,15 +26,20 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 /// The folded text. It is `text` itself if that is ASCII without capitals, else it is written to
 /// `scratch`, which is only reused memory.
 pub fn fold<'a>(text: &'a str, scratch: &'a mut String) -> &'a str {
-    let Look { is_ascii, has_upper } = look_at(text.as_bytes());
-    if !is_ascii {
-        fold_into(text, scratch);
-    } else if has_upper {
+    match look_at(text.as_bytes()) {
+        Look { is_ascii: true, has_upper: false } => text,
+        Look { is_ascii, .. } => fold_changed(text, is_ascii, scratch),
+    }
+}
+
+#[inline(never)]
+fn fold_changed<'a>(text: &str, is_ascii: bool, scratch: &'a mut String) -> &'a str {
+    if is_ascii {
         scratch.clear();
         scratch.push_str(text);
         scratch.make_ascii_lowercase();
     } else {
-        return text;
+        fold_into(text, scratch);
     }
     scratch
 }

@@ -26,6 +26,7 @@ impl Meter {
     }
 
     /// Adds `n` events now.
+    #[inline(always)]
     pub(crate) fn add(&mut self, now: Time, n: u64) {
         if now >= self.until || self.first.is_none() {
             self.first.get_or_insert(now);

@@ -209,16 +209,13 @@ impl SuperPeer {
         assert!(!idle || self.poll_timeout().is_none(), "an idle super peer sleeps");
     }
 
+    /// A message that is no QUERY.
     fn on_message(&mut self, conn: ConnId, message: Message) {
         if self.reach.owns(conn) {
             return self.reach.on_message(conn, &message, &mut self.cx);
         }
         if let Some((conn, ack)) = self.sessions.finish_page(conn, &mut self.cx) {
             self.acknowledge(conn, ack);
-        }
-        // Most messages are queries: they are moved nowhere before their search begins.
-        if let Message::Query(query) = message {
-            return self.on_query(conn, query);
         }
         let request = self.sessions.on_message(conn, message, &mut self.cx);
         if let Some(served) = self.sessions.take_served() {
@@ -255,7 +252,15 @@ impl SuperPeer {
         }
     }
 
+    /// Most messages are queries. Always inline: a query is large, and is not moved to be passed.
+    #[inline(always)]
     fn on_query(&mut self, conn: ConnId, query: Query) {
+        if self.reach.owns(conn) {
+            return self.reach.on_message(conn, &Message::Query(query), &mut self.cx);
+        }
+        if let Some((conn, ack)) = self.sessions.finish_page(conn, &mut self.cx) {
+            self.acknowledge(conn, ack);
+        }
         let req = query.req;
         if !self.sessions.on_query(conn, req, &mut self.cx) {
             return;
@@ -421,8 +426,10 @@ impl SuperPeer {
             flood.abandon(query, neighbors, cx);
         }
         self.acks_left = neighbors.digests.release(|conn| sessions.is_open(conn), cx);
-        for (conn, req) in flood.take_finished() {
-            sessions.query_ended(conn, req);
+        if flood.has_finished() {
+            for (conn, req) in flood.take_finished() {
+                sessions.query_ended(conn, req);
+            }
         }
         if !cx.found.is_empty() {
             for (req, found) in std::mem::take(&mut cx.found) {
@@ -431,6 +438,7 @@ impl SuperPeer {
         }
     }
 
+    #[inline(always)]
     fn begin_turn(&mut self, now: Time) {
         self.cx.now = now;
         self.starting.begin_turn(&mut self.cx);
@@ -466,6 +474,7 @@ impl Role for SuperPeer {
                 cx.logins.on_accepted(conn, key, now, unix);
                 sessions.on_accepted((conn, since), from, to, cx);
             }
+            Input::Message { conn, message: Message::Query(query) } => self.on_query(conn, query),
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, .. } if reach.owns(conn) => reach.on_malformed(conn, cx),
             Input::Malformed { conn, error } => sessions.on_malformed(conn, &error, cx),

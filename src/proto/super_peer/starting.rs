@@ -35,6 +35,7 @@ impl Starting {
     }
 
     /// Must be called at the start of each turn. The first call begins the wait.
+    #[inline(always)]
     pub(super) fn begin_turn(&mut self, cx: &mut Context) {
         if std::mem::take(&mut self.new) && self.expected > 0 {
             cx.starting = true;

@@ -84,7 +84,13 @@ impl Logins {
     }
 
     /// Whether the account of a session may send a query now. The error is the reason why not.
+    #[inline(always)]
     pub(in crate::proto::super_peer) fn take_query(&mut self, conn: ConnId, now: Time) -> Result<(), String> {
+        // In open mode there are no accounts.
+        if self.setup.is_none() { Ok(()) } else { self.take_query_of_account(conn, now) }
+    }
+
+    fn take_query_of_account(&mut self, conn: ConnId, now: Time) -> Result<(), String> {
         let Some((_, name, Limits { queries_per_second: Some(most), .. })) = self.limits(conn) else { return Ok(()) };
         let why = format!("the account {name} may ask {most} times in a second");
         let name = name.to_owned();

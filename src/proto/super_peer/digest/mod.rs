@@ -224,11 +224,15 @@ impl Digests {
 
     /// If files came to the index: sends a mark to every neighbor that may trust a digest without
     /// them. Must be called before an ACK is sent.
+    #[inline(always)]
     pub(super) fn note_changes(&mut self, links: &Links, cx: &mut Context) {
         let seen = cx.index.fresh();
-        if seen == 0 && !cx.index.lost_fresh() {
-            return;
+        if seen > 0 || cx.index.lost_fresh() {
+            self.mark_changes(seen, links, cx);
         }
+    }
+
+    fn mark_changes(&mut self, seen: usize, links: &Links, cx: &mut Context) {
         match &mut self.pending {
             Some(pending) => {
                 if pending.seen != seen {

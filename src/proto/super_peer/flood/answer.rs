@@ -39,6 +39,7 @@ pub(super) struct Outcome {
 }
 
 /// Sends DONE to a session.
+#[inline(always)]
 pub(super) fn send_done(conn: ConnId, req: u32, outcome: Outcome, cx: &mut Context) {
     if conn == OWN {
         return cx.found.push((req, None));
@@ -54,8 +55,12 @@ pub(super) fn send_done(conn: ConnId, req: u32, outcome: Outcome, cx: &mut Conte
 
 /// Sends hits to a session, in frames of at most one page. Returns the bytes of the frames, rounded
 /// up.
+#[inline(always)]
 pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Context) -> usize {
-    let all = hits.iter().map(weight).sum();
+    let mut all = 0;
+    for hit in &hits {
+        all += weight(hit);
+    }
     if conn == OWN {
         cx.found.push((req, Some(hits)));
         return all;
@@ -65,8 +70,13 @@ pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mu
         if !hits.is_empty() {
             cx.send(conn, Message::Hit(Hit { req, hits }));
         }
-        return all;
+    } else {
+        send_pages(conn, req, hits, cx);
     }
+    all
+}
+
+fn send_pages(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Context) {
     let mut page = Vec::new();
     let mut bytes = 0;
     for hit in hits {
@@ -82,7 +92,6 @@ pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mu
     if !page.is_empty() {
         cx.send(conn, Message::Hit(Hit { req, hits: page }));
     }
-    all
 }
 
 #[cfg(test)]

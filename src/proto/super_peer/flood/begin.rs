@@ -24,7 +24,8 @@ use crate::wire::{Cut, Policy, QueryId, Search};
 
 impl Flood {
     /// The query of a session begins, which reaches this super peer at `at`. It may have ended, or
-    /// be refused, when this returns; then it has no key.
+    /// be refused, when this returns; then it has no key. Always inline: the query is large.
+    #[inline(always)]
     pub(crate) fn begin(
         &mut self,
         (conn, at): (ConnId, Option<IpAddr>),
@@ -68,7 +69,9 @@ impl Flood {
         {
             let Matches { hits: mut found, capped: members_capped, .. } = members;
             let capped = capped || members_capped || found.len() > cap;
-            found.truncate(cap);
+            if found.len() > cap {
+                found.truncate(cap);
+            }
             let bytes = local::answer(conn, req, found, capped, cx);
             self.parked.note_sent(cx.now, conn, bytes);
             return None;
@@ -160,6 +163,7 @@ impl Flood {
 
     /// The first step of the scan. A short one is done at once however much work waits: to put it
     /// off costs more.
+    #[inline(always)]
     fn first_step(&mut self, conn: ConnId, scan: &mut Scan, found: &mut Vec<SourceRecord>, cx: &Context) -> Step {
         if self.parked.must_wait(cx.now, conn) {
             self.queue.charge(Flow::Session(conn), QUERY_WORK);
@@ -175,8 +179,8 @@ impl Flood {
     }
 }
 
-/// The members of swarms here that fit a search, if it asks for members.
-#[inline]
+/// The members of swarms here that fit a search, if it asks for members. Always inline: few do.
+#[inline(always)]
 pub(super) fn search_members(members: Members<'_>, find: &Search, at: Option<IpAddr>, cx: &mut Context) -> Matches {
     if !find.partial {
         return Matches::default();

@@ -81,7 +81,7 @@ pub(super) struct FairQueue {
 
 impl FairQueue {
     /// A turn begins, unless `now` is the same as in the last call.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin_turn(&mut self, now: Time, links: usize) {
         if self.links.len() < links {
             self.links.resize_with(links, Queue::default);
@@ -105,7 +105,7 @@ impl FairQueue {
     }
 
     /// Whether a query may begin, and if so, whether at once.
-    #[inline]
+    #[inline(always)]
     pub(super) fn admit(&self, flow: Flow) -> Admission {
         let queue = self.queue(flow);
         let share = match flow {
@@ -127,6 +127,7 @@ impl FairQueue {
     }
 
     /// Work was done.
+    #[inline(always)]
     pub(super) fn charge(&mut self, flow: Flow, work: usize) {
         self.left = self.left.saturating_sub(work);
         self.done += work;
@@ -138,7 +139,9 @@ impl FairQueue {
         }
         queue.spent += work;
         queue.served += work as u64;
-        queue.waiting.charge(flow.member(), work);
+        if !queue.waiting.knows_nobody() {
+            queue.waiting.charge(flow.member(), work);
+        }
         if matches!(flow, Flow::Link(_)) {
             self.links_served += work as u64;
         }

@@ -60,7 +60,7 @@ use crate::wire::{Cut, LinkMessage, QueryId};
 /// - getters: `running`, `remembered`, `work_max`;
 /// - `handle_*`: one `on_*` per link message, `on_link_lost`, `on_timeout`, `on_ended`;
 /// - mutators: `begin`, `abandon`;
-/// - `poll_*`: `run`, `has_work`, `take_finished`; the handlers push outputs.
+/// - `poll_*`: `run`, `has_work`, `has_finished`, `take_finished`; the handlers push outputs.
 impl Flood {
     /// The most work of any turn so far.
     pub(super) fn work_max(&self) -> usize {
@@ -284,6 +284,11 @@ impl Flood {
             self.settle(key, neighbors, cx);
             self.charge_outputs(flow, outputs, cx);
         }
+    }
+
+    /// Whether [`Flood::take_finished`] has some.
+    pub(super) fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
     }
 
     /// The queries of sessions that have ended since the last call.

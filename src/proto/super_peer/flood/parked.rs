@@ -19,26 +19,30 @@ pub(super) struct Parked {
     /// Whether [`Parked::begin_leftover`] was called at that time.
     ran: bool,
     reading: Reading,
-    unread: BTreeMap<ConnId, SessionQueries>,
+    /// The queries of sessions that read which wait for the next turn. Few turns have some.
+    waiting: BTreeMap<ConnId, Queries>,
+    unread: BTreeMap<ConnId, Unread>,
     /// Whether a query of a session that reads waits for the next turn.
     waits: bool,
 }
 
-/// The queries of one session, and the bytes that it was sent.
+/// The queries of one session that have work left, in ascending order.
 #[derive(Debug, Default)]
-struct SessionQueries {
-    /// Bytes of hits that were sent to it: in this turn, or since it stopped reading.
+struct Queries(Vec<WaveKey>);
+
+/// A session that does not read.
+#[derive(Debug, Default)]
+struct Unread {
+    /// Bytes of hits that were sent to it since it stopped reading.
     sent: usize,
-    /// Its queries that have work left, in ascending order. A session has few, and most have none:
-    /// an empty list is dropped at no cost.
-    queries: Vec<WaveKey>,
+    queries: Queries,
 }
 
-/// The queries of one turn, ordered by session. A turn serves few sessions, so a list is enough.
-/// Its memory is used again.
+/// The bytes of hits that were sent to each session in one turn, ordered by session. A turn serves
+/// few sessions, so a list is enough. Its memory is used again.
 #[derive(Debug, Default)]
 struct Reading {
-    list: Vec<(ConnId, SessionQueries)>,
+    list: Vec<(ConnId, usize)>,
     /// Where the last session was found: the queries of a session come one after the other.
     last: usize,
 }
@@ -52,42 +56,47 @@ impl Reading {
         }
     }
 
-    fn find(&self, conn: ConnId) -> Option<&SessionQueries> {
-        self.place(conn).ok().map(|at| &self.list[at].1)
+    /// What was sent to a session, if anything was.
+    #[inline(always)]
+    fn sent(&self, conn: ConnId) -> Option<usize> {
+        self.place(conn).ok().map(|at| self.list[at].1)
     }
 
-    fn find_mut(&mut self, conn: ConnId) -> Option<&mut SessionQueries> {
-        self.place(conn).ok().map(|at| &mut self.list[at].1)
+    fn add(&mut self, conn: ConnId, bytes: usize) {
+        match self.place(conn) {
+            Ok(at) => {
+                self.list[at].1 += bytes;
+                self.last = at;
+            }
+            Err(at) => {
+                self.list.insert(at, (conn, bytes));
+                self.last = at;
+            }
+        }
     }
 
-    /// The entry of a session; it is added if it is missing.
-    fn queries_of(&mut self, conn: ConnId) -> &mut SessionQueries {
-        self.last = self.place(conn).unwrap_or_else(|at| {
-            self.list.insert(at, (conn, SessionQueries::default()));
-            at
-        });
-        &mut self.list[self.last].1
-    }
-
-    fn remove(&mut self, conn: ConnId) -> SessionQueries {
-        self.place(conn).map(|at| self.list.remove(at).1).unwrap_or_default()
+    fn remove(&mut self, conn: ConnId) {
+        if let Ok(at) = self.place(conn) {
+            self.list.remove(at);
+        }
     }
 }
 
-impl SessionQueries {
-    fn is_full(&self) -> bool {
-        self.sent >= SESSION_BYTES_PER_TURN
-    }
+/// Whether a session that was sent this many bytes gets no more for now.
+fn is_full(sent: usize) -> bool {
+    sent >= SESSION_BYTES_PER_TURN
+}
 
+impl Queries {
     fn add(&mut self, key: WaveKey) {
-        if let Err(at) = self.queries.binary_search(&key) {
-            self.queries.insert(at, key);
+        if let Err(at) = self.0.binary_search(&key) {
+            self.0.insert(at, key);
         }
     }
 
     fn remove(&mut self, key: WaveKey) {
-        if let Ok(at) = self.queries.binary_search(&key) {
-            self.queries.remove(at);
+        if let Ok(at) = self.0.binary_search(&key) {
+            self.0.remove(at);
         }
     }
 }
@@ -95,14 +104,15 @@ impl SessionQueries {
 impl Parked {
     /// The session does not read.
     pub(super) fn begin(&mut self, conn: ConnId) {
-        let SessionQueries { queries, .. } = self.reading.remove(conn);
+        self.reading.remove(conn);
         let unread = self.unread.entry(conn).or_default();
-        queries.into_iter().for_each(|key| unread.add(key));
+        let waiting = self.waiting.remove(&conn).unwrap_or_default();
+        waiting.0.into_iter().for_each(|key| unread.queries.add(key));
     }
 
     /// The session reads again, or is gone. Returns its queries.
     pub(super) fn end(&mut self, conn: ConnId) -> Vec<WaveKey> {
-        self.unread.remove(&conn).unwrap_or_default().queries
+        self.unread.remove(&conn).unwrap_or_default().queries.0
     }
 
     /// The work that was left over begins. If this is a new turn, returns the queries that waited
@@ -114,7 +124,8 @@ impl Parked {
         if !new {
             return Vec::new();
         }
-        self.reading.list.drain(..).flat_map(|(_, session)| session.queries).collect()
+        self.reading.list.clear();
+        std::mem::take(&mut self.waiting).into_values().flat_map(|queries| queries.0).collect()
     }
 
     /// Whether queries wait here for the next turn.
@@ -123,42 +134,52 @@ impl Parked {
     }
 
     /// Hits of this many bytes are sent to the session.
+    #[inline(always)]
     pub(super) fn note_sent(&mut self, now: Time, conn: ConnId, bytes: usize) {
         self.renew(now);
-        match self.unread.get_mut(&conn) {
-            Some(session) => session.sent += bytes,
-            None if bytes > 0 => self.reading.queries_of(conn).sent += bytes,
-            None => {}
+        // Mostly every session reads.
+        if !self.unread.is_empty()
+            && let Some(session) = self.unread.get_mut(&conn)
+        {
+            session.sent += bytes;
+        } else if bytes > 0 {
+            self.reading.add(conn, bytes);
         }
     }
 
     /// Whether the queries of the session must wait now.
+    #[inline(always)]
     pub(super) fn must_wait(&mut self, now: Time, conn: ConnId) -> bool {
         self.renew(now);
-        self.unread.contains_key(&conn) || self.reading.find(conn).is_some_and(SessionQueries::is_full)
+        !self.unread.is_empty() && self.unread.contains_key(&conn) || self.reading.sent(conn).is_some_and(is_full)
     }
 
     /// Whether a neighbor's hit is accepted for the session. A turn reads few datagrams, so only
     /// sessions that do not read have a limit here.
     pub(super) fn has_room(&self, conn: ConnId) -> bool {
-        self.unread.get(&conn).is_none_or(|session| !session.is_full())
+        self.unread.get(&conn).is_none_or(|session| !is_full(session.sent))
     }
 
     /// Parks a query with work left if its session must wait. Returns whether the session must
     /// wait.
     pub(super) fn park(&mut self, now: Time, session: Option<(ConnId, u32)>, key: WaveKey) -> bool {
         let Some((conn, _)) = session.filter(|(conn, _)| self.must_wait(now, *conn)) else { return false };
-        if let Some(session) = self.queries_of(conn) {
-            session.add(key);
+        if let Some(session) = self.unread.get_mut(&conn) {
+            session.queries.add(key);
+        } else {
+            self.waiting.entry(conn).or_default().add(key);
+            self.waits = true;
         }
-        self.waits |= self.reading.find(conn).is_some();
         true
     }
 
     /// Removes the query, if it waits here.
     pub(super) fn forget(&mut self, session: Option<(ConnId, u32)>, key: WaveKey) {
-        if let Some(session) = session.and_then(|(conn, _)| self.queries_of(conn)) {
-            session.remove(key);
+        let Some((conn, _)) = session else { return };
+        if let Some(session) = self.unread.get_mut(&conn) {
+            session.queries.remove(key);
+        } else if let Some(queries) = self.waiting.get_mut(&conn) {
+            queries.remove(key);
         }
     }
 
@@ -166,25 +187,28 @@ impl Parked {
     pub(super) fn check_invariants(&self, session_of: impl Fn(WaveKey) -> Option<(ConnId, u32)>) {
         let is_of = |key: &WaveKey, conn: &ConnId| session_of(*key).is_some_and(|(owner, _)| owner == *conn);
         assert!(self.reading.list.is_sorted_by(|(one, _), (next, _)| one < next));
-        let reading = self.reading.list.iter().map(|(conn, session)| (conn, session));
-        for (conn, session) in reading.chain(&self.unread) {
-            assert!(session.queries.iter().all(|key| is_of(key, conn)));
-            assert!(session.queries.is_sorted_by(|one, next| one < next));
+        let unread = self.unread.iter().map(|(conn, session)| (conn, &session.queries));
+        for (conn, queries) in unread.chain(&self.waiting) {
+            assert!(queries.0.iter().all(|key| is_of(key, conn)));
+            assert!(queries.0.is_sorted_by(|one, next| one < next));
         }
-        assert!(self.waits || self.reading.list.iter().all(|(_, session)| session.queries.is_empty()));
-        assert!(self.unread.keys().all(|conn| self.reading.find(*conn).is_none()));
+        assert!(self.waits || self.waiting.is_empty());
+        assert!(self.waiting.keys().all(|conn| self.reading.sent(*conn).is_some()));
+        assert!(self.unread.keys().all(|conn| self.reading.sent(*conn).is_none()));
     }
 
     /// Forgets what was sent in an earlier turn, unless queries wait for
     /// [`Parked::begin_leftover`].
+    #[inline(always)]
     fn renew(&mut self, now: Time) {
         if now != self.now && !self.waits {
-            (self.now, self.ran) = (now, false);
-            self.reading.list.clear();
+            self.forget_turn(now);
         }
     }
 
-    fn queries_of(&mut self, conn: ConnId) -> Option<&mut SessionQueries> {
-        self.unread.get_mut(&conn).or_else(|| self.reading.find_mut(conn))
+    #[inline(never)]
+    fn forget_turn(&mut self, now: Time) {
+        (self.now, self.ran) = (now, false);
+        self.reading.list.clear();
     }
 }

@@ -95,6 +95,12 @@ impl Rotation {
         Some(key)
     }
 
+    /// Whether no session is remembered. Then [`Rotation::charge`] does nothing.
+    #[inline]
+    pub(super) fn knows_nobody(&self) -> bool {
+        self.queues.is_empty()
+    }
+
     /// Work was done for this member.
     pub(super) fn charge(&mut self, member: Member, work: usize) {
         let Some(queue) = self.queues.get_mut(&member).filter(|_| work > 0) else { return };

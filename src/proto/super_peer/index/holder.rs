@@ -58,11 +58,17 @@ impl Serves {
     /// such a holder where they find the super peer, if the holder listens at addresses of that IP
     /// version.
     #[must_use]
+    #[inline(always)]
     pub fn found_from(&self, at: Option<IpAddr>) -> Found {
+        match self.loopback {
+            None => Found { addr: self.addr.clone(), other: self.other.clone(), out_of_reach: false },
+            Some(is_ipv4) => self.found_here(is_ipv4, at),
+        }
+    }
+
+    /// The same if this super peer sees the holder under a loopback address.
+    fn found_here(&self, is_ipv4: bool, at: Option<IpAddr>) -> Found {
         let (addr, other) = (self.addr.clone(), self.other.clone());
-        let Some(is_ipv4) = self.loopback else {
-            return Found { addr, other, out_of_reach: false };
-        };
         if at.is_some_and(|at| at.is_loopback()) {
             return Found { addr, other, out_of_reach: false };
         }

@@ -118,7 +118,7 @@ impl Index {
     }
 
     /// The entry, if it has a holder, which may be gone.
-    #[inline]
+    #[inline(always)]
     pub(in crate::proto) fn seen(&self, id: u32) -> Option<LiveEntry<'_>> {
         let entry = self.entries.find(id).filter(|entry| !matches!(entry.holders, DEAD | FREE))?;
         Some(LiveEntry {
@@ -183,11 +183,15 @@ impl Index {
         match holders {
             DEAD | FREE => None,
             one if one & SHARED == 0 => (one >= from).then_some(HolderId(one)),
-            list => {
-                let list = self.shared.at(list ^ SHARED);
-                list.get(list.partition_point(|&holder| holder < from)).copied().map(HolderId)
-            }
+            list => self.holder_in_list(list ^ SHARED, from),
         }
+    }
+
+    /// Never inline: so a scan does not read what only this needs before its loop.
+    #[inline(never)]
+    fn holder_in_list(&self, list: u32, from: u32) -> Option<HolderId> {
+        let list = self.shared.at(list);
+        list.get(list.partition_point(|&holder| holder < from)).copied().map(HolderId)
     }
 
     /// Where a holder serves chunks.

@@ -89,8 +89,14 @@ impl KeyTable {
         match self.shards[shard_of(hash, KEY_SHARDS)].find(widened(short), |slot| slot.hash == short) {
             None => Found::Nothing,
             Some(Slot { value, .. }) if value & LIST == 0 => Found::One(*value),
-            Some(Slot { value, .. }) => Found::List(self.lists.at(value ^ LIST)),
+            Some(Slot { value, .. }) => Found::List(self.list(value ^ LIST)),
         }
+    }
+
+    /// Never inline: so a scan does not read what only this needs before its loop.
+    #[inline(never)]
+    fn list(&self, number: u32) -> &Postings {
+        self.lists.at(number)
     }
 
     /// Adds an entry to a key; says whether it was new there.

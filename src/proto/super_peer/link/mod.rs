@@ -236,6 +236,7 @@ impl Neighbors {
     }
 
     /// Files may have been added to the index.
+    #[inline(always)]
     pub(super) fn note_changes(&mut self, cx: &mut Context) {
         self.digests.note_changes(&self.links, cx);
     }

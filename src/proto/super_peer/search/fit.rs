@@ -53,14 +53,21 @@ pub(super) struct Judge {
 
 impl Judge {
     /// `test` comes from [`test_of`](super::matching::test_of), `within` from
-    /// [`range_of`](Judge::range_of), and `own` from [`super::plan::Plan::of`].
+    /// [`range_of`](Judge::range_of), and `own` from [`super::plan::Plan::of`]. `scratch` is only
+    /// memory.
     #[inline]
-    pub(super) fn new(find: Search, (test, within): (Test, Option<Box<Range>>), own: Option<Box<Own>>) -> Judge {
-        let (memo, scratch) = ((None, 0), String::new());
+    pub(super) fn new(
+        find: Search,
+        (test, within): (Test, Option<Box<Range>>),
+        own: Option<Box<Own>>,
+        scratch: String,
+    ) -> Judge {
+        let memo = (None, 0);
         Judge { find, test, own, alike: false, at: None, within, memo, spent: 0, scratch }
     }
 
     /// Checks the bounds of a search, and reads the range of the position.
+    #[inline(always)]
     pub(super) fn range_of(find: &Search) -> Result<Option<Box<Range>>, BadPattern> {
         let pattern = &find.pattern;
         if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
@@ -102,12 +109,14 @@ impl Judge {
     }
 
     /// Whether the size and the position of the entry are within the bounds of the search.
+    #[inline(always)]
     pub(super) fn may_fit(&self, seen: &LiveEntry<'_>) -> bool {
         self.find.min.is_none_or(|min| seen.size >= min)
             && self.find.max.is_none_or(|max| seen.size <= max)
             && self.within.as_ref().is_none_or(|within| within.may_hold(seen.root))
     }
 
+    #[inline(always)]
     pub(super) fn fit(&mut self, seen: &LiveEntry<'_>, list: List) -> Fit {
         if !self.may_fit(seen) {
             return Fit::No;
@@ -133,7 +142,12 @@ impl Judge {
     }
 
     /// How the path is the pattern, or ends in it.
+    #[inline(always)]
     fn equals(&mut self, seen: &LiveEntry<'_>) -> Option<Equal> {
+        if self.own.is_some() { self.equals_own(seen) } else { None }
+    }
+
+    fn equals_own(&mut self, seen: &LiveEntry<'_>) -> Option<Equal> {
         let own = self.own.as_ref()?;
         if own.is_same(&self.find.pattern, seen) {
             return Some(Equal::Bytes);
@@ -228,7 +242,28 @@ impl Judge {
     }
 }
 
+/// Adds the hit of an entry at a holder to a list. Never inline: a hit is large, and in the loop of
+/// a scan it would take the registers.
+#[inline(never)]
+pub(super) fn add_hit(
+    hits: &mut Vec<SourceRecord>,
+    seen: &LiveEntry<'_>,
+    index: &Index,
+    holder: HolderId,
+    at: Option<IpAddr>,
+) {
+    let hit = hit(seen, index, holder, at);
+    // Most searches have one hit: a list of one is made with less work than a list that grows, and
+    // takes less memory. The list that it replaces owns nothing, so nothing is to be dropped.
+    if hits.capacity() == 0 {
+        std::mem::forget(std::mem::replace(hits, vec![hit]));
+    } else {
+        hits.push(hit);
+    }
+}
+
 /// The hit of an entry at a holder, for an asker that reaches this super peer at `at`.
+#[inline(always)]
 pub(super) fn hit(seen: &LiveEntry<'_>, index: &Index, holder: HolderId, at: Option<IpAddr>) -> SourceRecord {
     let serves = index.serves(holder);
     let Found { addr, other, out_of_reach } = serves.found_from(at);

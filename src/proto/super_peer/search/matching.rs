@@ -44,6 +44,7 @@ pub(super) fn parse_range(text: &str) -> Result<Range, BadPattern> {
 }
 
 /// What an entry must pass to fit a search.
+#[inline(always)]
 pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
     let pattern = find.pattern.as_str();
     Ok(match find.kind {

@@ -18,7 +18,7 @@ use crate::proto::super_peer::index::{Index, Key};
 use crate::wire::Search;
 use crate::wire::message::SourceRecord;
 
-use fit::{Fit, Judge, hit};
+use fit::{Fit, Judge, add_hit};
 use glob::Glob;
 pub(super) use glob::Literal;
 pub use matching::BadPattern;
@@ -102,9 +102,10 @@ impl Scan {
         let limit = find.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let range = Judge::range_of(&find)?;
         let test = test_of(&find)?;
-        let (plan, own) = Plan::of(&find, &test, range.as_deref(), index);
+        let mut scratch = String::new();
+        let (plan, own) = Plan::of(&find, &test, range.as_deref(), index, &mut scratch);
         Ok(Scan {
-            judge: Judge::new(find, (test, range), own),
+            judge: Judge::new(find, (test, range), own, scratch),
             left: limit.min(hits_max),
             plan,
             walked: 0,
@@ -175,9 +176,7 @@ impl Scan {
             let next = self.next(index, place);
             if let Next::End = next {
                 self.begin_list();
-                if matches!(place, Place::Buckets(..)) && !index.is_ordered() {
-                    // The index keeps its order for longer than a query can run. If the order is
-                    // lost nevertheless, the scan reports that there may be more hits.
+                if matches!(place, Place::Buckets(..)) && has_lost_order(index) {
                     return self.end(true);
                 }
                 continue;
@@ -222,14 +221,7 @@ impl Scan {
                         if fits {
                             self.left -= 1;
                             self.judge.spent += HIT_WORK;
-                            let hit = hit(seen, index, holder, self.judge.at);
-                            // Most searches have one hit: a list of one is made with less work than
-                            // a list that grows, and takes less memory.
-                            if hits.capacity() == 0 {
-                                *hits = vec![hit];
-                            } else {
-                                hits.push(hit);
-                            }
+                            add_hit(hits, seen, index, holder, self.judge.at);
                         }
                     }
                 }
@@ -283,20 +275,27 @@ impl Scan {
                 Some((id, true)) => return Next::Only(id),
                 found => found.map(|(id, _)| id),
             },
-            Place::Buckets(mut bucket, last) => loop {
-                let id = index.next_of(bucket, self.cursor);
-                if id.is_some() || bucket >= last {
-                    break id;
-                }
-                bucket += 1;
-                (self.cursor, self.holder) = (0, 0);
-                self.plan.lists[self.walked] = Some((Place::Buckets(bucket, last), List::Rest));
-            },
+            Place::Buckets(bucket, last) => self.next_in_buckets(index, bucket, last),
             Place::Folders => return self.next_in_folders(index, None),
             Place::FoldersWith(word) => return self.next_in_folders(index, Some(word)),
             Place::Later => self.later.get(self.later.partition_point(|id| *id < self.cursor)).copied(),
         };
         entry.map_or(Next::End, Next::Entry)
+    }
+
+    /// The next entry among those of buckets. Never inline, so that what it reads is read only
+    /// here, and not by each scan before its loop.
+    #[inline(never)]
+    fn next_in_buckets(&mut self, index: &Index, mut bucket: u16, last: u16) -> Option<u32> {
+        loop {
+            let id = index.next_of(bucket, self.cursor);
+            if id.is_some() || bucket >= last {
+                break id;
+            }
+            bucket += 1;
+            (self.cursor, self.holder) = (0, 0);
+            self.plan.lists[self.walked] = Some((Place::Buckets(bucket, last), List::Rest));
+        }
     }
 
     /// The next entry among the files of folders. Each folder is tested once in a step.
@@ -326,6 +325,14 @@ impl Scan {
         self.walked = self.plan.used;
         Step::End { capped }
     }
+}
+
+/// The index keeps its order for longer than a query can run. If the order is lost nevertheless, a
+/// scan that needs it reports that there may be more hits.
+#[cold]
+#[inline(never)]
+fn has_lost_order(index: &Index) -> bool {
+    !index.is_ordered()
 }
 
 /// The literal parts of a glob; none if `pattern` is no glob.

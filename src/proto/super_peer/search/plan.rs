@@ -64,12 +64,18 @@ pub(super) struct Plan {
 impl Plan {
     /// Chooses the lists. Also returns the pattern as the end of a path, if an entry has the name
     /// at its end and this kind of search reports such paths first.
-    pub(super) fn of(find: &Search, test: &Test, within: Option<&Range>, index: &Index) -> (Plan, Option<Box<Own>>) {
+    pub(super) fn of(
+        find: &Search,
+        test: &Test,
+        within: Option<&Range>,
+        index: &Index,
+        scratch: &mut String,
+    ) -> (Plan, Option<Box<Own>>) {
         let (mut plan, mut own) = (Plan::default(), None);
         let pattern = find.pattern.as_str();
         match test {
             Test::Exact => {
-                let key = index.name_key(fold(pattern, &mut String::new()));
+                let key = index.name_key(fold(pattern, scratch));
                 plan.put(0, Place::Key(key), List::Rest);
             }
             Test::Path => own = plan.own(pattern, index, 0),

@@ -21,7 +21,7 @@ impl Sieve {
             Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) => Own::new(&find.pattern).map(Box::new),
             Test::Exact | Test::Range(_) | Test::Below(_) => None,
         };
-        let mut judge = Judge::new(find.clone(), (test, range), own);
+        let mut judge = Judge::new(find.clone(), (test, range), own, String::new());
         judge.at = at;
         Ok(Sieve(judge))
     }

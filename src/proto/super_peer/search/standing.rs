@@ -35,7 +35,7 @@ impl StandingSearch {
             Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) => Own::new(&find.pattern),
             Test::Exact | Test::Range(_) | Test::Below(_) => None,
         };
-        let judge = Judge::new(find, (test, within), None);
+        let judge = Judge::new(find, (test, within), None, String::new());
         Ok(StandingSearch { judge, own, folded: String::new() })
     }
 

@@ -26,7 +26,12 @@ impl Sessions {
 
     /// A session has sent something although nothing is read from it: does the rest of its page
     /// first. Returns the ACK.
+    #[inline(always)]
     pub(crate) fn finish_page(&mut self, conn: ConnId, cx: &mut Context) -> Option<(ConnId, Ack)> {
+        if self.pages.is_empty() { None } else { self.finish_page_of(conn, cx) }
+    }
+
+    fn finish_page_of(&mut self, conn: ConnId, cx: &mut Context) -> Option<(ConnId, Ack)> {
         let at = self.pages.iter().position(|page| page.conn == conn)?;
         let (page, mut all) = (self.pages.remove(at)?, usize::MAX);
         self.end_slice(page, &mut all, cx)

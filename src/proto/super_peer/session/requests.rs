@@ -220,6 +220,7 @@ impl Sessions {
     }
 
     /// A QUERY with this number came. Returns whether its search may begin.
+    #[inline(always)]
     pub(crate) fn on_query(&mut self, conn: ConnId, req: u32, cx: &mut Context) -> bool {
         let Some(session) = self.session_mut(conn) else {
             cx.count(Count::StaleConnection);
