@@ -18,6 +18,9 @@ impl Rate {
     pub(crate) fn take(&mut self, now: Time, per_second: u64, burst: u64) -> bool {
         let Some(each) = cost(per_second) else { return false };
         let room = each.saturating_mul(u32::try_from(burst.max(per_second)).unwrap_or(u32::MAX));
+        // If the rate was raised, the tokens that were taken at the lower rate count as one whole
+        // bucket at most.
+        self.full_at = self.full_at.min(now + room);
         let used = self.full_at.since(now);
         if used.saturating_add(each) > room {
             return false;
@@ -48,5 +51,14 @@ mod tests {
         assert!(!Rate::default().take(at(1), 0, 8), "a rate of zero lets none through");
         assert!((0..8).all(|_| rate.take(at(60_000), 5, 8)), "a burst after a rest");
         assert!(!rate.take(at(60_000), 5, 8));
+    }
+
+    #[test]
+    fn a_raised_rate_holds_within_a_second() {
+        let mut rate = Rate::default();
+        assert_eq!((0..20).filter(|_| rate.take(at(0), 1, 8)).count(), 8);
+        assert!(!rate.take(at(1), 1000, 8));
+        let taken = (1000..2000).filter(|ms| rate.take(at(*ms), 1000, 8)).count();
+        assert!(taken >= 999, "{taken} in a second at 1000 a second");
     }
 }
