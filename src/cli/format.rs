@@ -146,6 +146,7 @@ pub(crate) fn download_word(state: DownloadState) -> &'static str {
         DownloadState::Paused => "paused",
         DownloadState::Done => "done",
         DownloadState::Failed => "failed",
+        DownloadState::Canceled => "canceled",
     }
 }
 
@@ -162,7 +163,9 @@ pub(crate) fn download_note(report: &DownloadReport, cancel: &str) -> String {
             format!("error: {name}: {why}; it is asked for again; {end}")
         }
         DownloadState::Paused => format!("{name}: download {id} is paused; {end}"),
-        DownloadState::Done | DownloadState::Failed => format!("{name}: download {id} is {}", download_word(*state)),
+        DownloadState::Done | DownloadState::Failed | DownloadState::Canceled => {
+            format!("{name}: download {id} is {}", download_word(*state))
+        }
     }
 }
 

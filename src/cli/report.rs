@@ -111,7 +111,7 @@ fn download(report: &DownloadReport) {
         DownloadState::Failed => {
             log::warn!(download = id, name:% = shown, bytes, why:%; "download {id} has failed: {shown}: {why}");
         }
-        DownloadState::Queued | DownloadState::Paused => {}
+        DownloadState::Queued | DownloadState::Paused | DownloadState::Canceled => {}
     }
 }
 

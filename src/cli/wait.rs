@@ -141,7 +141,7 @@ fn for_downloads(args: &Wait, until: Option<Instant>) -> Result<Outcome, Failure
 fn goes_on(state: DownloadState) -> bool {
     match state {
         DownloadState::Queued | DownloadState::Running | DownloadState::Waiting => true,
-        DownloadState::Paused | DownloadState::Done | DownloadState::Failed => false,
+        DownloadState::Paused | DownloadState::Done | DownloadState::Failed | DownloadState::Canceled => false,
     }
 }
 

@@ -109,13 +109,17 @@ impl Console {
         *waits = match report.state {
             DownloadState::Waiting => Some(report.error.clone().unwrap_or_default()),
             DownloadState::Paused => Some(String::new()),
-            DownloadState::Queued | DownloadState::Running | DownloadState::Done | DownloadState::Failed => None,
+            DownloadState::Queued
+            | DownloadState::Running
+            | DownloadState::Done
+            | DownloadState::Failed
+            | DownloadState::Canceled => None,
         };
         let state = match report.state {
             DownloadState::Waiting => Some("waits for a source"),
             DownloadState::Paused => Some("paused"),
             DownloadState::Queued => Some("queued"),
-            DownloadState::Running | DownloadState::Done | DownloadState::Failed => None,
+            DownloadState::Running | DownloadState::Done | DownloadState::Failed | DownloadState::Canceled => None,
         };
         bar.wait(state);
         let is_news = waits.is_none() || *waits != before;

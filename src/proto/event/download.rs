@@ -153,4 +153,6 @@ pub enum DownloadState {
     Done,
     /// It cannot continue by itself.
     Failed,
+    /// A command has removed it from the queue before its end.
+    Canceled,
 }

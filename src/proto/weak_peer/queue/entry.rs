@@ -117,6 +117,13 @@ impl Entry {
         matches!(self.state, State::Done | State::Failed(_))
     }
 
+    /// The report when a command removes it.
+    pub(super) fn canceled(&self, id: u64, now: Time) -> DownloadReport {
+        let state = DownloadState::Canceled;
+        let (rate, retry_ms, error, exit, swarm) = (None, None, None, None, None);
+        DownloadReport { state, rate, retry_ms, error, exit, swarm, ..self.report(id, now) }
+    }
+
     pub(super) fn report(&self, id: u64, now: Time) -> DownloadReport {
         let (state, why, retry) = match &self.state {
             State::Queued => (DownloadState::Queued, None, None),

@@ -282,8 +282,10 @@ impl Queue {
     }
 
     fn cancel(&mut self, cx: &mut Context, client: ClientId, id: u64) {
-        if self.named(cx, client, id).is_none() {
-            return;
+        let now = cx.now;
+        let Some(entry) = self.named(cx, client, id) else { return };
+        if !entry.has_ended() {
+            cx.event(Event::Download(entry.canceled(id, now)));
         }
         self.stop(id);
         self.stale = self.kept;
@@ -302,6 +304,7 @@ impl Queue {
         }
         self.stop(id);
         self.set_state(cx, id, State::Paused(None));
+        self.note(cx, id);
         self.change();
         cx.done(client, Outcome { ok: true, ..Outcome::default() });
     }
@@ -449,9 +452,7 @@ impl Queue {
             cx.done(watcher.client, outcome.clone());
         }
         self.set_state(cx, id, State::Waiting { why, until });
-        if let Some(entry) = self.entries.get(&id) {
-            cx.event(Event::Download(entry.report(id, cx.now)));
-        }
+        self.note(cx, id);
         cx.timers.set_earlier(Reason::Retry, until);
     }
 
@@ -474,6 +475,13 @@ impl Queue {
         if let Some(State::Running { run }) = self.entries.get(&id).map(|entry| &entry.state) {
             self.runs.remove(run);
             self.stops.push_back(*run);
+        }
+    }
+
+    /// Reports the state as an event of the node.
+    fn note(&self, cx: &mut Context, id: u64) {
+        if let Some(entry) = self.entries.get(&id) {
+            cx.event(Event::Download(entry.report(id, cx.now)));
         }
     }
 

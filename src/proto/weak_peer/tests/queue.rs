@@ -223,6 +223,22 @@ fn a_paused_download_stops_and_resumes() {
 }
 
 #[test]
+fn a_pause_and_a_cancel_are_events_of_the_node() {
+    let mut world = world(6 * MIB);
+    world.source(Manner::Honest, SLOW);
+    world.get().run_until(|world| world.written.len() == 2);
+    give(&mut world, 50, Command::Pause { id: 1 });
+    give(&mut world, 51, Command::Cancel { id: 1 });
+    world.run_for(SEC);
+    let states = world.events.iter().filter_map(|(_, event)| match event {
+        Event::Download(report) => Some(report.state),
+        _ => None,
+    });
+    let states: Vec<_> = states.collect();
+    assert_eq!(states, [DownloadState::Running, DownloadState::Paused, DownloadState::Canceled]);
+}
+
+#[test]
 fn what_only_the_user_can_decide_waits_for_the_user() {
     let mut world = world(MIB);
     world.source(Manner::Honest, SLOW);
