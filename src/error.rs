@@ -42,7 +42,9 @@ impl Exit {
     /// changes nothing.
     #[must_use]
     pub fn may_pass(code: u8) -> bool {
-        [Exit::NotFound, Exit::TimedOut, Exit::Unreachable, Exit::Integrity, Exit::Partial, Exit::Internal]
+        // An operator may invite the user again.
+        let login = Exit::LoginRejected;
+        [Exit::NotFound, Exit::TimedOut, Exit::Unreachable, Exit::Integrity, Exit::Partial, Exit::Internal, login]
             .map(Exit::code)
             .contains(&code)
     }

@@ -119,6 +119,17 @@ fn one_line_of_text_lets_a_friend_in_and_no_command_needs_an_address() {
 }
 
 #[test]
+fn a_node_that_has_joined_learns_how_to_ask_an_open_super_peer() {
+    let net = Net::new();
+    let ann = net.invite("ann");
+    let _home = net.start();
+    net.does(&["join", &ann, "--name", "ann"]);
+    let open = net.world.super_peer("open");
+    net.refused("ann", &["--super", open.addr()], "give --open");
+    assert_eq!(net.query("ann", &["--super", open.addr(), "--open"]).exit, Some(3));
+}
+
+#[test]
 fn an_invitation_is_good_once_whole_and_in_time() {
     let net = Net::new();
     let invitation = net.invite("ann");

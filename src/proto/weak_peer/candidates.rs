@@ -33,14 +33,22 @@ pub(super) struct Candidates {
     /// Failures of this round that another try would not change, because of the version or the
     /// login.
     refusals: Vec<Failure>,
+    /// How many super peers of this round rejected the login.
+    rejections: usize,
+    /// The last rejection, if every super peer of the last round rejected the login.
+    rejected: Option<Failure>,
     last_failure: Option<String>,
+    /// The reason of the last super peer that answered and opened no session.
+    declined: Option<String>,
 }
 
 impl Candidates {
     /// Begins with the super peer at the place `first` of the list, modulo its length.
     pub(super) fn new(supers: Vec<HostPort>, first: usize) -> Candidates {
         let current = first % supers.len().max(1);
-        Candidates { supers, current, other: None, tries: 0, refusals: Vec::new(), last_failure: None }
+        let (refusals, rejections, rejected) = (Vec::new(), 0, None);
+        let (other, tries, last_failure, declined) = (None, 0, None, None);
+        Candidates { supers, current, other, tries, refusals, rejections, rejected, last_failure, declined }
     }
 
     /// The super peer that the session uses or tried last.
@@ -83,6 +91,9 @@ impl Candidates {
 
     /// Ends a round.
     pub(super) fn end_round(&mut self) {
+        let last = self.refusals.iter().rfind(|refusal| refusal.exit == Exit::LoginRejected);
+        self.rejected = last.filter(|_| self.rejections >= self.round()).cloned();
+        self.rejections = 0;
         let kept = usize::from(self.other.is_some());
         self.refusals.drain(..self.refusals.len().saturating_sub(kept));
     }
@@ -104,6 +115,7 @@ impl Candidates {
     /// The current super peer opened a session.
     pub(super) fn on_up(&mut self) {
         self.refusals.clear();
+        (self.rejections, self.rejected, self.declined) = (0, None, None);
     }
 
     /// A session was up for long enough: the next wait is the shortest again.
@@ -118,7 +130,18 @@ impl Candidates {
 
     /// The current super peer refused for good.
     pub(super) fn on_refused(&mut self, exit: Exit, why: &str) {
+        self.rejections += usize::from(exit == Exit::LoginRejected);
         self.refusals.push(Failure::new(exit, format!("the super peer at {}: {why}", self.addr())));
+    }
+
+    /// The current super peer answered that it opens no session now.
+    pub(super) fn on_declined(&mut self, why: &str) {
+        self.declined = Some(format!("{}: {why}", self.addr()));
+    }
+
+    /// The last rejection, if every super peer of the last round rejected the login.
+    pub(super) fn rejected(&self) -> Option<&Failure> {
+        self.rejected.as_ref()
     }
 
     /// Whether a super peer refused for good.
@@ -131,7 +154,10 @@ impl Candidates {
         self.refusals.pop().unwrap_or_else(|| {
             let all = self.supers.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", ");
             let last = self.last_failure.as_deref().unwrap_or("no answer yet");
-            let why = format!("no super peer answers at {all} (last: {last}); is `sprat super` running there?");
+            let why = match &self.declined {
+                Some(why) => format!("no super peer at {all} opens a session ({why})"),
+                None => format!("no super peer answers at {all} (last: {last}); is `sprat super` running there?"),
+            };
             Failure::new(Exit::Unreachable, why)
         })
     }

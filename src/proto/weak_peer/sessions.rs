@@ -72,6 +72,12 @@ impl Sessions {
         self.sessions.iter().all(Session::is_new)
     }
 
+    /// If no session is up because every super peer rejects the login: the last rejection.
+    pub(super) fn rejected(&self) -> Option<&Failure> {
+        let rejected = self.sessions.iter().map(|session| session.candidates.rejected());
+        rejected.reduce(|one, other| one.and(other)).flatten().filter(|_| !self.is_up())
+    }
+
     /// The super peer of a session that is up.
     pub(super) fn super_peer(&self, session: SessionId) -> Option<&HostPort> {
         self.sessions.get(usize::from(session.0))?.super_peer()

@@ -29,7 +29,7 @@ impl Commands {
     ) {
         match event {
             // The swarms handle the members that it names.
-            SessionEvent::Peers(_) => {}
+            SessionEvent::Peers(_) | SessionEvent::Rejected => {}
             SessionEvent::Up => self.subscriptions.on_up(cx, sessions, session),
             SessionEvent::Down => {
                 self.subscriptions.on_down(session);

@@ -228,8 +228,14 @@ impl Commands {
         cx.timers.set(Reason::Task(id), cx.now + self.connect_timeout);
     }
 
-    /// Sends the requests of waiting tasks, up to the limit on open requests.
+    /// Sends the requests of waiting tasks, up to the limit on open requests. If every super peer
+    /// rejects the login, no session opens soon, and the waiting commands fail.
     fn pump(&mut self, cx: &mut Context, sessions: &mut Sessions) {
+        if let Some(Failure { exit, message }) = sessions.rejected() {
+            let of_client = |id: &u64| self.tasks.get(id).is_some_and(|task| task.client.is_some());
+            let waiting: Vec<u64> = self.line.iter().copied().filter(of_client).collect();
+            waiting.into_iter().for_each(|id| self.fail(cx, id, *exit, message));
+        }
         while sessions.is_up() && self.requests.len() < SESSION_QUERIES_MAX {
             let Some(id) = self.line.pop_front() else { return };
             self.send(cx, sessions, id);

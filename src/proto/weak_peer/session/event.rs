@@ -16,6 +16,8 @@ pub(in crate::proto::weak_peer) enum SessionEvent {
     Files(message::Files),
     Info(message::Info),
     Peers(Peers),
+    /// Every super peer rejects the login. The session dials again later.
+    Rejected,
     /// No session will open. The process ends with this failure.
     Never(Failure),
     /// The request of this number failed.

@@ -40,6 +40,9 @@ use pages::Pages;
 use state::{Introduction, State};
 use unanswered::Unanswered;
 
+/// Why there is no session of a node in login mode with a super peer in open mode.
+const IS_OPEN: &str = "it is open, and this node uses a login; give --open, and no key of the super peer";
+
 /// One session, from the first dial to the end of the peer. It dials again after each loss.
 pub(super) struct Session {
     id: SessionId,
@@ -202,6 +205,7 @@ impl Session {
         } else {
             mark!(SessionRoundOver);
             self.candidates.end_round();
+            self.events.extend(self.candidates.rejected().map(|_| SessionEvent::Rejected));
             self.wait(cx);
         }
     }
@@ -288,8 +292,7 @@ impl Session {
     pub(super) fn on_dial_failed(&mut self, cx: &mut Context, why: &str, cause: DialCause) {
         match cause {
             DialCause::OtherMode => {
-                let why = "it is open, and this node uses a login; leave out its key, or use another --state";
-                self.candidates.on_refused(Exit::LoginRejected, why);
+                self.candidates.on_refused(Exit::LoginRejected, IS_OPEN);
             }
             DialCause::WrongKey { .. } => self.candidates.on_refused(Exit::LoginRejected, why),
             DialCause::Unreachable | DialCause::NoRoom | DialCause::Handshake => {}
@@ -396,7 +399,7 @@ impl Session {
         }
         if welcome.mode != cx.mode() {
             let why = match welcome.mode {
-                Mode::Open => "it is open, and this node uses a login; leave out its key, or use another --state",
+                Mode::Open => IS_OPEN,
                 Mode::Login => "it takes a login; join with sprat join, with an invitation",
                 Mode::Unknown => "it takes a login that this version does not know",
             };
@@ -521,7 +524,11 @@ impl Session {
     }
 
     pub(super) fn on_closed(&mut self, cx: &mut Context, why: &str) {
-        let why = self.last_error.take().unwrap_or_else(|| format!("the connection ended ({why})"));
+        let error = self.last_error.take();
+        if let Some(why) = error.as_ref().filter(|_| !self.is_up()) {
+            self.candidates.on_declined(why);
+        }
+        let why = error.unwrap_or_else(|| format!("the connection ended ({why})"));
         self.on_lost(cx, &why);
     }
 

@@ -56,6 +56,7 @@ impl Stay<'_> {
                 None => Some((session, event)),
             },
             SessionEvent::Hit(_)
+            | SessionEvent::Rejected
             | SessionEvent::Done(_)
             | SessionEvent::Files(_)
             | SessionEvent::Info(_)

@@ -84,6 +84,24 @@ fn a_query_without_any_session_exits_5_in_time() {
 }
 
 #[test]
+fn commands_end_at_once_when_the_login_is_rejected() {
+    let mut world = World::new(1, 5);
+    world.run_until(|world| world.welcomed() == 1);
+    world.supers[0].1.manner = Super::NoAnswers;
+    let start = world.now;
+    world.command(query("file")).run_for(Duration::from_millis(1));
+    world.supers[0].1.manner = Super::Refuses(ErrorCode::REVOKED);
+    world.super_says(0, Message::Error(Error::new(ErrorCode::REVOKED, "revoked", None)));
+    let outcome = world.outcome();
+    assert!(outcome.exit == 7 && outcome.error.unwrap().contains("revoked"));
+    assert!(world.now.since(start) < Duration::from_secs(1));
+    world.run_for(Duration::from_secs(60)).command(query("file")).run_for(Duration::from_millis(1));
+    let last = world.client_events().pop();
+    assert!(matches!(&last, Some(ClientEvent::Done(outcome)) if outcome.exit == 7), "{last:?}");
+    assert_eq!(world.outcomes(), 2, "the peer knows that its login is rejected");
+}
+
+#[test]
 fn a_command_without_a_first_session_ends_as_the_peer_does() {
     let mut world = World::new(1, 5);
     world.supers[0].1.manner = Super::Refuses(ErrorCode::VERSION);

@@ -43,6 +43,17 @@ fn no_super_peer_at_all_is_fatal_and_all_are_named() {
 }
 
 #[test]
+fn a_super_peer_that_answers_and_opens_no_session_is_quoted() {
+    let mut world = World::new(1, 1);
+    world.supers[0].1.manner = Super::Refuses(ErrorCode::BUSY);
+    world.run_until(|world| !world.heard(0).is_empty()).run_for(Duration::from_secs(1));
+    world.kill_super(0);
+    let failure = world.fatal();
+    assert_eq!(failure.exit, Exit::Unreachable);
+    assert!(failure.message.contains("opens a session (192.0.2.9:1: no)"), "{failure}");
+}
+
+#[test]
 fn a_refusal_of_version_or_login_is_fatal_at_once() {
     for (code, exit) in [(ErrorCode::VERSION, Exit::Version), (ErrorCode::LOGIN, Exit::LoginRejected)] {
         let mut world = World::new(1, 1);
