@@ -3,10 +3,11 @@
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 use serde::Serialize;
 
-use super::args::{self, Command, Config, DAEMONS};
+use super::args::{self, Command, Config, DAEMONS, Peer, Super};
 use super::origin::{Setting, key, with_origin};
 use super::settings_file::SettingsFile;
-use super::{output, paths, peer, settings, shim, super_peer};
+use super::{member, output, paths, peer, settings, shim, super_peer};
+use crate::config::CHUNK_PORT;
 use crate::error::Failure;
 
 /// Runs the command.
@@ -30,7 +31,14 @@ fn check(args: &Config) -> Result<u8, Failure> {
         let Some((file, info)) = file.as_ref().zip(args::info(daemon)) else { continue };
         match file.settings(daemon) {
             Ok(settings) => {
-                checked(&info, &settings)?;
+                let shares = checked(&info, &settings)?;
+                if !shares && file.has_section(daemon) {
+                    let why = "[peer] names no folder; write share = \"DIR\" or downloads = \"DIR\"";
+                    return Err(Failure::usage(format!("{path}: {why}")));
+                }
+                if !shares {
+                    output::note("sprat peer also needs --share DIR or --downloads DIR, which the file does not set");
+                }
                 right.push(daemon);
             }
             Err(wrong) if wrong.other_daemon => refused = Some(Failure::usage(wrong.sentence)),
@@ -50,15 +58,25 @@ fn check(args: &Config) -> Result<u8, Failure> {
     output::done(args.json)
 }
 
-/// Whether the daemon would accept these values. Its state folder is not read.
-fn checked(info: &CommandInfoWithArgs, settings: &[Setting]) -> Result<(), Failure> {
+/// Checks whether the daemon would accept these values. Its state folder is not read. Returns
+/// whether it has a folder for its files; a super peer needs none.
+fn checked(info: &CommandInfoWithArgs, settings: &[Setting]) -> Result<bool, Failure> {
     let command = shim::daemon(info, settings).map_err(Failure::usage)?;
     let ended = if let Command::Super(args) = command {
-        super_peer::limits(&args).map(drop)
+        let Super { name, state, control, ready_file, .. } = &args;
+        paths::checked_places(name.as_deref(), [state, control, ready_file].map(Option::as_deref))
+            .and_then(|()| settings::checked_page(args.http.as_ref()))
+            .and_then(|()| super_peer::limits(&args).map(|_| true))
     } else if let Command::Peer(args) = command {
-        peer::checked(&args)
-            .and_then(|_| paths::shares(args.shares, true))
-            .and_then(|_| settings::connect_timeout(args.connect_timeout).map(drop))
+        let Peer { name, state, control, ready_file, .. } = &args;
+        paths::checked_places(name.as_deref(), [state, control, ready_file].map(Option::as_deref))
+            .and_then(|()| settings::checked_page(args.http.as_ref()))
+            .and_then(|()| settings::listen(args.listen.as_ref(), CHUNK_PORT))
+            .and_then(|_| settings::connect_timeout(args.connect_timeout))
+            .and_then(|_| member::checked(&args.supers, args.open))
+            .and_then(|()| peer::checked(&args))
+            .and_then(|_| args.downloads.as_deref().map(|path| paths::absolute("--downloads", path)).transpose())
+            .and_then(|downloads| Ok(!paths::shares(args.shares, true)?.is_empty() || downloads.is_some()))
     } else {
         unreachable!("{command:?} is no daemon")
     };

@@ -41,11 +41,7 @@ pub(crate) struct Part {
 /// Exit 2 if the options exclude each other, 7 if the credential belongs to another key, 9 if a
 /// file cannot be read.
 pub(crate) fn part(folder: Option<&Path>, given: Vec<Pin>, open: bool) -> Result<Part, Failure> {
-    if open && given.iter().any(|pin| pin.key.is_some()) {
-        return Err(Failure::usage(
-            "--open and --super KEY@HOST exclude each other: in an open network nothing is proved",
-        ));
-    }
+    checked(&given, open)?;
     let grant = folder.filter(|_| !open).map(joined).transpose()?.flatten();
     let identity = folder.map(Identity::read).transpose()?.flatten();
     if grant.is_none() && given.iter().all(|pin| pin.key.is_none()) {
@@ -66,6 +62,19 @@ pub(crate) fn part(folder: Option<&Path>, given: Vec<Pin>, open: bool) -> Result
     let tls = Some(TlsIdentity::new(&secret)?);
     let login = Some(Arc::new(PeerLogin { key, credential, invitation: None }));
     Ok(Part { supers, login, tls, node: Some(key.node()) })
+}
+
+/// Checks that the options agree about the mode.
+///
+/// # Errors
+/// Exit 2 if they exclude each other.
+pub(crate) fn checked(given: &[Pin], open: bool) -> Result<(), Failure> {
+    if open && given.iter().any(|pin| pin.key.is_some()) {
+        return Err(Failure::usage(
+            "--open and --super KEY@HOST exclude each other: in an open network nothing is proved",
+        ));
+    }
+    Ok(())
 }
 
 /// A super peer with its key, if the key is known.

@@ -42,6 +42,17 @@ pub(crate) fn checked_name(name: &str) -> Result<&str, Failure> {
     Err(Failure::usage(message))
 }
 
+/// Checks the options that say where a daemon has its files. Nothing is read or made.
+pub(crate) fn checked_places(
+    name: Option<&str>,
+    [state, control, ready_file]: [Option<&Path>; 3],
+) -> Result<(), Failure> {
+    let name = name.map(checked_name).transpose()?.unwrap_or_default();
+    control.map(|path| control_socket(name, Some(path), None, &|_| None)).transpose()?;
+    state.map(|path| absolute("--state", path)).transpose()?;
+    ready_file.map(|path| absolute("--ready-file", path)).transpose().map(drop)
+}
+
 /// The state folder of the daemon with this name.
 pub(crate) fn state_folder(name: &str, given: Option<&Path>, env: Env<'_>) -> Result<PathBuf, Failure> {
     if let Some(folder) = given {
@@ -126,13 +137,16 @@ pub(crate) fn shares(given: Vec<ShareFolder>, has_downloads: bool) -> Result<Vec
         return Err(Failure::usage("the folder to share is missing; name it with --share DIR"));
     }
     if given.len() > SHARES_MAX {
-        return Err(Failure::usage(format!("at most {SHARES_MAX} folders can be shared; share a folder above them")));
+        return Err(Failure::usage(format!(
+            "--share: at most {SHARES_MAX} folders can be shared; share a folder above them"
+        )));
     }
     let mut names = BTreeSet::new();
     if let Some(twice) = given.iter().find(|share| !names.insert(share.name.as_deref())) {
         let why = match &twice.name {
-            Some(name) => format!("two shares have the name {name:?}; give one of them another name"),
-            None => "two shares have no name; write NAME=DIR for one of them: NAME/ goes before its paths".to_owned(),
+            Some(name) => format!("--share: two shares have the name {name:?}; give one of them another name"),
+            None => "--share: two shares have no name; write NAME=DIR for one of them: NAME/ goes before its paths"
+                .to_owned(),
         };
         return Err(Failure::usage(why));
     }

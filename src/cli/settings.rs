@@ -74,7 +74,7 @@ pub(crate) fn listen(given: Option<&HostPort>, port: u16) -> Result<SocketAddr, 
 /// mode, other hosts need the token of this run.
 pub(crate) fn page(given: Option<&HostPort>, login: bool) -> Result<(Option<SocketAddr>, Vec<String>), Failure> {
     let Some(given) = given else { return Ok((None, Vec::new())) };
-    scoped("--http", [given])?;
+    checked_page(Some(given))?;
     let addr = resolve("--http", given)?;
     if !addr.ip().is_loopback() && !login {
         log::warn!(
@@ -83,6 +83,11 @@ pub(crate) fn page(given: Option<&HostPort>, login: bool) -> Result<(Option<Sock
     }
     let names = if given.literal().is_none() { vec![given.host().to_owned()] } else { Vec::new() };
     Ok((Some(addr), names))
+}
+
+/// Checks `--http`, and resolves nothing.
+pub(crate) fn checked_page(given: Option<&HostPort>) -> Result<(), Failure> {
+    scoped("--http", given)
 }
 
 /// Whether this host has IPv6, at least on its loopback interface.

@@ -88,6 +88,14 @@ impl SettingsFile {
         }
     }
 
+    /// Whether the file has a section for a daemon.
+    pub(crate) fn has_section(&self, daemon: &str) -> bool {
+        let table = toml::de::DeTable::parse(&self.text);
+        table.is_ok_and(|table| {
+            table.get_ref().iter().any(|(name, value)| name.get_ref().as_ref() == daemon && value.get_ref().is_table())
+        })
+    }
+
     /// The values of one key, which is an option of at least one of these daemons.
     fn read(
         &self,
@@ -163,7 +171,7 @@ fn text(flag: &FlagInfo, value: &DeValue<'_>) -> Option<String> {
         (FlagInfoKind::Option { arg_name: "ON|OFF" }, DeValue::Boolean(on)) => {
             Some(if *on { "on" } else { "off" }.to_owned())
         }
-        (FlagInfoKind::Option { arg_name: "N" | "SIZE" | "TIME" }, DeValue::Integer(number)) => {
+        (FlagInfoKind::Option { arg_name: "N" | "SIZE" | "RATE" | "TIME" }, DeValue::Integer(number)) => {
             i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
         }
         (FlagInfoKind::Option { arg_name }, DeValue::String(text)) if *arg_name != "N" => Some(text.to_string()),
@@ -177,6 +185,7 @@ fn expected(flag: &FlagInfo) -> String {
         FlagInfoKind::Switch | FlagInfoKind::Option { arg_name: "ON|OFF" } => "true or false".to_owned(),
         FlagInfoKind::Option { arg_name: "N" } => "a whole number".to_owned(),
         FlagInfoKind::Option { arg_name: "SIZE" } => "a size, such as \"16M\"".to_owned(),
+        FlagInfoKind::Option { arg_name: "RATE" } => "a rate, such as \"10M\"".to_owned(),
         FlagInfoKind::Option { arg_name: "TIME" } => "a time, such as \"30s\"".to_owned(),
         FlagInfoKind::Option { arg_name } => format!("a string, \"{arg_name}\""),
     };
@@ -241,6 +250,14 @@ mod tests {
         }
         let wrong = file("share = '.'").settings("super").unwrap_err();
         assert!(wrong.other_daemon && wrong.sentence.contains("no option of sprat super"), "{}", wrong.sentence);
+    }
+
+    #[test]
+    fn a_number_of_bytes_may_be_an_integer() {
+        for (daemon, text) in [("super", "memory = 1048576"), ("peer", "upload_limit = 1048576")] {
+            let settings = file(&format!("[{daemon}]\n{text}")).settings(daemon).unwrap();
+            assert_eq!(settings[0].value, "1048576", "{text}");
+        }
     }
 
     #[test]

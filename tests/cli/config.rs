@@ -50,3 +50,29 @@ fn a_file_is_checked_and_each_value_is_shown_with_its_origin() {
         assert!(code == 2 && text.contains("c.toml:"), "{wrong}: {text}");
     }
 }
+
+#[test]
+fn a_file_with_which_a_daemon_does_not_start_is_not_right() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("c.toml");
+    let file = path.to_str().expect("UTF-8");
+    let check = |text: &str| {
+        std::fs::write(&path, text).expect("the file is written");
+        sprat(&folder, &["config", "check", file], &[])
+    };
+    for (wrong, why) in [
+        ("[super]\nname = \"a/b\"", "c.toml:2"),
+        ("[super]\nhttp = \"[fe80::1]:4779\"", "c.toml:2"),
+        ("[super]\ncontrol = \"\"", "c.toml:2"),
+        ("[super]\nready_file = \"\"", "c.toml:2"),
+        ("[peer]\nshare = \"/srv\"\ndownloads = \"\"", "c.toml:3"),
+        ("[peer]\nshare = \"/srv\"\nlisten = \"[fe80::1]:4778\"", "c.toml:3"),
+        ("[peer]\nshare = [\"share\", \"share2\"]", "c.toml:2"),
+        ("[peer]\nsuper = [\"127.77.0.1\"]", "[peer] names no folder"),
+    ] {
+        let (code, text) = check(wrong);
+        assert!(code == 2 && text.contains(why), "{wrong}: {text}");
+    }
+    let (code, text) = check("log_level = \"warn\"");
+    assert!(code == 0 && text.contains("sprat peer also needs --share DIR"), "{text}");
+}
