@@ -85,6 +85,8 @@ pub fn parse_line(line: &str) -> Line {
         Ok(req) => req,
         Err(error) => return Line { req: None, request: Err(wrong(&error)) },
     };
+    let unknown =
+        value.get("cmd").and_then(Value::as_str).map(|cmd| format!("unknown variant `{cmd}`, expected one of"));
     let is_events = value.get("cmd").is_some_and(|cmd| cmd == "events");
     let value = Value::Object(value);
     let request = if is_events {
@@ -92,7 +94,12 @@ pub fn parse_line(line: &str) -> Line {
             .map(|Events { since, follow }| Request::Events { since, follow })
             .map_err(|error| format!("not a request: {error}; write {{\"cmd\":\"events\",\"since\":0}}"))
     } else {
-        serde_json::from_value(value).map(Request::Command).map_err(|error| wrong(&error))
+        // serde does not know this request.
+        let with_events = |error: String| match &unknown {
+            Some(unknown) => error.replacen(unknown, &format!("{unknown} `events`,"), 1),
+            None => error,
+        };
+        serde_json::from_value(value).map(Request::Command).map_err(|error| with_events(wrong(&error)))
     };
     Line { req, request }
 }
@@ -312,7 +319,10 @@ mod tests {
         assert_eq!(of(r#"{"cmd":"events"}"#).request, Ok(Request::Events { since: None, follow }));
         let wrong = of(r#"{"req":7,"cmd":"events","since":"x"}"#);
         assert!(wrong.req == req && wrong.request.unwrap_err().contains("\"since\":0"));
-        assert!(of(r#"{"req":7,"cmd":"dance"}"#).req == req);
+        let dance = of(r#"{"req":7,"cmd":"dance"}"#);
+        assert_eq!(dance.req, req);
+        let why = dance.request.unwrap_err();
+        assert!(why.contains("`dance`, expected one of `events`, `"), "{why}");
         let limits = r#"{"req":7,"cmd":"user","do":"limits","class":"x","files":3}"#;
         assert!(of(limits).request.is_ok(), "{limits}");
         let what = Happening::MorePeers { came: 1, left: 0 };

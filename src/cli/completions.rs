@@ -62,10 +62,10 @@ impl Value {
     }
 }
 
-/// Text without characters that are special to a shell, short enough for a line.
+/// Text without characters that are special in quotes of a shell, short enough for a line.
 fn plain(description: &str) -> String {
     let brief = description.split(['.', ';', '[']).next().unwrap_or_default().trim();
-    brief.chars().filter(|c| !matches!(c, '\'' | '"' | '`' | '\\' | '$' | ']' | ':')).collect()
+    brief.chars().filter(|c| !matches!(c, '\'' | '"' | '`' | '\\' | '$' | ']')).collect()
 }
 
 fn bash(program: &CommandInfoWithArgs) -> String {
@@ -106,6 +106,8 @@ fn bash(program: &CommandInfoWithArgs) -> String {
 }
 
 fn zsh(program: &CommandInfoWithArgs) -> String {
+    // In zsh a colon ends a field.
+    let plain = |description: &str| plain(description).replace(':', "\\:");
     let action = |value: &Value| match value {
         Value::Words(words) => format!("({})", words.join(" ")),
         Value::Folder => "_files -/".to_owned(),
@@ -175,6 +177,7 @@ mod tests {
                 assert!(script.contains(name), "{shell} {name}");
             }
         }
+        assert!(zsh(&program).contains("'peer:Run a weak peer\\: share folders"));
         assert!(bash(&program).contains("user) flags=") && bash(&program).contains("-W 'add list revoke set'"));
     }
 }

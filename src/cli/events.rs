@@ -1,5 +1,7 @@
 //! `sprat events`.
 
+use std::io::ErrorKind;
+
 use serde::Deserialize;
 
 use super::args::Events;
@@ -30,23 +32,31 @@ pub(crate) fn run(args: &Events) -> Result<u8, Failure> {
     loop {
         let Some(line) = talk.next(None)? else { continue };
         let Timed { time, reply } = serde_json::from_str(&line).map_err(|error| talk.garbled(&error))?;
-        if args.json {
-            printed(output::line(&line))?;
-        }
-        match reply {
+        let text = match reply {
             Reply::Done(outcome) => {
+                if args.json {
+                    printed(&line)?;
+                }
                 outcome.error.iter().for_each(|error| output::error(error));
                 return Ok(outcome.exit);
             }
-            Reply::Node { .. } | Reply::Gap { .. } if args.json => {}
-            Reply::Node { seq, what } => printed(output::line(&format!("{time}  {seq:>6}  {}", sentence(&what))))?,
-            Reply::Gap { first, last } => printed(output::line(&format!("{time}  events {first} to {last} are gone")))?,
+            Reply::Node { .. } | Reply::Gap { .. } if args.json => line,
+            Reply::Node { seq, what } => format!("{time}  {seq:>6}  {}", sentence(&what)),
+            Reply::Gap { first, last } => format!("{time}  events {first} to {last} are gone"),
+        };
+        if !printed(&text)? {
+            return Ok(Exit::Ok.code());
         }
     }
 }
 
-fn printed(result: std::io::Result<()>) -> Result<(), Failure> {
-    result.map_err(|error| Failure::new(Exit::Internal, format!("cannot write to standard output: {error}")))
+/// Prints a line. Returns `false` if a reader such as `| head` has read enough.
+fn printed(text: &str) -> Result<bool, Failure> {
+    match output::line(text) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(Exit::Internal, format!("cannot write to standard output: {error}"))),
+    }
 }
 
 /// A sentence about an event.

@@ -333,11 +333,16 @@ fn over_control(
     Ok(signal.unwrap_or(Exit::Ok.code()))
 }
 
-/// Sends a command to the daemon at this control socket. `show` gets each event, and returns
-/// whether it was the last one.
-pub(crate) fn ask(path: &Path, command: &Command, show: Show<'_>) -> Result<(), Failure> {
+/// Sends a command to the daemon at this control socket. `absent` is the failure if no daemon
+/// serves it. `show` gets each event, and returns whether it was the last one.
+pub(crate) fn ask(
+    path: &Path,
+    command: &Command,
+    absent: &dyn Fn(&io::Error) -> Failure,
+    show: Show<'_>,
+) -> Result<(), Failure> {
     while_unread(path, || {
-        let stream = UnixStream::connect(path).map_err(|e| lost(path, &e))?;
+        let stream = UnixStream::connect(path).map_err(|e| absent(&e))?;
         converse(&stream, path, command, show)
     })
 }
@@ -417,7 +422,8 @@ fn converse(stream: &UnixStream, path: &Path, command: &Command, show: Show<'_>)
     Err(Failure::new(Exit::TimedOut, format!("the peer at {} ended before it answered", path.display())))
 }
 
-fn lost(path: &Path, error: &io::Error) -> Failure {
+/// The failure if the connection to the peer breaks.
+pub(crate) fn lost(path: &Path, error: &io::Error) -> Failure {
     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
         Failure::new(Exit::TimedOut, format!("the peer at {} does not answer", path.display()))
     } else {

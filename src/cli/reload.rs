@@ -1,7 +1,7 @@
 //! Reads the options of a daemon again while it runs, and finds out what changes and what cannot.
 //! Also `sprat reload`, the command for it.
 
-use std::env;
+use std::{env, io};
 
 use log::LevelFilter;
 use serde::Serialize;
@@ -108,7 +108,9 @@ pub(crate) fn run(args: &Reload) -> Result<u8, Failure> {
         message: &'a str,
     }
     let (mut ended, mut changed) = (Ok(()), false);
-    oneshot::ask(&path, &Command::Reload, &mut |event| {
+    let name = args.name.as_deref().unwrap_or(settings::PEER_NAME);
+    let absent = |error: &io::Error| oneshot::no_peer(&path, name, args.control.is_some(), error);
+    oneshot::ask(&path, &Command::Reload, &absent, &mut |event| {
         if let ClientEvent::Note { message } = &event {
             changed = true;
             output::result(args.json, "note", &Note { message }, message)?;

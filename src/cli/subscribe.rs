@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Subscribe) -> Result<u8, Failure> {
         let why = "--exec needs --user NAME: only files that this account shares are given to the program";
         return Err(Failure::usage(why));
     }
+    args.exec.as_deref().map(checked_program).transpose()?;
     let out = args.out.as_deref().map(|out| paths::absolute("-o", out)).transpose()?;
     let mut talk = Talk::open(args.asked())?;
     if user.is_some() {
@@ -65,6 +66,20 @@ pub(crate) fn run(args: &Subscribe) -> Result<u8, Failure> {
         follower.on_event(req, event, args.json)?;
         follower.order(&mut talk)?;
     }
+}
+
+/// Checks that the program exists and may be executed. Without a slash in its name it is in one of
+/// the folders of PATH, as for a shell.
+fn checked_program(program: &Path) -> Result<(), Failure> {
+    let is_executable = |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    let found = if program.components().count() > 1 || program.is_absolute() {
+        is_executable(program)
+    } else {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&folders).any(|folder| is_executable(&folder.join(program)))
+    };
+    let why = || format!("--exec {}: there is no program that this user may execute", program.display());
+    found.then_some(()).ok_or_else(|| Failure::usage(why()))
 }
 
 /// Checks that the peer is in login mode, because accounts exist only there.

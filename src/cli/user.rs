@@ -43,6 +43,11 @@ fn add(args: &User) -> Result<u8, Failure> {
     let [user] = &args.who[..] else {
         return Err(Failure::usage("write sprat user add USER, for one user"));
     };
+    for (option, span) in [("--expires", args.expires), ("--valid", args.valid)] {
+        if span.is_some_and(|Span(span)| span.as_secs() == 0) {
+            return Err(Failure::usage(format!("{option} is a time of at least 1s")));
+        }
+    }
     let book = Book::open(args)?;
     let now = unix();
     let until = now.saturating_add(args.expires.map_or(INVITATION_VALID, |Span(expires)| expires).as_secs());
@@ -292,7 +297,8 @@ fn apply(accounts: &mut Accounts, order: UserCommand) -> Result<(), AccountsErro
 
 fn over_control(socket: &Path, order: UserCommand) -> Result<Vec<UserRow>, Failure> {
     let (mut rows, mut ended) = (Vec::new(), Ok(()));
-    oneshot::ask(socket, &Command::User(order), &mut |event| {
+    let absent = |error: &io::Error| oneshot::lost(socket, error);
+    oneshot::ask(socket, &Command::User(order), &absent, &mut |event| {
         if let ClientEvent::User(row) = event {
             rows.push(row);
         } else if let ClientEvent::Done(Outcome { ok, exit, error, .. }) = event {

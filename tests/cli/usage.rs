@@ -92,6 +92,25 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
 }
 
 #[test]
+fn what_could_never_work_is_refused_before_anything_is_done() {
+    let sprat = Sprat::new();
+    sprat.misused(&["user", "add", "ann", "--expires", "0s"], "--expires is a time of at least 1s");
+    sprat.misused(&["user", "add", "ann", "--valid", "500ms"], "--valid is a time of at least 1s");
+    let of_user = ["subscribe", "x", "--user", "ann", "--exec"];
+    for program in ["/nonexist", "nonexist", "."] {
+        sprat.misused(&[&of_user[..], &[program]].concat(), "--exec");
+    }
+    assert!(!sprat.path().join(".local").exists());
+}
+
+#[test]
+fn an_invitation_among_the_arguments_is_not_printed() {
+    let sprat = Sprat::new();
+    let stderr = sprat.fails(&["join", "sprat-invite:KEY@h:1,user=ann,token=0123"], 2);
+    assert!(stderr.contains("sprat join < FILE") && !stderr.contains("0123"), "{stderr}");
+}
+
+#[test]
 fn figures_are_asked_for_in_one_form_and_of_what_is_there() {
     let sprat = Sprat::new();
     sprat.misused(&["bench"], "MODE");
@@ -155,6 +174,8 @@ fn a_command_without_a_running_peer_says_so() {
     assert!(stderr.contains("\"other\""), "{stderr}");
     let stderr = sprat.fails(&["status", "--control", "nowhere.sock"], 5);
     assert!(stderr.contains("nowhere.sock"), "{stderr}");
+    let stderr = sprat.fails(&["reload", "--name", "other"], 5);
+    assert!(stderr.contains("no peer named \"other\" runs here"), "{stderr}");
     assert!(!sprat.path().join(".local").exists(), "a one-shot command leaves nothing behind");
 }
 

@@ -184,6 +184,18 @@ fn an_answer_that_cannot_be_written_is_no_success() {
 }
 
 #[test]
+fn events_end_without_a_word_when_nobody_reads_them() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let _peer = world.peer("p", &[&daemon]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended = world.sprat(["events", "--since", "0", "--control", daemon.control()]).stdout(writer).output();
+    let ended = ended.expect("sprat starts");
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
 fn a_download_goes_on_when_nobody_reads_its_events() {
     let world = World::new();
     let daemon = world.super_peer("s");

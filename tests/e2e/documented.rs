@@ -3,8 +3,9 @@
 //! not run fails here, without a change of this file.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -282,6 +283,10 @@ fn a_friend_gets_a_file_by_the_commands_of_the_readme() {
         ann.runs(command, &[("SPRAT_NAME", name)], "").unwrap_or_else(|wrong| panic!("{wrong}"));
     }
     let subscribe = "sprat subscribe '*.deb' -o /srv/deb/ --user ann --exec /usr/local/bin/install-deb";
+    let program = you.path("usr/local/bin/install-deb");
+    std::fs::create_dir_all(program.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&program, "#!/bin/sh\n").expect("a program");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is a program");
     drop(you.lasts(&you.meant(subscribe), &[]));
 }
 

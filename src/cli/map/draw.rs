@@ -6,6 +6,7 @@ use std::f64::consts::TAU;
 use std::fmt::Write;
 
 use super::graph::{Map, Super};
+use crate::cli::format::count;
 use crate::wire::message::LinkState;
 use crate::wire::name::printable;
 
@@ -25,13 +26,13 @@ pub(super) fn svg(map: &Map) -> String {
     let _ = writeln!(
         text,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"{:.0} {:.0} {:.0} {:.0}\" role=\"img\">\n\
-         <title>{} super peers, {} links</title>\n<style>{STYLE}</style>",
+         <title>{}, {}</title>\n<style>{STYLE}</style>",
         -half,
         -half,
         2.0 * half,
         2.0 * half,
-        map.supers.len(),
-        map.links.len()
+        count(map.supers.len() as u64, "super peer"),
+        count(map.links.len() as u64, "link")
     );
     for link in map.links.values() {
         let ((x1, y1), (x2, y2)) = (places[link.from], places[link.to]);
@@ -73,7 +74,9 @@ pub(super) fn dot(map: &Map) -> String {
 fn words(one: &Super) -> String {
     match (&one.why, one.sessions, one.files) {
         (Some(why), ..) => format!("{}: {why}", one.addr),
-        (None, Some(sessions), Some(files)) => format!("{}: {sessions} sessions, {files} files", one.addr),
+        (None, Some(sessions), Some(files)) => {
+            format!("{}: {}, {}", one.addr, count(sessions, "session"), count(files, "file"))
+        }
         (None, ..) => one.addr.to_string(),
     }
 }
@@ -138,6 +141,7 @@ mod tests {
         let map = map(&[(0, 1, LinkState::Up), (1, 0, LinkState::Down), (0, 2, LinkState::Up), (1, 3, LinkState::Up)]);
         let text = svg(&map);
         assert_eq!((text.matches("<circle").count(), text.matches("<line").count()), (4, 3), "{text}");
+        assert!(text.contains("<title>4 super peers, 3 links</title>"), "{text}");
         assert_eq!(text.matches("<line class=\"bad\"").count(), 1, "one end says that it is down");
         assert_eq!(text, svg(&map));
         let places = places(&map);

@@ -7,6 +7,7 @@ mod graph;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use self::graph::Map;
 use super::args::Map as Args;
@@ -41,8 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         },
         Ok,
     )?;
+    let patience = settings::connect_timeout(asked.connect_timeout)?;
     let (open, first) = (asked.open, first(args)?);
-    let map = crawl(first, &Asker { folder, open })?;
+    let map = crawl(first, &Asker { folder, open, patience })?;
     let unasked = map.supers.iter().filter(|one| one.why.is_some()).count() as u64;
     if let (Some(why), 1) = (map.supers.first().and_then(|one| one.why.clone()), map.supers.len()) {
         return Err(Failure::new(Exit::Unreachable, why));
@@ -95,7 +97,7 @@ fn crawl(first: Vec<Pin>, asker: &Asker) -> Result<Map, Failure> {
         if !seen.insert(id) {
             continue;
         }
-        let looked = match asker.look(pin)? {
+        let looked = match asker.look(pin, asker.patience(map.supers[id].hops))? {
             Ok(looked) => looked,
             Err(why) => {
                 map.supers[id].why = Some(why);
@@ -155,11 +157,19 @@ struct Looked {
 struct Asker {
     folder: PathBuf,
     open: bool,
+    /// How long a super peer that the user named may take to answer.
+    patience: Duration,
 }
 
 impl Asker {
+    /// How long a super peer may take to answer. One that a link names may be gone for long, and
+    /// there may be many of them.
+    fn patience(&self, hops: usize) -> Duration {
+        if hops == 0 { self.patience } else { self.patience.min(MAP_LOOK_MAX) }
+    }
+
     /// Asks one super peer. The inner error is the reason why it gave no answer.
-    fn look(&self, pin: Pin) -> Result<Result<Looked, String>, Failure> {
+    fn look(&self, pin: Pin, connect_timeout: Duration) -> Result<Result<Looked, String>, Failure> {
         let folder: &Path = &self.folder;
         let Part { supers, login, tls, node: id } = match member::part(Some(folder), vec![pin], self.open) {
             Ok(part) => part,
@@ -173,7 +183,7 @@ impl Asker {
             supers,
             login,
             offer: None,
-            connect_timeout: MAP_LOOK_MAX,
+            connect_timeout,
             download_timeout: DOWNLOAD_TIMEOUT,
             agent: settings::AGENT.into(),
         };
@@ -263,4 +273,17 @@ fn table(map: &Map) -> String {
         text.push_str(&format!("{addr}  {:>4}  {sessions:>8} {files:>8}  {up} of {} up\n", one.hops, of.count()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_super_peers_that_the_user_names_get_the_whole_time_to_answer() {
+        let asker = |patience| Asker { folder: PathBuf::new(), open: true, patience };
+        let (long, short) = (2 * MAP_LOOK_MAX, MAP_LOOK_MAX / 2);
+        assert_eq!((asker(long).patience(0), asker(long).patience(1)), (long, MAP_LOOK_MAX));
+        assert_eq!((asker(short).patience(0), asker(short).patience(1)), (short, short));
+    }
 }
