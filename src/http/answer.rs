@@ -5,6 +5,9 @@ use std::time::SystemTime;
 
 use super::head::{Method, Refusal, Request};
 
+/// An answer before the final one: the client may send the body (RFC 9110, 10.1.1).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// The body that follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -101,7 +104,7 @@ impl Answer {
 pub fn refusal(refusal: Refusal) -> Vec<u8> {
     let mut answer = Answer::new(refusal.status(), false);
     match refusal {
-        Refusal::Method => answer = answer.field("Allow", "GET, HEAD"),
+        Refusal::Method(allowed) => answer = answer.field("Allow", allowed),
         Refusal::Busy => answer = answer.field("Retry-After", "5"),
         Refusal::Token => answer = answer.field("WWW-Authenticate", "Bearer"),
         Refusal::Malformed(_)
@@ -109,6 +112,7 @@ pub fn refusal(refusal: Refusal) -> Vec<u8> {
         | Refusal::Body
         | Refusal::Version
         | Refusal::Slow
+        | Refusal::Expectation
         | Refusal::Host => {}
     }
     let body = format!("{}\n", refusal.why());
@@ -135,6 +139,7 @@ fn reason(status: u16) -> &'static str {
         412 => "Precondition Failed",
         413 => "Content Too Large",
         416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
         421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",

@@ -6,6 +6,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::authority::Authority;
+use super::surface::Surface;
 use crate::config::{HTTP_BODY_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 
 /// The methods that are served.
@@ -19,6 +20,26 @@ pub enum Method {
     Post,
 }
 
+impl Method {
+    /// The method of this name. None if it is served nowhere.
+    fn of(name: &str) -> Option<Method> {
+        match name {
+            "GET" => Some(Method::Get),
+            "HEAD" => Some(Method::Head),
+            "POST" => Some(Method::Post),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+        }
+    }
+}
+
 /// Why a head is refused. The connection is closed after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -28,8 +49,10 @@ pub enum Refusal {
     TooLarge,
     /// It announces a body although none is accepted, or a body that is too long.
     Body,
-    /// The method is not served.
-    Method,
+    /// The method is not served at this path. These methods are.
+    Method(&'static str),
+    /// It expects something that is not supported.
+    Expectation,
     /// It has another major version.
     Version,
     /// It was not complete in time.
@@ -50,7 +73,8 @@ impl Refusal {
             Refusal::Malformed(_) => 400,
             Refusal::TooLarge => 431,
             Refusal::Body => 413,
-            Refusal::Method => 405,
+            Refusal::Method(_) => 405,
+            Refusal::Expectation => 417,
             Refusal::Version => 505,
             Refusal::Slow => 408,
             Refusal::Busy => 503,
@@ -66,7 +90,8 @@ impl Refusal {
             Refusal::Malformed(why) => why,
             Refusal::TooLarge => "the head of the request is too long or has too many fields",
             Refusal::Body => "the body is too long, or this method has none",
-            Refusal::Method => "this method is not served; GET and HEAD are",
+            Refusal::Method(_) => "this method is not served here; the field Allow names the methods that are",
+            Refusal::Expectation => "this expectation is not supported; 100-continue is",
             Refusal::Version => "this version of HTTP is not served; 1.0 and 1.1 are",
             Refusal::Slow => "the request was not complete in time",
             Refusal::Busy => "too many connections; try again",
@@ -91,6 +116,8 @@ pub struct Request {
     pub keep_alive: bool,
     /// Bytes of the body that follows the head.
     pub body_bytes: usize,
+    /// Whether the client waits for the status 100 before it sends the body.
+    pub expects_continue: bool,
     /// The field Range. It is kept only for GET, because it has no meaning for other methods (RFC
     /// 9110, 14.2).
     pub range: Option<String>,
@@ -143,19 +170,29 @@ pub(super) struct Seen {
     plain: usize,
     /// The length of the request; 0 while its head is not complete.
     needed: usize,
+    /// Whether the client waits for the status 100. This is so if the head is complete and no byte
+    /// of the body has come.
+    pub(super) waits: bool,
 }
 
-/// Reads the request at the front of these bytes: a head, and the body that follows it. Returns the
-/// request and its length; `None` if it is not complete.
+/// Whether a connection that begins with this byte speaks HTTP. It is the first letter of the
+/// method, or it belongs to an empty line before the request (RFC 9112, 2.2).
+#[must_use]
+pub fn may_begin(first: u8) -> bool {
+    first.is_ascii_uppercase() || first == b'\r'
+}
+
+/// Reads the request for the page at the front of these bytes: a head, and the body that follows
+/// it. Returns the request and its length; `None` if it is not complete.
 ///
 /// # Errors
 /// If the head is refused. Then nothing after it can be read.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
-    parse_seen(bytes, &mut Seen::default())
+    parse_seen(bytes, &mut Seen::default(), Surface::Page)
 }
 
-/// As [`parse`], for bytes of which a part was checked before.
-pub(super) fn parse_seen(bytes: &[u8], seen: &mut Seen) -> Result<Option<(Request, usize)>, Refusal> {
+/// As [`parse`], for bytes of which a part was checked before, on any listener.
+pub(super) fn parse_seen(bytes: &[u8], seen: &mut Seen, surface: Surface) -> Result<Option<(Request, usize)>, Refusal> {
     if bytes.len() < seen.needed {
         return Ok(None);
     }
@@ -175,9 +212,12 @@ pub(super) fn parse_seen(bytes: &[u8], seen: &mut Seen) -> Result<Option<(Reques
         Err(httparse::Error::Version) if names_version(front) => return Err(Refusal::Version),
         Err(_) => return Err(Refusal::Malformed("this is not a head of HTTP/1.1")),
     };
-    let mut request = request_of(&head)?;
+    let mut request = request_of(&head, surface)?;
     seen.needed = used + request.body_bytes;
-    let Some(body) = bytes.get(used..seen.needed) else { return Ok(None) };
+    let Some(body) = bytes.get(used..seen.needed) else {
+        seen.waits = request.expects_continue && bytes.len() == used;
+        return Ok(None);
+    };
     request.body = body.to_vec();
     Ok(Some((request, seen.needed)))
 }
@@ -217,28 +257,36 @@ fn strict(bytes: &[u8], plain: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn request_of(head: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
+fn request_of(head: &httparse::Request<'_, '_>, surface: Surface) -> Result<Request, Refusal> {
     let is_new = head.version == Some(1);
     let fields = Fields(head.headers);
-    let (host, target) = target_of(head.path.unwrap_or_default(), &fields, is_new)?;
-    let method = match head.method {
-        Some("GET") => Method::Get,
-        Some("HEAD") => Method::Head,
-        Some("POST") => Method::Post,
-        _ => return Err(Refusal::Method),
+    let target = target_of(head.path.unwrap_or_default(), &fields, is_new);
+    // OPTIONS and CONNECT have targets that are no paths, so the method is checked first.
+    let Some(method) = Method::of(head.method.unwrap_or_default()) else {
+        let path = target.as_ref().map_or("", |(_, target)| path_and_query(target).0);
+        return Err(Refusal::Method(surface.allows(path)));
     };
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let path = path.split_once('#').map_or(path, |(path, _)| path);
+    let (host, target) = target?;
+    let (path, query) = path_and_query(&target);
+    let body_bytes = body_bytes(&fields)?;
+    let allowed = surface.allows(path);
+    if !allowed.split(", ").any(|name| name == method.name()) {
+        return Err(Refusal::Method(allowed));
+    }
+    if body_bytes > if method == Method::Post { HTTP_BODY_BYTES_MAX } else { 0 } {
+        return Err(Refusal::Body);
+    }
     let connection = fields.all("connection")?.to_ascii_lowercase();
     let has = |word: &str| connection.split(',').any(|each| each.trim() == word);
-    let token = fields.one("authorization")?.and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned));
+    let token = fields.one("authorization")?.and_then(|value| bearer(&value).map(str::to_owned));
     Ok(Request {
         method,
         path: path.to_owned(),
         query: query.to_owned(),
         host,
         keep_alive: !has("close") && (is_new || has("keep-alive")),
-        body_bytes: body_bytes(&fields, method)?,
+        body_bytes,
+        expects_continue: expects_continue(&fields, is_new)?,
         range: fields.one("range")?.filter(|_| method == Method::Get),
         if_range: fields.one("if-range")?,
         if_none_match: fields.some("if-none-match")?,
@@ -278,8 +326,30 @@ fn target_of(target: &str, fields: &Fields<'_>, is_new: bool) -> Result<(String,
     Ok((named.or(sent).unwrap_or_default(), target))
 }
 
-/// The length of the body. Only POST may have a body, with one Content-Length.
-fn body_bytes(fields: &Fields<'_>, method: Method) -> Result<usize, Refusal> {
+/// The path and the query of a target.
+fn path_and_query(target: &str) -> (&str, &str) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    (path.split_once('#').map_or(path, |(path, _)| path), query)
+}
+
+/// The token in a value of Authorization. The name of the scheme has no case, and one or more
+/// spaces follow it (RFC 9110, 11.4).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim_start_matches(' '))
+}
+
+/// Whether the client waits for the status 100. HTTP/1.0 has no expectations.
+fn expects_continue(fields: &Fields<'_>, is_new: bool) -> Result<bool, Refusal> {
+    let expected = fields.all("expect")?;
+    let mut expected = expected.split(',').map(str::trim).filter(|each| !each.is_empty() && is_new).peekable();
+    let is_any = expected.peek().is_some();
+    if expected.all(|each| each.eq_ignore_ascii_case("100-continue")) { Ok(is_any) } else { Err(Refusal::Expectation) }
+}
+
+/// The length of the body, from one Content-Length. One that does not fit is too long for any
+/// request.
+fn body_bytes(fields: &Fields<'_>) -> Result<usize, Refusal> {
     if fields.count("transfer-encoding") > 0 {
         return Err(Refusal::Malformed("Transfer-Encoding is not supported; send Content-Length"));
     }
@@ -287,11 +357,7 @@ fn body_bytes(fields: &Fields<'_>, method: Method) -> Result<usize, Refusal> {
     if length.is_empty() || !length.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(Refusal::Malformed("Content-Length is not a number"));
     }
-    match length.parse::<usize>() {
-        Ok(0) => Ok(0),
-        Ok(bytes) if method == Method::Post && bytes <= HTTP_BODY_BYTES_MAX => Ok(bytes),
-        Ok(_) | Err(_) => Err(Refusal::Body),
-    }
+    Ok(length.parse().unwrap_or(usize::MAX))
 }
 
 /// The fields of a head.

@@ -28,7 +28,19 @@ pub struct Digests {
 /// Whether a client asks for a Metalink and not for the file.
 #[must_use]
 pub fn is_accepted(accept: &str) -> bool {
-    accept.split(',').map(|each| each.split(';').next().unwrap_or_default().trim()).any(|each| each == CONTENT_TYPE)
+    accept.split(',').any(|each| {
+        let mut parts = each.split(';').map(str::trim);
+        let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(CONTENT_TYPE));
+        is_named && !parts.any(is_zero_weight)
+    })
+}
+
+/// Whether a parameter says that the type is not acceptable: `q=0`, also with more zeros after a
+/// point (RFC 9110, 12.4.2).
+fn is_zero_weight(parameter: &str) -> bool {
+    let Some((name, weight)) = parameter.split_once('=') else { return false };
+    let zeros = weight.strip_prefix('0').map(|rest| rest.strip_prefix('.').unwrap_or(rest));
+    name.eq_ignore_ascii_case("q") && zeros.is_some_and(|zeros| zeros.bytes().all(|digit| digit == b'0'))
 }
 
 /// The document. The first URL is the preferred one.

@@ -21,22 +21,16 @@ pub mod metrics;
 pub mod page;
 mod range;
 mod reader;
+mod surface;
 mod target;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Body, refusal};
+pub use answer::{Answer, Body, CONTINUE, refusal};
+pub use authority::reached_at;
 pub use condition::{Content, Served, serve};
-pub use head::{Method, Refusal, Request, form_field, parse};
+pub use head::{Method, Refusal, Request, form_field, may_begin, parse};
 pub use range::{Span, span};
 pub use reader::Reader;
+pub use surface::Surface;
 pub use target::{FileTarget, file_target, segments};
-
-/// What a listener serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surface {
-    /// The share, on the port of chunks.
-    Files,
-    /// The page about the node, on a port of its own.
-    Page,
-}

@@ -21,8 +21,8 @@ pub enum Span {
 #[must_use]
 pub fn span(range: &str, size: u64) -> Span {
     let Some((unit, set)) = range.split_once('=') else { return Span::All };
-    let Some((first, last)) = set.trim().split_once('-') else { return Span::All };
-    if !unit.trim().eq_ignore_ascii_case("bytes") {
+    let Some((first, last)) = set.split_once('-') else { return Span::All };
+    if !unit.eq_ignore_ascii_case("bytes") {
         return Span::All;
     }
     let number = |text: &str| {
@@ -30,7 +30,7 @@ pub fn span(range: &str, size: u64) -> Span {
         // A number that does not fit in a u64 is past the end of any content.
         digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
     };
-    match (first.trim(), last.trim()) {
+    match (first, last) {
         ("", last) => match number(last) {
             Some(0) => Span::Beyond,
             // This range can be satisfied, but Content-Range cannot express an empty range.

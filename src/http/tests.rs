@@ -87,12 +87,102 @@ fn a_body_is_taken_from_post_only_and_up_to_its_limit() {
     let get = ["GET / HTTP/1.1", "Host: a", "Content-Length: 1"];
     assert_eq!(refused(&get), 413);
     let long = format!("Content-Length: {}", HTTP_BODY_BYTES_MAX + 1);
-    assert_eq!(refused(&["POST / HTTP/1.1", "Host: a", &long]), 413);
-    let mut bytes = head(&["POST / HTTP/1.1", "Host: a", "Content-Length: 2"]);
+    assert_eq!(refused(&["POST /api/get HTTP/1.1", "Host: a", &long]), 413);
+    let mut bytes = head(&["POST /api/get HTTP/1.1", "Host: a", "Content-Length: 2"]);
     assert_eq!(parse(&bytes), Ok(None));
     bytes.extend_from_slice(b"xyz");
     let (request, used) = parse(&bytes).unwrap().unwrap();
     assert_eq!((request.body.as_slice(), used), (&b"xy"[..], bytes.len() - 1));
+}
+
+#[test]
+fn a_method_that_is_not_served_is_answered_with_those_that_are() {
+    let allowed = |surface, line: &str| {
+        let mut reader = Reader::new(surface);
+        reader.hold(&head(&[line, "Host: a"]));
+        match reader.take_request() {
+            Err(Refusal::Method(allowed)) => Some(allowed),
+            other => other.map(|_| None).unwrap(),
+        }
+    };
+    for (surface, line, expected) in [
+        (Surface::Page, "PUT /api/search HTTP/1.1", Some("POST")),
+        (Surface::Page, "PUT http://a/api/search?q=x HTTP/1.1", Some("POST")),
+        (Surface::Page, "GET /api/search HTTP/1.1", Some("POST")),
+        (Surface::Page, "HEAD /api/get HTTP/1.1", Some("POST")),
+        (Surface::Page, "POST /api/get HTTP/1.1", None),
+        (Surface::Page, "POST / HTTP/1.1", Some("GET, HEAD")),
+        (Surface::Page, "HEAD /events HTTP/1.1", None),
+        (Surface::Page, "OPTIONS * HTTP/1.1", Some("GET, HEAD")),
+        (Surface::Files, "CONNECT a:80 HTTP/1.1", Some("GET, HEAD")),
+        (Surface::Files, "PUT /api/search HTTP/1.1", Some("GET, HEAD")),
+        (Surface::Files, "POST /api/search HTTP/1.1", Some("GET, HEAD")),
+        (Surface::Files, "GET /api/search HTTP/1.1", None),
+    ] {
+        assert_eq!(allowed(surface, line), expected, "{surface:?}: {line}");
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_100_is_told_once_and_only_before_its_body() {
+    let post = |fields: &[&str]| {
+        let mut reader = Reader::new(Surface::Page);
+        reader.hold(&head(&[&["POST /api/get HTTP/1.1", "Host: a", "Content-Length: 2"], fields].concat()));
+        reader
+    };
+    let mut reader = post(&["Expect: 100-Continue"]);
+    assert!(!reader.take_wait(), "the head is not read yet");
+    assert_eq!(reader.take_request(), Ok(None));
+    assert!(reader.take_wait() && !reader.take_wait());
+    reader.hold(b"x");
+    assert!(reader.take_request() == Ok(None) && !reader.take_wait());
+    reader.hold(b"y");
+    assert_eq!(reader.take_request().unwrap().unwrap().body, b"xy");
+
+    let mut begun = post(&["Expect: 100-continue"]);
+    begun.hold(b"x");
+    assert!(begun.take_request() == Ok(None) && !begun.take_wait(), "a part of the body has come");
+    let mut other = post(&[]);
+    assert!(other.take_request() == Ok(None) && !other.take_wait());
+}
+
+#[test]
+fn an_expectation_other_than_100_continue_is_refused() {
+    assert_eq!(refused(&["GET / HTTP/1.1", "Host: a", "Expect: 200-ok"]), 417);
+    assert_eq!(refused(&["GET / HTTP/1.1", "Host: a", "Expect: 100-continue, x"]), 417);
+    assert!(parse(&head(&["GET / HTTP/1.0", "Expect: x"])).unwrap().is_some(), "HTTP/1.0 has no expectations");
+}
+
+#[test]
+fn the_scheme_of_a_token_has_no_case_and_is_followed_by_spaces() {
+    for (value, token) in [
+        ("Bearer 07", Some("07")),
+        ("bearer 07", Some("07")),
+        ("BEARER   07", Some("07")),
+        ("Basic 07", None),
+        ("Bearer07", None),
+    ] {
+        assert_eq!(get(&[&format!("Authorization: {value}")]).token.as_deref(), token, "{value}");
+    }
+}
+
+#[test]
+fn a_metalink_is_sent_to_those_who_accept_one() {
+    for (accept, expected) in [
+        ("application/metalink4+xml", true),
+        ("Application/Metalink4+XML", true),
+        ("*/*, application/metalink4+xml ; q=0.1", true),
+        ("application/metalink4+xml;q=0, */*", false),
+        ("application/metalink4+xml; Q=0.000", false),
+        ("application/metalink4+xml;q=0.", false),
+        ("application/metalink4+xml;q=0.001", true),
+        ("application/metalink4+xml;x=0", true),
+        ("application/*", false),
+        ("*/*", false),
+        ("", false),
+    ] {
+        assert_eq!(metalink::is_accepted(accept), expected, "{accept}");
+    }
 }
 
 #[test]
@@ -109,7 +199,7 @@ fn a_long_head_and_many_fields_are_refused() {
 #[test]
 fn requests_and_refusals_are_the_same_in_whatever_parts_they_arrive() {
     let get = "GET /a HTTP/1.1\r\nHost: h\r\n";
-    let post = "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n";
+    let post = "POST /api/get HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n";
     let long = "x".repeat(HTTP_HEAD_BYTES_MAX);
     for (text, requests, status) in [
         (format!("{get}\r\n{post}\r\na\r\n\r{get}\r\n"), 3, None),
@@ -161,6 +251,9 @@ fn ranges_are_those_of_rfc_9110() {
         ("bytes=a-b", 10, Span::All),
         ("bytes=-", 10, Span::All),
         ("bytes=+1-2", 10, Span::All),
+        ("bytes=0 - 1", 10, Span::All),
+        ("bytes= 0-1", 10, Span::All),
+        ("bytes =0-1", 10, Span::All),
         ("items=0-1", 10, Span::All),
         ("", 10, Span::All),
     ] {

@@ -167,7 +167,7 @@ impl Dialer {
         ctx: &mut Context,
     ) {
         ctx.counters.dialed += 1;
-        let here = conns.local_ip(id);
+        let here = conns.local_addr(id).map(|addr| addr.ip());
         let own = here.map_or(OwnAddrs::default(), |here| self.interfaces.of(ctx.now, here));
         ctx.push(Input::Dialed { dial: dialing.dial, conn: id, own, key, unix: ctx.unix });
     }

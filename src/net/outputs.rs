@@ -202,6 +202,12 @@ impl Net {
         }
     }
 
+    /// Our own address on a connection.
+    #[must_use]
+    pub fn local_addr(&self, id: ConnId) -> Option<SocketAddr> {
+        self.conns.local_addr(id)
+    }
+
     /// Bytes of answers of HTTP that wait to be written, without those of files.
     #[must_use]
     pub fn http_bytes(&self) -> usize {

@@ -45,7 +45,7 @@ pub struct NetOptions {
     pub datagrams: bool,
     /// Path of the Unix socket for clients on this machine.
     pub control: Option<PathBuf>,
-    /// Whether connections of the listener that begin with a letter are served as HTTP.
+    /// Whether connections of the listener that begin like a request are served as HTTP.
     pub http_files: bool,
     /// Address of the listener of the page about the node.
     pub http: Option<SocketAddr>,

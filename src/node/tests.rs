@@ -47,7 +47,7 @@ fn the_files_that_the_requests_of_one_turn_name_are_looked_for_together() {
     let mut driver = Driver::new(net, disk, requests, Arc::default(), &mut role, &mut host, more);
     for index in 0..3 {
         let conn = ConnId { index, generation: 0 };
-        let mut reader = Reader::default();
+        let mut reader = Reader::new(Surface::Files);
         reader.hold(format!("GET /files/{index} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         let request = reader.take_request().unwrap().unwrap();
         let from = "127.0.0.1".parse().unwrap();

@@ -235,6 +235,13 @@ fn a_metalink_names_the_pieces_and_all_sources_that_serve_http() {
         assert!(xml.contains(part), "{part}: {xml}");
     }
     let url = format!("/root/{}", root_of(&content));
+    // wget2 leaves the port out, and HTTP/1.0 has no Host.
+    let (host, _) = first.addr().split_once(':').expect("an address");
+    for head in [format!("HTTP/1.1\r\nHost: {host}"), "HTTP/1.0".to_owned()] {
+        let xml = String::from_utf8(raw(first.addr(), &format!("GET /meta/x.bin.meta4 {head}\r\n\r\n")).body);
+        let own = format!("<url priority=\"1\">http://{}{url}</url>", first.addr());
+        assert!(xml.as_ref().is_ok_and(|xml| xml.contains(&own)), "{head}: {xml:?}");
+    }
     assert!(get(second.addr(), &url, &[]).body == content);
     assert_eq!(get(first.addr(), "/files/x.bin", &[]).field("content-type"), Some("application/octet-stream"));
 }
@@ -272,6 +279,10 @@ fn the_page_shows_figures_and_changes_nothing_without_its_token() {
         }
     }
     let at = page(&peer);
+    assert_eq!(ask(&at, "HEAD", "/events", &[]).field("content-type"), Some("text/event-stream"));
+    for since in ["-1", "abc", "99999999999999999999"] {
+        assert_eq!(get(&at, &format!("/events?since={since}"), &[]).status, 400, "{since}");
+    }
     let post = |path: &str, token: &str, body: &str| {
         let mut stream = connect(&at);
         let length = body.len();
@@ -335,6 +346,7 @@ fn a_gateway_fetches_what_the_network_has_and_leaves_nothing() {
     assert_eq!(get(addr, "/find", &[]).status, 400);
     let foreign = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"];
     assert_eq!(get(addr, "/files/note.txt", &foreign).status, 403);
+    assert_eq!(get(addr, &by_root, &foreign).status, 403, "a content that is kept");
     assert!(world.peer_count(&peer, "files") == 0 && !world.path("p/music").exists(), "nothing comes into the share");
 }
 

@@ -63,7 +63,7 @@ impl Http {
         Http {
             surface,
             from: None,
-            reader: Reader::default(),
+            reader: Reader::new(surface),
             answering: Answering::No,
             last: false,
             says_last: false,
@@ -132,6 +132,11 @@ impl Http {
             self.unsent = Unsent::Usual;
         }
         Ok(Some(request))
+    }
+
+    /// Whether the client waits for the status 100. Returns `true` once for a request.
+    pub(super) fn take_wait(&mut self) -> bool {
+        self.reader.take_wait()
     }
 
     /// The answer has no end of its own. It ends when the client leaves.

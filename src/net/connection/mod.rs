@@ -148,7 +148,7 @@ pub(super) struct Connection {
     choked_by: u8,
     /// The first byte was examined.
     sniffed: bool,
-    /// Whether the connection is served as HTTP if its first byte is a letter.
+    /// Whether the connection is served as HTTP if it begins like a request.
     pub(super) speaks_http: bool,
     /// The connection is served as HTTP, and the machine does not know it.
     pub(super) is_http: bool,

@@ -6,7 +6,7 @@ use std::io;
 use super::http::Http;
 use super::{Connection, Incoming, Phase};
 use crate::config::READ_SCRATCH_BYTES;
-use crate::http::{Refusal, Request, Surface};
+use crate::http::{Refusal, Request, Surface, may_begin};
 use crate::net::buffers::Buffers;
 use crate::net::transport::Taken;
 use crate::proto::CloseReason;
@@ -70,6 +70,8 @@ pub(in crate::net) enum Step {
     Http,
     /// A request of HTTP. More may follow once it is answered.
     Request(Box<Request>),
+    /// The client waits for the status 100 before it sends the body of its request.
+    Continue,
     /// Bytes that are not a valid request, with the reason.
     Refused(Refusal),
     /// Nothing more is read in this turn.
@@ -116,7 +118,7 @@ impl Connection {
         loop {
             if !self.sniffed && !scratch.unread().is_empty() {
                 self.sniffed = true;
-                if self.speaks_http && scratch.unread()[0].is_ascii_uppercase() {
+                if self.speaks_http && may_begin(scratch.unread()[0]) {
                     self.phase = Phase::Http(Box::new(Http::new(Surface::Files, now)));
                     return Step::Http;
                 }
@@ -325,6 +327,7 @@ impl Connection {
             match http.next(now) {
                 Ok(Some(request)) => return Step::Request(Box::new(request)),
                 Ok(None) if http.is_answering() && !http.is_stream() => return Step::Rest,
+                Ok(None) if http.take_wait() => return Step::Continue,
                 Ok(None) => {}
                 Err(refusal) => return Step::Refused(refusal),
             }

@@ -7,7 +7,7 @@ use mio::net::TcpStream;
 
 use super::Connections;
 use crate::config::{EARLY_BYTES_MAX, HANDSHAKES_READY_MAX, LOGIN_DEADLINE, UNAUTHENTICATED_MAX};
-use crate::http::Surface;
+use crate::http::{Surface, may_begin};
 use crate::net::connection::handshake::Greeted;
 use crate::net::connection::http::Http;
 use crate::net::connection::{Accepted, Connection, Handshake, Phase};
@@ -172,7 +172,7 @@ impl Connections {
                 ctx.push(Input::Accepted { conn: id, from, to, since, key: Some(key), unix: ctx.unix });
                 self.end_handshake(id, ctx);
             }
-            Greeted::Foreign(first) if self.serves_files && first.is_ascii_uppercase() => self.go_over(id, ctx),
+            Greeted::Foreign(first) if self.serves_files && may_begin(first) => self.go_over(id, ctx),
             Greeted::Foreign(first) => self.refuse(id, first, ctx),
             Greeted::Tls | Greeted::Gone | Greeted::WrongKey(_) | Greeted::Failed(_) => {
                 if let Greeted::Failed(why) = greeted {

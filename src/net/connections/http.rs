@@ -93,10 +93,10 @@ impl Connections {
     pub(in crate::net) fn refuse_http(&mut self, id: ConnId, refusal: Refusal, ctx: &mut Context) {
         let counters = &mut ctx.counters;
         *match refusal {
-            Refusal::Malformed(_) | Refusal::Version => &mut counters.http_malformed,
+            Refusal::Malformed(_) | Refusal::Version | Refusal::Expectation => &mut counters.http_malformed,
             Refusal::TooLarge => &mut counters.http_too_large,
             Refusal::Body => &mut counters.http_bodies,
-            Refusal::Method => &mut counters.http_methods,
+            Refusal::Method(_) => &mut counters.http_methods,
             Refusal::Slow => &mut counters.http_slow_heads,
             Refusal::Busy => &mut counters.http_busy,
             Refusal::Host => &mut counters.http_hosts,

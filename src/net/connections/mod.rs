@@ -11,7 +11,7 @@ mod turn;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
 
@@ -86,7 +86,7 @@ pub(super) struct Connections {
     accounts: BTreeMap<u64, (Throttle, usize)>,
     /// Connections that are served as HTTP.
     http: Vec<ConnId>,
-    /// Whether connections of the listener are served as HTTP if they begin with a letter.
+    /// Whether connections of the listener are served as HTTP if they begin like a request.
     pub(super) serves_files: bool,
     /// Slots to be freed at the end of this turn or of one of the next.
     graves: VecDeque<ConnId>,
@@ -235,9 +235,10 @@ impl Connections {
         self.table.get(id).map_or(Ok(false), |conn| conn.transport.connected())
     }
 
-    /// Our own address on this connection.
-    pub(super) fn local_ip(&self, id: ConnId) -> Option<IpAddr> {
-        Some(self.table.get(id)?.transport.local_addr().ok()?.ip().to_canonical())
+    /// Our own address on this connection. An IPv4 address is never in its mapped form.
+    pub(super) fn local_addr(&self, id: ConnId) -> Option<SocketAddr> {
+        let addr = self.table.get(id)?.transport.local_addr().ok()?;
+        Some(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
     }
 
     /// A dial has connected: its connection is read in the same turn.

@@ -11,7 +11,7 @@ use crate::config::{
     CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, FREED_PER_TURN, LATE_STEPS, LINGER_BYTES_MAX, MESSAGES_IN_A_ROW,
     READ_SCRATCH_BYTES, TURN_BULK_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
 };
-use crate::http::Refusal;
+use crate::http::{self, Refusal};
 use crate::net::arrival::Arrival;
 use crate::net::connection::reading::Step;
 use crate::net::connection::{Connection, Held, Incoming, Phase};
@@ -144,6 +144,10 @@ impl Connections {
                     transport.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |addr| addr.ip().to_canonical())
                 });
                 Some(Arrival::Http { conn: id, surface: http.surface, from, request })
+            }
+            Step::Continue => {
+                self.write_http(id, http::CONTINUE, ctx);
+                None
             }
             Step::Refused(refusal) => {
                 self.current = None;

@@ -265,3 +265,61 @@ fn an_accepted_connection_has_the_options_of_its_listener() {
     assert!(socket.tcp_nodelay().unwrap());
     assert_eq!(kernel_limits(&rig, conn), (UNSENT_BYTES_MAX, None));
 }
+
+#[test]
+fn a_client_that_waits_for_100_gets_it_and_then_sends_its_body() {
+    let mut rig = page();
+    let mut client = connect(rig.net.page_addr().unwrap());
+    write(
+        &mut client,
+        b"POST /api/get HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+    );
+    let reader = std::thread::spawn(move || {
+        let mut told = [0; 25];
+        client.read_exact(&mut told).unwrap();
+        write(&mut client, b"xy");
+        (client, told)
+    });
+    let request = rig.until(|_, arrival| match arrival {
+        Arrival::Http { request, .. } => Some(request),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!(request.body, b"xy");
+    let (_client, told) = reader.join().unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/// A net that serves files on the port of chunks, and a client that has sent these bytes.
+fn files(sent: &[u8]) -> (Rig, TcpStream) {
+    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let options = NetOptions { listen, http_files: true, ..NetOptions::default() };
+    let rig = Rig { net: Net::open(&options).unwrap(), now: Time::ZERO, started: Instant::now() };
+    let mut client = connect(rig.addr());
+    write(&mut client, sent);
+    (rig, client)
+}
+
+#[test]
+fn a_method_that_the_port_of_chunks_lacks_is_refused_before_its_body_comes() {
+    let (mut rig, mut client) = files(b"POST /files/x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+    while rig.net.counters().http_methods == 0 {
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Input(Input::Accepted { .. }) | Arrival::HttpBegun { .. } => {}
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    let mut bytes = [0; 12];
+    client.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"HTTP/1.1 405");
+}
+
+#[test]
+fn an_empty_line_may_come_before_the_first_request_on_the_port_of_chunks() {
+    let (mut rig, _client) = files(b"\r\nGET /files/x HTTP/1.1\r\nHost: a\r\n\r\n");
+    let request = rig.until(|_, arrival| match arrival {
+        Arrival::Http { request, .. } => Some(request),
+        Arrival::Input(Input::Accepted { .. }) | Arrival::HttpBegun { .. } => None,
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!(request.path, "/files/x");
+}

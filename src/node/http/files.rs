@@ -16,7 +16,7 @@ use crate::config::{CHUNK_BYTES_MAX, HTTP_SEARCH_MAX, HTTP_SEARCHES_MAX, PIECE_B
 use crate::disk::{AtPath, HttpWork, Job};
 use crate::http::metalink::{self, Digests};
 use crate::http::{
-    Answer, Body, Content, FileTarget, Method, Refusal, Request, Served, file_target, listing, segments, serve,
+    Answer, Body, Content, FileTarget, Refusal, Request, Served, file_target, listing, reached_at, segments, serve,
 };
 use crate::node::driver::Driver;
 use crate::proto::{ClientEvent, ClientId, Command, ConnId, DiskWork, Scope};
@@ -27,9 +27,6 @@ impl Driver<'_> {
     pub(super) fn on_file_request(&mut self, conn: ConnId, from: IpAddr, request: Box<Request>) {
         if let Some(refusal) = self.refusal_of(&request, from) {
             return self.net.refuse_http(conn, refusal);
-        }
-        if request.method == Method::Post {
-            return self.net.refuse_http(conn, Refusal::Method);
         }
         let target = match file_target(&request.path) {
             Ok(Some(target)) => target,
@@ -430,12 +427,9 @@ impl Driver<'_> {
             return self.say(conn, request, 503, "too much is being sent");
         }
         let root = found.content.root;
-        let own = format!("http://{}/root/{root}", request.host);
+        let own = reached_at(&request.host, self.net.local_addr(conn)).map(|at| format!("http://{at}/root/{root}"));
         let others = self.http.sources.so_far(root);
-        let mut urls: Vec<String> = Vec::new();
-        if !request.host.is_empty() && !others.contains(&own) {
-            urls.push(own);
-        }
+        let mut urls: Vec<String> = own.filter(|own| !others.contains(own)).into_iter().collect();
         urls.extend(others);
         let xml = metalink::document(&found.name, found.content.size, &root, digests, &urls);
         // Without it, a client would save the Metalink under the name of the file.

@@ -28,6 +28,10 @@ impl Driver<'_> {
 
     /// Searches the network for what this peer does not have.
     pub(super) fn seek(&mut self, conn: ConnId, request: Box<Request>, target: FileTarget) {
+        // It would also learn what was fetched for others.
+        if request.is_foreign {
+            return self.say(conn, &request, 403, "a page of another site may not make this peer search or download");
+        }
         let find = match &target {
             FileTarget::Root(root) if self.http.gateway.fetches.contains_key(root) => {
                 let root = *root;
@@ -43,9 +47,6 @@ impl Driver<'_> {
                 return self.say(conn, &request, 404, "there is nothing here");
             }
         };
-        if request.is_foreign {
-            return self.say(conn, &request, 403, "a page of another site may not make this peer search or download");
-        }
         let searches = self.http.commands.values().filter(|purpose| matches!(purpose, Purpose::Seek(_)));
         if searches.count() >= HTTP_SEARCHES_MAX {
             return self.say(conn, &request, 503, "too many searches run; try again");

@@ -37,8 +37,7 @@ impl Driver<'_> {
         }
         let local = from.is_loopback();
         match (request.method, request.path.as_str()) {
-            (Method::Post, path @ ("/api/search" | "/api/get")) => self.on_change(conn, request, path == "/api/get"),
-            (Method::Post, _) => self.net.refuse_http(conn, Refusal::Method),
+            (Method::Post, path) => self.on_change(conn, request, path == "/api/get"),
             (Method::Get | Method::Head, path) => self.on_look(conn, local, request, path),
         }
     }
@@ -71,7 +70,7 @@ impl Driver<'_> {
                 let text = self.snapshot_text();
                 answer().shown("application/json", page::POLICY).with(text.as_bytes(), request)
             }
-            "/events" if request.method == Method::Get => return self.begin_viewing(conn, request),
+            "/events" => return self.begin_viewing(conn, request),
             _ => return self.say(conn, request, 404, "there is nothing here"),
         };
         if self.has_room() {
@@ -160,12 +159,20 @@ impl Driver<'_> {
         if self.viewers().len() >= HTTP_VIEWERS_MAX {
             return self.say(conn, request, 503, "too many viewers; ask for /api/snapshot");
         }
-        let seen = request.last_event.or_else(|| request.param("since")?.parse().ok()).unwrap_or(0);
+        let since = request.param("since").map_or(Ok(0), |since| since.parse());
+        let Ok(since) = since else {
+            return self.say(conn, request, 400, "since is not the number of an event");
+        };
+        let seen = request.last_event.unwrap_or(since);
         let answer = Answer::new(200, request.keep_alive)
             .field("Content-Type", "text/event-stream")
             .field("Cache-Control", "no-store")
             .field("X-Content-Type-Options", "nosniff");
-        let mut text = String::from_utf8(answer.end(Body::UntilClose)).unwrap_or_default();
+        let head = answer.end(Body::UntilClose);
+        if request.method == Method::Head {
+            return self.answer(conn, false, &head);
+        }
+        let mut text = String::from_utf8(head).unwrap_or_default();
         text.push_str("retry: 1000\n\n");
         text.push_str(&self.events_after(seen));
         text.push_str(&self.snapshot_event());
