@@ -13,8 +13,6 @@ use super::left_out::Reason;
 use super::rules::Loaded;
 use super::tree::{Sorted, Tree};
 use super::watch::Watched;
-use super::writers::open_for_writing;
-use crate::config::SHARE_OPEN_QUIET;
 
 /// Entries per slice, so that jobs do not wait long.
 const ENTRIES_PER_SLICE: usize = 1000;
@@ -39,9 +37,6 @@ pub(super) struct Scan {
     open: Option<(String, Dir)>,
     /// Whether the open folder is watched.
     watched: bool,
-    /// Files that were written lately, each with the time since. Their writers may still have them
-    /// open.
-    young: Vec<(String, Stamp, Duration)>,
     /// Folders that could not be read.
     pub(super) unreadable: Vec<String>,
     /// Folders whose rules could not be read, each with the reason.
@@ -64,7 +59,6 @@ impl Scan {
             folders: VecDeque::from([top.to_owned()]),
             open: None,
             watched: true,
-            young: Vec::new(),
             unreadable: Vec::new(),
             unruled: Vec::new(),
             limit: false,
@@ -145,9 +139,6 @@ impl Scan {
                     tree.left_out.remove(path.as_bytes());
                     let age = age_of(&stamp, wall);
                     catalog.observe(&full, stamp, Cause::Scan { now, age, watched: self.watched });
-                    if age < SHARE_OPEN_QUIET {
-                        self.young.push((path, stamp, age));
-                    }
                 }
                 Sorted::Folder => self.folders.push_back(path),
                 Sorted::LeftOut(reason) => tree.left_out.insert(path.as_bytes(), reason),
@@ -190,15 +181,6 @@ impl Scan {
     fn end(&self, tree: &mut Tree, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
         tree.left_out.end_scan(self.top.as_bytes(), self.numbers.1);
         self.remove_missing(tree, catalog, now, wall);
-        if self.young.is_empty() {
-            return;
-        }
-        let open = open_for_writing(&tree.path);
-        for (path, stamp, age) in self.young.iter().filter(|(path, ..)| open.contains(path.as_bytes())) {
-            let at = now.checked_sub(*age).unwrap_or(now);
-            let cause = Cause::Event { at, written: false, open: Some(true) };
-            catalog.observe(&tree.names.full(path), *stamp, cause);
-        }
     }
 
     /// Removes the files that the walk did not find. Each is looked up first, because a rename can

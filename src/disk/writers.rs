@@ -1,6 +1,7 @@
-//! Which files below a folder are open for writing now, as far as /proc shows. These are the files
-//! of this user's processes; for root, those of all processes. The watcher notices writers that
-//! open a file while it runs. This module is for files that a scan finds in the middle of a write.
+//! Which files are open for writing now, as far as /proc shows. These are the files of this user's
+//! processes; for root, those of all processes. The watcher notices some writers only: it does not
+//! see that a file is open which a rename brings or a scan finds, and a close may leave another
+//! writer.
 
 use std::collections::HashSet;
 use std::fs;
@@ -14,10 +15,9 @@ use crate::config::WRITERS_LOOKED_AT_MAX;
 const ACCESS_BITS: u32 = 0o3;
 const READ_ONLY: u32 = 0;
 
-/// The files below a folder that some process has open for writing, as paths relative to the
-/// folder. The path of the folder must have no symlinks. It looks at a bounded number of open
-/// files.
-pub(super) fn open_for_writing(folder: &Path) -> HashSet<Vec<u8>> {
+/// The paths for which `is_asked` is true and that some process has open for writing. They have no
+/// symlinks. It looks at a bounded number of open files.
+pub(super) fn open_for_writing(is_asked: impl Fn(&Path) -> bool) -> HashSet<PathBuf> {
     let mut left = WRITERS_LOOKED_AT_MAX;
     let mut found = HashSet::new();
     for process in entries(Path::new("/proc")).filter(|process| is_number(process)) {
@@ -28,10 +28,12 @@ pub(super) fn open_for_writing(folder: &Path) -> HashSet<Vec<u8>> {
             }
             // Only the text of the link is read, because its file system may not answer.
             let Ok(path) = fs::read_link(&open) else { continue };
-            let Ok(below) = path.strip_prefix(folder) else { continue };
+            if !is_asked(&path) {
+                continue;
+            }
             let number = open.file_name().unwrap_or_default();
             if is_written(&process.join("fdinfo").join(number)) {
-                found.insert(below.as_os_str().as_bytes().to_owned());
+                found.insert(path);
             }
         }
     }
@@ -71,9 +73,9 @@ mod tests {
         let _read = fs::File::open(path.join("read")).unwrap();
         let written = fs::File::create(path.join("sub/written")).unwrap();
         let _appended = fs::OpenOptions::new().append(true).open(path.join("appended")).unwrap();
-        let found = open_for_writing(&path);
-        assert_eq!(found, HashSet::from([b"sub/written".to_vec(), b"appended".to_vec()]));
+        let found = || open_for_writing(|open| open.starts_with(&path));
+        assert_eq!(found(), HashSet::from([path.join("sub/written"), path.join("appended")]));
         drop(written);
-        assert_eq!(open_for_writing(&path), HashSet::from([b"appended".to_vec()]));
+        assert_eq!(found(), HashSet::from([path.join("appended")]));
     }
 }

@@ -80,6 +80,8 @@ impl Entry {
 enum State {
     Settling {
         due: Instant,
+        /// When it would be due if it were open for writing.
+        due_if_open: Instant,
     },
     Ready,
     Offered(Root),
@@ -321,11 +323,13 @@ impl Catalog {
             }
         }
         let Some(entry) = self.files.get_mut(path) else { return };
-        let due = match cause {
-            Cause::Scan { now, age, watched } => now + entry.quiet(watched).saturating_sub(age),
-            Cause::Event { at, .. } => at + entry.quiet(true),
+        let (due, due_if_open) = match cause {
+            Cause::Scan { now, age, watched } => {
+                (now + entry.quiet(watched).saturating_sub(age), now + SHARE_OPEN_QUIET.saturating_sub(age))
+            }
+            Cause::Event { at, .. } => (at + entry.quiet(true), at + SHARE_OPEN_QUIET),
         };
-        entry.state = State::Settling { due };
+        entry.state = State::Settling { due, due_if_open };
         self.unhashed.0 += 1;
         self.unhashed.1 += stamp.size;
         self.settling.insert((due, path.clone()));
@@ -370,6 +374,27 @@ impl Catalog {
     }
 
     // ---- settling and hashing -------------------------------------------------------------------
+
+    /// Files that would be ready now, but would have to wait if they were open for writing.
+    pub(super) fn due_if_closed(&self, now: Instant) -> Vec<Arc<str>> {
+        let due = self.settling.iter().take_while(|(due, _)| *due <= now);
+        let waits_if_open = |path: &Arc<str>| {
+            let state = self.files.get(path).map(|entry| entry.state);
+            matches!(state, Some(State::Settling { due_if_open, .. }) if due_if_open > now)
+        };
+        due.filter(|(_, path)| waits_if_open(path)).map(|(_, path)| path.clone()).collect()
+    }
+
+    /// A process has this file open for writing, although no event says so.
+    pub(super) fn set_open(&mut self, path: &Arc<str>) {
+        let Some(entry) = self.files.get_mut(path) else { return };
+        entry.open = true;
+        if let State::Settling { due, due_if_open } = entry.state {
+            entry.state = State::Settling { due: due_if_open, due_if_open };
+            self.settling.remove(&(due, path.clone()));
+            self.settling.insert((due_if_open, path.clone()));
+        }
+    }
 
     /// Makes files that have settled ready to be hashed. Forgets old digests of removed files.
     pub(super) fn settle(&mut self, now: Instant) {
@@ -429,7 +454,8 @@ impl Catalog {
         let scan = self.scan;
         if let Some(entry) = self.files.get_mut(&path) {
             let due = now + entry.quiet(true);
-            *entry = Entry { stamp, state: State::Settling { due }, open: entry.open, scan };
+            let state = State::Settling { due, due_if_open: now + SHARE_OPEN_QUIET };
+            *entry = Entry { stamp, state, open: entry.open, scan };
             self.unhashed.0 += 1;
             self.unhashed.1 += stamp.size;
             self.settling.insert((due, path));
@@ -453,7 +479,7 @@ impl Catalog {
             self.unhashed.1 -= entry.stamp.size;
         }
         match entry.state {
-            State::Settling { due } => {
+            State::Settling { due, .. } => {
                 self.settling.remove(&(due, path.clone()));
             }
             State::Offered(root) => {

@@ -87,6 +87,23 @@ fn a_file_that_stays_open_is_ready_after_a_long_pause() {
 }
 
 #[test]
+fn a_file_that_is_found_open_when_it_is_due_waits_for_a_long_pause() {
+    let now = Instant::now();
+    let mut catalog = Catalog::default();
+    catalog.observe("x", stamp(1, 1), Cause::Event { at: now, written: false, open: None });
+    catalog.observe("old", stamp(2, 1), Cause::Scan { now, age: OLD, watched: true });
+    let due = catalog.due_if_closed(now + SHARE_QUIET);
+    assert_eq!(due, [Arc::from("x")]);
+    catalog.set_open(&due[0]);
+    catalog.settle(now + SHARE_QUIET);
+    assert_eq!(catalog.next_ready(false).map(|(path, _)| path), Some(Arc::from("old")));
+    assert!(catalog.next_ready(false).is_none());
+    assert!(catalog.due_if_closed(now + SHARE_OPEN_QUIET).is_empty(), "it has waited long enough");
+    catalog.settle(now + SHARE_OPEN_QUIET);
+    assert!(catalog.next_ready(false).is_some());
+}
+
+#[test]
 fn a_young_file_that_is_not_watched_may_be_open() {
     let now = Instant::now();
     let mut catalog = Catalog::default();

@@ -22,6 +22,7 @@ use super::scan::Scan;
 use super::slow::Slow;
 use super::tree::{At, Sorted, Tree, Trees};
 use super::watch::{WatchEvent, What};
+use super::writers::open_for_writing;
 use crate::config::{PIECE_BYTES, SHARE_OPEN_QUIET, SHARE_QUIET};
 use crate::error::Failure;
 use crate::wire::ids::{Cv, Root};
@@ -34,6 +35,9 @@ const GATHER: Duration = Duration::from_millis(40);
 const LOOKUPS_PER_SLICE: usize = 512;
 /// Interval of the scans of a share that cannot be watched.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
+/// After a look at the open files of all processes, the next one waits for this many times as long
+/// as it took, so that these looks take at most a tenth of the time of one processor.
+const LOOK_PAUSE_TIMES: u32 = 9;
 /// Delay before a failed step is tried again. The step failed because descriptors or memory were
 /// missing, or because the folder did not exist.
 const RETRY: Duration = Duration::from_secs(1);
@@ -61,6 +65,8 @@ pub(super) struct Share {
     found: VecDeque<(String, Stamp, Touch)>,
     scans: VecDeque<Scan>,
     slow: Slow,
+    /// When the open files of all processes may be looked at again.
+    next_look: Option<Instant>,
     /// None if the folders above the shares cannot be watched.
     above: Option<Above>,
     pub(super) hasher: Hasher,
@@ -131,6 +137,7 @@ impl Share {
             found: VecDeque::new(),
             scans: VecDeque::new(),
             slow: Slow::new(options.rescan, Instant::now()),
+            next_look: None,
             above: None,
             hasher: Hasher::default(),
         };
@@ -217,7 +224,8 @@ impl Share {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let rescan = self.trees.0.iter().filter_map(|tree| tree.rescan_at).min();
         let rules = self.rules.values().min().copied();
-        let others = [self.gather_until, rescan, rules, self.catalog.deadline(), self.slow.deadline()];
+        let settled = self.catalog.deadline().map(|due| due.max(self.next_look.unwrap_or(due)));
+        let others = [self.gather_until, rescan, rules, settled, self.slow.deadline()];
         others.into_iter().flatten().min()
     }
 
@@ -248,8 +256,28 @@ impl Share {
                 self.open_again(number, now);
             }
         }
-        self.catalog.settle(now);
+        self.settle(now);
         self.slow.on_time(now);
+    }
+
+    /// Files that have not changed for long enough become ready to be hashed, if no process has
+    /// them open for writing.
+    fn settle(&mut self, now: Instant) {
+        if self.next_look.is_some_and(|at| now < at) {
+            return;
+        }
+        let due = self.catalog.due_if_closed(now);
+        if !due.is_empty() {
+            let start = Instant::now();
+            let open = open_for_writing(|path| self.trees.0.iter().any(|tree| path.starts_with(&tree.path)));
+            let is_open =
+                |path: &str| self.trees.find(path).is_some_and(|(tree, below)| open.contains(&tree.path.join(below)));
+            if !open.is_empty() {
+                due.iter().filter(|path| is_open(path)).for_each(|path| self.catalog.set_open(path));
+            }
+            self.next_look = Some(now + LOOK_PAUSE_TIMES * start.elapsed());
+        }
+        self.catalog.settle(now);
     }
 
     /// Writes the digest cache to disk. Called while there is nothing else to do.

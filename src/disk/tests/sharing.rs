@@ -150,6 +150,31 @@ pub(super) fn settle_files(share: &mut share::Share) {
 }
 
 #[test]
+fn a_file_that_a_rename_brings_while_it_is_open_is_not_offered() {
+    let [folder, outside] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    // The watcher reports nothing to the share.
+    let mut share = opened(folder.path(), Box::new(|_| Box::new(|_| {})));
+    settle(&mut share);
+    let mut open = File::create(outside.path().join("open")).unwrap();
+    open.write_all(b"half").unwrap();
+    fs::write(outside.path().join("closed"), "whole").unwrap();
+    let now = std::time::Instant::now();
+    for name in ["open", "closed"] {
+        fs::rename(outside.path().join(name), folder.path().join(name)).unwrap();
+        share.look_again(&(0, name.to_owned()), now);
+    }
+    for later in [now + crate::config::SHARE_QUIET / 2, now + 2 * crate::config::SHARE_QUIET] {
+        share.on_time(later);
+        settle(&mut share);
+    }
+    assert!(share.catalog.offered_at("closed").is_some() && share.catalog.offered_at("open").is_none());
+    // Its writer pauses for so long that it may never close the file.
+    share.on_time(now + 100 * crate::config::SHARE_OPEN_QUIET);
+    settle(&mut share);
+    assert_eq!(share.catalog.offered_at("open").unwrap().0, root_of(b"half"));
+}
+
+#[test]
 fn a_small_file_does_not_wait_for_a_large_one() {
     let folder = tempfile::tempdir().unwrap();
     File::create(folder.path().join("a-large")).unwrap().set_len(64 << 20).unwrap();
