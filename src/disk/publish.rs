@@ -1,19 +1,19 @@
 //! Publishing downloads: sync the file, rename it without replacing another one, and sync the
-//! folder. Once the rename has succeeded, the download cannot fail, because the complete file has
-//! its name. It runs on a thread of its own, because a sync may take seconds and must not delay the
-//! worker. It owns all that it needs, and answers once. Small files that are complete at the same
-//! time are published together, because the journal of the file system is then written once for all
-//! of them.
+//! folder. Once the rename has succeeded, the complete file has its name, and the download fails
+//! only if its folder is not at its path any more. It runs on a thread of its own, because a sync
+//! may take seconds and must not delay the worker. It owns all that it needs, and answers once.
+//! Small files that are complete at the same time are published together, because the journal of
+//! the file system is then written once for all of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::{Advice, AtFlags, fadvise, unlinkat};
+use rustix::fs::{Advice, AtFlags, CWD, fadvise, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::durable::{self, At, rename_noreplace};
@@ -106,6 +106,25 @@ impl Publishing {
         }
     }
 
+    /// The file has its name in the folder that was opened. Fails if the path now leads to another
+    /// folder, without this file, because the folder was moved or its file system was unmounted.
+    fn check_place(&self) -> Result<(), DiskFailure> {
+        let Target { folder, path, .. } = &*self.target;
+        let id = |stamp: Stamp| (stamp.dev, stamp.ino);
+        let ours = Stamp::of_file(folder).ok().map(id);
+        let at_path = |path: &Path| statat(CWD, path, AtFlags::empty()).map(|stat| id(Stamp::of(&stat)));
+        let there = path.parent().map(at_path);
+        let is_gone = match (ours, there) {
+            (Some(ours), Some(Ok(there))) => ours != there,
+            (Some(_), Some(Err(error))) => error == Errno::NOENT,
+            (None, _) | (_, None) => false,
+        };
+        match is_gone && at_path(path) == Err(Errno::NOENT) {
+            true => Err(self.target.failed("it is complete, but its folder was moved or unmounted in the meantime")),
+            false => Ok(()),
+        }
+    }
+
     /// The file has its name, but the sync of the folder may have failed. Then the file is
     /// complete, but a power cut may undo the rename. The same download could then continue with
     /// the part file, so the map stays.
@@ -192,7 +211,7 @@ fn publish(files: &[Publishing]) -> Vec<Published> {
         last = Some((folder, synced));
         file.named(synced);
     }
-    let published = files.iter().zip(results).map(|(file, result)| match result {
+    let published = files.iter().zip(results).map(|(file, result)| match result.and_then(|()| file.check_place()) {
         Ok(()) => Published { offer: file.offer(), result: Ok(file.target.path.clone()) },
         Err(failure) => Published { result: Err(failure), offer: None },
     });

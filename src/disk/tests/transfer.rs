@@ -421,6 +421,38 @@ fn parts_that_no_download_uses_are_counted_and_removed() {
 }
 
 #[test]
+fn hidden_folders_that_no_download_uses_are_counted_and_removed() {
+    let mut rig = Rig::empty();
+    let folders = [".sprat-0123456789abcdef", ".sprat-files-0", ".sprat-files-1", ".sprat-files-x", ".sprat-01"];
+    for name in folders {
+        fs::create_dir(rig.path(name)).unwrap();
+        fs::write(rig.path(name).join("content"), "x").unwrap();
+    }
+    let used = File::open(rig.path(".sprat-files-1")).unwrap();
+    rustix::fs::flock(&used, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    for (remove, expected) in [(false, 2), (true, 2), (true, 0)] {
+        let (client, folders, keep, spare) = (None, Vec::new(), Vec::new(), false);
+        rig.work(DiskWork::LookForParts { client, folders, keep, spare, remove });
+        let DiskDone::PartsFound { result: Ok(parts), .. } = rig.next().0 else { panic!() };
+        assert_eq!(parts.files, expected);
+    }
+    assert_eq!(names(rig.share.path()), [".sprat-01", ".sprat-files-1", ".sprat-files-x"]);
+}
+
+#[test]
+fn a_download_fails_whose_folder_is_no_longer_at_its_path() {
+    let bytes = content(46, MIB);
+    let mut rig = Rig::empty();
+    fs::create_dir(rig.path("sub")).unwrap();
+    let place = Destination::Path { path: rig.path("sub/x"), name: String::new() };
+    rig.open_as(GET, place, &bytes).unwrap();
+    rig.write(&bytes, 0).unwrap();
+    fs::rename(rig.path("sub"), rig.path("away")).unwrap();
+    assert_eq!(rig.publish(), Err(DiskFailureKind::Io));
+    assert_eq!(fs::read(rig.path("away/x")).unwrap(), bytes);
+}
+
+#[test]
 fn what_does_not_fit_on_the_disk_is_refused_with_both_figures() {
     let mut rig = Rig::empty();
     let (root, sizes) = (Root([7; 32]), vec![1 << 60, 1 << 61]);
