@@ -2,7 +2,8 @@
 
 use crate::fold;
 use crate::proto::event::Outcome;
-use crate::wire::name::printable;
+use crate::wire::name::{is_invisible, printable, unescaped};
+use crate::wire::record::name_of;
 use crate::wire::{Cut, QueryKind, Search};
 
 /// Where the user typed the search: in a shell or at the prompt. The hints have the same form.
@@ -37,6 +38,10 @@ fn incomplete(cut: Cut, place: Place) -> String {
 fn by_kind(search: &Search, place: Place) -> Option<String> {
     let pattern = &search.pattern;
     match search.kind {
+        QueryKind::Words if let Some(name) = unescaped(pattern) => {
+            let glob = written(&name_of(&name).replace(is_invisible, "?"), place);
+            Some(format!("a listing shows a tab as \\t and the end of a line as \\n; {glob} finds such a name"))
+        }
         QueryKind::Words => {
             let words = fold::asked(pattern);
             let part = written(&format!("*{}*", pattern.trim()), place);
@@ -92,6 +97,7 @@ mod tests {
         assert!(hints("what now?", &done, Place::Shell).contains("--exact"));
         assert!(!hints("what now?", &done, Place::Prompt).contains("--exact"));
         assert_eq!(hints("--", &done, Place::Shell), "");
+        assert!(hints("a/tab\\there", &done, Place::Shell).contains("'tab?here'"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::present::{Kind, Presenter};
 use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
 use crate::error::Failure;
 use crate::proto::Command;
+use crate::wire::name::typed;
 use crate::wire::{QueryKind, Search};
 
 /// Runs the command.
@@ -32,10 +33,14 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
 
 /// Checks that a pattern is neither empty nor too long for a QUERY.
 pub(crate) fn checked_pattern(pattern: String) -> Result<String, Failure> {
+    let pattern = typed(pattern);
     if (1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
         Ok(pattern)
     } else {
         let length = pattern.len();
-        Err(Failure::usage(format!("a name or pattern has 1 to {PATTERN_BYTES_MAX} bytes, this one {length}")))
+        let remedy = "search for a part of a longer one; `sprat get` and `sprat uri` take complete paths";
+        Err(Failure::usage(format!(
+            "a name or pattern to search for has 1 to {PATTERN_BYTES_MAX} bytes, this one {length}; {remedy}"
+        )))
     }
 }

@@ -9,11 +9,13 @@ use std::time::Duration;
 use super::args::{AskedOptions, Uri};
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
-use super::{hash, member, paths, query, settings};
+use super::{hash, member, paths, settings};
+use crate::config::GET_BYTES_MAX;
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::{ClientEvent, Command};
 use crate::trust::{Pin, PublicKey};
+use crate::wire::name::quoted;
 use crate::wire::{self, HostPort};
 
 /// How long a running peer may take to report which super peer it uses.
@@ -34,7 +36,12 @@ pub(crate) fn run(args: Uri) -> Result<u8, Failure> {
 /// peer shares nothing, so it searches for a file by its root.
 fn meant(what: String, is_super: bool) -> Result<(String, Option<std::path::PathBuf>), Failure> {
     let path = Path::new(&what);
-    let Ok(found) = fs::metadata(path) else { return Ok((query::checked_pattern(what)?, None)) };
+    let Ok(found) = fs::metadata(path) else {
+        let fits = (1..=GET_BYTES_MAX).contains(&what.len());
+        let wrong =
+            || Failure::usage(format!("a name or path has 1 to {GET_BYTES_MAX} bytes, this one {}", what.len()));
+        return if fits { Ok((what, None)) } else { Err(wrong()) };
+    };
     if !is_super {
         let path = paths::absolute("the path", path)?;
         let name = path.file_name().map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned());
@@ -42,9 +49,10 @@ fn meant(what: String, is_super: bool) -> Result<(String, Option<std::path::Path
     }
     if found.is_dir() {
         let why = "is a folder, and only a running peer that shares it can offer it; leave out --super";
-        return Err(Failure::usage(format!("{what:?} {why}")));
+        return Err(Failure::usage(format!("{} {why}", quoted(&what))));
     }
-    let root = hash::root_of(&what).map_err(|e| Failure::new(Exit::Disk, format!("cannot read {what:?}: {e}")))?;
+    let root =
+        hash::root_of(&what).map_err(|e| Failure::new(Exit::Disk, format!("cannot read {}: {e}", quoted(&what))))?;
     Ok((root.to_string(), None))
 }
 
@@ -53,7 +61,7 @@ pub(crate) fn given(what: &str) -> Result<Option<wire::Uri>, Failure> {
     if !wire::Uri::is_meant(what) {
         return Ok(None);
     }
-    what.parse().map(Some).map_err(|why: wire::uri::UriError| Failure::usage(why.to_string()))
+    what.parse().map(Some).map_err(|why: wire::uri::UriError| Failure::usage(why.or_name(what)))
 }
 
 /// Where a URI is fetched: at the super peers that it names, even if others are configured. The

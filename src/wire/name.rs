@@ -60,10 +60,65 @@ fn settle(mut name: String, root: &Root, pass: impl Fn(&str) -> String) -> Strin
 }
 
 /// Text in one line that may be shown on a terminal or written into a log. A character that is not
-/// visible becomes `\u{…}`.
+/// visible becomes `\u{…}`. A joiner stays where a script needs it.
 #[must_use]
 pub fn printable(text: &str) -> String {
     shown(text, |_| false)
+}
+
+/// As [`printable`], in quotes.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", printable(text))
+}
+
+/// The text that [`printable`] shows like this, if this one has escapes that stand for characters
+/// that are not visible.
+#[must_use]
+pub fn unescaped(shown: &str) -> Option<String> {
+    let (mut text, mut rest, mut found) = (String::with_capacity(shown.len()), shown, false);
+    while let Some((before, after)) = rest.split_once('\\') {
+        text.push_str(before);
+        let (c, after) = match escape(after) {
+            Some(escape) => {
+                found = true;
+                escape
+            }
+            None => ('\\', after),
+        };
+        text.push(c);
+        rest = after;
+    }
+    text.push_str(rest);
+    found.then_some(text)
+}
+
+/// A pattern as it was meant: `\u{…}` in it stands for a character that was shown in this form. The
+/// other escapes stay, because a backslash before a letter may be part of a pattern or name.
+#[must_use]
+pub fn typed(pattern: String) -> String {
+    if pattern.contains("\\u{") { unescaped(&pattern).unwrap_or(pattern) } else { pattern }
+}
+
+/// The character of an escape whose backslash was read, and the text after the escape.
+fn escape(text: &str) -> Option<(char, &str)> {
+    let (c, after) = match text.strip_prefix("u{") {
+        Some(digits) => {
+            let (digits, after) = digits.split_once('}')?;
+            (char::from_u32(u32::from_str_radix(digits, 16).ok()?)?, after)
+        }
+        None => {
+            let mut chars = text.chars();
+            let c = match chars.next()? {
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                _ => return None,
+            };
+            (c, chars.as_str())
+        }
+    };
+    is_invisible(c).then_some((c, after))
 }
 
 /// As [`printable`], but line ends stay. It is for text of several lines whose foreign parts were
@@ -75,15 +130,27 @@ pub fn printable_lines(text: &str) -> String {
 
 fn shown(text: &str, stays: impl Fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut before = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
         match c {
             c if stays(c) => shown.push(c),
+            '\u{200c}' | '\u{200d}' if joins(before, chars.peek().copied()) => shown.push(c),
             '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
             c if is_invisible(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }
+        before = Some(c);
     }
     shown
+}
+
+/// Whether a joiner between these characters belongs to the text: both are visible, and at least
+/// one is a character of a script or an emoji that joiners change. ASCII letters look the same with
+/// a joiner between them.
+fn joins(before: Option<char>, after: Option<char>) -> bool {
+    let is_shown = |c: char| !is_invisible(c) && !c.is_whitespace();
+    before.zip(after).is_some_and(|(a, b)| is_shown(a) && is_shown(b) && !(a.is_ascii() && b.is_ascii()))
 }
 
 fn unnamed(root: &Root) -> String {
@@ -300,5 +367,33 @@ mod tests {
         assert_eq!(printable("a\u{1b}]0;x\u{7}\n"), "a\\u{1b}]0;x\\u{7}\\n");
         assert_eq!(printable("a\u{202e}b\u{9b}"), "a\\u{202e}b\\u{9b}");
         assert_eq!(printable_lines("a\nb\r\u{2028}"), "a\nb\\r\\u{2028}");
+    }
+
+    #[test]
+    fn a_joiner_is_shown_where_a_script_needs_it() {
+        for name in ["می\u{200c}خواهم.mp3", "PDF\u{200c}ها", "क्\u{200d}ष", "👩\u{200d}👩\u{200d}👧.jpg"]
+        {
+            assert_eq!(printable(name), name);
+        }
+        for (name, shown) in [
+            ("pay\u{200d}pal", "pay\\u{200d}pal"),
+            ("می\u{200c}", "می\\u{200c}"),
+            ("\u{200d}👩", "\\u{200d}👩"),
+            ("می\u{200c} x", "می\\u{200c} x"),
+            ("م\u{200c}\u{200c}ی", "م\\u{200c}\\u{200c}ی"),
+            ("م\u{200d}\u{202e}ی", "م\\u{200d}\\u{202e}ی"),
+        ] {
+            assert_eq!(printable(name), shown);
+        }
+    }
+
+    #[test]
+    fn a_text_that_was_shown_with_escapes_can_be_read_back() {
+        for name in ["tab\there.txt", "two\nlines", "pay\u{200d}pal", "a\u{1b}[2J\u{202e}\\ü", "\r"] {
+            assert_eq!(unescaped(&printable(name)).as_deref(), Some(name));
+        }
+        for name in ["plain", "back\\slash", "\\u{41}", "\\u{200c", "\\u{zz}", "\\u{110000}", "end\\", ""] {
+            assert_eq!(unescaped(name), None, "{name}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::grammar::{self, From};
 use crate::cli::results::{Found, Results};
 use crate::proto::command::KnownContent;
 use crate::proto::{ClientEvent, Command, Scope};
+use crate::wire::name::quoted;
 use crate::wire::uri::UriError;
 use crate::wire::{HostPort, Root, Uri};
 
@@ -72,7 +73,7 @@ impl Shown {
     /// root that was listed last. Otherwise it means itself.
     pub(super) fn meant(&self, what: &str) -> Result<(String, String), String> {
         if Uri::is_meant(what) {
-            let uri: Uri = what.parse().map_err(|why: UriError| why.to_string())?;
+            let uri: Uri = what.parse().map_err(|why: UriError| why.or_name(what))?;
             let root = uri.root.to_string();
             return Ok((root.clone(), uri.name.unwrap_or(root)));
         }
@@ -101,7 +102,7 @@ impl Shown {
             return Ok(Command::Uri { what: found.root.to_string(), path: None, scope });
         }
         if std::fs::metadata(what).is_ok() {
-            let path = std::path::absolute(what).map_err(|error| format!("{what:?} is not a path: {error}"))?;
+            let path = std::path::absolute(what).map_err(|error| format!("{} is not a path: {error}", quoted(what)))?;
             return Ok(Command::Uri { what: "/".to_owned(), path: Some(path), scope });
         }
         let (what, _) = self.meant(what)?;

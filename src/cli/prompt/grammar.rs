@@ -4,6 +4,7 @@
 use crate::cli::nearest::nearest;
 use crate::cli::units::Rate;
 use crate::config::{CHUNK_PORT, GET_BYTES_MAX, PATTERN_BYTES_MAX};
+use crate::wire::name::typed;
 use crate::wire::{HostPort, QueryKind, Search, Uri};
 
 /// The request in a line.
@@ -120,7 +121,7 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
         "" => Ok(Line::Empty),
         "QUERY" => query(rest),
         "GET" => get(rest),
-        "URI" => Ok(Line::Uri { what: text(rest, "write URI 1, URI name or URI path")? }),
+        "URI" => Ok(Line::Uri { what: text(rest, GET_BYTES_MAX, "write URI 1, URI name or URI path")? }),
         "DOWNLOADS" => alone(word, rest, Line::Downloads),
         "CANCEL" => Ok(Line::Cancel { id: id(word, rest)? }),
         "PAUSE" => Ok(Line::Pause { id: id(word, rest)? }),
@@ -169,7 +170,7 @@ fn limit(rest: &str) -> Result<Line, String> {
 }
 
 fn query(rest: &str) -> Result<Line, String> {
-    let pattern = text(rest, QUERY_FORM)?;
+    let pattern = typed(text(rest, PATTERN_BYTES_MAX, QUERY_FORM)?);
     let kind = QueryKind::of(&pattern);
     Ok(Line::Query(Search::new(pattern, kind)))
 }
@@ -182,7 +183,7 @@ fn get(rest: &str) -> Result<Line, String> {
         Some((head, to @ Some(_))) if head.split_whitespace().all(is_choice) => (head, to),
         Some(_) | None => (rest, None),
     };
-    let to = to.map(|to| text(to, GET_FORM)).transpose()?;
+    let to = to.map(|to| text(to, PATTERN_BYTES_MAX, GET_FORM)).transpose()?;
     let words: Vec<&str> = head.split_whitespace().collect();
     match words.as_slice() {
         [all] if all.eq_ignore_ascii_case("all") => Ok(Line::GetResults { numbers: vec![(1, usize::MAX)], to }),
@@ -201,6 +202,9 @@ fn get(rest: &str) -> Result<Line, String> {
         }
         [word, from] if number(word).is_some() && from.eq_ignore_ascii_case("from") => {
             Err(format!("a source is missing; {GET_FORM}"))
+        }
+        [choices @ .., to] if to.eq_ignore_ascii_case("to") && is_chosen(choices) => {
+            Err(format!("a path is missing after TO; {GET_FORM}"))
         }
         // A name may begin with a number: `GET 12 angry men.mkv`.
         [_, ..] if words.iter().all(|word| range(word).is_some()) => {
@@ -226,6 +230,12 @@ fn split_to(rest: &str) -> (&str, Option<&str>) {
 /// A word that chooses results.
 fn is_choice(word: &str) -> bool {
     range(word).is_some() || ["all", "from"].iter().any(|other| word.eq_ignore_ascii_case(other)) || word.contains(':')
+}
+
+/// Whether the words before a `TO` choose results, or are names in quotes.
+fn is_chosen(words: &[&str]) -> bool {
+    let is_quoted = words.first().is_some_and(|word| word.starts_with('"'));
+    !words.is_empty() && (words.iter().all(|word| is_choice(word)) || is_quoted && words.concat().ends_with('"'))
 }
 
 fn number(word: &str) -> Option<usize> {
@@ -265,7 +275,7 @@ fn quoted(rest: &str) -> Option<(Vec<String>, Option<&str>)> {
 }
 
 fn several((names, to): (Vec<String>, Option<&str>)) -> Result<Line, String> {
-    let to = to.map(|to| text(to, GET_FORM)).transpose()?;
+    let to = to.map(|to| text(to, PATTERN_BYTES_MAX, GET_FORM)).transpose()?;
     let mut names = names.into_iter().map(|name| named(&name)).collect::<Result<Vec<_>, _>>()?.into_iter();
     let what = names.next().ok_or(GET_FORM)?;
     let also: Vec<String> = names.collect();
@@ -287,14 +297,14 @@ fn named(what: &str) -> Result<String, String> {
 }
 
 /// A name or pattern, with or without quotes around it.
-fn text(rest: &str, form: &str) -> Result<String, String> {
+fn text(rest: &str, bytes_max: usize, form: &str) -> Result<String, String> {
     if Uri::is_meant(rest) {
         return Ok(rest.to_owned());
     }
     let text = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(rest);
     match text.len() {
         0 => Err(format!("a name is missing; {form}")),
-        length if length > PATTERN_BYTES_MAX => Err(format!("a name has at most {PATTERN_BYTES_MAX} bytes; {form}")),
+        length if length > bytes_max => Err(format!("a name has at most {bytes_max} bytes; {form}")),
         _ => Ok(text.to_owned()),
     }
 }
@@ -378,6 +388,9 @@ mod tests {
             ("GET", "GET name"),
             ("GET 1 FROM", "FROM 2"),
             ("GET 1 FROM no:where", "FROM 2"),
+            ("GET 3 TO", "missing after TO"),
+            ("GET all to", "missing after TO"),
+            ("GET \"a b\" TO", "missing after TO"),
             ("CANCEL", "CANCEL 1"),
             ("RESUME all", "RESUME 1"),
             ("LIMIT 5", "LIMIT UPLOAD 1M"),
@@ -393,5 +406,6 @@ mod tests {
             assert!(error.contains(form), "{line}: {error}");
         }
         assert!(parse(&format!("QUERY {}", "x".repeat(257))).unwrap_err().contains("256"));
+        assert!(parse(&format!("URI {}", "x".repeat(700))).is_ok(), "it may be a path");
     }
 }

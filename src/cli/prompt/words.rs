@@ -16,7 +16,7 @@ use super::screen::Screen;
 use crate::cli::columns::{columns, cut_middle};
 use crate::cli::format::count;
 use crate::cli::output;
-use crate::wire::name::is_invisible;
+use crate::wire::name::{is_invisible, printable};
 
 /// If several words fit, at most this many lines of them are listed. The others are only counted.
 const LINES_MOST: usize = 12;
@@ -65,9 +65,14 @@ impl Words {
     fn named(&self, typed: &str, rest: &str) -> (usize, Vec<String>) {
         let quotes = rest.matches('"').count();
         let word = if quotes % 2 == 1 { rest.rsplit('"').next().unwrap_or(rest) } else { rest };
-        let names = self.names.iter().map(String::as_str).filter(|name| !name.contains(is_invisible));
+        let names = self.names.iter().map(String::as_str).filter(|name| is_shown(name));
         (typed.len() - word.len(), fitting(word, names))
     }
+}
+
+/// Whether the name is shown without escapes, so that it can be typed as it is shown.
+fn is_shown(name: &str) -> bool {
+    !name.contains(is_invisible) || printable(name) == name
 }
 
 /// The typed part of the path after the last ` TO `.
@@ -96,12 +101,11 @@ fn paths(typed: &str) -> Vec<String> {
     };
     let entries = std::fs::read_dir(&place).into_iter().flatten().take(ENTRIES_MOST).flatten();
     let entries = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let is_shown = |name: &String| {
-        name.starts_with(begun) && !name.contains(is_invisible) && (begun.starts_with('.') || !name.starts_with('.'))
-    };
+    let is_offered =
+        |name: &String| name.starts_with(begun) && is_shown(name) && (begun.starts_with('.') || !name.starts_with('.'));
     let slash = |name: &str| if Path::new(&place).join(name).is_dir() { "/" } else { "" };
     let mut found: Vec<String> =
-        entries.filter(is_shown).map(|name| format!("{folder}{name}{}", slash(&name))).collect();
+        entries.filter(is_offered).map(|name| format!("{folder}{name}{}", slash(&name))).collect();
     found.sort_unstable();
     found
 }
@@ -197,12 +201,13 @@ mod tests {
 
     #[test]
     fn commands_and_names_are_completed() {
-        let words = words(&["Blue Train.flac", "green.flac", "blue sky.flac", "evil\u{202e}"]);
+        let words = words(&["Blue Train.flac", "green.flac", "blue sky.flac", "evil\u{202e}", "می\u{200c}خواهم"]);
         assert_eq!(words.candidates("q"), (0, vec!["QUERY ".to_owned()]));
         assert_eq!(words.candidates("GET blue t"), (4, vec!["Blue Train.flac".to_owned()]));
         assert_eq!(words.candidates("GET \"green.flac\" \"gr"), (18, vec!["green.flac".to_owned()]));
         assert_eq!(words.candidates("get BLUE").1.len(), 2);
         assert_eq!(words.candidates("URI evil").1, Vec::<String>::new());
+        assert_eq!(words.candidates("URI م").1.len(), 1);
         assert_eq!(words.candidates("list n"), (5, vec!["NETWORK".to_owned()]));
         assert_eq!(words.candidates("status x").1, Vec::<String>::new());
     }

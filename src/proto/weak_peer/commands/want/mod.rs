@@ -17,6 +17,7 @@ use crate::fold::folded;
 use crate::proto::command::Get;
 use crate::proto::weak_peer::batch::Entry;
 use crate::wire::message::SourceRecord;
+use crate::wire::name::{quoted, unescaped};
 use crate::wire::record::{is_named, name_of};
 use crate::wire::{HostPort, QueryKind, Root, Search};
 
@@ -144,6 +145,15 @@ impl Want {
         self.next_stage()
     }
 
+    /// Nothing has the current name. If it was copied from a listing that showed it with escapes,
+    /// goes on with the name without them.
+    fn unescape(&mut self) -> bool {
+        let is_last = self.stages.front() == Some(&Stage::Near);
+        let Some(what) = unescaped(&self.what).filter(|_| is_last) else { return false };
+        self.also.push_front(what);
+        self.next_thing()
+    }
+
     fn next_stage(&mut self) -> bool {
         let Some(stage) = self.stages.pop_front() else { return false };
         self.stage = stage;
@@ -234,7 +244,7 @@ impl Want {
             }
             // A limit on the memory that super peers can make this peer use.
             if self.folder.count.max(self.hits.len()) > GET_FILES_MAX {
-                let why = format!("more than {GET_FILES_MAX} files fit {:?}; name fewer of them", self.what);
+                let why = format!("more than {GET_FILES_MAX} files fit {}; name fewer of them", quoted(&self.what));
                 (self.folder, self.top) = (Found::default(), None);
                 return self.go_on(Some(Failure::new(Exit::Usage, why)));
             }
@@ -246,7 +256,7 @@ impl Want {
         match self.settle() {
             Settled::Found => {}
             Settled::One(content) => return Verdict::One(content),
-            Settled::Not if self.next_stage() => return Verdict::Again,
+            Settled::Not if self.unescape() || self.next_stage() => return Verdict::Again,
             Settled::Not => return self.go_on(None),
             Settled::Again => return Verdict::Again,
             Settled::Fails(failure) => return self.go_on(Some(failure)),
@@ -300,9 +310,8 @@ impl Want {
         match contents.pop_first() {
             None => Settled::Not,
             Some(_) if many > 1 => {
-                let what = &self.what;
-                let why =
-                    format!("{many} different contents fit {what:?}; name the root, or a longer part of the path");
+                let what = quoted(&self.what);
+                let why = format!("{many} different contents fit {what}; name the root, or a longer part of the path");
                 self.shown.append(&mut self.hits);
                 Settled::Fails(Failure::new(Exit::Usage, why))
             }
@@ -398,13 +407,13 @@ impl Want {
         }
         let how = reservation(self.complete);
         let mut why = match &self.from {
-            Some(from) => format!("{from} does not offer {:?}{how}", self.what),
-            None => format!("no peer has {:?}{how}", self.what),
+            Some(from) => format!("{from} does not offer {}{how}", quoted(&self.what)),
+            None => format!("no peer has {}{how}", quoted(&self.what)),
         };
         if !folders.is_empty() {
-            let quoted: Vec<_> = folders.iter().take(3).map(|folder| format!("{:?}", format!("{folder}/"))).collect();
+            let folders: Vec<_> = folders.iter().take(3).map(|folder| quoted(&format!("{folder}/"))).collect();
             why +=
-                &format!("; for the files of a folder, name its path with a slash at the end: {}", quoted.join(", "));
+                &format!("; for the files of a folder, name its path with a slash at the end: {}", folders.join(", "));
         } else if !self.hits.is_empty() {
             why += "; what is listed has similar names: name one of these, or its root";
         }

@@ -172,3 +172,14 @@ fn long_paths_are_asked_for_by_what_fits() {
     assert_eq!(end_of(&path), format!("{long}/01.flac"));
     assert_eq!(start_of(&path), long);
 }
+
+#[test]
+fn a_path_that_was_shown_with_escapes_is_found() {
+    let hits = [hit("a/tab\there", 1, 1), hit("back\\new", 2, 1), hit("b/pay\u{200d}pal", 3, 1)];
+    assert_eq!(one("a/tab\\there", &hits), Some((1, "tab\there".to_owned())));
+    assert_eq!(one("back\\new", &hits), Some((2, "back\\new".to_owned())), "a name goes before what it may mean");
+    assert_eq!(one("pay\\u{200d}pal", &hits), Some((3, "pay\u{200d}pal".to_owned())));
+    let (entries, _) = many("b/", &["tab\\there"], &hits);
+    assert_eq!(entries.len(), 2);
+    assert!(fails("no\\there", &hits[..1]).0.message.contains("no\\there"));
+}
