@@ -106,12 +106,8 @@ fn named_row(figures: &str, name: &str, after: &str, window: Option<usize>) -> S
 }
 
 fn download_row(report: &DownloadReport, window: Option<usize>) -> String {
-    let DownloadReport { id, state, what, name, path, size, bytes, rate, retry_ms, error, .. } = report;
-    let done = match (state, size) {
-        (DownloadState::Done, _) => "100 %".to_owned(),
-        (_, Some(size)) => format!("{} %", percent(bytes.unwrap_or(0), *size)),
-        (_, None) => "-".to_owned(),
-    };
+    let DownloadReport { id, state, what, name, path, size, rate, retry_ms, error, .. } = report;
+    let done = done_words(report);
     let size = size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
     let name = path.as_ref().or(name.as_ref()).unwrap_or(what);
     let figures = format!("{id:>7}  {:<8} {done:>5}  {size:>10}  ", download_word(*state));
@@ -135,6 +131,18 @@ fn download_row(report: &DownloadReport, window: Option<usize>) -> String {
 pub(crate) fn cleaned(outcome: &Outcome) -> String {
     let (files, bytes) = (outcome.files.unwrap_or(0), outcome.bytes.unwrap_or(0));
     format!("{} removed, {}", count(files, "part file"), Size(bytes))
+}
+
+/// How much of a download is done, if that is known. After a restart it is known once the download
+/// runs, because its part file is looked at then.
+pub(crate) fn done_words(report: &DownloadReport) -> String {
+    let DownloadReport { state, bytes, size, .. } = report;
+    let bytes = bytes.or((*state == DownloadState::Running).then_some(0));
+    match (state, bytes, size) {
+        (DownloadState::Done, ..) => "100 %".to_owned(),
+        (_, Some(bytes), Some(size)) => format!("{} %", percent(bytes, *size)),
+        (_, None, _) | (_, _, None) => "-".to_owned(),
+    }
 }
 
 /// The state of a download in one word.

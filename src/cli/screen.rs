@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::columns::{columns, cut, cut_middle};
-use super::format::{self, count, download_word, percent, source_words, swarm_words};
+use super::format::{self, count, done_words, download_word, percent, source_words, swarm_words};
 use super::units::{Size, Span};
 use crate::proto::event::{
     DownloadReport, DownloadState, PeerStatus, SourceReport, SourceState, SuperState, SuperStatus, UploadReport,
@@ -154,7 +154,8 @@ impl Lines {
             .map(|(reason, n)| format!("{n} {}", left_out_words(reason)))
             .collect();
         if !left_out.is_empty() {
-            self.labeled("", &format!("not shared: {}", left_out.join(", ")));
+            let lines = wrapped(&format!("not shared: {}", left_out.join(", ")), COLUMNS - LABEL);
+            lines.iter().for_each(|line| self.labeled("", line));
         }
     }
 
@@ -178,8 +179,8 @@ impl Lines {
     }
 
     fn download(&mut self, download: &DownloadReport) {
-        let DownloadReport { id, state, what, name, size, bytes, rate, retry_ms, error, sources, swarm, .. } = download;
-        let done = size.map_or("-".to_owned(), |size| format!("{} %", percent(bytes.unwrap_or(0), size)));
+        let DownloadReport { id, state, what, name, size, rate, retry_ms, error, sources, swarm, .. } = download;
+        let done = done_words(download);
         let size = size.map_or("-".to_owned(), |size| Size(size).to_string());
         let rate = rate.map_or("-".to_owned(), |rate| format!("{}/s", Size(rate)));
         let (word, name) = (download_word(*state), cut_middle(&printable(name.as_ref().unwrap_or(what)), NAME));
@@ -468,6 +469,29 @@ uploads      1 file to 4 peers, 1.0 MiB/s
         let lines = screen(&busy());
         assert_eq!(lines.join("\n"), right);
         assert!(lines.len() <= 24 && lines.iter().all(|line| columns(line) <= COLUMNS));
+    }
+
+    #[test]
+    fn every_reason_for_what_is_not_shared_is_shown() {
+        let mut event = busy();
+        let reasons = ["hidden", "parts", "ignored", "symlinks", "special", "unreadable", "too_large", "not_utf8"];
+        if let ClientEvent::Status { peer, .. } = &mut event {
+            peer.extend(reasons.map(|reason| (format!("left_out_{reason}"), 123_456)));
+        }
+        let lines = screen(&event);
+        assert_eq!(lines.join("\n").matches("123456").count(), reasons.len(), "{lines:?}");
+        assert!(lines.iter().all(|line| columns(line) <= COLUMNS));
+    }
+
+    #[test]
+    fn a_download_without_known_progress_has_no_percentage() {
+        let mut event = busy();
+        if let ClientEvent::Status { status: Some(status), .. } = &mut event {
+            status.downloads.iter_mut().for_each(|download| download.bytes = None);
+        }
+        let lines = screen(&event);
+        assert!(lines.iter().any(|line| line.starts_with("  12  running    0 % ")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.starts_with("  13  waiting      - ")), "{lines:?}");
     }
 
     #[test]

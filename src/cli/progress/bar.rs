@@ -22,7 +22,8 @@ const SOURCE_USUAL: usize = 21;
 pub(crate) struct Bar {
     name: String,
     bytes: u64,
-    size: u64,
+    /// The size; none until the content is chosen.
+    size: Option<u64>,
     /// The rate in bytes per second. Bytes of an earlier run do not count.
     rate: u64,
     sources: Vec<SourceReport>,
@@ -40,12 +41,12 @@ impl Bar {
 
     /// The content is chosen. An earlier run has fetched `bytes` of it.
     pub(crate) fn start(&mut self, name: &str, size: u64, bytes: u64) {
-        *self = Bar { size, bytes, ..Bar::new(name) };
+        *self = Bar { size: Some(size), bytes, ..Bar::new(name) };
     }
 
     /// Part of the content has been fetched.
     pub(crate) fn advance(&mut self, bytes: u64, size: u64, rate: u64, gives_up_ms: Option<u64>) {
-        (self.bytes, self.size, self.rate, self.gives_up_ms, self.waits) = (bytes, size, rate, gives_up_ms, None);
+        (self.bytes, self.size, self.rate, self.gives_up_ms, self.waits) = (bytes, Some(size), rate, gives_up_ms, None);
     }
 
     /// The peers that have or fetch the content.
@@ -96,12 +97,14 @@ impl Bar {
     /// The name, the bar and the figures. If there is too little room, the less important figures
     /// are left out.
     fn file_line(&self, window: usize) -> String {
-        let percent = padded_front(&format!("{} %", percent(self.bytes, self.size)), 5);
+        let percent = self.size.map_or("-".to_owned(), |size| format!("{} %", percent(self.bytes, size)));
+        let percent = padded_front(&percent, 5);
         if let Some(why) = &self.waits {
             let name = cut_middle(&self.name, NAME_LEAST.max(window / 3));
             return cut(&format!("{name}  {percent}  {why}"), window);
         }
-        let sizes = format!("{} of {}", Size(self.bytes), Size(self.size));
+        let size = self.size.map_or("-".to_owned(), |size| Size(size).to_string());
+        let sizes = format!("{} of {size}", Size(self.bytes));
         let rate = padded_front(&format!("{}/s", Size(self.rate)), 12);
         let eta = format!("eta {}", padded(&self.eta(), 5));
         // The columns for these figures, and the least columns for the name and the bar.
@@ -122,8 +125,9 @@ impl Bar {
 
     fn bar(&self, width: usize) -> String {
         let full = match self.size {
-            0 => width,
-            size => {
+            None => 0,
+            Some(0) => width,
+            Some(size) => {
                 usize::try_from(u128::from(self.bytes.min(size)) * width as u128 / u128::from(size)).unwrap_or(width)
             }
         };
@@ -133,13 +137,12 @@ impl Bar {
 
     /// The remaining time, at the present rate.
     fn eta(&self) -> String {
-        let left = self.size.saturating_sub(self.bytes);
-        if left == 0 {
-            return "0:00".to_owned();
-        }
-        if self.rate == 0 {
-            return "-:--".to_owned();
-        }
+        let left = self.size.map(|size| size.saturating_sub(self.bytes));
+        let left = match left {
+            Some(0) => return "0:00".to_owned(),
+            Some(left) if self.rate > 0 => left,
+            Some(_) | None => return "-:--".to_owned(),
+        };
         let seconds = left.div_ceil(self.rate);
         match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
             (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
@@ -253,6 +256,17 @@ mod tests {
                 assert!(bar.lines(window, 9).len() == 1 && columns(&bar.lines(window, 9)[0]) <= window);
             }
         }
+    }
+
+    #[test]
+    fn a_download_of_unknown_size_has_no_percentage() {
+        let mut bar = Bar::new("x");
+        bar.wait(Some("waits for a source"));
+        assert_eq!(bar.lines(80, 1), ["x      -  waits for a source"]);
+        bar.wait(None);
+        assert!(!bar.lines(80, 1)[0].contains(['%', '=']), "{:?}", bar.lines(80, 1));
+        bar.start("x", 0, 0);
+        assert!(bar.lines(80, 1)[0].contains("100 %"), "an empty file is complete");
     }
 
     #[test]

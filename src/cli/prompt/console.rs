@@ -232,8 +232,8 @@ impl Console {
     fn exit(&mut self) -> bool {
         let running = self.downloads();
         if running > 0 {
-            let count = format::count(running, "download");
-            self.output.note(&format!("{count} not finished; the next start goes on with it"));
+            let (count, them) = (format::count(running, "download"), if running == 1 { "it" } else { "them" });
+            self.output.note(&format!("{count} not finished; the next start goes on with {them}"));
         }
         self.commands.shutdown();
         let _ = self.replies.send(Reply { names: Arc::default(), prompt: PROMPT, is_command: false, exit: true });
@@ -272,6 +272,8 @@ impl Console {
             }
             Line::GetWhat { what, also, to } => {
                 let got = self.shown.meant(&what).and_then(|(what, name)| {
+                    let also = also.iter().map(|other| self.shown.meant(other).map(|(other, _)| other));
+                    let also = also.collect::<Result<_, _>>()?;
                     self.get(command::Get { also, ..wanted(what, to)? }, name);
                     Ok(())
                 });

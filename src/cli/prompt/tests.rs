@@ -159,6 +159,8 @@ fn the_first_digits_of_a_root_that_was_listed_last_are_enough() {
     }
     type_in(&mut console, "GET 02020202");
     assert!(recorder.has(&format!("what: \"{}\", name: Some(\"y\")", Root([2; 32]))));
+    type_in(&mut console, "GET \"name\" \"02020202\"");
+    assert!(recorder.has(&format!("also: [\"{}\"]", Root([2; 32]))));
     type_in(&mut console, "GET 01010101");
     assert!(recorder.has("2 roots begin with 01010101"));
     type_in(&mut console, "GET \"0202020\"");
@@ -174,7 +176,7 @@ fn exit_reports_running_downloads_and_ends() {
     let (mut console, recorder, taken) = console();
     type_in(&mut console, "GET x");
     assert!(type_in(&mut console, "EXIT"));
-    assert!(recorder.has("1 download not finished") && recorder.has("shutdown"));
+    assert!(recorder.has("1 download not finished; the next start goes on with it") && recorder.has("shutdown"));
     assert!(taken.try_iter().last().unwrap().exit);
 }
 
