@@ -145,7 +145,7 @@ fn an_invitation_is_good_once_whole_and_in_time() {
     assert!(replayed.exit == Some(7) && replayed.stderr.contains("not valid"), "{}", replayed.stderr);
     assert!(!net.state("eve").join("joined").exists());
     let late =
-        net.file("late", &net.does(&["user", "add", "bob", "--expires", "0s", "--name", "home", "--at", &net.addr()]));
+        net.file("late", &net.does(&["user", "add", "bob", "--expires", "1s", "--name", "home", "--at", &net.addr()]));
     let until = net.world.run(["user", "list", "--name", "home", "--json"]).events("user")[1]["invited_until"].as_u64();
     eventually("the next second", || (unix() > until.expect("an end")).then_some(()));
     assert_eq!(net.world.run(["join", &late, "--name", "late"]).exit, Some(7));
