@@ -70,9 +70,11 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
 }
 
 fn checked(what: String) -> Result<String, Failure> {
-    if (1..=GET_BYTES_MAX).contains(&what.len()) {
+    if command::can_name(&what) {
         Ok(what)
     } else {
-        Err(Failure::usage(format!("a name or path to get has 1 to {GET_BYTES_MAX} bytes")))
+        Err(Failure::usage(format!(
+            "a name or path to get has 1 to {GET_BYTES_MAX} bytes, and a character other than /"
+        )))
     }
 }

@@ -13,6 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::durable::{make_folder, make_folders};
 use super::folder::Stamp;
+use super::remedy::remedy;
 use crate::proto::disk::{DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
 use crate::wire::name::{candidates, printable};
@@ -73,11 +74,12 @@ fn id_of(path: &Path) -> Option<(u64, u64)> {
 pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(OwnedFd, PathBuf, String), DiskFailure> {
     let fail = |at: &Path, error: Errno| match error {
         Errno::NOTDIR | Errno::LOOP => failed(format!("{} is not a folder; move it away", shown(at))),
-        error => failed(format!("the folder {} cannot be created: {error}", shown(at))),
+        error => failed(format!("the folder {} cannot be created: {error}{}", shown(at), remedy(Some(error)))),
     };
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     make_folders(base, 0o777)
-        .map_err(|error| failed(format!("{} is no folder for downloads: {error}", shown(base))))?;
+        .map_err(|error| (remedy(Errno::from_io_error(&error)), error))
+        .map_err(|(remedy, error)| failed(format!("{} is no folder for downloads: {error}{remedy}", shown(base))))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = base.to_owned();
     let mut folder: OwnedFd =

@@ -36,6 +36,7 @@ mod parts;
 mod placing;
 mod publish;
 mod queue;
+mod remedy;
 mod rules;
 mod saving;
 mod scan;

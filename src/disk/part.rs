@@ -227,6 +227,10 @@ impl Part {
         if bytes.len() != piece_length(size, u64::from(piece)) {
             return Err(self.target.failed(&format!("piece {piece} does not have {} bytes", bytes.len())));
         }
+        // Without this check, everything would be fetched before the failure is noticed.
+        if is_removed(&self.file, &self.target) {
+            return Err(removed(&self.target));
+        }
         self.is_new = false;
         holes::write(&self.file, bytes, u64::from(piece) * PIECE_BYTES)
             .and_then(|()| self.list_manifest())
@@ -310,6 +314,18 @@ pub(super) fn holder(target: &Target) -> Option<Root> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let map = retry_on_intr(|| openat(&target.folder, &target.map_name, flags, Mode::empty())).ok()?;
     PartMap::root(&map.into())
+}
+
+/// Whether another process has removed an open part file. Some file systems count no links, so the
+/// name is looked up too.
+pub(super) fn is_removed(file: &File, target: &Target) -> bool {
+    let gone = || statat(&target.folder, &target.part_name, AtFlags::SYMLINK_NOFOLLOW) == Err(Errno::NOENT);
+    fstat(file).is_ok_and(|stat| stat.st_nlink == 0) && gone()
+}
+
+/// The failure of a download whose part file was removed.
+pub(super) fn removed(target: &Target) -> DiskFailure {
+    target.failed("another process has removed its part file; get it again")
 }
 
 /// The destination has this content: removes the files of an earlier run. A part file stays if it

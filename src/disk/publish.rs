@@ -19,7 +19,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::durable::{self, At, rename_noreplace};
 use super::folder::Stamp;
 use super::hash::{ContentDigest, FileHash};
-use super::part::Part;
+use super::part::{Part, is_removed, removed};
 use super::share::Share;
 use super::target::{Target, failed, shown};
 use crate::config::PIECE_BYTES;
@@ -73,6 +73,9 @@ impl Publishing {
     /// Fails if the part file does not have the length of the content.
     /// Returns its device.
     fn check(&self) -> Result<u64, DiskFailure> {
+        if is_removed(&self.file, &self.target) {
+            return Err(removed(&self.target));
+        }
         let stamp = Stamp::of_file(&self.file).map_err(|error| self.target.io_failure(error.into()))?;
         if stamp.size == self.size {
             Ok(stamp.dev)

@@ -57,18 +57,20 @@ pub(super) fn check<'p>(part: &Part, size: u64, parts: impl IntoIterator<Item = 
     if need.bytes <= free.saturating_sub(promised) {
         return Ok(());
     }
-    let for_others = if promised > 0 {
-        format!(", {} of them for other downloads that run", mebibytes(promised))
-    } else {
-        String::new()
-    };
-    let message = format!(
-        "{} does not fit on the disk: {} are needed and {} are free{for_others}; make room, or choose another place",
-        shown(&part.target.path),
-        mebibytes(need.bytes),
-        mebibytes(free),
-    );
+    let message = refusal(&shown(&part.target.path), need.bytes, free, promised);
     Err(DiskFailure { kind: DiskFailureKind::Full, message })
+}
+
+/// The sentence about something that does not fit. Other downloads still need `promised` bytes of
+/// the free ones.
+fn refusal(what: &str, need: u64, free: u64, promised: u64) -> String {
+    let [need, free, others] = in_one_unit([need, free, promised]);
+    let for_others =
+        if promised > 0 { format!(", {others} of them for other downloads that run") } else { String::new() };
+    format!(
+        "{what} does not fit on the disk: {need} are needed and {free} are free{for_others}; make room, or choose \
+         another place"
+    )
 }
 
 /// Whether this many bytes are free on the file system of a file or folder. True if the file system
@@ -77,11 +79,25 @@ pub(super) fn has_room(at: impl AsFd, bytes: u64) -> bool {
     fstatvfs(at).map_or(true, |disk| disk.f_blocks == 0 || bytes <= disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Below one MiB the number is exact, so that the two figures in a message differ.
-fn mebibytes(bytes: u64) -> String {
-    if bytes < 10 << 20 {
-        return format!("{bytes} bytes");
+/// Figures that can be compared: in MiB, or in bytes if the first two of them are small or would
+/// look alike.
+fn in_one_unit(figures: [u64; 3]) -> [String; 3] {
+    let tenths = figures.map(|bytes| (u128::from(bytes) * 10) >> 20);
+    if tenths[0] == tenths[1] || figures[0].max(figures[1]) < 10 << 20 {
+        return figures.map(|bytes| format!("{bytes} bytes"));
     }
-    let tenths = (u128::from(bytes) * 10) >> 20;
-    format!("{}.{} MiB", tenths / 10, tenths % 10)
+    tenths.map(|tenths| format!("{}.{} MiB", tenths / 10, tenths % 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_a_refusal_have_one_unit_and_differ() {
+        assert_eq!(in_one_unit([19 << 20, 8 << 20, 0]), ["19.0 MiB", "8.0 MiB", "0.0 MiB"]);
+        assert_eq!(in_one_unit([5000, 4096, 0]), ["5000 bytes", "4096 bytes", "0 bytes"]);
+        let [need, free, _] = in_one_unit([(19 << 20) + 1, 19 << 20, 0]);
+        assert_eq!([need.as_str(), free.as_str()], ["19922945 bytes", "19922944 bytes"]);
+    }
 }

@@ -16,6 +16,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::below::{self, Below, Last};
 use super::durable;
 use super::folder::{Found, Stamp};
+use super::remedy::remedy;
 use super::share::Share;
 use crate::config::NAME_BYTES_MAX;
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind};
@@ -67,9 +68,12 @@ impl Target {
                 let Some(base) = folder.as_deref().or(downloads) else {
                     return Err(failed("there is no folder for downloads; name a destination".to_owned()));
                 };
+                // A file of a folder has its place in the folder.
+                let is_free = folder.is_none() && !path.contains('/');
                 let (Below { folder, path, real }, name) = last.find(base, path, root)?;
                 let (name, others) = names_of(&name, root);
-                return Ok(Target::new(folder, &path, real, check_length(&path, name)?, others));
+                let target = Target::new(folder, &path, real, check_length(&path, name)?, others);
+                return Ok(Target { may_give_way: is_free, ..target });
             }
             Destination::Collection(files) => {
                 let hidden = collection_folder(files, root, downloads)?.join(hidden_folder(root));
@@ -272,16 +276,7 @@ pub(super) fn io_failure(path: &Path, error: io::Error) -> DiskFailure {
         Some(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => DiskFailureKind::Name,
         _ => DiskFailureKind::Io,
     };
-    let remedy = match errno {
-        Some(Errno::FBIG) => "; the limit of this process (ulimit -f) or of the file system is less than the file",
-        Some(Errno::ROFS) => "; choose another place with -o, or make this one writable",
-        Some(Errno::ACCESS | Errno::PERM) => "; this user may not write there: choose another place with -o",
-        Some(Errno::IO | Errno::NODEV | Errno::NXIO | Errno::STALE | Errno::NOTCONN | Errno::SHUTDOWN) => {
-            "; the disk has failed or was removed: connect it again, or choose another place with -o"
-        }
-        Some(Errno::NOTDIR | Errno::NOENT) => "; create the folder, or choose another place with -o",
-        _ => "",
-    };
+    let remedy = remedy(errno);
     DiskFailure { kind, message: format!("{}: {error}{remedy}", shown(path)) }
 }
 

@@ -221,7 +221,7 @@ pub enum UserCommand {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
     /// What to download, 1 to [`GET_BYTES_MAX`] bytes: a name or a path, a root in 64 hex digits, a
-    /// pattern, or a folder with a slash at its end.
+    /// pattern, or a folder with a slash at its end. See [`can_name`].
     #[serde(deserialize_with = "name")]
     pub what: String,
     /// The name of the result. If absent, a name that a source uses.
@@ -292,22 +292,30 @@ pub struct KnownContent {
     pub sources: Vec<HostPort>,
 }
 
-/// Reads what a `get` names: 1 to [`GET_BYTES_MAX`] bytes.
+/// Whether the text can name something: it has 1 to [`GET_BYTES_MAX`] bytes, and a character other
+/// than the slash.
+#[must_use]
+pub fn can_name(what: &str) -> bool {
+    what.len() <= GET_BYTES_MAX && what.contains(|c| c != '/')
+}
+
+/// Reads what a `get` names.
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
-    if (1..=GET_BYTES_MAX).contains(&name.len()) {
+    if can_name(&name) {
         Ok(name)
     } else {
-        Err(de::Error::invalid_length(name.len(), &"a name of 1 to 701 bytes"))
+        let expected = "a name of 1 to 701 bytes, with a character other than /";
+        Err(de::Error::invalid_value(de::Unexpected::Str(&name), &expected))
     }
 }
 
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
-    if names.len() < GET_NAMES_MAX && names.iter().all(|name| (1..=GET_BYTES_MAX).contains(&name.len())) {
+    if names.len() < GET_NAMES_MAX && names.iter().all(|name| can_name(name)) {
         Ok(names)
     } else {
-        Err(de::Error::invalid_length(names.len(), &"fewer names, of 1 to 701 bytes"))
+        Err(de::Error::invalid_length(names.len(), &"fewer names, each as `what`"))
     }
 }
 

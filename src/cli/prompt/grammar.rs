@@ -4,6 +4,7 @@
 use crate::cli::nearest::nearest;
 use crate::cli::units::Rate;
 use crate::config::{CHUNK_PORT, GET_BYTES_MAX, PATTERN_BYTES_MAX};
+use crate::proto::command::can_name;
 use crate::wire::name::typed;
 use crate::wire::{HostPort, QueryKind, Search, Uri};
 
@@ -292,6 +293,7 @@ fn named(what: &str) -> Result<String, String> {
         length if length > GET_BYTES_MAX => {
             Err(format!("a name or path has at most {GET_BYTES_MAX} bytes; {GET_FORM}"))
         }
+        _ if !can_name(what) => Err(format!("a name has a character other than /; {GET_FORM}")),
         _ => Ok(what.to_owned()),
     }
 }
@@ -332,6 +334,14 @@ mod tests {
             assert!(HELP.contains(command));
         }
         assert!(HELP.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn slashes_alone_are_no_name() {
+        for line in ["GET /", "GET ///", "GET \"/\" \"x\""] {
+            assert!(parse(line).unwrap_err().contains("other than /"), "{line}");
+        }
+        assert_eq!(parse("GET a/"), what("a/"));
     }
 
     #[test]

@@ -129,6 +129,20 @@ fn small_files_are_placed_and_displace_nothing() {
 }
 
 #[test]
+fn what_is_in_the_way_of_a_folder_is_to_be_moved_away() {
+    let mut rig = Rig::empty();
+    let out = tempfile::tempdir().unwrap();
+    fs::write(out.path().join("a"), "").unwrap();
+    std::os::unix::fs::symlink("/", out.path().join("b")).unwrap();
+    rig.open_below(GET, out.path());
+    let listed = rig.look(vec![item("a/x", b"x"), item("b/x", b"x")]);
+    assert_eq!(listed.failed.len(), 2);
+    for Unplaced { failure, .. } in listed.failed {
+        assert!(failure.message.contains("move it away"), "{}", failure.message);
+    }
+}
+
+#[test]
 fn commands_do_not_meet_and_what_a_crash_left_goes() {
     let mut rig = Rig::empty();
     let out = tempfile::tempdir().unwrap();

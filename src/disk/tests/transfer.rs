@@ -359,6 +359,39 @@ fn a_name_that_another_content_has_gets_the_start_of_the_root() {
 }
 
 #[test]
+fn a_file_of_a_command_gives_way_unless_its_place_was_chosen() {
+    let mut rig = Rig::empty();
+    fs::create_dir(rig.path("d")).unwrap();
+    for path in ["a.txt", "d/a.txt"] {
+        fs::write(rig.path(path), "another").unwrap();
+    }
+    let bytes = b"content";
+    let to = |folder: Option<&Path>, path: &str| Destination::Below {
+        folder: folder.map(Path::to_owned),
+        path: path.to_owned(),
+    };
+    let share = rig.share.path().to_owned();
+    assert_eq!(rig.open(to(Some(&share), "a.txt"), bytes), Err(DiskFailureKind::Taken));
+    assert_eq!(rig.open(to(None, "d/a.txt"), bytes), Err(DiskFailureKind::Taken), "the place in its folder");
+    let Ok(PartState::Open { path, .. }) = rig.open(to(None, "a.txt"), bytes) else { panic!("it gives way") };
+    assert!(path.ends_with(apart("a", bytes, ".txt")), "{path:?}");
+}
+
+#[test]
+fn a_part_file_that_was_removed_is_noticed_at_the_next_piece() {
+    let bytes = content(41, 2 * MIB);
+    let mut rig = Rig::empty();
+    rig.open(in_share("x"), &bytes).unwrap();
+    rig.prepare(GET, bytes.len() as u64, cvs_of(&bytes));
+    rig.write(&bytes, 0).unwrap();
+    fs::remove_file(rig.path(".x.part")).unwrap();
+    let work = DiskWork::WritePiece { download: GET, piece: 1, payload: PayloadId(0), md5: None, proven: true };
+    rig.work_with(work, Some(bytes[MIB..].to_vec()));
+    let DiskDone::PieceWritten { result: Err(failure), .. } = rig.next().0 else { panic!("it fails") };
+    assert!(failure.message.contains("removed its part file"), "{}", failure.message);
+}
+
+#[test]
 fn a_content_that_the_share_has_under_another_name_is_copied() {
     for length in [1, MIB, 5 * MIB + 7] {
         let bytes = content(42, length);

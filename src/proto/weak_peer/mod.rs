@@ -339,7 +339,10 @@ impl WeakPeer {
             Reason::Swarm(download) => self.downloads.on_swarm_tick(cx, download),
             Reason::Linger => self.stay().end_lingering(),
             Reason::Download(download) => self.downloads.on_tick(cx, download),
-            Reason::Batch(batch) => self.batches.on_tick(cx, batch),
+            Reason::Batch(batch) => {
+                let downloads = &self.downloads;
+                self.batches.on_tick(cx, batch, |file| downloads.bytes_of(file));
+            }
             Reason::Collection(download) => {
                 let downloads = &self.downloads;
                 self.collecting.on_tick(cx, download, |file| downloads.bytes_of(file));

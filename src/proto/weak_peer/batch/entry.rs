@@ -1,5 +1,6 @@
 //! The files of a command of many files: each with its content and its sources.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::proto::{ClientId, PieceOrder, Verify};
 use crate::time::Time;
 use crate::wire::collection::Item;
 use crate::wire::message::SourceRecord;
+use crate::wire::name::apart;
 use crate::wire::{Root, SharePath};
 
 /// A file to download.
@@ -54,9 +56,8 @@ impl Entry {
         (!sources.is_empty()).then_some((item, sources))
     }
 
-    /// The hits that it was made from.
-    pub(in crate::proto::weak_peer) fn into_records(self) -> Vec<SourceRecord> {
-        let Some(path) = SharePath::new(&self.path) else { return Vec::new() };
+    /// The hits that it was made from, with this path.
+    pub(in crate::proto::weak_peer) fn into_records(self, path: &SharePath) -> Vec<SourceRecord> {
         let record = |(at, size): (Contact, u64)| SourceRecord {
             path: path.clone(),
             size,
@@ -70,6 +71,18 @@ impl Entry {
             member: None,
         };
         self.sources.into_iter().map(record).collect()
+    }
+}
+
+/// Makes the names of files that were not taken as parts of a folder different: of several contents
+/// with the same name, the first keeps it.
+pub(in crate::proto::weak_peer) fn tell_apart(entries: &mut [Entry]) {
+    let mut names = BTreeSet::new();
+    let named = entries.iter().enumerate().filter(|(_, entry)| !entry.path.contains('/'));
+    let later = named.filter(|(_, entry)| !names.insert(entry.path.as_str())).map(|(at, _)| at);
+    for at in later.collect::<Vec<_>>() {
+        let Entry { path, root, .. } = &mut entries[at];
+        *path = apart(path, root);
     }
 }
 

@@ -247,11 +247,16 @@ impl Job {
         (0..left).for_each(|_| self.fail(Exit::Internal.code(), why.to_owned()));
     }
 
-    pub(super) fn on_tick(&mut self, cx: &mut Context) {
-        let (since, before) = std::mem::replace(&mut self.before, (cx.now, self.bytes));
+    pub(super) fn on_tick(&mut self, cx: &mut Context, bytes_of: impl Fn(DownloadId) -> u64) {
+        // The hits of a collection do not claim the size of its files, so these count at its end.
+        let running = self.handed.iter().filter(|(_, entry)| !entry.collection);
+        let bytes = self.bytes + running.map(|(id, _)| bytes_of(*id)).sum::<u64>();
+        let (since, before) = std::mem::replace(&mut self.before, (cx.now, bytes));
         let micros = cx.now.since(since).as_micros().max(1);
-        let rate = u64::try_from(u128::from(self.bytes - before) * 1_000_000 / micros).unwrap_or(u64::MAX);
-        let (bytes, size, sources) = (self.bytes, self.size, Vec::new());
+        // A download that fails takes its bytes away.
+        let more = u128::from(bytes.saturating_sub(before));
+        let rate = u64::try_from(more * 1_000_000 / micros).unwrap_or(u64::MAX);
+        let (size, sources) = (self.size, Vec::new());
         let progress = ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None, swarm: None };
         cx.report(self.many.client, progress);
         cx.timers.set(Reason::Batch(self.id), cx.now + PROGRESS_INTERVAL);

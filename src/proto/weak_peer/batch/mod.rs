@@ -20,7 +20,7 @@ use crate::proto::{ClientId, DownloadId};
 use crate::wire::collection::Item;
 use job::Job;
 
-pub(super) use entry::{Entry, Many};
+pub(super) use entry::{Entry, Many, tell_apart};
 
 /// All commands of many files.
 #[derive(Default)]
@@ -97,9 +97,10 @@ impl Batches {
         }
     }
 
-    pub(super) fn on_tick(&mut self, cx: &mut Context, id: BatchId) {
+    /// `bytes_of` returns how many bytes of a file that was handed over are there.
+    pub(super) fn on_tick(&mut self, cx: &mut Context, id: BatchId, bytes_of: impl Fn(DownloadId) -> u64) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.on_tick(cx);
+            job.on_tick(cx, bytes_of);
         }
     }
 

@@ -7,7 +7,7 @@ use super::task::{Job, Task};
 use super::want::Content;
 use crate::error::Failure;
 use crate::proto::disk::Destination;
-use crate::proto::weak_peer::batch::{Entry, Many};
+use crate::proto::weak_peer::batch::{Entry, Many, tell_apart};
 use crate::proto::weak_peer::contact::claim_of;
 use crate::proto::weak_peer::context::Context;
 use crate::proto::weak_peer::download::{Order, Pool, is_possible};
@@ -28,7 +28,9 @@ pub(super) fn known(get: &command::Get, sessions: &Sessions) -> Vec<Entry> {
         }
         entry
     };
-    possible.map(entry).collect()
+    let mut entries: Vec<Entry> = possible.map(entry).collect();
+    tell_apart(&mut entries);
+    entries
 }
 
 /// The order to download many files.

@@ -29,7 +29,7 @@ use super::download::{Ask, Order};
 use super::sessions::Sessions;
 use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, GET_FILES_MAX, RATE_LIMIT_MIN, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
-use crate::proto::command::Get;
+use crate::proto::command::{Get, can_name};
 use crate::proto::disk::{Described, DiskFailure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, ClientId, Command, DiskWork, DownloadId, RateLimits, Scope};
@@ -125,6 +125,10 @@ impl Commands {
             Command::Uri { path: Some(path), .. } => {
                 self.describing.insert(client);
                 return cx.disk(DiskWork::Describe { client, path });
+            }
+            Command::Uri { what, .. } if !can_name(&what) => {
+                let failure = Failure::usage("a name has a character other than /");
+                return cx.done(client, Outcome::failed(&failure));
             }
             Command::Uri { what, scope, .. } => Job::get(Get { scope, ..Get::of(what) }),
             Command::Query { search, scope } => Job::query(search, scope),

@@ -48,7 +48,7 @@ impl Transfer {
                 let is_list = matches!(self.order.destination, Destination::Collection(_));
                 self.path = path.to_str().filter(|_| !is_list).map(str::to_owned);
                 // From now on the download has the name of its file on the disk.
-                if let Some(name) = path.file_name() {
+                if let Some(name) = path.file_name().filter(|_| !is_list) {
                     self.order.name = name.to_string_lossy().into_owned();
                 }
                 if self.order.root == EMPTY_ROOT {

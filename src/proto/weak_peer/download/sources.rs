@@ -448,6 +448,9 @@ impl Transfer {
     }
 
     fn fail_without_sources(&mut self, cx: &mut Context) {
+        if self.sources.is_empty() && !self.lied_forgotten {
+            return self.fail(cx, Exit::NotFound, "no source is left that has it; get it again later");
+        }
         let all = self.faults("was dropped");
         if self.lied_forgotten || self.sources.iter().any(|source| source.lied) {
             self.fail(cx, Exit::Integrity, &format!("no source gave valid data: {all}"));

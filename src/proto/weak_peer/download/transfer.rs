@@ -172,8 +172,13 @@ impl Transfer {
 
     /// Sends an event to the client.
     pub(super) fn report(&self, cx: &mut Context, event: ClientEvent) {
-        // The files of a collection announce the download of its list.
-        let quiet = self.order.collection && matches!(event, ClientEvent::Start { .. } | ClientEvent::Piece { .. });
+        // The files of a collection announce the download of its list. Its progress would be that
+        // of another size than theirs.
+        let of_list = matches!(
+            event,
+            ClientEvent::Start { .. } | ClientEvent::Piece { .. } | ClientEvent::Progress { gives_up_ms: None, .. }
+        );
+        let quiet = self.order.collection && of_list;
         if !self.order.is_part && self.order.parent.is_none() && !quiet {
             cx.report(self.order.client, event);
         }

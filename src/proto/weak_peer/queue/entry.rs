@@ -138,7 +138,7 @@ impl Entry {
             id,
             state,
             what: self.get.what.clone(),
-            name,
+            name: name.or_else(|| self.get.name.clone()),
             root,
             path,
             size,

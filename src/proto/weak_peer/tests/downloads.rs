@@ -7,12 +7,12 @@ use super::harness::{Manner, World, addr, report};
 use crate::config::{
     DOWNLOAD_TIMEOUT, DOWNLOADS_MAX, NO_SOURCE_MAX, PIECE_BYTES, SEQUENTIAL_PIECES, SOURCE_RATE_MIN, WRITES_PENDING_MAX,
 };
-use crate::proto::command::Get;
-use crate::proto::disk::DiskWork;
+use crate::proto::command::{Get, KnownContent};
+use crate::proto::disk::{Destination, DiskWork};
 use crate::proto::event::SourceState;
 use crate::proto::{ClientEvent, ClientId, Command, Event, Input, Output, PieceOrder, Verify};
 use crate::time::Time;
-use crate::wire::HostPort;
+use crate::wire::{HostPort, Root};
 
 const MIB: u64 = PIECE_BYTES;
 const FAST: u64 = 50 * MIB;
@@ -517,6 +517,53 @@ fn progress_comes_twice_a_second_and_once_at_the_end() {
     assert_eq!(progress.last(), Some(&(6 * MIB, 6 * MIB)));
     let pieces = world.client_events().iter().filter(|event| matches!(event, ClientEvent::Piece { .. })).count();
     assert_eq!(pieces, 6);
+}
+
+#[test]
+fn the_progress_of_several_files_counts_the_pieces_of_those_that_run() {
+    let mut world = World::new(1, 6 * MIB);
+    world.source(Manner::Honest, SLOW);
+    world.get_named("dir/").outcome();
+    let bytes = |event: ClientEvent| match event {
+        ClientEvent::Progress { bytes, size, .. } => Some(bytes).filter(|bytes| *bytes < size),
+        _ => None,
+    };
+    let progress: Vec<u64> = world.client_events().into_iter().filter_map(bytes).collect();
+    assert!(progress.iter().any(|bytes| *bytes > 0) && progress.is_sorted(), "{progress:?}");
+}
+
+#[test]
+fn results_with_one_name_are_all_fetched() {
+    let mut world = World::new(1, 6 * MIB);
+    let known = [1, 2].map(|root| KnownContent {
+        name: "01.flac".to_owned(),
+        size: 6 * MIB,
+        root: Root([root; 32]),
+        collection: false,
+        sources: vec![addr(9)],
+    });
+    world.command(Command::Get(Get { known: known.to_vec(), ..Get::of("2 files".to_owned()) }));
+    world.run_for(Duration::from_secs(1));
+    let opened = world.disk.iter().filter_map(|work| match work {
+        DiskWork::OpenPart { destination: Destination::Below { path, .. }, .. } => Some(path.as_str()),
+        _ => None,
+    });
+    assert_eq!(opened.collect::<Vec<_>>(), ["01.flac", "01 (02020202).flac"]);
+}
+
+#[test]
+fn a_download_without_any_source_says_so_in_a_complete_sentence() {
+    let mut world = World::new(1, 6 * MIB);
+    let known = KnownContent {
+        name: "x".to_owned(),
+        size: 6 * MIB,
+        root: Root([1; 32]),
+        collection: false,
+        sources: Vec::new(),
+    };
+    let why = world.command(Command::Get(Get { known: vec![known], ..Get::of("1 file".to_owned()) })).outcome();
+    let why = why.error.unwrap();
+    assert!(why.contains("no source is left that has it") && !why.ends_with(": "), "{why}");
 }
 
 #[test]

@@ -356,3 +356,22 @@ fn a_file_of_a_newer_version_is_refused_and_damaged_lines_are_counted() {
         assert_eq!(Saved::parse(text).unwrap().damaged, 1, "{text}");
     }
 }
+
+#[test]
+fn a_download_that_names_nothing_does_not_come_back() {
+    use crate::proto::weak_peer::Saved;
+    for (what, damaged) in [("/", 1), ("///", 1), ("x/", 0)] {
+        let get = serde_json::to_string(&builders::get_of(what)).unwrap();
+        let lines = format!("{{\"sprat\":\"downloads\",\"v\":1}}\n{{\"id\":1,\"state\":\"queued\",\"get\":{get}}}\n");
+        assert_eq!(Saved::parse(&lines).unwrap().damaged, damaged, "{what}");
+    }
+}
+
+#[test]
+fn a_download_has_the_name_of_its_uri_from_the_beginning() {
+    let mut world = world(MIB);
+    world.run_for(SEC);
+    give(&mut world, 7, Command::Queue(Get { name: Some("album".into()), ..builders::get_of(&"0f".repeat(32)) }));
+    world.run_for(SEC);
+    assert_eq!(listed(&mut world)[0].name.as_deref(), Some("album"));
+}

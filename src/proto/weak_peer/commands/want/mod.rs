@@ -15,11 +15,11 @@ use crate::config::{GET_FILES_MAX, PATTERN_BYTES_MAX, QUERY_HITS_MAX, SOURCES_KN
 use crate::error::{Exit, Failure};
 use crate::fold::folded;
 use crate::proto::command::Get;
-use crate::proto::weak_peer::batch::Entry;
+use crate::proto::weak_peer::batch::{Entry, tell_apart};
 use crate::wire::message::SourceRecord;
 use crate::wire::name::{quoted, unescaped};
 use crate::wire::record::{is_named, name_of};
-use crate::wire::{HostPort, QueryKind, Root, Search};
+use crate::wire::{HostPort, QueryKind, Root, Search, SharePath};
 
 /// How many contents with similar names are shown.
 const NEAR_MAX: usize = 20;
@@ -63,11 +63,22 @@ pub(super) enum Verdict {
     None(Failure),
 }
 
+/// A file that was found for a command of many.
+#[derive(Debug)]
+struct Item {
+    entry: Entry,
+    /// The path that a source uses.
+    path: SharePath,
+    /// How many files were found before it.
+    place: usize,
+}
+
 /// Files that were found for a command of many.
 #[derive(Debug, Default)]
 struct Found {
-    /// The files by their path below the destination, and then by content.
-    files: BTreeMap<String, BTreeMap<Root, Entry>>,
+    /// The files by their path below the destination, and then by content. Only the files of
+    /// folders have paths with a slash.
+    files: BTreeMap<String, BTreeMap<Root, Item>>,
     /// The number of files. Two contents with one path are two files.
     count: usize,
     failures: Vec<Failure>,
@@ -341,6 +352,8 @@ impl Want {
         {
             return Settled::One(Content { root: first.root, name: first.path.name().to_owned() });
         }
+        // Of files with one name the first keeps it, and this must not depend on who answers first.
+        self.hits.sort_by(|a, b| (a.path.as_str(), a.root).cmp(&(b.path.as_str(), b.root)));
         // Each content gets one name here, even if its sources use several.
         let mut names: BTreeMap<Root, &str> = BTreeMap::new();
         for record in &self.hits {
@@ -359,12 +372,16 @@ impl Want {
         let wanted = folded(folder);
         for record in page {
             let Some((above, below)) = split_at(record.path.as_str(), folder.split('/').count()) else { continue };
-            if above != folder && folded(above) != wanted {
+            let is_exact = self.top.as_deref() == Some(folder);
+            if above != folder && (is_exact || folded(above) != wanted) {
                 continue;
             }
-            // The folder gets the name that was typed, if a source uses this name. If not, it gets
-            // the name that a source uses.
-            if self.top.as_deref().is_none_or(|top| above == folder || top != folder && above < top) {
+            // An exact name goes before a folded one.
+            if above == folder && !is_exact {
+                self.folder = Found::default();
+            }
+            // A folder that no source names as it was typed gets a name that a source uses.
+            if self.top.as_deref().is_none_or(|top| above == folder || above < top) {
                 self.top = Some(above.to_owned());
             }
             self.folder.add(&record, below);
@@ -373,7 +390,8 @@ impl Want {
 
     fn settle_folder(&mut self) -> Settled {
         let (Some(top), folder) = (self.top.take(), std::mem::take(&mut self.folder)) else { return Settled::Not };
-        let collections = folder.files.iter().filter(|(_, contents)| contents.values().any(|entry| entry.collection));
+        let collections =
+            folder.files.iter().filter(|(_, contents)| contents.values().any(|item| item.entry.collection));
         let has_files = |path: &&String| {
             let below = format!("{path}/");
             folder.files.range(below.clone()..).next().is_some_and(|(path, _)| path.starts_with(&below))
@@ -382,11 +400,10 @@ impl Want {
         // would come twice.
         let twice: Vec<String> = collections.map(|(path, _)| path).filter(has_files).cloned().collect();
         for (below, mut contents) in folder.files {
-            contents.retain(|_, entry| !entry.collection || twice.binary_search(&below).is_err());
+            contents.retain(|_, item| !item.entry.collection || twice.binary_search(&below).is_err());
             let path = format!("{}/{below}", name_of(&top));
-            for (root, entry) in contents {
-                let known = self.found.files.entry(path.clone()).or_default();
-                let known = known.entry(root).or_insert_with(|| Entry::new(&path, root));
+            for (root, Item { entry, path: from, .. }) in contents {
+                let known = &mut self.found.item(&path, root, &from).entry;
                 known.collection |= entry.collection;
                 known.sources.extend(entry.sources);
             }
@@ -438,30 +455,39 @@ enum Settled {
 }
 
 impl Found {
-    fn add(&mut self, record: &SourceRecord, path: &str) {
+    /// The file with this path below the destination and this content.
+    fn item(&mut self, path: &str, root: Root, from: &SharePath) -> &mut Item {
         let contents = self.files.entry(path.to_owned()).or_default();
-        let entry = contents.entry(record.root).or_insert_with(|| {
+        contents.entry(root).or_insert_with(|| {
             self.count += 1;
-            Entry::new(path, record.root)
-        });
+            Item { entry: Entry::new(path, root), path: from.clone(), place: self.count }
+        })
+    }
+
+    fn add(&mut self, record: &SourceRecord, path: &str) {
+        let entry = &mut self.item(path, record.root, &record.path).entry;
         entry.collection |= record.collection;
         if entry.sources.len() < SOURCES_KNOWN_MAX {
             entry.sources.push((record.into(), record.size));
         }
     }
 
-    /// Moves out all files that have one content. Files with several contents are shown instead.
+    /// Moves out the files. Several contents with the same name each get a name of their own. If a
+    /// file of a folder has several contents, they are shown instead.
     fn take(&mut self, failures: &mut Vec<Failure>, shown: &mut Vec<SourceRecord>) -> Vec<Entry> {
         let mut entries = Vec::new();
         for (path, contents) in std::mem::take(&mut self.files) {
-            if contents.len() == 1 {
-                entries.extend(contents.into_values());
+            if contents.len() == 1 || !path.contains('/') {
+                let mut items: Vec<Item> = contents.into_values().collect();
+                items.sort_by_key(|item| item.place);
+                entries.extend(items.into_iter().map(|item| item.entry));
                 continue;
             }
             let why = format!("{} different contents have the path {path:?}; name the root", contents.len());
             failures.push(Failure::new(Exit::Usage, why));
-            shown.extend(contents.into_values().flat_map(Entry::into_records));
+            shown.extend(contents.into_values().flat_map(|item| item.entry.into_records(&item.path)));
         }
+        tell_apart(&mut entries);
         entries
     }
 }
@@ -559,7 +585,7 @@ fn start_of(path: &str) -> &str {
     if path.as_bytes().get(start.len()) == Some(&b'/') {
         return start;
     }
-    start.rsplit_once('/').map_or(start, |(folders, _)| folders)
+    start.rsplit_once('/').map(|(folders, _)| folders).filter(|folders| !folders.is_empty()).unwrap_or(start)
 }
 
 #[cfg(test)]

@@ -132,10 +132,41 @@ fn a_folder_takes_what_is_below_it_from_all_and_guesses_nothing() {
     let (files, _) = many("miles/", &[], &hits);
     assert_eq!(files.len(), 2, "the only folder of that name, folded");
     let spelled = [hit("a/MILES/1", 1, 1), hit("a/Miles/1", 1, 2), hit("a/Miles/2", 2, 2)];
-    let (files, _) = many("a/Miles/", &[], &spelled);
-    assert_eq!(files, [("Miles/1".to_owned(), 1, 2), ("Miles/2".to_owned(), 2, 1)]);
+    let (files, _) = many("a/miles/", &[], &spelled);
+    assert_eq!(files, [("MILES/1".to_owned(), 1, 2), ("MILES/2".to_owned(), 2, 1)]);
     let (failure, _) = fails("m/Miles", &hits);
     assert!(failure.message.contains("\"m/Miles/\""), "{}", failure.message);
+}
+
+#[test]
+fn a_folder_that_is_named_exactly_goes_before_its_other_spellings() {
+    let hits = [hit("a/TRIP/1", 1, 1), hit("a/Trip/2", 2, 2), hit("a/trip/3", 3, 1), hit("a/Trip/4", 4, 2)];
+    let (files, _) = many("a/Trip/", &[], &hits);
+    assert_eq!(files, [("Trip/2".to_owned(), 2, 1), ("Trip/4".to_owned(), 4, 1)]);
+}
+
+#[test]
+fn a_path_of_a_folder_with_two_contents_is_listed_as_its_sources_name_it() {
+    let (want, verdict) = run(&get("m/Miles/", &[]), &[hit("m/Miles/cover", 3, 1), hit("m/Miles/cover", 4, 2)]);
+    let Verdict::None(failure) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(failure.exit, Exit::Usage);
+    assert_eq!(want.shown.iter().map(|record| record.path.as_str()).collect::<Vec<_>>(), ["m/Miles/cover"; 2]);
+}
+
+#[test]
+fn of_several_files_with_one_name_the_first_keeps_it() {
+    let hits = [hit("A2/01.flac", 2, 1), hit("A1/01.flac", 1, 1), hit("A3/01.flac", 2, 2)];
+    let (first, second) = (("01.flac".to_owned(), 1, 1), ("01 (02020202).flac".to_owned(), 2, 2));
+    for (files, failures) in [
+        many("A1/01.flac", &["A2/01.flac", "A3/01.flac"], &hits),
+        many(&Root([1; 32]).to_string(), &[&Root([2; 32]).to_string()], &hits),
+        many("*.flac", &[], &hits),
+    ] {
+        assert_eq!(files, [first.clone(), second.clone()]);
+        assert!(failures.is_empty(), "{failures:?}");
+    }
+    let (files, _) = many("A2/01.flac", &["A1/01.flac"], &hits);
+    assert_eq!(files, [("01.flac".to_owned(), 2, 1), ("01 (01010101).flac".to_owned(), 1, 1)]);
 }
 
 #[test]
@@ -171,6 +202,7 @@ fn long_paths_are_asked_for_by_what_fits() {
     assert_eq!(one(&path, &[hit(&path, 1, 1), hit(&format!("x/{long}/01.flac"), 2, 1)]), Some((1, "01.flac".into())));
     assert_eq!(end_of(&path), format!("{long}/01.flac"));
     assert_eq!(start_of(&path), long);
+    assert!(start_of(&format!("/{}", "x".repeat(PATTERN_BYTES_MAX))).len() > 1, "no pattern is empty");
 }
 
 #[test]
