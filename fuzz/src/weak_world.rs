@@ -514,6 +514,9 @@ impl WeakWorld {
                 let result = if well { Ok(Parts::default()) } else { Err(failed()) };
                 DiskDone::PartsFound { client, removed: remove, result }
             }
+            DiskWork::CheckRoom { download, .. } => {
+                DiskDone::RoomChecked { download, result: if well { Ok(()) } else { Err(failed()) } }
+            }
             DiskWork::SaveQueue { .. } => DiskDone::QueueSaved { result: if well { Ok(()) } else { Err(failed()) } },
             DiskWork::ForgetConn { .. } => return None,
         })
@@ -677,6 +680,7 @@ impl WeakWorld {
             DiskWork::ReadManifest { .. }
             | DiskWork::ForgetConn { .. }
             | DiskWork::Describe { .. }
+            | DiskWork::CheckRoom { .. }
             | DiskWork::Collection { .. }
             | DiskWork::LookForParts { .. }
             | DiskWork::SaveQueue { .. }

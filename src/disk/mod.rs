@@ -37,6 +37,7 @@ mod placing;
 mod publish;
 mod queue;
 mod remedy;
+mod room;
 mod rules;
 mod saving;
 mod scan;

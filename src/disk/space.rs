@@ -57,18 +57,18 @@ pub(super) fn check<'p>(part: &Part, size: u64, parts: impl IntoIterator<Item = 
     if need.bytes <= free.saturating_sub(promised) {
         return Ok(());
     }
-    let message = refusal(&shown(&part.target.path), need.bytes, free, promised);
+    let message = refusal(&format!("{} does", shown(&part.target.path)), need.bytes, free, promised);
     Err(DiskFailure { kind: DiskFailureKind::Full, message })
 }
 
 /// The sentence about something that does not fit. Other downloads still need `promised` bytes of
-/// the free ones.
-fn refusal(what: &str, need: u64, free: u64, promised: u64) -> String {
+/// the free ones. `what` ends with its verb.
+pub(super) fn refusal(what: &str, need: u64, free: u64, promised: u64) -> String {
     let [need, free, others] = in_one_unit([need, free, promised]);
     let for_others =
         if promised > 0 { format!(", {others} of them for other downloads that run") } else { String::new() };
     format!(
-        "{what} does not fit on the disk: {need} are needed and {free} are free{for_others}; make room, or choose \
+        "{what} not fit on the disk: {need} are needed and {free} are free{for_others}; make room, or choose \
          another place"
     )
 }

@@ -22,6 +22,7 @@ use super::durable::{self, At, rename_noreplace};
 use super::folder::{Found, is_unsupported};
 use super::hash::{FileHash, read_range, root_of};
 use super::placing::{Batch, Place, Placing, move_aside, open};
+use super::room::Measuring;
 use super::share::Share;
 use super::space;
 use super::target::{
@@ -72,6 +73,8 @@ pub(super) struct Unpacking {
     /// While a file at a destination is being hashed: the next item, its place, the file there, and
     /// its hash.
     comparing: Option<(Item, Place, File, FileHash)>,
+    /// The list of a collection, until it is clear that its files fit on the disk.
+    measuring: Option<Measuring>,
     /// The folder of the last item.
     parent: Option<(String, Arc<OwnedFd>)>,
     /// Folders in which other folders were created, and which are not synced yet.
@@ -106,7 +109,8 @@ impl Unpacking {
         }
         let content = open(&hidden, CONTENT.as_ref(), OFlags::RDONLY).map_err(fail)?;
         let list = List::Collection { root: *root, content, reader: Box::default() };
-        Ok(Unpacking::new(download, list, folder, top, (hidden_name, hidden)))
+        let measuring = Some(Measuring::default());
+        Ok(Unpacking { measuring, ..Unpacking::new(download, list, folder, top, (hidden_name, hidden)) })
     }
 
     /// Opens the folder for the files of a command. Removes the files of an interrupted run.
@@ -150,6 +154,7 @@ impl Unpacking {
             ended: false,
             files: 0,
             comparing: None,
+            measuring: None,
             parent: None,
             grown: Vec::new(),
             page: None,
@@ -212,6 +217,14 @@ impl Unpacking {
         buffer: &mut Vec<u8>,
     ) -> Option<Result<Listed, DiskFailure>> {
         let started = Instant::now();
+        if let (Some(measuring), List::Collection { content, .. }) = (&mut self.measuring, &self.list) {
+            let is_here = |root| share.as_deref().is_some_and(|share| !share.catalog.holders(root).is_empty());
+            if let Err(failure) = measuring.slice(content, &self.folder, is_here)? {
+                self.page = None;
+                return Some(Err(failure));
+            }
+            self.measuring = None;
+        }
         for _ in 0..FILES_PER_SLICE {
             if let Some(comparing) = self.comparing.take() {
                 self.compare(share.as_deref_mut(), comparing, buffer);

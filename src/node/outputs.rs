@@ -106,6 +106,7 @@ impl Driver<'_> {
             DiskWork::PrepareChunk { .. }
             | DiskWork::ReadManifest { .. }
             | DiskWork::Describe { .. }
+            | DiskWork::CheckRoom { .. }
             | DiskWork::Collection { .. }
             | DiskWork::OpenPart { .. }
             | DiskWork::PreparePart { .. }

@@ -206,6 +206,17 @@ pub struct Unplaced {
     pub failure: DiskFailure,
 }
 
+/// A file of a command, before it is fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Its path below the folder. It can be any text.
+    pub path: String,
+    /// Bytes, as its sources claim.
+    pub size: u64,
+    /// Its content.
+    pub root: Root,
+}
+
 /// A step of a collection whose list was fetched, or of the small files of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CollectionStep {
@@ -323,6 +334,17 @@ pub enum DiskWork {
         client: ClientId,
         /// The path on the disk, absolute.
         path: PathBuf,
+    },
+    /// Check whether the files of a command fit on the disk. What is at their places already needs
+    /// no space.
+    CheckRoom {
+        /// The number of the check.
+        download: DownloadId,
+        /// The folder that they go to, which may be missing; none: the folder of
+        /// [`Destination::Share`].
+        folder: Option<PathBuf>,
+        /// The files.
+        files: Vec<Planned>,
     },
     /// A step of a collection, or of the small files of a command.
     Collection {
@@ -448,6 +470,13 @@ pub enum DiskDone {
         client: ClientId,
         /// The file or the collection.
         result: Result<Described, DiskFailure>,
+    },
+    /// Answer to CheckRoom.
+    RoomChecked {
+        /// The number of the check.
+        download: DownloadId,
+        /// Whether the files fit.
+        result: Result<(), DiskFailure>,
     },
     /// Answer to a step of a collection, or of the small files of a command.
     Collection {

@@ -227,6 +227,7 @@ impl Disk {
             | DiskWork::SaveQueue { .. } => (false, true),
             DiskWork::ForgetConn { .. }
             | DiskWork::Describe { .. }
+            | DiskWork::CheckRoom { .. }
             | DiskWork::Collection { .. }
             | DiskWork::PreparePart { .. }
             | DiskWork::Release { .. }
@@ -340,6 +341,7 @@ impl Disk {
             }
             // A simulated disk always serves every file on it.
             DiskWork::Release { .. } => Vec::new(),
+            DiskWork::CheckRoom { download, .. } => vec![DiskDone::RoomChecked { download, result: Ok(()) }],
             DiskWork::LookForParts { client, remove, .. } => {
                 vec![DiskDone::PartsFound { client, removed: remove, result: Ok(Parts::default()) }]
             }

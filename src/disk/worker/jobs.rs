@@ -52,6 +52,7 @@ impl Worker {
             }
             DiskWork::ForgetConn { conn } => self.queue.forget(conn),
             DiskWork::Describe { client, path } => self.begin_to_describe(client, &path),
+            DiskWork::CheckRoom { download, folder, files } => self.check_room(download, folder, files),
             DiskWork::Collection { download, step } => self.on_collection_step(download, step, bytes),
             DiskWork::OpenPart { download, destination, root, sizes } => {
                 match Opening::new(

@@ -73,6 +73,11 @@ pub(super) enum ToWorker {
         removed: bool,
         parts: Parts,
     },
+    /// From the thread that checked whether the files of a command fit.
+    RoomChecked {
+        download: DownloadId,
+        result: Result<(), DiskFailure>,
+    },
     /// From the thread that saved the queue of downloads.
     QueueSaved(Result<(), DiskFailure>),
     /// From the thread that published files of a collection.
@@ -305,6 +310,7 @@ impl Worker {
             ToWorker::PartsFound { client, removed, parts } => {
                 self.done(DiskDone::PartsFound { client, removed, result: Ok(parts) });
             }
+            ToWorker::RoomChecked { download, result } => self.done(DiskDone::RoomChecked { download, result }),
             ToWorker::QueueSaved(result) => self.done(DiskDone::QueueSaved { result }),
             ToWorker::Placed(placed) => self.on_placed(*placed),
             ToWorker::Shares { trees, rescan, take_downloads } => {

@@ -12,9 +12,10 @@ use crate::disk::part::Part;
 use crate::disk::parts;
 use crate::disk::placing::{Batch, Placed};
 use crate::disk::publish::{self, Published, Publishing};
+use crate::disk::room;
 use crate::disk::saving;
 use crate::disk::target::failed;
-use crate::proto::disk::{CollectionDone, DiskDone};
+use crate::proto::disk::{CollectionDone, DiskDone, Planned};
 use crate::proto::{ClientId, DownloadId};
 
 impl Worker {
@@ -35,6 +36,22 @@ impl Worker {
         };
         if let Err(failure) = parts::start(folders, keep, remove, on_found) {
             self.done(DiskDone::PartsFound { client, removed: remove, result: Err(failure) });
+        }
+    }
+
+    /// Checks whether files fit. Only if this is not clear at once, each is looked for.
+    pub(super) fn check_room(&mut self, download: DownloadId, folder: Option<PathBuf>, files: Vec<Planned>) {
+        let folder = folder.or_else(|| self.downloads.clone());
+        let Some(folder) = folder.filter(|folder| !room::is_ample(folder, &files)) else {
+            return self.done(DiskDone::RoomChecked { download, result: Ok(()) });
+        };
+        let to_self = self.to_self.clone();
+        let on_checked = move |result| {
+            // The worker is gone only when the process ends.
+            let _ = to_self.send(ToWorker::RoomChecked { download, result });
+        };
+        if let Err(failure) = room::start(folder, files, on_checked) {
+            self.done(DiskDone::RoomChecked { download, result: Err(failure) });
         }
     }
 

@@ -320,6 +320,7 @@ impl WeakPeer {
                 self.downloads.on_written(cx, download, piece, result)
             }
             DiskDone::Published { download, result } => self.downloads.on_published(cx, download, result),
+            DiskDone::RoomChecked { download, result } => self.batches.on_room(cx, download, result),
             DiskDone::PartsFound { client, removed, result } => self.queue.on_parts(cx, (client, removed), result),
             DiskDone::QueueSaved { result } => self.queue.on_saved(cx, result),
         }

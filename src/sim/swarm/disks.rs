@@ -66,6 +66,9 @@ impl Swarm {
                 let done = DiskDone::PartsFound { client, removed: remove, result: Ok(Parts::default()) };
                 self.answer(node, READING, done);
             }
+            DiskWork::CheckRoom { download, .. } => {
+                self.answer(node, READING, DiskDone::RoomChecked { download, result: Ok(()) });
+            }
             DiskWork::SaveQueue { .. } => self.answer(node, WRITING, DiskDone::QueueSaved { result: Ok(()) }),
             DiskWork::Describe { client, .. } => {
                 self.answer(node, READING, DiskDone::Described { client, result: Err(no_folders()) });

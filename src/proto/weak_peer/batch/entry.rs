@@ -40,6 +40,11 @@ impl Entry {
         sizes.min_by_key(|size| (std::cmp::Reverse(times(*size)), *size)).unwrap_or(0)
     }
 
+    /// The smallest size that a hit claims.
+    pub(super) fn least_size(&self) -> u64 {
+        self.sources.iter().map(|(_, size)| *size).min().unwrap_or(0)
+    }
+
     /// Whether this is a file of at most one piece, as hits claim.
     pub(super) fn is_small(&self) -> bool {
         !self.collection && self.size() <= PIECE_BYTES

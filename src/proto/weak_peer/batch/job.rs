@@ -6,8 +6,8 @@ use super::entry::{Entry, Many};
 use crate::config::{
     BATCH_DOWNLOADS_MAX, BATCH_FAILURES_NAMED, COLLECTION_PAGE_FILES, PROGRESS_INTERVAL, SMALL_DOWNLOADS_MAX,
 };
-use crate::error::Exit;
-use crate::proto::disk::Destination;
+use crate::error::{Exit, Failure};
+use crate::proto::disk::{Destination, DiskFailure, DiskWork, Planned};
 use crate::proto::event::{ClientEvent, ItemReport, Outcome};
 use crate::proto::weak_peer::collecting::FileEnd;
 use crate::proto::weak_peer::contact::Contact;
@@ -22,6 +22,8 @@ use crate::wire::collection::Item;
 pub(super) struct Job {
     id: BatchId,
     many: Many,
+    /// Whether it has not begun, because the disk compares its files with the free space.
+    waits: bool,
     /// Small files that are not begun, in the order in which they are handed over.
     items: VecDeque<Entry>,
     /// Small files that were handed over, by the number that each got.
@@ -72,6 +74,7 @@ impl Job {
         Job {
             id,
             many,
+            waits: size > 0,
             items,
             given: BTreeMap::new(),
             numbers: 0,
@@ -98,8 +101,33 @@ impl Job {
 
     /// Whether every file is there or has failed.
     pub(super) fn is_over(&self) -> bool {
-        let small = self.items.is_empty() && self.given.is_empty() && self.set.is_none() && self.small.is_empty();
+        let small = !self.waits
+            && self.items.is_empty()
+            && self.given.is_empty()
+            && self.set.is_none()
+            && self.small.is_empty();
         small && self.large.is_empty() && self.handed.is_empty()
+    }
+
+    // ---- room on the disk -----------------------------------------------------------------------
+
+    /// The order to compare its files with the free space; none if this is not needed.
+    pub(super) fn check(&self, download: DownloadId) -> Option<DiskWork> {
+        let entries = self.items.iter().chain(&self.small).chain(&self.large);
+        let planned = |entry: &Entry| Planned { path: entry.path.clone(), size: entry.least_size(), root: entry.root };
+        let files = || entries.map(planned).collect();
+        self.waits.then(|| DiskWork::CheckRoom { download, folder: self.many.folder.clone(), files: files() })
+    }
+
+    /// Its files fit.
+    pub(super) fn begin(&mut self) {
+        self.waits = false;
+    }
+
+    /// Its files do not fit: ends the command before anything is fetched.
+    pub(super) fn refuse(self, cx: &mut Context, failure: DiskFailure) {
+        let outcome = Outcome::failed(&Failure::new(Exit::Disk, failure.message));
+        cx.done(self.many.client, Outcome { needs_user: true, ..outcome });
     }
 
     // ---- small files ----------------------------------------------------------------------------
@@ -107,7 +135,7 @@ impl Job {
     /// The order that stands for all small files, if there are small files and the order was not
     /// made yet.
     pub(super) fn small_order(&mut self, cx: &Context, id: DownloadId) -> Option<Order> {
-        if self.items.is_empty() || self.set.is_some() || self.numbers > 0 {
+        if self.waits || self.items.is_empty() || self.set.is_some() || self.numbers > 0 {
             return None;
         }
         self.set = Some(id);
@@ -159,6 +187,9 @@ impl Job {
 
     /// The next file for the downloads, if few files of this command are there now.
     pub(super) fn next_order(&mut self, cx: &mut Context, id: DownloadId) -> Option<Order> {
+        if self.waits {
+            return None;
+        }
         let small = self.small.pop_front_if(|_| self.handed_small < SMALL_DOWNLOADS_MAX);
         let is_small = small.is_some();
         let has_room = self.handed.len() - self.handed_small < BATCH_DOWNLOADS_MAX;
@@ -239,6 +270,7 @@ impl Job {
     /// Gives up all files that are not there.
     pub(super) fn abandon(&mut self, why: &str) {
         let left = self.items.len() + self.given.len() + self.small.len() + self.large.len() + self.handed.len();
+        self.waits = false;
         self.items.clear();
         self.given.clear();
         self.small.clear();

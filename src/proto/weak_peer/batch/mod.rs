@@ -15,6 +15,7 @@ use super::collecting::FileEnd;
 use super::contact::Contact;
 use super::context::{BatchId, Context};
 use super::download::Order;
+use crate::proto::disk::DiskFailure;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, DownloadId};
 use crate::wire::collection::Item;
@@ -30,6 +31,8 @@ pub(super) struct Batches {
     /// The job of each file that is handed to the downloads.
     handed: BTreeMap<DownloadId, BatchId>,
     next_file: u64,
+    /// The jobs whose files the disk compares with the free space.
+    checks: BTreeMap<DownloadId, BatchId>,
 }
 
 /// The numbers of downloads that batches start begin here. The numbers of all other downloads are
@@ -41,7 +44,27 @@ impl Batches {
         let id = BatchId(self.next);
         self.next += 1;
         let job = Job::new(cx, id, many);
+        let check = DownloadId(FILES_FROM + self.next_file);
+        if let Some(work) = job.check(check) {
+            self.next_file += 1;
+            self.checks.insert(check, id);
+            cx.disk(work);
+        }
         self.jobs.insert(id, job);
+    }
+
+    /// The disk knows whether the files of a command fit.
+    pub(super) fn on_room(&mut self, cx: &mut Context, check: DownloadId, result: Result<(), DiskFailure>) {
+        let Some(id) = self.checks.remove(&check) else { return };
+        match result {
+            Ok(()) => self.jobs.get_mut(&id).into_iter().for_each(Job::begin),
+            Err(failure) => {
+                if let Some(job) = self.jobs.remove(&id) {
+                    cx.timers.stop(super::context::Reason::Batch(id));
+                    job.refuse(cx, failure);
+                }
+            }
+        }
     }
 
     /// The order that stands for the small files of a command.
@@ -114,6 +137,7 @@ impl Batches {
             self.jobs.remove(&id);
         }
         self.handed.retain(|_, id| self.jobs.contains_key(id));
+        self.checks.retain(|_, id| self.jobs.contains_key(id));
         if self.jobs.is_empty() {
             close_idle(cx);
         }

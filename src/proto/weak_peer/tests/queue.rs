@@ -266,6 +266,20 @@ fn what_only_the_user_can_decide_waits_for_the_user() {
 }
 
 #[test]
+fn files_that_do_not_fit_wait_for_the_user_before_one_is_fetched() {
+    let mut world = world(MIB);
+    world.source(Manner::Honest, SLOW);
+    world.run_for(SEC);
+    queue(&mut world, 7, "dir/");
+    world.run_until(|world| !asked(world).is_empty());
+    world.full = true;
+    world.run_for(SEC);
+    let paused = listed(&mut world).remove(0);
+    assert_eq!((paused.state, paused.exit), (DownloadState::Paused, Some(Exit::Disk.code())));
+    assert!(world.served().is_empty(), "nothing is fetched");
+}
+
+#[test]
 fn a_restart_goes_on_with_the_content_and_the_destination_that_were_chosen() {
     let mut world = world(6 * MIB);
     world.source(Manner::Honest, SLOW);

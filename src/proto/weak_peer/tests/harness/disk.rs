@@ -63,6 +63,9 @@ impl World {
             DiskWork::LookForParts { client, remove, .. } => {
                 DiskDone::PartsFound { client, removed: remove, result: Ok(Parts::default()) }
             }
+            DiskWork::CheckRoom { download, .. } => {
+                DiskDone::RoomChecked { download, result: if self.full { full().map(drop) } else { Ok(()) } }
+            }
             DiskWork::SaveQueue { lines } => {
                 self.lines = lines;
                 DiskDone::QueueSaved { result: if self.full { full().map(drop) } else { Ok(()) } }
