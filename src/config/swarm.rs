@@ -91,11 +91,13 @@ pub const FETCH_LEAD_BYTES_MIN: u64 = 16 * 1024;
 /// And not while more than this is still to come.
 pub const FETCH_LEAD_BYTES_MAX: u64 = UNSENT_BYTES_MAX as u64;
 /// The width is the number of pieces that are fetched, or sent, at once. The rate with a width is
-/// measured over this number of pieces times the width (in a trial of a greater one, that before
-/// it), and over [`WIDTH_TIME_MIN`] at least.
+/// measured over this number of pieces times the width, and over [`WIDTH_TIME_MIN`] at least.
 pub const WIDTH_PIECES: u64 = 8;
 /// See [`WIDTH_PIECES`].
 pub const WIDTH_TIME_MIN: Duration = Duration::from_millis(400);
+/// In a trial of a greater width, what comes in this time may still be on its way before the trial
+/// is found to be in vain.
+pub const WIDTH_ON_WAY: Duration = Duration::from_millis(100);
 /// A rate is not measured over a longer pause than this.
 pub const WIDTH_PAUSE: Duration = Duration::from_secs(60);
 /// Measurements before a width of one more is tried; twice as many after each trial that brings

@@ -6,9 +6,11 @@
 //! It does not know the rate of the line. It tries a width of one more or one less for some pieces,
 //! and keeps it if the rate is higher, or if it is the same with the smaller width.
 
+use std::time::Duration;
+
 use crate::config::{
-    PIECE_BYTES, SWARM_FETCHES_MAX, WIDTH_PAUSE, WIDTH_PIECES, WIDTH_TIME_MIN, WIDTH_TRIAL_FIRST, WIDTH_TRIAL_LAST,
-    WIDTH_TRIAL_LESS,
+    PIECE_BYTES, SWARM_FETCHES_MAX, WIDTH_ON_WAY, WIDTH_PAUSE, WIDTH_PIECES, WIDTH_TIME_MIN, WIDTH_TRIAL_FIRST,
+    WIDTH_TRIAL_LAST, WIDTH_TRIAL_LESS,
 };
 use crate::time::Time;
 
@@ -92,14 +94,25 @@ impl Width {
         let Some(since) = self.since else { return self.since = Some(now) };
         self.bytes += bytes;
         let passed = now.since(since);
-        // A trial is short: if it does not pay, it costs others a part of their lines.
-        let width = self.trial.map_or(self.now, |trial| self.now.min(trial.before));
-        if self.is_fixed || self.bytes < WIDTH_PIECES * width as u64 * PIECE_BYTES || passed < WIDTH_TIME_MIN {
+        let is_long = self.bytes >= WIDTH_PIECES * self.now as u64 * PIECE_BYTES && passed >= WIDTH_TIME_MIN;
+        if self.is_fixed || !(is_long || self.is_in_vain(passed)) {
             return;
         }
         let rate = u128::from(self.bytes) * 1_000_000 / passed.as_micros().max(1);
         (self.since, self.bytes) = (Some(now), 0);
         self.on_measured(u64::try_from(rate).unwrap_or(u64::MAX));
+    }
+
+    /// Whether the trial of a greater width will not pay, because too little has come. Such a trial
+    /// ends at once: pieces that share a line leave a part of the lines of others idle. Bytes may
+    /// be on their way: a piece and a half of each connection, or [`WIDTH_ON_WAY`].
+    fn is_in_vain(&self, passed: Duration) -> bool {
+        let Some(trial) = self.trial.filter(|trial| self.now > trial.before) else { return false };
+        let [come, piece, base] = [self.bytes, PIECE_BYTES, self.rate].map(u128::from);
+        let in_time = |time: Duration| base * time.as_micros() / 1_000_000;
+        let on_way = (trial.before as u128 * piece * 3 / 2).max(in_time(WIDTH_ON_WAY));
+        let (due, parts) = (in_time(passed), 2 * trial.before as u128);
+        due * (parts + 1) >= (come + on_way) * parts
     }
 
     fn on_measured(&mut self, rate: u64) {
@@ -151,8 +164,6 @@ impl Width {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Pieces that come over a line, each of them at most at the rate of its connection.
@@ -185,6 +196,39 @@ mod tests {
         assert_eq!(widths.last(), Some(&1));
         let widths = run(&mut width, (1 << 40, 2_500_000), 20_000);
         assert!(widths.iter().all(|width| *width <= 8) && *widths.last().unwrap() >= 7);
+    }
+
+    #[test]
+    fn a_trial_that_does_not_pay_ends_soon() {
+        // Two pieces at once share the line; or other lines are idle meanwhile, and they take
+        // longer.
+        for slower in [1, 2, 3] {
+            let mut width = Width::new(8);
+            let one = Duration::from_micros(100_000);
+            let (mut now, mut wide) = (Time::from_micros(1), Duration::ZERO);
+            for _ in 0..600 {
+                let is_wide = width.now() > 1;
+                let took = if is_wide { one * slower } else { one };
+                now = now + took;
+                wide += if is_wide { took } else { Duration::ZERO };
+                width.note(now, PIECE_BYTES);
+            }
+            assert!((one..=one * 4).contains(&wide), "{wide:?}");
+        }
+    }
+
+    #[test]
+    fn connections_that_each_begin_late_are_as_many_as_allowed() {
+        // Each connection sends a piece in a tenth of a second, all of them at the same time. One
+        // more begins when the next pieces are there.
+        let mut width = Width::new(8);
+        let mut now = Time::from_micros(1);
+        for _ in 0..1500 {
+            let begun = width.now();
+            now = now + Duration::from_millis(100);
+            (0..begun).for_each(|_| width.note(now, PIECE_BYTES));
+        }
+        assert_eq!(width.now(), 8);
     }
 
     #[test]
