@@ -11,7 +11,7 @@ pub const SWARM_MEMBERS_MAX: usize = 65_535;
 pub const SWARM_ZONES_MAX: usize = 256;
 /// Most members that are named to each member, to be followed. The number is a choice: with more, a
 /// piece has more ways, and each HAS goes to more followers.
-pub const SWARM_DEGREE: usize = 14;
+pub const SWARM_DEGREE: usize = 16;
 /// The same in a swarm of fewer than [`SWARM_SMALL`] members.
 pub const SWARM_DEGREE_SMALL: usize = 11;
 /// See [`SWARM_DEGREE_SMALL`].

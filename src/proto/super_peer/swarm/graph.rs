@@ -62,7 +62,7 @@ pub(super) struct Member {
     flags: u8,
 }
 
-const _: () = assert!(size_of::<Member>() <= 48, "a member is small");
+const _: () = assert!(size_of::<Member>() <= 52, "a member is small");
 
 impl Member {
     fn has(&self, flag: u8) -> bool {

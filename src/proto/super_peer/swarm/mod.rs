@@ -280,7 +280,7 @@ impl Swarms {
         self.members += 1;
         let index = conn.index as usize;
         if index >= self.heads.len() {
-            self.heads.reserve_exact((index + 1).saturating_sub(self.heads.capacity()).max(self.heads.len() / 32));
+            self.heads.reserve_exact((index + 1).saturating_sub(self.heads.capacity()).max(self.heads.len() / 64));
             self.heads.resize(index + 1, NO_JOIN);
         }
         let next = std::mem::replace(&mut self.heads[index], Head { swarm: number, slot });

@@ -28,6 +28,6 @@ pub(super) fn free_if_empty(queue: &mut VecDeque<Slot>) {
 /// Makes room for one more, with little to spare.
 pub(super) fn grow<T>(list: &mut Vec<T>) {
     if list.len() == list.capacity() {
-        list.reserve_exact(list.len() / 32 + 1);
+        list.reserve_exact(list.len() / 64 + 1);
     }
 }
