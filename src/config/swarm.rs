@@ -82,10 +82,19 @@ pub const REFOLLOW_INTERVAL: Duration = Duration::from_secs(2);
 /// Most pieces that a download in a swarm fetches at once. It fetches one at a time, unless more at
 /// once bring more bytes in a second.
 pub const SWARM_FETCHES_MAX: usize = 8;
-/// The next turn is requested, and given, this long before a piece ends, as estimated from the rate
-/// of the pieces before. It is longer than a way to and fro in a local network, so that the next
-/// piece begins when this one ends, and so short that the two hardly share the line.
-pub const TURN_LEAD: Duration = Duration::from_millis(3);
+/// The next turn is requested, and given, this long before a piece ends or earlier, as estimated
+/// from the rate of the pieces before. It is longer than some round trips in a local network, so
+/// that the next piece begins when this one ends, and so short that the two hardly share the line.
+pub const TURN_LEAD_MIN: Duration = Duration::from_millis(3);
+/// A follower requests it this number of round trips before, if these take longer: one from WANT to
+/// TURN, one from GET to the first byte, and one for a turn that another source gives at the same
+/// time and that is given back.
+pub const TURN_LEAD_ASKED: u32 = 3;
+/// A sender gives it this number of round trips before, if these take longer: one from TURN to GET,
+/// and one for a turn that is given back.
+pub const TURN_LEAD_GIVEN: u32 = 2;
+/// A round trip that took longer than this counts as this: the other end may have been busy.
+pub const ROUND_TRIP_MAX: Duration = Duration::from_millis(200);
 /// The next turn is requested while no more than this of a piece is still to come, at any rate.
 pub const FETCH_LEAD_BYTES_MIN: u64 = 16 * 1024;
 /// And not while more than this is still to come.

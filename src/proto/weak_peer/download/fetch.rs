@@ -8,7 +8,7 @@ use super::source::{Request, Source, Wanted, time_for};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
     FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES, PROTOCOL_VERSION, SOURCES_MAX, STALL_AFTER, STEAL_GAIN_MIN,
-    WRITES_PENDING_MAX,
+    TURN_LEAD_ASKED, WRITES_PENDING_MAX,
 };
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
@@ -173,7 +173,8 @@ impl Transfer {
                 Message::Get(Get { req, root, offset, length, bare: self.order.verify == Verify::Blake3 })
             }
         };
-        let (md5, received, lead, canceled) = (None, 0, source.lead(), false);
+        let lead = source.lead(self.swarm.round_trip.lead(TURN_LEAD_ASKED));
+        let (md5, received, canceled) = (None, 0, false);
         let request = Request { wanted, asked_at: cx.now, md5, offset, length, received, lead, canceled };
         source.requests.insert(req, request);
         cx.send(conn, message);

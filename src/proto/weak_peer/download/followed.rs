@@ -5,6 +5,7 @@ use super::picker::Picker;
 use super::pool::Pool;
 use crate::proto::weak_peer::context::SourceIndex;
 use crate::proto::weak_peer::swarm::pieces::Pieces;
+use crate::proto::weak_peer::swarm::round_trip::RoundTrip;
 use crate::proto::weak_peer::swarm::width::Width;
 use crate::time::Time;
 use crate::wire::swarm::Gateway;
@@ -34,6 +35,8 @@ pub(super) struct Swarm {
     pub(super) picks: u32,
     /// How many pieces are fetched at once.
     pub(super) width: Width,
+    /// From a GET with a turn to its CHUNK.
+    pub(super) round_trip: RoundTrip,
     /// Since when no piece has been requested.
     pub(super) idle_since: Option<Time>,
     /// The best rate so far, and since when the rate has been below half of it.

@@ -35,6 +35,10 @@ impl Transfer {
             return self.drop_liar(cx, index, "sent a chunk without its MD5");
         }
         request.md5 = md5;
+        // Without turns, the chunk may have waited for others.
+        if self.swarm.on && source.followed.is_some() {
+            self.swarm.round_trip.note(cx.now.since(request.asked_at));
+        }
         source.progress_at = cx.now;
         let (size, verify) = match request.wanted {
             Wanted::Last(size) => (size, proof_verify(self.order.verify)),

@@ -9,7 +9,7 @@ use super::proof::Proof;
 use crate::config::{
     ANSWER_DEADLINE, BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, FETCH_LEAD_BYTES_MAX,
     FETCH_LEAD_BYTES_MIN, PIECE_BYTES, PIECES_PER_FAULT, PROGRESS_INTERVAL, SOURCE_FRUITLESS_MAX, SOURCE_REDIAL_FIRST,
-    SOURCE_REDIAL_MAX, STALL_AFTER, TURN_LEAD,
+    SOURCE_REDIAL_MAX, STALL_AFTER,
 };
 use crate::proto::event::{SourceReport, SourceState};
 use crate::proto::weak_peer::contact::{Contact, Peer};
@@ -406,9 +406,9 @@ impl Source {
         self.progress_at = now;
     }
 
-    /// How many bytes it sends in [`TURN_LEAD`].
-    pub(super) fn lead(&self) -> u32 {
-        let bytes = u128::from(self.rate.unwrap_or(0)) * TURN_LEAD.as_micros() / 1_000_000;
+    /// How many bytes it sends in this time, within the limits of a lead.
+    pub(super) fn lead(&self, time: Duration) -> u32 {
+        let bytes = u128::from(self.rate.unwrap_or(0)) * time.as_micros() / 1_000_000;
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).clamp(FETCH_LEAD_BYTES_MIN, FETCH_LEAD_BYTES_MAX);
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }

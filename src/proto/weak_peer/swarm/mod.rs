@@ -5,6 +5,7 @@
 pub(super) mod holdings;
 pub(super) mod joins;
 pub(super) mod pieces;
+pub(super) mod round_trip;
 mod seed;
 pub(super) mod stay;
 pub(super) mod step;

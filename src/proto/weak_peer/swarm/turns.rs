@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::round_trip::RoundTrip;
 use super::seed::Seed;
 use super::width::Width;
 use crate::config::{
-    PIECE_BYTES, SEEDS_MAX, TURN_DOUBT, TURN_HOSTS_DOUBTED_MAX, TURN_LEAD, TURN_SLOW, TURN_UNUSED_MAX, TURN_WAIT_MIN,
-    TURNS_OF_ONE_MAX, TURNS_OPEN_MAX, UNSENT_BYTES_MAX,
+    PIECE_BYTES, SEEDS_MAX, TURN_DOUBT, TURN_HOSTS_DOUBTED_MAX, TURN_LEAD_GIVEN, TURN_SLOW, TURN_UNUSED_MAX,
+    TURN_WAIT_MIN, TURNS_OF_ONE_MAX, TURNS_OPEN_MAX, UNSENT_BYTES_MAX,
 };
 use crate::proto::ConnId;
 use crate::proto::crowd::Host;
@@ -68,6 +69,8 @@ pub(in crate::proto::weak_peer) struct Turns {
     used: BTreeMap<(ConnId, u32), Used>,
     /// The mean time that a chunk takes.
     mean: Option<Duration>,
+    /// From a TURN to its GET.
+    round_trip: RoundTrip,
     /// For each chunk that is in the send queue of the system: when so little of it is unsent that
     /// the next turn can be given.
     ending: Vec<Time>,
@@ -84,6 +87,7 @@ impl Default for Turns {
             given: Vec::new(),
             used: BTreeMap::new(),
             mean: None,
+            round_trip: RoundTrip::default(),
             ending: Vec::new(),
             seeds: BTreeMap::new(),
             doubted: BTreeMap::new(),
@@ -185,6 +189,7 @@ impl Turns {
             }
         }
         if let Some(given) = &given {
+            self.round_trip.note(now.since(given.at));
             self.used.insert((conn, req), Used { since: now, is_doubted: given.is_doubted });
         }
         given.is_some()
@@ -198,7 +203,7 @@ impl Turns {
             let took = now.since(since);
             let mean = self.mean.map_or(took, |mean| (mean * 7 + took) / 8);
             self.mean = Some(mean);
-            let rest = mean.mul_f64(QUEUED_PART).saturating_sub(TURN_LEAD);
+            let rest = mean.mul_f64(QUEUED_PART).saturating_sub(self.round_trip.lead(TURN_LEAD_GIVEN));
             self.ending.retain(|at| *at > now);
             if rest >= TURN_WAIT_MIN && self.ending.len() < TURNS_OPEN_MAX {
                 self.ending.push(now + rest);
@@ -300,6 +305,16 @@ mod tests {
         turns.give(at(132), (conn(0), HOST), ROOT);
         assert!(!turns.has_room(at(300)), "the others are not slow yet");
         assert!(turns.has_room(at(500)), "they are");
+    }
+
+    #[test]
+    fn the_next_turn_is_given_earlier_if_gets_come_late() {
+        let mut turns = Turns::default();
+        turns.give(at(0), (conn(1), HOST), ROOT);
+        assert!(turns.take(at(5), (conn(1), 9), ROOT, Some(1)));
+        assert!(turns.end(at(95), (conn(1), 9), true));
+        // The rest takes 30 ms, and two round trips take 10 ms of it.
+        assert!(!turns.has_room(at(114)) && turns.has_room(at(116)));
     }
 
     #[test]
