@@ -39,13 +39,18 @@ pub(super) fn is_ample(folder: &Path, files: &[Planned]) -> bool {
 }
 
 /// Refuses the files if those that are not at their places do not fit.
+///
+/// The sizes are what hits claim. So a file that would not even fit alone does not count, if there
+/// are others: it is refused alone, once its size is proved. A false size does not deny the others.
 fn check(folder: &Path, files: &[Planned]) -> Result<(), DiskFailure> {
-    let needs = files.iter().map(|file| need_of(folder, &file.path, file.size, &file.root));
-    let need = needs.fold(0, u64::saturating_add);
-    match free_at(folder) {
-        Some(free) if need > free => Err(refusal(&format!("{} files do", files.len()), need, free)),
-        Some(_) | None => Ok(()),
+    let Some(free) = free_at(folder) else { return Ok(()) };
+    let needs: Vec<u64> = files.iter().map(|file| need_of(folder, &file.path, file.size, &file.root)).collect();
+    let all_bytes = needs.iter().copied().fold(0, u64::saturating_add);
+    let fitting = || needs.iter().copied().filter(|need| *need <= free);
+    if all_bytes <= free || fitting().next().is_some() && fitting().fold(0, u64::saturating_add) <= free {
+        return Ok(());
     }
+    Err(refusal(&format!("{} files do", files.len()), all_bytes, free))
 }
 
 fn refusal(what: &str, need: u64, free: u64) -> DiskFailure {
@@ -153,6 +158,12 @@ mod tests {
         let figures = "2 files do not fit on the disk: 2147483648.0 MiB are needed and ";
         assert!(failure.message.starts_with(figures), "{}", failure.message);
         assert!(is_ample(folder.path(), &[planned("a", 1)]));
+    }
+
+    #[test]
+    fn a_false_size_does_not_deny_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(check(folder.path(), &[planned("a", 1), planned("b", HUGE)]), Ok(()));
     }
 
     #[test]
