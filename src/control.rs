@@ -272,6 +272,7 @@ mod tests {
         for command in [
             Command::Get(get),
             Command::Uri { what: "x".into(), path: Some("/a/b".into()), scope: Scope::default() },
+            Command::Uri { what: "x".repeat(701), path: None, scope: Scope::default() },
             Command::List { partial: false },
             Command::List { partial: true },
             Command::Network { scope: Scope { ttl: Some(2), ..Scope::default() } },

@@ -32,6 +32,9 @@ pub const HTTP_FAST_WITHIN: Duration = Duration::from_secs(1);
 /// Bytes of the connection of a fast client that the kernel holds and has not sent once. The system
 /// sets a limit of its own (Linux: `tcp_wmem`, 4 MiB).
 pub const HTTP_UNSENT_BYTES_MAX: u32 = 4 << 20;
+/// While more connections of HTTP than this are there, no further client gets that many. So the
+/// kernel holds at most 128 MiB for them.
+pub const HTTP_RAISED_MAX: usize = 32;
 /// A fast client may become slow. If the kernel accepts nothing for
 /// [`WRITE_STALL_MAX`](super::WRITE_STALL_MAX), it gets the usual limit again, and this much longer
 /// to send what it holds. If the client reads nothing in that time, the kernel ends the connection.

@@ -20,7 +20,7 @@ use crate::http::Content;
 use crate::time::Time;
 use crate::wire::ids::Md5;
 
-/// What a file costs in addition to its bytes: its path, its name, its place in the map.
+/// What a file costs in addition to its bytes and names: its place in the map.
 const COST_BYTES: usize = 512;
 
 /// A small file of the share, as it was when the worker read it.
@@ -170,7 +170,8 @@ impl Hot {
 }
 
 fn cost(small: &Small) -> usize {
-    small.bytes.len() + COST_BYTES
+    // The path below the share is part of the path in the map.
+    small.bytes.len() + 2 * small.below.len() + small.name.len() + COST_BYTES
 }
 
 #[cfg(test)]

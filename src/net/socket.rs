@@ -55,7 +55,8 @@ pub(super) fn set_options(socket: &impl AsFd) {
 }
 
 /// Bounds how many bytes the kernel accepts and has not sent. With `silent_max`, it also ends a
-/// connection whose other side takes nothing for this long, however many bytes it holds.
+/// connection whose other side takes nothing for this long, however many bytes it holds; zero is
+/// the time that the system has for it.
 pub(super) fn bound_unsent(socket: &impl AsFd, bytes: u32, silent_max: Option<Duration>) {
     let socket = SockRef::from(socket);
     if let Err(error) = socket.set_tcp_notsent_lowat(bytes) {

@@ -79,7 +79,7 @@ pub enum Command {
     /// Make the URI of a content: a `uri` event, then `done`.
     Uri {
         /// A name or a root, as for a `get`.
-        #[serde(deserialize_with = "crate::wire::record::pattern")]
+        #[serde(deserialize_with = "text_of_uri")]
         what: String,
         /// If present, it replaces the name: a file or folder on the disk, which the peer shares.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -297,6 +297,16 @@ pub struct KnownContent {
 #[must_use]
 pub fn can_name(what: &str) -> bool {
     what.len() <= GET_BYTES_MAX && what.contains(|c| c != '/')
+}
+
+/// Reads what a `uri` names, or what it shows of a path.
+fn text_of_uri<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if (1..=GET_BYTES_MAX).contains(&text.len()) {
+        Ok(text)
+    } else {
+        Err(de::Error::invalid_length(text.len(), &"a name of 1 to 701 bytes"))
+    }
 }
 
 /// Reads what a `get` names.

@@ -45,7 +45,7 @@ enum Unsent {
     Raised,
     /// As many as usual, but it has accepted more before, and has not sent them yet.
     Lowered,
-    /// As many as usual until the next request, because the client has become slow.
+    /// As many as usual until the answer ends, because the client has become slow.
     Slow,
 }
 
@@ -128,9 +128,6 @@ impl Http {
         self.says_last = !request.keep_alive;
         self.last |= self.says_last;
         (self.since, self.expects, self.written) = (now, false, 0);
-        if self.unsent == Unsent::Slow {
-            self.unsent = Unsent::Usual;
-        }
         Ok(Some(request))
     }
 
@@ -165,11 +162,17 @@ impl Http {
         self.answering == Answering::Yes
     }
 
+    /// The answer ends. Returns whether the kernel must accept as many bytes as usual again, for as
+    /// long as usual.
+    pub(in crate::net) fn reset_unsent(&mut self) -> bool {
+        std::mem::replace(&mut self.unsent, Unsent::Usual) != Unsent::Usual
+    }
+
     /// Bytes were written. Returns whether the client turns out to be fast, so that the kernel may
-    /// accept more.
-    pub(super) fn on_written(&mut self, count: usize, now: Time) -> bool {
+    /// accept more. This `may` be so only while few clients are there.
+    pub(super) fn on_written(&mut self, count: usize, may: bool, now: Time) -> bool {
         self.written += count as u64;
-        let is_fast = self.written >= HTTP_FAST_BYTES && now.since(self.since) <= HTTP_FAST_WITHIN;
+        let is_fast = may && self.written >= HTTP_FAST_BYTES && now.since(self.since) <= HTTP_FAST_WITHIN;
         match self.unsent {
             Unsent::Usual if is_fast && self.answering == Answering::Yes => self.unsent = Unsent::Raised,
             Unsent::Lowered if count > 0 => {

@@ -18,8 +18,8 @@ use super::buffers::Buffers;
 use super::send_queue::{Flushed, SendQueue};
 use super::transport::Transport;
 use crate::config::{
-    BACKLOG_BYTES, FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, HTTP_UNSENT_BYTES_MAX, LINGER_MAX, SEND_QUEUE_BYTES_EARLY,
-    UNSENT_BYTES_MAX, WRITE_STALL_MAX,
+    BACKLOG_BYTES, FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, HTTP_UNSENT_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX,
+    SEND_QUEUE_BYTES_EARLY, UNSENT_BYTES_MAX, WRITE_STALL_MAX,
 };
 use crate::proto::{CloseReason, HashPlan, Verify};
 use crate::time::Time;
@@ -356,12 +356,13 @@ impl Connection {
     }
 
     /// Writes what is queued, with at most `budget` bytes of files, which it takes from `budget`.
-    /// Returns a reason if the connection is over.
+    /// Returns a reason if the connection is over. A fast client of HTTP `may_raise` what the kernel
+    /// accepts.
     pub(super) fn flush(
         &mut self,
         budget: &mut usize,
         buffers: &mut Buffers,
-        now: Time,
+        (now, may_raise): (Time, bool),
         sent: impl FnMut(u32),
     ) -> Option<CloseReason> {
         if !self.writable {
@@ -374,7 +375,7 @@ impl Connection {
             self.write_since = now;
         }
         if let Phase::Http(http) = &mut self.phase
-            && http.on_written(count, now)
+            && http.on_written(count, may_raise, now)
         {
             self.transport.bound_unsent(HTTP_UNSENT_BYTES_MAX, Some(WRITE_STALL_MAX));
         }
@@ -405,6 +406,9 @@ impl Connection {
         let Phase::Closing { left } = self.phase else {
             return None;
         };
+        // If it has sent more although it said that it would not, the answer would be lost without
+        // lingering.
+        let left = if left == 0 && self.readable { LINGER_BYTES_MAX } else { left };
         if self.eof || left == 0 || self.transport.shutdown_write().is_err() {
             return Some(CloseReason::Asked);
         }

@@ -2,11 +2,12 @@
 //! answers.
 
 use std::io;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 
 use super::Connections;
-use crate::config::{HTTP_CONNS_MAX, LINGER_BYTES_MAX};
+use crate::config::{HTTP_CONNS_MAX, LINGER_BYTES_MAX, UNSENT_BYTES_MAX};
 use crate::http::{self, Refusal, Surface};
 use crate::net::connection::Phase;
 use crate::net::connection::http::Http;
@@ -119,6 +120,9 @@ impl Connections {
     pub(in crate::net) fn end_answer(&mut self, id: ConnId, last: bool, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else { return };
         let Phase::Http(http) = &mut conn.phase else { return };
+        if http.reset_unsent() {
+            conn.transport.bound_unsent(UNSENT_BYTES_MAX, Some(Duration::ZERO));
+        }
         if http.end_answer(last, ctx.now) {
             self.requeue(id);
             self.arm(id, ctx);

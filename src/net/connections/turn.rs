@@ -8,8 +8,8 @@ use mio::event::Event;
 
 use super::Connections;
 use crate::config::{
-    CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, FREED_PER_TURN, LATE_STEPS, LINGER_BYTES_MAX, MESSAGES_IN_A_ROW,
-    READ_SCRATCH_BYTES, TURN_BULK_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
+    CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, FREED_PER_TURN, HTTP_RAISED_MAX, LATE_STEPS, LINGER_BYTES_MAX,
+    MESSAGES_IN_A_ROW, READ_SCRATCH_BYTES, TURN_BULK_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
 };
 use crate::http::{self, Refusal};
 use crate::net::arrival::Arrival;
@@ -305,7 +305,8 @@ impl Connections {
             });
         };
         let mut left = budget;
-        let ended = conn.flush(&mut left, &mut self.buffers, ctx.now, sent);
+        let may_raise = self.http.len() <= HTTP_RAISED_MAX;
+        let ended = conn.flush(&mut left, &mut self.buffers, (ctx.now, may_raise), sent);
         self.note_sent(id, budget - left);
         if let Some(why) = ended {
             self.finish(id, why, ctx);

@@ -235,6 +235,14 @@ fn the_kernel_accepts_more_for_a_client_that_reads_fast() {
 }
 
 #[test]
+fn the_limits_of_a_fast_client_are_the_usual_ones_after_its_answer() {
+    let mut rig = page();
+    let (_client, conn) = stops_after_8_mib(&mut rig, Duration::ZERO);
+    rig.net.end_answer(conn, false);
+    assert_eq!(kernel_limits(&rig, conn), (UNSENT_BYTES_MAX, None));
+}
+
+#[test]
 fn a_fast_client_that_stops_gets_the_usual_limit_again_and_is_closed_later() {
     let mut rig = page();
     let (_client, conn) = stops_after_8_mib(&mut rig, Duration::ZERO);

@@ -80,14 +80,18 @@ impl Entry {
 }
 
 /// Makes the names of files that were not taken as parts of a folder different: of several contents
-/// with the same name, the first keeps it.
+/// with the same name, the first keeps it. If the name with digits of the root is taken too, the
+/// complete root becomes the name.
 pub(in crate::proto::weak_peer) fn tell_apart(entries: &mut [Entry]) {
     let mut names = BTreeSet::new();
     let named = entries.iter().enumerate().filter(|(_, entry)| !entry.path.contains('/'));
-    let later = named.filter(|(_, entry)| !names.insert(entry.path.as_str())).map(|(at, _)| at);
+    let later = named.filter(|(_, entry)| !names.insert(entry.path.clone())).map(|(at, _)| at);
     for at in later.collect::<Vec<_>>() {
         let Entry { path, root, .. } = &mut entries[at];
         *path = apart(path, root);
+        if !names.insert(path.clone()) {
+            *path = root.to_string();
+        }
     }
 }
 

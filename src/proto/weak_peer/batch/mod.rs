@@ -63,6 +63,9 @@ impl Batches {
                     cx.timers.stop(super::context::Reason::Batch(id));
                     job.refuse(cx, failure);
                 }
+                if self.jobs.is_empty() {
+                    close_idle(cx);
+                }
             }
         }
     }

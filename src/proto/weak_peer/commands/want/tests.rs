@@ -170,6 +170,15 @@ fn of_several_files_with_one_name_the_first_keeps_it() {
 }
 
 #[test]
+fn a_file_that_has_the_name_with_digits_already_does_not_share_it() {
+    let hits = [hit("01 (02020202).flac", 3, 1), hit("A1/01.flac", 1, 1), hit("A2/01.flac", 2, 1)];
+    let (files, _) = many("01 (02020202).flac", &["A1/01.flac", "A2/01.flac"], &hits);
+    let names: std::collections::BTreeSet<_> = files.iter().map(|(name, _, _)| name.as_str()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(names.contains(Root([2; 32]).to_string().as_str()), "{names:?}");
+}
+
+#[test]
 fn a_collection_is_taken_with_its_files_and_not_beside_them() {
     let folder = |path, root, port| SourceRecord { collection: true, ..hit(path, root, port) };
     let hits = [folder("album", 1, 1), hit("album", 1, 2), hit("x", 2, 1)];
