@@ -356,8 +356,8 @@ impl Connection {
     }
 
     /// Writes what is queued, with at most `budget` bytes of files, which it takes from `budget`.
-    /// Returns a reason if the connection is over. A fast client of HTTP `may_raise` what the kernel
-    /// accepts.
+    /// Returns a reason if the connection is over. A fast client of HTTP `may_raise` what the
+    /// kernel accepts.
     pub(super) fn flush(
         &mut self,
         budget: &mut usize,
