@@ -7,10 +7,11 @@ use crate::config::{
     CALL_WORK_MAX, PATH_BYTES_MAX, QUERY_HITS_MAX, SCAN_WORK_PER_STEP, SESSION_BYTES_PER_TURN, SESSION_QUERIES_MAX,
     SHARING_REPORT_EVERY,
 };
+use crate::proto::super_peer::SuperPeer;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::testnet::{Net, file, register, search};
-use crate::proto::{ConnId, Input};
-use crate::wire::message::{Cancel, Register, Update};
+use crate::proto::{ConnId, Input, Output, Role};
+use crate::wire::message::{Cancel, Query, Register, Update};
 use crate::wire::{Cut, Message, frame};
 
 /// A session that does not read what it was sent.
@@ -156,6 +157,31 @@ fn queries_that_wait_for_a_link_that_goes_down_end_in_slices() {
     let (mut net, _) = waiting(16, 60_000);
     net.run_for(Duration::from_secs(8));
     ended_in_slices(&net, 16, Cut { down: 1, ..Cut::NONE });
+}
+
+#[test]
+fn queries_that_end_after_a_pause_leave_their_session_room_for_others() {
+    let (mut net, conns) = waiting(1, 500);
+    // All that is due within this time is due at once.
+    let late = net.now() + Duration::from_secs(30);
+    let machine = net.machine_mut(0);
+    let (mut dones, mut errors) = (0, 0);
+    let mut drain = |machine: &mut SuperPeer| {
+        while let Some(output) = machine.poll_output() {
+            if let Output::Send { message, .. } = output {
+                dones += usize::from(matches!(message, Message::Done(_)));
+                errors += usize::from(matches!(message, Message::Error(_)));
+            }
+        }
+    };
+    while machine.poll_timeout().is_some_and(|at| at <= late) {
+        machine.handle_timeout(late);
+        drain(machine);
+    }
+    let query = Query { req: 1000, find: search("nothing"), ttl: Some(7), budget: Some(500), policy: None };
+    machine.handle_input(late, Input::Message { conn: conns[0], message: Message::Query(query) });
+    drain(machine);
+    assert_eq!((dones, errors), (SESSION_QUERIES_MAX, 0));
 }
 
 #[test]
