@@ -29,7 +29,7 @@ use hdrhistogram::Histogram;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use sprat::node::{Flow, Host, Node, Options};
-use sprat::proto::{Event, Input, Output, Role};
+use sprat::proto::{Event, Role};
 use sprat::wire::HostPort;
 
 use members::Members;
@@ -96,34 +96,6 @@ struct Silent;
 impl Host for Silent {
     fn on_event(&mut self, _: Event) -> Flow {
         Flow::Continue
-    }
-}
-
-/// An input that no machine of these programs uses. Returns what must be given back.
-fn leave(input: Input<'_>) -> Option<Output> {
-    match input {
-        Input::Accepted { .. } | Input::PayloadReceived { .. } => input.given_back(),
-        Input::Dialed { .. }
-        | Input::DialFailed { .. }
-        | Input::Message { .. }
-        | Input::Malformed { .. }
-        | Input::Closed { .. }
-        | Input::Datagram { .. }
-        | Input::Unanswered { .. }
-        | Input::Undelivered { .. }
-        | Input::Resolved { .. }
-        | Input::PayloadProgress { .. }
-        | Input::PayloadSent { .. }
-        | Input::Backlogged { .. }
-        | Input::Drained { .. }
-        | Input::Crowded { .. }
-        | Input::Memory { .. }
-        | Input::Disk(_)
-        | Input::AccountsSaved { .. }
-        | Input::Command { .. }
-        | Input::ClientGone { .. }
-        | Input::Shutdown
-        | Input::Settings(_) => None,
     }
 }
 

@@ -17,7 +17,7 @@ use sprat::trust::Pin;
 use sprat::wire::{FileRecord, Root, SharePath};
 
 use crate::members::Members;
-use crate::{leave, say, unix};
+use crate::{say, unix};
 
 /// Most peers that log in at once for the first time. Afterwards each peer decides itself.
 const STARTING_MAX: usize = 128;
@@ -249,7 +249,7 @@ impl Role for Peers {
                 }
             }
             Input::Shutdown => std::process::exit(0),
-            unused => self.out.extend(leave(unused)),
+            unused => self.out.extend(unused.given_back()),
         }
     }
 

@@ -15,7 +15,7 @@ use sprat::wire::message::{Ping, Query, Register};
 use sprat::wire::{FileRecord, HostPort, Message, QueryKind, Root, Search, SharePath};
 
 use crate::members::Member;
-use crate::{figures, histogram, leave, say};
+use crate::{figures, histogram, say};
 
 /// Most sessions that are set up at once.
 const SETUPS_MAX: usize = 128;
@@ -309,7 +309,7 @@ impl Role for Readers {
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, .. } | Input::Closed { conn, .. } => self.on_closed(conn),
             Input::Shutdown => std::process::exit(1),
-            unused => self.out.extend(leave(unused)),
+            unused => self.out.extend(unused.given_back()),
         }
     }
 

@@ -12,7 +12,7 @@ use sprat::wire::message::Bye;
 use sprat::wire::{HostPort, Message};
 
 use crate::members::Member;
-use crate::{figures, histogram, leave, say};
+use crate::{figures, histogram, say};
 
 /// Peers that visit, one after the other.
 pub(crate) const MEMBERS: usize = 1000;
@@ -128,7 +128,7 @@ impl Role for Visits {
                 }
             }
             Input::Shutdown => std::process::exit(1),
-            unused => self.out.extend(leave(unused)),
+            unused => self.out.extend(unused.given_back()),
         }
     }
 

@@ -6,7 +6,6 @@
 //! up the path again for each of them, so that a file which was deleted or has changed ends the
 //! answer.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -192,19 +191,8 @@ impl Driver<'_> {
         let (content, is_here) = (found.content, found.body.is_some());
         let more = self.described(request, &found);
         let Some((first, length)) = self.send_head(conn, request, content, more) else { return };
-        let mut sending = Box::new(Sending {
-            request_keeps: request.keep_alive,
-            root: content.root,
-            from: found.from,
-            next: first,
-            end: first + length,
-            asked: 0,
-            queued: 0,
-            sent: 0,
-            ahead: 0,
-            asked_at: Time::ZERO,
-            waiting: VecDeque::new(),
-        });
+        let range = first..first + length;
+        let mut sending = Box::new(Sending::new(request.keep_alive, content.root, found.from, range));
         let now = u32::try_from(length).unwrap_or(CHUNK_BYTES_MAX).min(CHUNK_BYTES_MAX);
         match found.body {
             Some(Source::File(file)) => self.net.send_file(conn, 0, file, first, now),

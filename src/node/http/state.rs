@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -274,6 +275,23 @@ pub(super) struct Sending {
 }
 
 impl Sending {
+    /// An answer with these bytes of a content, of which none was requested yet.
+    pub(super) fn new(request_keeps: bool, root: Root, from: IpAddr, range: Range<u64>) -> Sending {
+        Sending {
+            request_keeps,
+            root,
+            from,
+            next: range.start,
+            end: range.end,
+            asked: 0,
+            queued: 0,
+            sent: 0,
+            ahead: 0,
+            asked_at: Time::ZERO,
+            waiting: VecDeque::new(),
+        }
+    }
+
     /// Must be called before chunks are requested: there are more of them for a client that reads
     /// fast.
     pub(super) fn look_ahead(&mut self, now: Time) {
@@ -289,19 +307,7 @@ mod tests {
 
     #[test]
     fn chunks_are_requested_further_ahead_while_a_client_reads_fast() {
-        let mut sending = Sending {
-            request_keeps: true,
-            root: Root([1; 32]),
-            from: IpAddr::from([127, 0, 0, 1]),
-            next: 0,
-            end: 1 << 30,
-            asked: 0,
-            queued: 0,
-            sent: 0,
-            ahead: 0,
-            asked_at: Time::ZERO,
-            waiting: VecDeque::new(),
-        };
+        let mut sending = Sending::new(true, Root([1; 32]), IpAddr::from([127, 0, 0, 1]), 0..1 << 30);
         let mut after = |ms: u64| {
             sending.look_ahead(Time::from_micros(ms * 1000));
             sending.ahead
