@@ -22,6 +22,7 @@ use crate::wire::FileRecord;
 use crate::wire::ids::{Cv, Md5, Root};
 
 mod describing;
+mod download;
 mod held;
 mod places;
 mod sharing;
