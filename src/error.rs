@@ -10,7 +10,7 @@ pub enum Exit {
     Ok = 0,
     /// An internal error, or an I/O error with no better code.
     Internal = 1,
-    /// A flag, address, pattern or setting is wrong. Also: a name stands for several contents.
+    /// A flag, address, pattern or setting is wrong. Also: a name matches several contents.
     Usage = 2,
     /// No peer has the file.
     NotFound = 3,

@@ -784,7 +784,7 @@ fn honest_answers(message: &Message, features: Vec<String>, answers: &mut VecDeq
         }
         _ => {}
     }
-    // Somebody who is never asked to answer is not remembered for ever.
+    // Somebody who is never asked to answer is not remembered forever.
     answers.truncate(256);
 }
 

@@ -53,10 +53,10 @@ def main():
                    f'<text x="{LEFT - 6}" y="{y(kib) + 4:.1f}" text-anchor="end">{kib:.0f}</text>')
     for minutes in ticks(seconds / 60):
         svg.append(f'<text x="{x(minutes * 60):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{minutes:g}</text>')
-    for at, (name, words, colour) in enumerate(CURVES):
+    for at, (name, words, color) in enumerate(CURVES):
         points = " ".join(f"{x(row['seconds']):.1f},{y(row[name]):.1f}" for row in rows)
-        svg.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-                   f'<text x="{LEFT + at * 160}" y="34" fill="{colour}">{words}</text>')
+        svg.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.5"/>'
+                   f'<text x="{LEFT + at * 160}" y="34" fill="{color}">{words}</text>')
     svg.append("</svg>\n")
     with open(target, "w") as file:
         file.write("\n".join(svg))

@@ -134,7 +134,7 @@ fn read_line(text: &str) -> Option<(Root, String)> {
     let (root, path) = text.split_once("  ")?;
     let root = Root::from_hex(root).filter(|_| root.bytes().all(|byte| !byte.is_ascii_uppercase()))?;
     let path = if is_escaped { unescaped(path)? } else { path.to_owned() };
-    // A replacement character stands for lost bytes, so no file can have this path.
+    // A replacement character is in the place of lost bytes, so no file can have this path.
     let is_path = !path.is_empty() && !path.contains(['\0', char::REPLACEMENT_CHARACTER]);
     is_path.then_some((root, path))
 }

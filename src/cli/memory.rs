@@ -62,7 +62,7 @@ fn limit(line: &str, read: Read) -> Option<u64> {
     let mut least = None;
     let mut folder = path.trim_end_matches('/');
     loop {
-        // The word `max` stands for no limit. It is not a number.
+        // The word `max` means no limit. It is not a number.
         let limit = read(&format!("{mount}{folder}/{file}")).and_then(|text| text.trim().parse::<u64>().ok());
         least = least.into_iter().chain(limit).min();
         let Some(end) = folder.rfind('/') else { return least };

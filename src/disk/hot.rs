@@ -1,10 +1,10 @@
 //! Small files of the share in memory. With them the loop answers requests of HTTP without the
 //! worker, which would open and read the file each time.
 //!
-//! The worker has read each file while the file was in the state that was hashed. The loop uses it
-//! only as long as its path leads to this file in this state. It asks the system for that each
-//! time, but never waits: if the system would have to read a disk, the worker gets the request.
-//! Nothing is held open between turns, so a file system can be unmounted.
+//! The worker has read each file in the state that was hashed. For each request the loop asks the
+//! system whether the path still leads to this file in this state. The loop never waits for the
+//! answer: if the system would have to read a disk, the worker gets the request. Nothing is held
+//! open between turns, so a file system can be unmounted.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -87,9 +87,10 @@ pub(super) struct Hot {
     files: [HashMap<String, Arc<Small>>; 2],
     /// What the younger generation costs, in bytes.
     bytes: usize,
-    /// The shared folders that were opened in this turn; none if one cannot be opened at once.
+    /// The shared folders that this turn has looked for; without a descriptor if the folder cannot
+    /// be opened without a wait for the disk.
     tops: Vec<(Arc<Path>, Option<OwnedFd>)>,
-    /// When all files are freed, unless one is used before.
+    /// When all files are freed, unless one is used before then.
     until: Option<Time>,
 }
 

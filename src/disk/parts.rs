@@ -34,7 +34,7 @@ pub(super) fn start(
 }
 
 /// The part files in these folders and below them. Those of the kept destinations are left out. A
-/// kept destination is a file, or a folder that stands for everything below it. No symlink is
+/// kept destination is a file, or a folder, which means everything below it. No symlink is
 /// followed.
 fn look(folders: &[PathBuf], keep: &[PathBuf], remove: bool) -> Parts {
     let mut parts = Parts::default();

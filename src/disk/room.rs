@@ -1,6 +1,6 @@
 //! Whether several files together fit on a disk: the files of a command, or those of a collection.
-//! What is at their places already, complete or in part, needs no space. It reads figures, lists
-//! and names, and writes nothing.
+//! A file that is already at its destination needs no space, and a part file needs only the rest.
+//! This module reads figures, lists and names. It never writes.
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -16,7 +16,7 @@ use crate::wire::collection::Reader;
 use crate::wire::ids::Root;
 use crate::wire::name::{apart, sanitize};
 
-/// Bytes of a list that are read at once.
+/// Bytes of the list of a collection that are read at once.
 const READ_BYTES: usize = 64 * 1024;
 /// Size of the blocks that `stat` counts. It does not depend on the file system.
 const STAT_BLOCK_BYTES: u64 = 512;
@@ -32,16 +32,17 @@ pub(super) fn start(
     started.map(drop).map_err(|error| failed(format!("cannot start a thread to look for room: {error}")))
 }
 
-/// Whether the files surely fit: all of them are no more than the free space.
+/// Whether the files fit even if none of them is at its destination yet.
 pub(super) fn is_ample(folder: &Path, files: &[Planned]) -> bool {
     let all = files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size));
     free_at(folder).is_none_or(|free| all <= free)
 }
 
-/// Refuses the files if those that are not at their places do not fit.
+/// Refuses the files if those that are not at their destination do not fit together.
 ///
-/// The sizes are what hits claim. So a file that would not even fit alone does not count, if there
-/// are others: it is refused alone, once its size is proved. A false size does not deny the others.
+/// The sizes are only claims of hits, and one false size must not refuse all files. So a file that
+/// does not fit alone is left out of the sum if another file fits. It is refused later, when its
+/// size is proven.
 fn check(folder: &Path, files: &[Planned]) -> Result<(), DiskFailure> {
     let Some(free) = free_at(folder) else { return Ok(()) };
     let needs: Vec<u64> = files.iter().map(|file| need_of(folder, &file.path, file.size, &file.root)).collect();
@@ -63,8 +64,8 @@ fn free_at(folder: &Path) -> Option<u64> {
     (disk.f_blocks > 0).then(|| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// The bytes that a file still needs. It is also looked for under the name that it has if another
-/// content has its name.
+/// The bytes that a file still needs. The file may be there under either of two names: its own, and
+/// the one that it gets if another content has its own name.
 fn need_of(folder: &Path, path: &str, size: u64, root: &Root) -> u64 {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut at = folder.to_owned();
@@ -78,8 +79,8 @@ fn need_of(folder: &Path, path: &str, size: u64, root: &Root) -> u64 {
     size.saturating_sub(part.map_or(0, |part| part.blocks() * STAT_BLOCK_BYTES))
 }
 
-/// The list of a collection, while it is summed up. The first time, only the sizes are added. If
-/// these do not fit, each file is looked for.
+/// Sums up the list of a collection. The first pass adds the sizes. If the sum exceeds the free
+/// space, a second pass looks for each file at its destination.
 #[derive(Debug, Default)]
 pub(super) struct Measuring {
     reader: Box<Reader>,
@@ -89,9 +90,9 @@ pub(super) struct Measuring {
 }
 
 impl Measuring {
-    /// Reads a part of the list. Returns the result at its end. `is_here` says whether this peer
-    /// has a content, which can then share its blocks. Mistakes in the list are found when it is
-    /// unpacked.
+    /// Reads a part of the list. Returns the result when the list has ended. `is_here` returns
+    /// whether this peer has a content: its blocks on the disk can be shared, so it needs no space.
+    /// An invalid list is not refused here, but when it is unpacked.
     pub(super) fn slice(
         &mut self,
         list: &File,

@@ -23,7 +23,7 @@ pub fn is_own(host: &str, names: &[String]) -> bool {
 }
 
 /// Why a request is not answered in login mode. A request from another host needs the token. A
-/// request from this host needs the token or a Host that stands for this node.
+/// request from this host needs the token or a Host that is a name or address of this node.
 #[must_use]
 pub fn refusal(from: IpAddr, has_token: bool, host: &str, names: &[String]) -> Option<Refusal> {
     match (has_token, from.is_loopback()) {

@@ -1,4 +1,4 @@
-//! What the path of a request stands for.
+//! What the path of a request means.
 
 use percent_encoding::percent_decode_str;
 

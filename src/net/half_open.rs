@@ -1,11 +1,11 @@
 //! Connections that were accepted in login mode and have not logged in: which of them is closed for
 //! a new one.
 //!
-//! The rule of `proto::crowd` chooses it, so that one host does not displace the logins of others.
-//! But many hosts can return at the same time, and each then needs some round trips for its login.
-//! So a connection is not closed while it waits for this node, or within [`HALF_OPEN_GRACE`] of the
-//! last step of its login, unless its host has more than its share. While no connection may be
-//! closed, new ones wait in the kernel.
+//! The rule of `proto::crowd` chooses this connection, so that one host does not displace the
+//! logins of others. But many hosts can return at the same time, and each then needs some round
+//! trips for its login. So a connection is not closed while it waits for this node, or within
+//! [`HALF_OPEN_GRACE`] of the last step of its login, unless its host has more than its share.
+//! While no connection may be closed, new ones wait in the kernel.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ pub(super) struct HalfOpen {
     all: BTreeMap<ConnId, (Host, Time)>,
     /// Which of these are closed next while there are too many.
     plan: Plan,
-    /// Until when no place is looked for, because no connection could be closed.
+    /// Until this time no connection to close is looked for, because there was none.
     full_until: Time,
 }
 
@@ -32,15 +32,14 @@ impl HalfOpen {
         self.all.insert(id, (Host::from(from), since));
     }
 
-    /// The login of a connection has made progress. There are few such steps: received bytes are
-    /// none.
+    /// The login of a connection has reached its next step. Received bytes alone are no step.
     pub(super) fn note_step(&mut self, id: ConnId, now: Time) {
         if let Some((_, since)) = self.all.get_mut(&id) {
             *since = now;
         }
     }
 
-    /// A connection has logged in or is gone. Returns whether it was one of these.
+    /// A connection has logged in or is gone. Returns whether it was half open until now.
     pub(super) fn end(&mut self, id: ConnId) -> bool {
         self.all.remove(&id).is_some()
     }
@@ -49,12 +48,13 @@ impl HalfOpen {
         self.all.len()
     }
 
-    /// Whether there may be a place for one more connection at this time, if there may be `most`.
+    /// Whether it makes sense to accept one more connection: there are fewer than `most`, or it is
+    /// time to look for one to close.
     pub(super) fn may_enter(&self, most: usize, now: Time) -> bool {
         self.all.len() < most || self.full_until <= now
     }
 
-    /// No connection can be closed. Returns when to look again.
+    /// No connection can be closed for another one. Returns when to look again.
     pub(super) fn wait(&mut self, now: Time) -> Time {
         self.full_until = now + HALF_OPEN_RETRY;
         self.full_until
@@ -69,7 +69,8 @@ impl HalfOpen {
             let rank = if waits(conn) { Rank::Busy } else { Rank::Idle };
             Some(Occupant { conn, host, rank, since })
         };
-        // Those that are chosen together are few of all, so that the choice stays right.
+        // Only a small part of all is chosen at once. With more, the later ones might no longer be
+        // the right choice when they are closed.
         let count = CROWD_PLAN_MAX.min(most / 8).max(1);
         let grace = Grace { since: now - grace(most), share: (most / HALF_OPEN_SHARES).max(1) };
         let leaving = || leaving_after(all.keys().filter_map(|id| occupant(*id)).collect(), count, Some(grace));
@@ -82,8 +83,9 @@ impl HalfOpen {
     }
 }
 
-/// How long each step of a login has a grace if this many connections may be without a login. The
-/// proportion bounds how long others wait in the kernel.
+/// The time after each step of a login in which the connection is not closed, if at most this many
+/// connections may be without a login. It is in proportion to this number, which bounds how long
+/// others wait in the kernel.
 fn grace(most: usize) -> Duration {
     HALF_OPEN_GRACE.mul_f64(most as f64 / UNAUTHENTICATED_MAX as f64)
 }

@@ -1,5 +1,4 @@
-//! The tokens of the poll. A token stands for a fixed socket, or for a slot of a table with its
-//! generation.
+//! The tokens of the poll. A token names a fixed socket, or a slot of a table with its generation.
 
 use mio::Token;
 
@@ -33,7 +32,7 @@ pub(super) fn lane(at: usize) -> Token {
     Token(LANES + at)
 }
 
-/// The lane of a token, if the token stands for one.
+/// The lane of a token, if the token names one.
 pub(super) fn lane_of(token: Token) -> Option<usize> {
     token.0.checked_sub(LANES).filter(|at| *at < LINK_SOCKETS_MAX)
 }

@@ -245,7 +245,7 @@ pub struct Get {
     #[serde(default)]
     pub verify: Verify,
     /// How long the download may take without a verified piece and at a low rate, in milliseconds;
-    /// 0: for ever. If absent, the setting of the peer counts.
+    /// 0: forever. If absent, the setting of the peer counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
     /// In which order its pieces are fetched.

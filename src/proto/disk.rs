@@ -416,7 +416,7 @@ pub enum DiskWork {
         client: Option<ClientId>,
         /// More folders.
         folders: Vec<PathBuf>,
-        /// Destinations whose part files are in use. A folder stands for all destinations below it.
+        /// Destinations whose part files are in use. A folder means all destinations below it.
         keep: Vec<PathBuf>,
         /// Whether the shares and the folder for downloads are left out, because a download of many
         /// files uses them.

@@ -40,11 +40,11 @@ pub struct SuperSettings {
 #[derive(Clone, Copy, Debug)]
 pub struct WeakSettings {
     /// How long a download may take without a verified piece, for downloads that begin from now on;
-    /// zero means for ever.
+    /// zero means forever.
     pub download_timeout: Duration,
     /// How many downloads run at once. Those that run already continue.
     pub parallel: usize,
     /// How many pieces are sent at once to peers that fetch the same content; none means as few as
-    /// fill the line.
+    /// use all of the bandwidth.
     pub uploads: Option<usize>,
 }

@@ -80,7 +80,7 @@ pub struct Invited {
     hash: TokenHash,
     /// The time after which it is no longer accepted.
     pub until: u64,
-    /// For how many seconds its credential is valid; `None` means for ever.
+    /// For how many seconds its credential is valid; `None` means forever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_s: Option<u64>,
     /// The key that has used the invitation. This key gets the same answer again, because the first

@@ -33,7 +33,7 @@ pub struct Credential {
     pub issued: u64,
     /// It is not valid before this time.
     pub not_before: u64,
-    /// It is not valid after this time; `None` means for ever.
+    /// It is not valid after this time; `None` means forever.
     pub not_after: Option<u64>,
     /// The key that signed it.
     pub operator: PublicKey,

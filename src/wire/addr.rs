@@ -170,7 +170,7 @@ impl HostPort {
 }
 
 /// Reads an IPv4 address as `inet_aton` does: one to four decimal, octal or hexadecimal numbers.
-/// The last number stands for all remaining bytes.
+/// The last number has all remaining bytes.
 fn spelled_ipv4(host: &str) -> Option<Ipv4Addr> {
     let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),

@@ -93,9 +93,8 @@ pub fn unescaped(shown: &str) -> Option<String> {
     found.then_some(text)
 }
 
-/// A pattern as it was meant, if it has `\u{…}`, which stands for a character that was shown in
-/// this form. A pattern without it stays, because a backslash before a letter may be part of a
-/// name.
+/// A pattern as it was meant, if it has `\u{…}`, which is a character that was shown in this form.
+/// A pattern without it stays, because a backslash before a letter may be part of a name.
 #[must_use]
 pub fn typed(pattern: String) -> String {
     if pattern.contains("\\u{") { unescaped(&pattern).unwrap_or(pattern) } else { pattern }

@@ -100,7 +100,7 @@ fn limits_and_sizes_hold_across_super_peers_and_results_are_ranked() {
 }
 
 #[test]
-fn a_query_whose_asker_is_interrupted_is_cancelled_everywhere() {
+fn a_query_whose_asker_is_interrupted_is_canceled_everywhere() {
     let world = World::new();
     let supers = world.super_peers(3, &[(0, 1), (1, 2)]);
     // The far end does not answer, so the query runs until its budget is over, or until it is
@@ -109,21 +109,21 @@ fn a_query_whose_asker_is_interrupted_is_cancelled_everywhere() {
     let query = ["query", "nothing", "--budget", "60s", "--json", "--super", supers[0].addr()];
     let before = ["flood_searched", "link_cancel_in"].map(|name| world.super_count(&supers[1], name));
     let cancels_before = world.super_count(&supers[0], "queries_cancelled");
-    for (cancelled, signal) in [(1, Signal::INT), (2, Signal::KILL)] {
+    for (canceled, signal) in [(1, Signal::INT), (2, Signal::KILL)] {
         let running = world.start(query);
         eventually("the query is with the neighbor", || {
-            (world.super_count(&supers[1], "flood_searched") == before[0] + cancelled).then_some(())
+            (world.super_count(&supers[1], "flood_searched") == before[0] + canceled).then_some(())
         });
         running.signal(signal);
         let ran = running.finish();
         if signal == Signal::INT {
             assert_eq!((ran.exit, &ran.done()["exit"]), (Some(130), &130.into()));
         }
-        eventually("it is cancelled at the first", || {
-            (world.super_count(&supers[0], "queries_cancelled") == cancels_before + cancelled).then_some(())
+        eventually("it is canceled at the first", || {
+            (world.super_count(&supers[0], "queries_cancelled") == cancels_before + canceled).then_some(())
         });
         eventually("and at its neighbor", || {
-            (world.super_count(&supers[1], "link_cancel_in") == before[1] + cancelled).then_some(())
+            (world.super_count(&supers[1], "link_cancel_in") == before[1] + canceled).then_some(())
         });
     }
     supers[2].signal(Signal::CONT);

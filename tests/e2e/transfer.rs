@@ -51,7 +51,7 @@ fn a_killed_download_goes_on_where_it_was() {
     let content = noise(4, 24 * MIB);
     let stalled = Arc::new(AtomicBool::new(true));
     let stall = Arc::clone(&stalled);
-    // The first run gets about ten pieces and then waits for ever; so it is killed at a known
+    // The first run gets about ten pieces and then waits forever; so it is killed at a known
     // point.
     let source = Source::start(world.ip(), daemon.addr(), "big.bin", content.clone(), move |number, _| {
         if number >= 10 && stall.load(Ordering::SeqCst) { Answer::Silence } else { Answer::Honest }

@@ -29,10 +29,10 @@ command! {
 }
 
 command! {
-    /// Make a running daemon read its options again. Neighbors, limits, shares, users and the level
-    /// of the log change without the loss of a session. All other options need a restart, and the
-    /// command lists which of them have changed. If an option is wrong, all old settings stay (exit
-    /// 2).
+    /// Make a running daemon read its options again. Neighbors, limits, shares, operators, users
+    /// and the level of the log change without the loss of a session. All other options need a
+    /// restart, and the command lists which of them have changed. If an option is wrong, all old
+    /// settings stay (exit 2).
     #[argh(name = "reload", example = "{command_name}", example = "{command_name} --name super")]
     Reload {
         /// the control socket of the daemon [default: the socket of the daemon called --name]

@@ -149,8 +149,8 @@ command! {
         #[argh(switch)]
         pub(crate) network: bool,
 
-        /// also count peers that have only a part of a file and are fetching the rest; also list a
-        /// file if only such peers have parts of it [default: off]
+        /// also count peers that have only a part of a file and are fetching the rest, and list
+        /// files of which no peer has all [default: off]
         #[argh(switch)]
         pub(crate) partial: bool,
     } with search, asked, json, log(" [default: warn]", Warn)

@@ -42,7 +42,8 @@ command! {
 
 command! {
     /// Show or set the limits on the rate at which a running peer sends and receives. A limit that
-    /// is set here applies until the peer ends. Without options the limits do not change.
+    /// is set here applies until the peer ends. Without options, this command only shows the
+    /// limits.
     #[argh(
         name = "limit",
         example = "{command_name}",

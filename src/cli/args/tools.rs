@@ -14,7 +14,7 @@ use crate::wire::{HostPort, Policy};
 
 /// Run the program on this machine: four super peers in a ring, peers that share a file, a search
 /// across two hops, and a download from four sources, one of which is killed and one of which sends
-/// wrong bytes. The demo uses only loopback and free ports, and needs no root rights.
+/// wrong bytes. The demo uses only loopback and free ports, and needs no root privileges.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "demo", help_triggers("-h", "--help"), example = "{command_name} --stay")]
 pub(crate) struct Demo {

@@ -91,7 +91,7 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) expires: Option<Span>,
 
-        /// add: how long the credential is valid after the user has joined [default: for ever]
+        /// add: how long the credential is valid after the user has joined [default: forever]
         #[argh(option, arg_name = "TIME")]
         pub(crate) valid: Option<Span>,
 
@@ -161,7 +161,7 @@ command! {
         #[argh(option, arg_name = "CLASS")]
         pub(crate) class: Option<String>,
 
-        /// sign: how long the credential is valid [default: for ever]
+        /// sign: how long the credential is valid [default: forever]
         #[argh(option, arg_name = "TIME")]
         pub(crate) valid: Option<Span>,
 

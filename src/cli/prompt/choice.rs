@@ -114,7 +114,7 @@ impl Shown {
         let all = self.results.all();
         let mut chosen = BTreeSet::new();
         for &(first, last) in numbers {
-            // ALL stands for all numbers up to the last result.
+            // ALL means all numbers up to the last result.
             let last = if last == usize::MAX { all.len() } else { last };
             self.chosen(first, None)?;
             self.chosen(last, None)?;

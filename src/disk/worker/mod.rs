@@ -117,8 +117,8 @@ pub(super) struct Worker {
     /// The file of the digest cache, which is read once, before any job is done.
     cache: Option<PathBuf>,
     collections: Collections,
-    /// Paths that a client wants to pass on, and whose digest or collection is being made. They
-    /// take turns.
+    /// Paths for which a client has requested a URI, and whose digest or collection is being made.
+    /// They take turns.
     describing: VecDeque<Describing>,
     /// The file of the queue of downloads.
     queue_file: Option<PathBuf>,

@@ -251,7 +251,7 @@ impl Connection {
         self.choked_by != 0 || self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
     }
 
-    /// The machine does not want to read for now, or wants to read again.
+    /// The machine has put reading on hold, or ends the hold.
     pub(super) fn set_on_hold(&mut self, on_hold: bool, now: Time) {
         self.note_choke(ON_HOLD, on_hold);
         // The rest of a frame was not read in that time.

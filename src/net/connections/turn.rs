@@ -140,7 +140,7 @@ impl Connections {
                     return None;
                 };
                 let from = *http.from.get_or_insert_with(|| {
-                    // It fails only once the connection is gone.
+                    // This fails only if the connection is gone.
                     transport.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |addr| addr.ip().to_canonical())
                 });
                 Some(Arrival::Http { conn: id, surface: http.surface, from, request })
@@ -197,8 +197,8 @@ impl Connections {
         }
     }
 
-    /// The deadline of a connection has passed. Returns `true` if it is a dial whose address has
-    /// had its time, so that the dialer tries the next one.
+    /// The deadline of a connection has passed. Returns `true` if it is a dial: the time for its
+    /// address is over, and the dialer tries the next address.
     pub(in crate::net) fn expire(&mut self, id: ConnId, at: Time, ctx: &mut Context) -> bool {
         let Some(conn) = self.table.get_mut(id).filter(|conn| conn.armed == Some(at)) else {
             return false;
@@ -239,8 +239,8 @@ impl Connections {
     /// Writes what was queued, on as many connections as one turn has time for. `passed`: how much
     /// time of the turn has passed.
     pub(in crate::net) fn flush(&mut self, passed: impl Fn() -> Duration, ctx: &mut Context) {
-        // Connections that stop on their budget, and those beyond the bounds, wait for the next
-        // turn.
+        // A connection that stops at its budget waits for the next turn, and so do those for which
+        // this turn has no time.
         let mut written = 0;
         for _ in 0..self.dirty.len() {
             if written == FLUSHES_PER_TURN || written >= LATE_STEPS && passed() >= TURN_WRITE_MAX {
@@ -263,7 +263,8 @@ impl Connections {
                 break;
             }
             let Some(id) = self.bulk.pop_front() else { break };
-            // What cannot be written must not take the place of what can.
+            // Only a connection that can be written counts, so that the others do not use up the
+            // turn.
             written += usize::from(self.table.get(id).is_some_and(|conn| conn.writable && !conn.is_written()));
             self.flush_queued(id, ctx);
         }
@@ -366,9 +367,9 @@ impl Connections {
         }
     }
 
-    /// Frees slots of connections that are gone, as many as one turn has time for, and more while
-    /// descriptors are short: nothing of this turn can name them any more. Returns whether there
-    /// were any.
+    /// Frees slots of connections that are gone, because nothing of this turn can name them any
+    /// more: as many as one turn has time for, and more while descriptors are short. Returns
+    /// whether there were any.
     pub(in crate::net) fn end_turn(&mut self, short: bool, passed: impl Fn() -> Duration) -> bool {
         debug_assert!(self.current.is_none() && self.run_left == 0, "every due connection was read");
         let any = !self.graves.is_empty();
@@ -406,7 +407,7 @@ impl Connections {
         }
     }
 
-    /// The machine does not want to read from the connection for now, or wants to read again.
+    /// The machine has put reading from the connection on hold, or ends the hold.
     pub(in crate::net) fn hold(&mut self, id: ConnId, hold: bool, ctx: &mut Context) {
         if let Some(conn) = self.table.get_mut(id) {
             conn.set_on_hold(hold, ctx.now);

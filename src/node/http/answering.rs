@@ -23,8 +23,8 @@ impl Driver<'_> {
         self.perform_orders();
     }
 
-    /// The client has closed its sending side. What is searched for or fetched for it is given up,
-    /// as gateways do. Any other answer is sent, because the client may still read.
+    /// The client has closed its sending side. A search or a fetch for it is given up, as other
+    /// gateways do. Any other answer is still sent, because the client may read it.
     pub(in crate::node) fn on_http_left(&mut self, conn: ConnId) {
         let exchange = self.http.exchanges.get(&conn);
         if exchange.is_some_and(|exchange| exchange.reads().is_some() || matches!(exchange, Exchange::Seeking { .. })) {

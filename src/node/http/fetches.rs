@@ -31,7 +31,7 @@ pub(super) struct Fetch {
     pub(super) opening: bool,
     /// The pieces that are written.
     pub(super) have: Vec<bool>,
-    /// The piece from which on it is fetched first, and the reader that needs this piece.
+    /// Pieces from this one on are fetched first. With it, the reader that needs this piece.
     pub(super) aim: (u64, Option<ConnId>),
     /// Since when no reader has used it.
     pub(super) unused_since: Option<Time>,

@@ -1,5 +1,6 @@
-//! A text about the node that many may request at once. It is made once a turn at most, and some
-//! times a second, so that a crowd does not delay the searches of others.
+//! A text about the node that many clients may request at once. It is made at most once in a turn
+//! and [`HTTP_TEXTS_PER_SECOND`] times in a second, so that a crowd of clients does not delay the
+//! searches of others.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     latest: Option<(Time, Rc<str>)>,
-    /// When a second has begun, and how many were made since.
+    /// When the present second began, and how many texts were made since then.
     second: Option<(Time, u32)>,
 }
 
 impl Kept {
-    /// The text to send; none if another one may be made.
+    /// The text to send; none if a new one may be made.
     pub(super) fn text(&self, now: Time) -> Option<Rc<str>> {
         let (at, text) = self.latest.as_ref()?;
         let is_used_up = self.made(now).is_some_and(|made| made >= HTTP_TEXTS_PER_SECOND);
@@ -34,7 +35,7 @@ impl Kept {
         text
     }
 
-    /// How many were made in the present second; none if it has not begun.
+    /// How many texts were made in the present second; none if the next text begins a second.
     fn made(&self, now: Time) -> Option<u32> {
         self.second.filter(|(since, _)| now.since(*since) < Duration::from_secs(1)).map(|(_, made)| made)
     }

@@ -21,9 +21,9 @@ use crate::time::Time;
 use crate::wire::ids::Md5;
 use crate::wire::{NodeId, Root};
 
-/// Set in the ids of commands that came over HTTP. One bit is that of the control socket, so that a
-/// machine handles these commands like those of its clients. No id of the control socket has the
-/// other bit.
+/// Set in the ids of commands that came over HTTP. The upper bit is also set in the ids of the
+/// control socket, so that a machine handles these commands like those. The lower bit is set in no
+/// id of the control socket.
 const HTTP_BITS: u64 = 1 << 63 | 1 << 62;
 
 /// What a node serves over HTTP.

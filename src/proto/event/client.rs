@@ -29,7 +29,7 @@ pub enum ClientEvent {
         size: u64,
         /// Identity.
         root: Root,
-        /// Whether the content is a collection, which stands for a folder.
+        /// Whether the content is a collection, the list of the files of a folder.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         collection: bool,
         /// Where the source serves chunks.
@@ -79,7 +79,7 @@ pub enum ClientEvent {
         size: u64,
         /// Identity.
         root: Root,
-        /// Whether the content is a collection, which stands for a folder.
+        /// Whether the content is a collection, the list of the files of a folder.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         collection: bool,
         /// How many peers hold it.

@@ -108,7 +108,7 @@ pub struct WeakPeerConfig {
     /// How long the first session may take to open, and how long a command waits for a session.
     pub connect_timeout: Duration,
     /// How long a download may take without a verified piece and below
-    /// [`crate::config::SOURCE_RATE_MIN`], if its command does not say; zero means for ever.
+    /// [`crate::config::SOURCE_RATE_MIN`], if its command does not say; zero means forever.
     pub download_timeout: Duration,
     /// Program and version, as HELLO names them.
     pub agent: String,
@@ -118,7 +118,7 @@ pub struct WeakPeerConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwarmConfig {
     /// How many chunks are sent to followers at once, over all connections; none means as few as
-    /// fill the line.
+    /// use all of the bandwidth.
     pub uploads: Option<usize>,
     /// The zone of the peer. Members of one zone are near each other.
     pub zone: Option<String>,

@@ -26,12 +26,12 @@ pub(crate) enum Answer {
     Silence,
 }
 
-type Behaviour = dyn Fn(usize, &Get) -> Answer + Send + Sync;
+type Behavior = dyn Fn(usize, &Get) -> Answer + Send + Sync;
 
 struct Shared {
     content: Vec<u8>,
     root: Root,
-    behavior: Box<Behaviour>,
+    behavior: Box<Behavior>,
     asked: Mutex<Vec<u64>>,
 }
 

@@ -161,12 +161,13 @@ impl Scan {
     }
 
     fn walk(&mut self, index: &Index, until: Until, hits: &mut Vec<SourceRecord>) -> Step {
-        // Since the last step, the number of the folder may have passed to another folder.
+        // Since the last step, another folder may have got the number of this folder.
         self.entered = false;
         self.judge.begin_step();
         while self.walked < self.plan.used {
-            // Paths that are equal byte for byte come first. If none was found that is equal only
-            // when folded, the list is not walked a second time.
+            // The first walk of this list reports the paths that are equal byte for byte. The
+            // second walk is for those that are equal only when folded, and is left out if the
+            // first one has met none.
             let list =
                 self.plan.lists[self.walked].filter(|(_, list)| self.judge.alike || *list != List::Own(Equal::Folded));
             let Some((place, list)) = list else {
@@ -261,8 +262,9 @@ impl Scan {
         (next != id).then_some(next)
     }
 
-    /// If a step ends within the holders of an entry, the next step looks at that entry again. So a
-    /// step looks at two things or more: if it looked at one only, the scan would make no progress.
+    /// Whether the step ends. If it ends within the holders of an entry, the next step looks at
+    /// that entry again. A step therefore looks at two things or more. With only one, the scan
+    /// would make no progress.
     fn has_reached(&self, until: Until) -> bool {
         self.looked >= until.looked && self.judge.spent >= until.spent
     }
@@ -283,8 +285,8 @@ impl Scan {
         entry.map_or(Next::End, Next::Entry)
     }
 
-    /// The next entry among those of buckets. Never inline, so that what it reads is read only
-    /// here, and not by each scan before its loop.
+    /// The next entry among those of buckets. It is never inlined. Otherwise the compiler moves its
+    /// reads out of the loop of `walk`, and every scan pays for them.
     #[inline(never)]
     fn next_in_buckets(&mut self, index: &Index, mut bucket: u16, last: u16) -> Option<u32> {
         loop {

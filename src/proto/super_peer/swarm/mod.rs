@@ -118,7 +118,7 @@ impl Swarms {
         let flags = JoinFlags { is_full: join.full, serves: sessions.peer(conn).is_some() };
         let head = match self.find(conn, join.req) {
             Some(head) if self.swarm(head.swarm).root != join.root => {
-                let why = "a JOIN of this number stands for another content";
+                let why = "a JOIN with this number is for another content";
                 return refuse(conn, join.req, ErrorCode::BAD_REQUEST, why, cx);
             }
             Some(head) => {
@@ -132,7 +132,7 @@ impl Swarms {
             // A session is one member only. With several JOINs of a content it would be named
             // several times.
             None if self.joins_of(conn).any(|head| self.swarm(head.swarm).root == join.root) => {
-                let why = "another JOIN of this session stands for this content";
+                let why = "another JOIN of this session is for this content";
                 return refuse(conn, join.req, ErrorCode::BAD_REQUEST, why, cx);
             }
             None if cx.memory_short || self.bytes_of_swarms() > cx.config.memory / 100 * MEMORY_JOINS_PERCENT => {

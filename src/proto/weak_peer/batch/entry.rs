@@ -107,7 +107,7 @@ pub(in crate::proto::weak_peer) struct Many {
     pub(in crate::proto::weak_peer) folder: Option<PathBuf>,
     pub(in crate::proto::weak_peer) verify: Verify,
     pub(in crate::proto::weak_peer) pieces: PieceOrder,
-    /// How long a file may take without a verified piece and at a low rate; zero means for ever.
+    /// How long a file may take without a verified piece and at a low rate; zero means forever.
     pub(in crate::proto::weak_peer) timeout: Duration,
     /// Whether no other source may be used.
     pub(in crate::proto::weak_peer) only: bool,

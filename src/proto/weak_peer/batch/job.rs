@@ -132,8 +132,7 @@ impl Job {
 
     // ---- small files ----------------------------------------------------------------------------
 
-    /// The order that stands for all small files, if there are small files and the order was not
-    /// made yet.
+    /// The one order for all small files, if there are small files and the order was not made yet.
     pub(super) fn small_order(&mut self, cx: &Context, id: DownloadId) -> Option<Order> {
         if self.waits || self.items.is_empty() || self.set.is_some() || self.numbers > 0 {
             return None;

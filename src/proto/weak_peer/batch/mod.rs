@@ -70,7 +70,7 @@ impl Batches {
         }
     }
 
-    /// The order that stands for the small files of a command.
+    /// The one order for the small files of a command.
     pub(super) fn poll_small(&mut self, cx: &Context) -> Option<Order> {
         let download = DownloadId(FILES_FROM + self.next_file);
         let (id, order) = self.jobs.iter_mut().find_map(|(id, job)| Some((*id, job.small_order(cx, download)?)))?;

@@ -19,7 +19,7 @@ impl Answer {
         Answer { reached: 0, pruned: 0, complete: down == 0, cut: Cut { down, ..Cut::NONE } }
     }
 
-    /// The answer that stands for one that did not come.
+    /// The answer to use in place of one that did not come.
     pub(super) fn cut(cut: Cut) -> Answer {
         Answer { reached: 0, pruned: 0, complete: false, cut }
     }

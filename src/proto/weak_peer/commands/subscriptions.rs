@@ -103,7 +103,7 @@ impl Subscriptions {
         }
         let every = SUBSCRIBER_SEARCH_EVERY;
         // The wait is random, so that subscribers with the same pattern do not search at the same
-        // time for ever.
+        // time forever.
         let wait = every - every / 10 + cx.jitter(every / 5);
         cx.timers.set(Reason::Subscription(client), cx.now + wait);
     }

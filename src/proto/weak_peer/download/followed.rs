@@ -75,8 +75,9 @@ impl Followed {
         self.req == req
     }
 
-    /// With `more`, counts its pieces for rarity, because the source has sent a correct piece and
-    /// does not have all pieces. Without `more`, stops counting them.
+    /// Adds its pieces to the counts of sources by which the picker finds rare pieces, or with
+    /// `more` = false subtracts them. They count from the first correct piece of the source on,
+    /// unless it has all pieces.
     pub(super) fn count(&self, picker: &mut Picker<SourceIndex>, more: bool) {
         self.pieces.iter().for_each(|piece| picker.count(piece, more, !self.is_out));
     }

@@ -44,7 +44,7 @@ impl Transfer {
                 self.end(cx, None, Some(path));
             }
             Ok(PartState::Open { path, size, manifest, verified, proves }) => {
-                // The user wants the files of a collection, and not its list.
+                // The user has asked for the files of a collection, and not for its list.
                 let is_list = matches!(self.order.destination, Destination::Collection(_));
                 self.path = path.to_str().filter(|_| !is_list).map(str::to_owned);
                 // From now on the download has the name of its file on the disk.

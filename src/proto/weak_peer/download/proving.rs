@@ -108,7 +108,8 @@ impl Transfer {
         let Some(request) = source.requests.get(&page.req) else {
             return self.drop_source(cx, index, "answered a request that was not made");
         };
-        // The request stays until its source is dropped. This frees the piece that was requested.
+        // In these cases the request is not removed here, because the drop of the source frees the
+        // piece that was requested.
         match request.wanted {
             Wanted::Page(first) if first == page.first => {}
             Wanted::Page(_) => return self.drop_source(cx, index, "answered with another page than was asked for"),

@@ -240,7 +240,7 @@ impl Transfer {
     pub(super) fn on_dial_failed(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
         let source = &mut self.sources[index];
         source.dial = None;
-        // Where it is shown, the address stands before it.
+        // The address is left out, because it precedes the reason where this is shown.
         let why = match why.strip_prefix(&format!("cannot reach {}: ", source.addr)) {
             Some(why) => format!("cannot be reached: {why}"),
             None => why.to_owned(),
@@ -374,9 +374,10 @@ impl Transfer {
         self.sources.iter().any(|source| source.state == SourceState::Active && source.is_of_use())
     }
 
-    /// Whether no connected source may send something. Members of a swarm that have nothing for a
-    /// moment soon have something, so it waits for them for a while. Without this, each member
-    /// would search at the end of its download, and find all members that are complete already.
+    /// Whether no connected source may send something. Members of a swarm that have no piece to
+    /// send soon have one again, so the download waits for them for a while. Without this wait,
+    /// each member would search at the end of its download, and would find all members that are
+    /// already complete.
     fn is_unserved(&self, now: Time) -> bool {
         let waits = || {
             let may_come = self.swarm.on && matches!(self.phase, Phase::Fetching) && !self.is_hopeless();

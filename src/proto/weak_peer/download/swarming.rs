@@ -34,8 +34,8 @@ pub(super) enum Cross {
 }
 
 impl Source {
-    /// Pieces that were requested from it, except those that are nearly here; 0 for a stalled
-    /// source, in whose place others fill the line.
+    /// Pieces that were requested from it, except those that are nearly here. For a stalled source
+    /// it is 0, because other sources use the bandwidth in its place.
     pub(super) fn fetches(&self) -> usize {
         let fills = |request: &&Request| !request.canceled && !request.is_nearly_here();
         match self.state {
@@ -160,7 +160,7 @@ impl Transfer {
             self.swarm.reserve = std::mem::take(&mut self.order.pool);
             self.swarm.named_at = Some(cx.now);
         }
-        // The size that hits claim is no claim of the members.
+        // No member has claimed the size that hits claim.
         let found = named.into_iter().map(|member| (member, None)).collect();
         if is_shared {
             self.begin_swarm(cx);
@@ -242,8 +242,8 @@ impl Transfer {
                 mark!(SourceHasNot);
                 self.drop_gone(cx, index, "does not have it any more");
             }
-            // Its places may be taken by peers that fetch nothing, and nothing comes from others:
-            // it is asked as a source that is not followed.
+            // Nothing comes from other sources, and peers that fetch nothing may have all places
+            // for followers of this one. So requests are sent to it without FOLLOW.
             ErrorCode::BUSY if cx.now.since(self.good_at) >= ANSWER_DEADLINE => {
                 self.unfollow(index);
                 self.sources[index].refused = true;
@@ -272,7 +272,7 @@ impl Transfer {
         let was_full = followed.pieces.is_full();
         let (was_heard, was_useful, was_manifest) = (followed.heard, followed.useful > 0, followed.manifest);
         if !std::mem::replace(&mut followed.heard, true) {
-            // Without a zone of its own, all are as near.
+            // A peer without a zone regards all sources as equally near.
             followed.is_out = cx.zone.is_some() && has.zone != cx.zone;
         }
         followed.manifest |= has.manifest;
@@ -303,7 +303,8 @@ impl Transfer {
         if is_partial {
             self.begin_swarm(cx);
         }
-        // Most pieces that are announced are here already, or are some of many.
+        // Most announcements change nothing: the pieces are here already, or the source had others
+        // before.
         let is_same = was_heard && was_useful == is_useful && was_full != is_partial && was_manifest == manifest;
         if !(is_same && self.swarm.on && matches!(self.phase, Phase::Fetching) && cx.zone.is_none()) {
             self.pump(cx);
@@ -405,9 +406,11 @@ impl Transfer {
         }
     }
 
-    /// What may be fetched from a source. If it is in another zone, a gateway fetches what no
-    /// source in its zone has, and only from one with a part of the content if there is one: a seed
-    /// sends each piece into its own zone first. Others fetch from there if they get nothing.
+    /// What may be fetched from a source. If the source is in another zone, only a gateway fetches
+    /// from it, and only what no source in its own zone has. While a source in another zone has a
+    /// part of the content, a gateway fetches nothing from complete sources in other zones, because
+    /// these send each piece into their own zones first. A peer that receives nothing fetches from
+    /// any zone.
     pub(super) fn may_cross(&self, index: SourceIndex, now: Time) -> Cross {
         fn followed(source: &Source) -> Option<&Followed> {
             source.followed.as_ref().filter(|followed| followed.heard)
@@ -467,8 +470,8 @@ impl Transfer {
             self.swarm.asked_at = None;
         }
         let since = self.swarm.named_at.filter(|named| now.since(*named) >= JOIN_PATIENCE);
-        // The members alone are not relied on for the proof, however much of it they have sent, nor
-        // once they send far less than they did.
+        // The other sources are used as well if the members have not sent all of the proof, or send
+        // far less than they did before.
         let fails = || {
             !self.is_proven
                 || self.good_at <= self.started_at

@@ -60,7 +60,7 @@ impl Transfer {
         cx.send(conn, Message::Want(Want { req: followed.req, n, need }));
     }
 
-    /// Pieces that are requested and fill the line.
+    /// Pieces that are requested and use bandwidth.
     fn fetches(&self) -> usize {
         self.sources.iter().map(Source::fetches).sum()
     }

@@ -1,11 +1,11 @@
-//! How long the other ends take to answer, and how long before the end of a piece the next one is
-//! prepared. It knows no piece and no connection.
+//! How long other peers take to answer, and how long before the end of a piece the next one is
+//! requested or its turn is given. This module knows no piece and no connection.
 
 use std::time::Duration;
 
 use crate::config::{ROUND_TRIP_MAX, TURN_LEAD_MIN};
 
-/// The mean time from a message to its answer.
+/// The moving mean of the time from a message to its answer.
 #[derive(Debug, Default)]
 pub(in crate::proto::weak_peer) struct RoundTrip {
     mean: Option<Duration>,
@@ -18,7 +18,7 @@ impl RoundTrip {
         self.mean = Some(self.mean.map_or(took, |mean| (mean * 7 + took) / 8));
     }
 
-    /// The time of this number of round trips, and [`TURN_LEAD_MIN`] at least.
+    /// The time of this number of round trips, but at least [`TURN_LEAD_MIN`].
     pub(in crate::proto::weak_peer) fn lead(&self, times: u32) -> Duration {
         self.mean.map_or(TURN_LEAD_MIN, |mean| TURN_LEAD_MIN.max(mean * times))
     }

@@ -96,7 +96,7 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Sets how many chunks are sent at once; none means as few as fill the line.
+    /// Sets how many chunks are sent at once; none means as few as use all of the bandwidth.
     pub(in crate::proto::weak_peer) fn set_width(&mut self, chunks: Option<usize>) {
         self.width.set(chunks);
     }
@@ -112,8 +112,8 @@ impl Turns {
         given + used(slow) + ending < self.width.now() && self.given.len() + used(stale) < TURNS_OPEN_MAX
     }
 
-    /// When there may be room even if nothing happens until then: a turn may become void, a chunk
-    /// slow, or the line nearly free.
+    /// When there may be room even if nothing happens until then: a turn may expire, a chunk may
+    /// become slow, or a chunk may be nearly sent.
     pub(in crate::proto::weak_peer) fn next_room(&self, now: Time) -> Option<Time> {
         let is_busy = !self.given.is_empty() || !self.used.is_empty();
         let slow = is_busy.then_some(now + TURN_SLOW);

@@ -1,10 +1,10 @@
-//! The width: how many pieces are fetched, or sent, at once. It is as small as possible while the
-//! line is full, because a piece that has the line for itself is complete soonest, and can then be
-//! passed on. More than one piece is needed if one connection does not fill the line, because the
-//! path is long or the other end is slow.
+//! The width: how many pieces are fetched, or sent, at once. It is as small as possible while all
+//! of the bandwidth is used, because a piece that has all of the bandwidth is complete soonest, and
+//! can then be passed on. More than one piece is needed if one connection does not use all of the
+//! bandwidth, because the path is long or the other end is slow.
 //!
-//! It does not know the rate of the line. It tries a width of one more or one less for some pieces,
-//! and keeps it if the rate is higher, or if it is the same with the smaller width.
+//! It does not know the bandwidth. It tries a width of one more or one less for some pieces, and
+//! keeps it if the rate is higher, or if it is the same with the smaller width.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Width {
         }
     }
 
-    /// Fixes the width; none means as small as fills the line.
+    /// Fixes the width; none means as small as is possible with all of the bandwidth in use.
     pub(in crate::proto::weak_peer) fn set(&mut self, width: Option<usize>) {
         match width {
             Some(width) => (self.now, self.is_fixed, self.trial) = (width.clamp(1, self.most), true, None),

@@ -246,7 +246,8 @@ impl Uploads {
         waiting.min().map(|(.., conn)| conn)
     }
 
-    /// Sets how many chunks are sent to followers at once; none means as few as fill the line.
+    /// Sets how many chunks are sent to followers at once; none means as few as use all of the
+    /// bandwidth.
     pub(in crate::proto::weak_peer) fn set_turns(&mut self, turns: Option<usize>) {
         self.turns.set_width(turns);
     }

@@ -273,7 +273,7 @@ fn the_budget_shrinks_from_hop_to_hop() {
 }
 
 #[test]
-fn a_cancelled_query_is_cancelled_all_the_way() {
+fn a_canceled_query_is_canceled_all_the_way() {
     let mut net = Net::line(4);
     net.kill(3);
     let conn = net.login(0);
