@@ -26,12 +26,16 @@ pub const TURN_REPORTS_MIN: Duration = Duration::from_micros(250);
 /// with a small query. The cost of queries is bounded by the work of a turn. After any other input
 /// the turn reads the clock at once.
 pub const QUERIES_PER_LOOK: u32 = 4;
-/// Messages that are read from a connection before other connections are read, while at least
-/// [`CROWD_WAITING`] others have something to read. A newcomer then waits for a few messages of
-/// each of them, and not for everything that they have sent.
-pub const MESSAGES_IN_A_ROW: usize = 4;
-/// See [`MESSAGES_IN_A_ROW`]. With fewer connections, changing between them costs more than it
-/// gains.
+/// Messages that are read from a connection before other connections are read, if very many others
+/// have something to read; see [`MESSAGES_PER_PASS`].
+pub const MESSAGES_IN_A_ROW_MIN: usize = 4;
+/// Messages that are read while each waiting connection gets one turn: each may send its equal part
+/// of these in a row, or [`MESSAGES_IN_A_ROW_MIN`] if that is more. A newcomer then waits for that
+/// many messages, and not for everything that the others have sent. A connection should not get
+/// fewer in a row than is needed: its answers are written after each turn, with one system call.
+pub const MESSAGES_PER_PASS: usize = 1024;
+/// While fewer connections than this have something to read, each is read until its bytes are used
+/// up: changing between them costs more than it gains.
 pub const CROWD_WAITING: usize = 16;
 /// Bytes that one read takes from a connection while at least [`CROWD_WAITING`] others have
 /// something to read. What follows the messages in a row is copied, and is used after the turns of

@@ -9,7 +9,8 @@ use mio::event::Event;
 use super::Connections;
 use crate::config::{
     CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, FREED_PER_TURN, HTTP_RAISED_MAX, LATE_STEPS, LINGER_BYTES_MAX,
-    MESSAGES_IN_A_ROW, READ_SCRATCH_BYTES, TURN_BULK_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
+    MESSAGES_IN_A_ROW_MIN, MESSAGES_PER_PASS, READ_SCRATCH_BYTES, TURN_BULK_MAX, TURN_BYTES_WRITTEN,
+    TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
 };
 use crate::http::{self, Refusal};
 use crate::net::arrival::Arrival;
@@ -96,7 +97,8 @@ impl Connections {
     /// it in this turn.
     pub(in crate::net) fn read(&mut self, ctx: &mut Context) -> Option<Arrival> {
         let id = self.current?;
-        if self.in_a_row >= MESSAGES_IN_A_ROW && self.run.len() >= CROWD_WAITING {
+        let waiting = self.run.len();
+        if waiting >= CROWD_WAITING && self.in_a_row >= (MESSAGES_PER_PASS / waiting).max(MESSAGES_IN_A_ROW_MIN) {
             self.pause(id, ctx);
             return None;
         }
