@@ -377,7 +377,7 @@ impl Index {
         let mut read = false;
         for (at, key) in scratch_keys.iter().enumerate() {
             let found = keys.find(key.0);
-            read ^= found.is_empty();
+            read ^= found.len() == 0;
             match at {
                 ROOT => (noted.rooted, noted.large) = (!found.is_empty(), found.is_large()),
                 NAME => noted.named = !found.is_empty(),
