@@ -1,7 +1,8 @@
 //! Sessions that search. Session 0 registers files. The next UNREAD sessions search for a word once
 //! a second, and get many hits. All others together search for names, PER_SECOND in a second; each
 //! gets one hit, and the times of these answers are counted. After SECONDS the UNREAD sessions stop
-//! reading, although they send their searches as before. The program ends after SECONDS more.
+//! reading, although they send their searches as before. SECONDS later the figures are printed. The
+//! sessions stay until the program is killed, so that the state of the super peer can be read first.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -26,6 +27,9 @@ const WORDS: usize = 100;
 const WORD_FILES: usize = FILES / WORDS;
 /// A search without an answer after this time counts as one that fails.
 const LATE: Duration = Duration::from_secs(1);
+/// The 99th percentile is also printed for each part of this length: the figure of a long phase does
+/// not show when the answers were late.
+const PART: Duration = Duration::from_secs(5);
 /// The loop polls without sleep for this time before a search is due, because the timeout of the
 /// poll has a resolution of a millisecond.
 const SPIN: Duration = Duration::from_micros(1200);
@@ -44,6 +48,8 @@ enum Phase {
     Before,
     /// Some have stopped.
     During,
+    /// The figures are printed.
+    Over,
 }
 
 #[derive(Default)]
@@ -69,6 +75,9 @@ pub(crate) struct Readers {
     names: u64,
     words: u64,
     times: Histogram<u64>,
+    /// The times of the present part, and the 99th percentile of each part before, in milliseconds.
+    part: Histogram<u64>,
+    parts: Vec<f64>,
     before: Option<serde_json::Value>,
     hits: u64,
     closed_unread: usize,
@@ -98,6 +107,8 @@ impl Readers {
             names: 0,
             words: 0,
             times: histogram(),
+            part: histogram(),
+            parts: Vec::new(),
             before: None,
             hits: 0,
             closed_unread: 0,
@@ -183,6 +194,10 @@ impl Readers {
     }
 
     fn ask_due(&mut self) {
+        if self.begun + PART * (self.parts.len() as u32 + 1) <= self.now {
+            self.parts.push(figures(&self.part)["p99_ms"].as_f64().unwrap_or(0.0));
+            self.part.reset();
+        }
         while self.due(self.names, self.plan.rate) <= self.now {
             let number = self.names as usize;
             let due = self.due(self.names, self.plan.rate);
@@ -241,7 +256,9 @@ impl Readers {
                 if done.hits as usize != expected {
                     self.errors += 1;
                 } else if !self.is_unread(which) {
-                    self.times.saturating_record(self.now.since(due).as_micros() as u64);
+                    let micros = self.now.since(due).as_micros() as u64;
+                    self.times.saturating_record(micros);
+                    self.part.saturating_record(micros);
                 }
             }
             Message::Error(_) => self.errors += 1,
@@ -275,6 +292,8 @@ impl Readers {
         taken["unanswered"] = json!(unanswered);
         taken["errors"] = json!(self.errors);
         taken["hits"] = json!(self.hits);
+        taken["p99_ms_of_parts"] = json!(std::mem::take(&mut self.parts));
+        self.part.reset();
         (self.times, self.errors, self.hits) = (histogram(), 0, 0);
         taken
     }
@@ -292,7 +311,7 @@ impl Readers {
         let (before, during) = (self.before.take(), self.taken());
         let closed = json!({ "unread": self.closed_unread, "others": self.closed_others });
         say("done", json!({ "before": before, "during": during, "closed": closed }));
-        std::process::exit(0);
+        self.phase = Phase::Over;
     }
 }
 
@@ -315,14 +334,15 @@ impl Role for Readers {
 
     fn handle_timeout(&mut self, now: Time) {
         self.now = now;
-        if self.phase == Phase::SettingUp {
-            return self.dial_more();
+        match self.phase {
+            Phase::SettingUp => return self.dial_more(),
+            Phase::Over => return,
+            Phase::Before | Phase::During => self.ask_due(),
         }
-        self.ask_due();
         if self.end_at() <= now {
             match self.phase {
                 Phase::Before => self.stop_reading(),
-                Phase::SettingUp | Phase::During => self.end(),
+                Phase::SettingUp | Phase::During | Phase::Over => self.end(),
             }
         }
     }
@@ -334,6 +354,9 @@ impl Role for Readers {
     fn poll_timeout(&self) -> Option<Time> {
         if self.phase == Phase::SettingUp {
             return (self.dialed == 0).then_some(Time::ZERO);
+        }
+        if self.phase == Phase::Over {
+            return None;
         }
         let next = self.due(self.names, self.plan.rate).min(self.due(self.words, self.plan.unread));
         Some(self.end_at().min(next - SPIN))
