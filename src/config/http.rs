@@ -16,12 +16,14 @@ pub const HTTP_HEAD_MAX: Duration = Duration::from_secs(10);
 /// A connection that has had no request for this long is closed.
 pub const HTTP_IDLE_MAX: Duration = Duration::from_secs(60);
 /// HTTP connections at once. One more replaces the connection that has been idle longest, or one
-/// that reads less than [`HTTP_RATE_MIN`]. If there is neither, it gets 503.
+/// that reads less than [`HTTP_RATE_MIN`]. If there is neither, it gets 503. A connection that is
+/// closed after its answer counts until its answer is written.
 pub const HTTP_CONNS_MAX: usize = 512;
 /// If a connection has read less than this, in bytes per second, since its answer began, it may be
 /// closed to make room.
 pub const HTTP_RATE_MIN: u64 = 16 * 1024;
-/// For this time after the start of its answer, a connection is not closed for that reason.
+/// For this time after the start of its answer, a connection is not closed for that reason; nor for
+/// this time after all of its last answer is queued.
 pub const HTTP_RATE_AFTER: Duration = Duration::from_secs(5);
 /// A client that has read this many bytes of its answer within [`HTTP_FAST_WITHIN`] is fast: the
 /// kernel then accepts [`HTTP_UNSENT_BYTES_MAX`] bytes that it has not sent, so that the bytes cost

@@ -18,8 +18,8 @@ use super::buffers::Buffers;
 use super::send_queue::{Flushed, SendQueue};
 use super::transport::Transport;
 use crate::config::{
-    BACKLOG_BYTES, FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, HTTP_UNSENT_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX,
-    SEND_QUEUE_BYTES_EARLY, UNSENT_BYTES_MAX, WRITE_STALL_MAX,
+    BACKLOG_BYTES, FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, HTTP_RATE_AFTER, HTTP_RATE_MIN, HTTP_UNSENT_BYTES_MAX,
+    LINGER_BYTES_MAX, LINGER_MAX, SEND_QUEUE_BYTES_EARLY, UNSENT_BYTES_MAX, WRITE_STALL_MAX,
 };
 use crate::proto::{CloseReason, HashPlan, Verify};
 use crate::time::Time;
@@ -62,6 +62,8 @@ pub(super) enum Phase {
         /// Bytes that may still be discarded. If there are none, the socket is closed as soon as
         /// everything is written.
         left: usize,
+        /// When a client of HTTP counts as slow, unless it reads more before.
+        slow_at: Time,
     },
     /// Everything is written and our direction is shut down. What arrives is discarded, because
     /// closing a socket with unread bytes sends a reset, which could overtake our last frames.
@@ -240,7 +242,7 @@ impl Connection {
                 some && incoming.bytes.is_some() && !self.waits_to_read
             }
             Phase::Http(ref http) => !self.is_choked() && http.wants_read(self.readable),
-            Phase::Closing { left } | Phase::Lingering { left, .. } => self.readable && !self.eof && left > 0,
+            Phase::Closing { left, .. } | Phase::Lingering { left, .. } => self.readable && !self.eof && left > 0,
             Phase::ChunkAnnounced | Phase::Deaf | Phase::Dead => false,
         }
     }
@@ -378,6 +380,8 @@ impl Connection {
             && http.on_written(count, may_raise, now)
         {
             self.transport.bound_unsent(HTTP_UNSENT_BYTES_MAX, Some(WRITE_STALL_MAX));
+        } else if let Phase::Closing { slow_at, .. } = &mut self.phase {
+            *slow_at = *slow_at + Duration::from_micros(count as u64 * 1_000_000 / HTTP_RATE_MIN);
         }
         match end {
             Flushed::Empty => self.on_all_written(now),
@@ -403,7 +407,7 @@ impl Connection {
     }
 
     fn on_all_written(&mut self, now: Time) -> Option<CloseReason> {
-        let Phase::Closing { left } = self.phase else {
+        let Phase::Closing { left, .. } = self.phase else {
             return None;
         };
         // If it has sent more although it said that it would not, the answer would be lost without
@@ -418,12 +422,12 @@ impl Connection {
 
     /// The machine has closed the connection: from now on the connection only writes what is
     /// queued, and discards up to `left` bytes. Returns the phase that this ends.
-    pub(super) fn begin_closing(&mut self, left: usize) -> Phase {
+    pub(super) fn begin_closing(&mut self, left: usize, now: Time) -> Phase {
         self.held = Vec::new();
         self.held_complete = false;
         // The bytes that still come are discarded, within a limit of their own.
         self.early_left = u32::MAX;
-        std::mem::replace(&mut self.phase, Phase::Closing { left })
+        std::mem::replace(&mut self.phase, Phase::Closing { left, slow_at: now + HTTP_RATE_AFTER })
     }
 
     // ---- time -----------------------------------------------------------------------------------
@@ -476,6 +480,30 @@ impl Connection {
     /// Whether the socket has accepted nothing for [`WRITE_STALL_MAX`].
     pub(super) fn is_stalled(&self, now: Time) -> bool {
         !self.is_written() && now.since(self.write_since) >= WRITE_STALL_MAX
+    }
+
+    /// Whether it takes a place of the connections of HTTP. One that lingers takes none, because it
+    /// ends soon.
+    pub(super) fn takes_http_place(&self) -> bool {
+        self.is_http && matches!(self.phase, Phase::Http(_) | Phase::Closing { .. })
+    }
+
+    /// Whether its client of HTTP reads slowly or has stopped, so that it may be closed for another
+    /// one. A client that waits because of our own limit is not slow.
+    pub(super) fn is_slow_http(&self, now: Time) -> bool {
+        let is_slow = match &self.phase {
+            Phase::Http(http) => http.is_slow(now),
+            Phase::Closing { slow_at, .. } => now >= *slow_at,
+            Phase::Connecting { .. }
+            | Phase::Handshaking(_)
+            | Phase::Open
+            | Phase::ChunkAnnounced
+            | Phase::Receiving(_)
+            | Phase::Deaf
+            | Phase::Lingering { .. }
+            | Phase::Dead => return false,
+        };
+        !self.waits_to_write && (is_slow || self.is_stalled(now))
     }
 
     /// The reason to end the connection after its deadline has passed.

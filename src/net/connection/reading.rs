@@ -303,7 +303,7 @@ impl Connection {
                 }
             };
             scratch.clear();
-            if let Phase::Closing { left } | Phase::Lingering { left, .. } = &mut self.phase {
+            if let Phase::Closing { left, .. } | Phase::Lingering { left, .. } = &mut self.phase {
                 *left = left.saturating_sub(count);
                 if *left == 0 {
                     return Step::Rest;

@@ -9,8 +9,8 @@ use mio::net::TcpStream;
 use super::Connections;
 use crate::config::{HTTP_CONNS_MAX, LINGER_BYTES_MAX, UNSENT_BYTES_MAX};
 use crate::http::{self, Refusal, Surface};
-use crate::net::connection::Phase;
 use crate::net::connection::http::Http;
+use crate::net::connection::{Connection, Phase};
 use crate::net::context::Context;
 use crate::proto::{CloseReason, ConnId};
 
@@ -28,9 +28,9 @@ impl Connections {
     pub(super) fn begin_http(&mut self, id: ConnId, ctx: &mut Context) {
         ctx.counters.http_connections += 1;
         let most = HTTP_CONNS_MAX.min(self.conns_max / 2).max(1);
-        // Connections that only linger take no place.
+        let takes_place = |id: &&ConnId| self.table.get(**id).is_some_and(Connection::takes_http_place);
         let has_place = self.http.len() < most
-            || self.http_states().count() < most
+            || self.http.iter().filter(takes_place).count() < most
             || self.end_idle_http(ctx)
             || self.end_slow_http(ctx);
         if let Some(conn) = self.table.get_mut(id) {
@@ -59,13 +59,8 @@ impl Connections {
     /// Closes a connection whose client reads slowly or has stopped. Returns `false` if there is
     /// none.
     fn end_slow_http(&mut self, ctx: &mut Context) -> bool {
-        // A client that waits because of our own limit is not slow.
-        let state = |id: ConnId| self.table.get(id).map(|conn| (conn.waits_to_write, conn.is_stalled(ctx.now)));
-        let is_slow = |(id, http): &(ConnId, &Http)| {
-            state(*id).is_some_and(|(waits, stalled)| !waits && (http.is_slow(ctx.now) || stalled))
-        };
-        let slow = self.http_states().find(is_slow);
-        let Some((id, _)) = slow else { return false };
+        let is_slow = |id: &ConnId| self.table.get(*id).is_some_and(|conn| conn.is_slow_http(ctx.now));
+        let Some(id) = self.http.iter().copied().find(is_slow) else { return false };
         self.finish(id, CloseReason::SlowConsumer, ctx);
         true
     }

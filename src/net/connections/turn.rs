@@ -360,7 +360,7 @@ impl Connections {
         let Some(conn) = self.table.get_mut(id) else {
             return;
         };
-        let ended = conn.begin_closing(left);
+        let ended = conn.begin_closing(left, ctx.now);
         self.mark_dirty(id);
         self.release_of(ended);
         if self.excess() > 0 {

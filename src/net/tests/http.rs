@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::{
-    HTTP_FAST_WITHIN, HTTP_HEAD_MAX, HTTP_UNSENT_BYTES_MAX, HTTP_UNSENT_MAX, UNSENT_BYTES_MAX, WRITE_STALL_MAX,
+    HTTP_FAST_WITHIN, HTTP_HEAD_MAX, HTTP_RATE_AFTER, HTTP_UNSENT_BYTES_MAX, HTTP_UNSENT_MAX, UNSENT_BYTES_MAX,
+    WRITE_STALL_MAX,
 };
 
 /// A net with a page.
@@ -90,6 +91,41 @@ fn connections_that_linger_take_no_place_of_others() {
     let counters = rig.net.counters();
     assert_eq!((rig.net.connections(), counters.http_evicted, counters.http_busy), (4, 0, 0));
     assert!(rig.net.is_open(third) && rig.net.is_open(fourth));
+}
+
+/// A net with room for two connections of HTTP, and two that end with an answer that their clients
+/// do not read.
+fn crowded_by_ending(rig: &mut Rig) -> [(TcpStream, ConnId); 2] {
+    rig.net.conns.conns_max = 4;
+    let ending = [answered(rig, 16 << 20), answered(rig, 16 << 20)];
+    rig.settle();
+    ending.iter().for_each(|(_, conn)| rig.net.end_answer(*conn, true));
+    ending
+}
+
+#[test]
+fn connections_that_end_take_places_until_their_answers_are_written() {
+    let mut rig = page();
+    let ending = crowded_by_ending(&mut rig);
+    rig.now = rig.now + HTTP_RATE_AFTER - Duration::from_millis(1);
+    let mut newcomer = connect(rig.net.page_addr().unwrap());
+    while rig.net.counters().http_busy == 0 {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    let mut bytes = [0; 12];
+    newcomer.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"HTTP/1.1 503");
+    assert!(ending.iter().all(|(_, conn)| rig.net.conns.get(*conn).is_some_and(|conn| !conn.is_written())));
+}
+
+#[test]
+fn a_client_that_reads_its_last_answer_slowly_makes_room_for_another_one() {
+    let mut rig = page();
+    let [(_first, first), _second] = crowded_by_ending(&mut rig);
+    rig.now = rig.now + HTTP_RATE_AFTER;
+    let _newcomer = connect(rig.net.page_addr().unwrap());
+    rig.until(|_, arrival| matches!(arrival, Arrival::HttpGone { conn } if conn == first).then_some(()));
+    assert_eq!((rig.net.counters().http_slow_readers, rig.net.counters().http_busy), (1, 0));
 }
 
 #[test]
