@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::config::{
-    HTTP_FAST_WITHIN, HTTP_HEAD_MAX, HTTP_RATE_AFTER, HTTP_UNSENT_BYTES_MAX, HTTP_UNSENT_MAX, UNSENT_BYTES_MAX,
-    WRITE_STALL_MAX,
+    HTTP_FAST_WITHIN, HTTP_HEAD_MAX, HTTP_RAISED_MAX, HTTP_RATE_AFTER, HTTP_UNSENT_BYTES_MAX, HTTP_UNSENT_MAX,
+    UNSENT_BYTES_MAX, WRITE_STALL_MAX,
 };
 
 /// A net with a page.
@@ -268,6 +268,22 @@ fn the_kernel_accepts_more_for_a_client_that_reads_fast() {
     let mut rig = page();
     let (_slow, slow) = stops_after_8_mib(&mut rig, HTTP_FAST_WITHIN + Duration::from_millis(1));
     assert_eq!(kernel_limits(&rig, slow), (UNSENT_BYTES_MAX, None));
+}
+
+#[test]
+fn the_kernel_accepts_no_more_for_a_fast_client_while_many_connections_are_there() {
+    for (others, limits) in [
+        (HTTP_RAISED_MAX - 1, (HTTP_UNSENT_BYTES_MAX, Some(WRITE_STALL_MAX))),
+        (HTTP_RAISED_MAX, (UNSENT_BYTES_MAX, None)),
+    ] {
+        let mut rig = page();
+        let _others: Vec<TcpStream> = (0..others).map(|_| connect(rig.net.page_addr().unwrap())).collect();
+        while rig.net.connections() < others {
+            rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+        }
+        let (_fast, fast) = stops_after_8_mib(&mut rig, Duration::ZERO);
+        assert_eq!(kernel_limits(&rig, fast), limits, "{others} other connections");
+    }
 }
 
 #[test]
