@@ -144,6 +144,11 @@ impl Candidates {
         self.rejected.as_ref()
     }
 
+    /// The next round begins early, to see whether the login is still rejected.
+    pub(super) fn forget_rejection(&mut self) {
+        self.rejected = None;
+    }
+
     /// Whether a super peer refused for good.
     pub(super) fn was_refused(&self) -> bool {
         !self.refusals.is_empty()

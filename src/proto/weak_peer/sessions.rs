@@ -83,6 +83,11 @@ impl Sessions {
         self.sessions.get(usize::from(session.0))?.super_peer()
     }
 
+    /// Commands wait although every super peer rejects the login.
+    pub(super) fn hurry(&mut self, cx: &mut Context) {
+        self.ids().for_each(|session| self.at(session).hurry(cx));
+    }
+
     /// Our address on the connection of a session, if it is known.
     pub(super) fn here(&self, session: SessionId) -> Option<IpAddr> {
         self.sessions.get(usize::from(session.0))?.here

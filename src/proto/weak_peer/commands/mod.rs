@@ -233,11 +233,16 @@ impl Commands {
     }
 
     /// Sends the requests of waiting tasks, up to the limit on open requests. If every super peer
-    /// rejects the login, no session opens soon, and the waiting commands fail.
+    /// rejects the login, no session opens soon, and the waiting commands fail. If they rejected it
+    /// some time ago, they are asked again first.
     fn pump(&mut self, cx: &mut Context, sessions: &mut Sessions) {
+        let of_client = |id: &u64| self.tasks.get(id).is_some_and(|task| task.client.is_some());
+        let is_rejected = sessions.rejected().is_some();
+        let waiting: Vec<u64> = self.line.iter().copied().filter(|id| is_rejected && of_client(id)).collect();
+        if !waiting.is_empty() {
+            sessions.hurry(cx);
+        }
         if let Some(Failure { exit, message }) = sessions.rejected() {
-            let of_client = |id: &u64| self.tasks.get(id).is_some_and(|task| task.client.is_some());
-            let waiting: Vec<u64> = self.line.iter().copied().filter(of_client).collect();
             waiting.into_iter().for_each(|id| self.fail(cx, id, *exit, message));
         }
         while sessions.is_up() && self.requests.len() < SESSION_QUERIES_MAX {

@@ -21,7 +21,7 @@ use super::config::{Offer, Registered};
 use super::context::{Context, Owner, Reason, SessionId, millis, quoted};
 use crate::config::{
     ANSWER_DEADLINE, BUSY_RETRY_MAX, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, FRAME_BYTES_WELCOME, PING_INTERVAL,
-    PROTOCOL_VERSION,
+    PROTOCOL_VERSION, RECONNECT_MAX,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::event::{SuperState, SuperStatus};
@@ -72,6 +72,8 @@ pub(super) struct Session {
     without_since: Option<Time>,
     /// When the next round of dials begins.
     redial_at: Time,
+    /// When a command that needs a session may begin this round, if it has not begun.
+    hurry_at: Time,
     /// The address under which this super peer lists us as a source.
     pub(super) own_addr: Option<HostPort>,
     ping_interval: Duration,
@@ -107,6 +109,7 @@ impl Session {
             up_since: Time::ZERO,
             without_since: None,
             redial_at: Time::ZERO,
+            hurry_at: Time::ZERO,
             own_addr: None,
             ping_interval: PING_INTERVAL,
             sent_at: Time::ZERO,
@@ -218,11 +221,21 @@ impl Session {
         let asked = self.retry.take().map(|asked| asked + cx.jitter(asked));
         let wait = asked.map_or(wait, |asked| asked.max(wait));
         self.redial_at = cx.now + wait;
+        self.hurry_at = cx.now + asked.unwrap_or_default().max(RECONNECT_MAX);
         cx.timers.set(Reason::Redial(self.id), self.redial_at);
     }
 
     pub(super) fn on_redial_due(&mut self, cx: &mut Context) {
         if matches!(self.state, State::Idle) {
+            self.dial(cx);
+        }
+    }
+
+    /// A command needs a session. If every super peer rejected the login some time ago, begins the
+    /// next round, because a rejection may have been taken back since then.
+    pub(super) fn hurry(&mut self, cx: &mut Context) {
+        if matches!(self.state, State::Idle) && self.candidates.rejected().is_some() && cx.now >= self.hurry_at {
+            self.candidates.forget_rejection();
             self.dial(cx);
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::harness::{Manner, Super, World, addr};
+use crate::config::{RECONNECT_MAX_LATER, RECONNECT_SOON};
 use crate::proto::{ClientEvent, Command, Input, Scope};
 use crate::wire::message::{Error, ErrorCode, Files, Hit, ListedFile, SourceRecord};
 use crate::wire::{Message, QueryKind, Root, Search, SharePath};
@@ -99,6 +100,22 @@ fn commands_end_at_once_when_the_login_is_rejected() {
     let last = world.client_events().pop();
     assert!(matches!(&last, Some(ClientEvent::Done(outcome)) if outcome.exit == 7), "{last:?}");
     assert_eq!(world.outcomes(), 2, "the peer knows that its login is rejected");
+}
+
+#[test]
+fn a_command_long_after_a_rejection_asks_again_whether_the_login_is_rejected() {
+    let mut world = World::new(1, 5);
+    world.source(Manner::Honest, 1);
+    world.run_until(|world| world.welcomed() == 1);
+    world.supers[0].1.manner = Super::Refuses(ErrorCode::REVOKED);
+    world.super_says(0, Message::Error(Error::new(ErrorCode::REVOKED, "revoked", None)));
+    // The waits between two tries are long now.
+    world.run_for(RECONNECT_SOON + 2 * RECONNECT_MAX_LATER);
+    world.supers[0].1.manner = Super::Serves;
+    let start = world.now;
+    let outcome = world.command(query("file")).outcome();
+    assert_eq!((outcome.exit, outcome.hits), (0, Some(1)));
+    assert!(world.now.since(start) < Duration::from_secs(2), "{:?}", world.now.since(start));
 }
 
 #[test]
