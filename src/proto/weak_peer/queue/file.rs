@@ -44,6 +44,9 @@ struct Line {
     known: Known,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<Why>,
+    /// Bytes that were verified when the file was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
 }
 
 /// The queue as the file has it.
@@ -90,7 +93,7 @@ impl Saved {
     }
 
     fn add(&mut self, line: Line) {
-        let Line { id, state, get, known, why } = line;
+        let Line { id, state, get, known, why, bytes } = line;
         let state = match state {
             EntryState::Queued => State::Queued,
             EntryState::Paused => State::Paused(why),
@@ -98,7 +101,8 @@ impl Saved {
             EntryState::Failed => State::Failed(why.unwrap_or(Why { exit: 1, error: "failed".to_owned() })),
         };
         // The client that ordered it is gone, so it stays without a source too.
-        self.entries.push((id, Entry { known, stays: true, ..Entry::new(get, state) }));
+        let bytes = bytes.unwrap_or(0);
+        self.entries.push((id, Entry { known, stays: true, bytes, ..Entry::new(get, state) }));
         self.next = self.next.max(id.saturating_add(1));
     }
 }
@@ -115,7 +119,9 @@ pub(super) fn text<'a>(next: u64, entries: impl Iterator<Item = (&'a u64, &'a En
             State::Done => (EntryState::Done, None),
             State::Failed(why) => (EntryState::Failed, Some(why.clone())),
         };
-        let line = Line { id: *id, state, get: entry.get.clone(), known: entry.known.clone(), why };
+        let (get, known, bytes) =
+            (entry.get.clone(), entry.known.clone(), Some(entry.bytes).filter(|bytes| *bytes > 0));
+        let line = Line { id: *id, state, get, known, why, bytes };
         if let Ok(line) = serde_json::to_string(&line) {
             text.push('\n');
             text.push_str(&line);

@@ -223,6 +223,21 @@ fn a_paused_download_stops_and_resumes() {
 }
 
 #[test]
+fn a_paused_download_has_its_progress_after_a_restart() {
+    let mut world = world(6 * MIB);
+    world.source(Manner::Honest, SLOW);
+    world.get().run_until(|world| world.written.len() == 2).run_for(SEC / 2);
+    give(&mut world, 50, Command::Pause { id: 1 });
+    world.run_for(SEC);
+    let bytes = listed(&mut world).remove(0).bytes;
+    assert!(bytes >= Some(2 * MIB), "{bytes:?}");
+    let mut again = World::new(1, 6 * MIB).queued(4, &world.lines);
+    again.run_for(SEC);
+    let report = listed(&mut again).remove(0);
+    assert_eq!((report.state, report.bytes, report.size), (DownloadState::Paused, bytes, Some(6 * MIB)));
+}
+
+#[test]
 fn a_pause_and_a_cancel_are_events_of_the_node() {
     let mut world = world(6 * MIB);
     world.source(Manner::Honest, SLOW);
