@@ -341,12 +341,13 @@ impl WeakPeer {
             Reason::Linger => self.stay().end_lingering(),
             Reason::Download(download) => self.downloads.on_tick(cx, download),
             Reason::Batch(batch) => {
-                let downloads = &self.downloads;
-                self.batches.on_tick(cx, batch, |file| downloads.bytes_of(file));
+                let (downloads, collecting) = (&self.downloads, &self.collecting);
+                let of = |file| downloads.progress_of(file);
+                self.batches.on_tick(cx, batch, |file| collecting.progress_of(file, of).unwrap_or_else(|| of(file)));
             }
             Reason::Collection(download) => {
                 let downloads = &self.downloads;
-                self.collecting.on_tick(cx, download, |file| downloads.bytes_of(file));
+                self.collecting.on_tick(cx, download, |file| downloads.progress_of(file));
             }
             Reason::Task(task) => self.commands.on_timer(cx, &mut self.sessions, task),
             Reason::Subscription(client) => self.commands.on_subscription_due(cx, &mut self.sessions, client),

@@ -12,7 +12,7 @@ use crate::proto::event::{ClientEvent, ItemReport, Outcome};
 use crate::proto::weak_peer::collecting::FileEnd;
 use crate::proto::weak_peer::contact::Contact;
 use crate::proto::weak_peer::context::{BatchId, Context, Reason, millis};
-use crate::proto::weak_peer::download::{Order, Pool};
+use crate::proto::weak_peer::download::{Order, Pool, Progress};
 use crate::proto::{ClientId, DownloadId, EMPTY_ROOT};
 use crate::time::Time;
 use crate::wire::collection::Item;
@@ -53,7 +53,7 @@ pub(super) struct Job {
     may_pass: u64,
     /// The first failures: the exit code and the sentence of each.
     failures: Vec<(u8, String)>,
-    /// The time and the bytes at the last tick.
+    /// The time and the bytes that were fetched, at the last tick.
     before: (Time, u64),
 }
 
@@ -278,16 +278,28 @@ impl Job {
         (0..left).for_each(|_| self.fail(Exit::Internal.code(), why.to_owned()));
     }
 
-    pub(super) fn on_tick(&mut self, cx: &mut Context, bytes_of: impl Fn(DownloadId) -> u64) {
-        // The hits of a collection do not claim the size of its files, so these count at its end.
-        let running = self.handed.iter().filter(|(_, entry)| !entry.collection);
-        let bytes = self.bytes + running.map(|(id, _)| bytes_of(*id)).sum::<u64>();
-        let (since, before) = std::mem::replace(&mut self.before, (cx.now, bytes));
+    pub(super) fn on_tick(&mut self, cx: &mut Context, progress_of: impl Fn(DownloadId) -> Progress) {
+        let mut all = Progress { bytes: self.bytes, resumed: self.resumed, size: None };
+        let mut size = self.size;
+        for (id, entry) in &self.handed {
+            let progress = progress_of(*id);
+            if let Some(files) = progress.size {
+                // The hits of a collection claim the size of its list.
+                size = size - entry.size() + files;
+            }
+            // The list of a collection is none of the files.
+            if !entry.collection || progress.size.is_some() {
+                all = all.plus(progress);
+            }
+        }
+        let Progress { bytes, resumed, .. } = all;
+        let fetched = bytes.saturating_sub(resumed);
+        let (since, before) = std::mem::replace(&mut self.before, (cx.now, fetched));
         let micros = cx.now.since(since).as_micros().max(1);
         // A download that fails takes its bytes away.
-        let more = u128::from(bytes.saturating_sub(before));
+        let more = u128::from(fetched.saturating_sub(before));
         let rate = u64::try_from(more * 1_000_000 / micros).unwrap_or(u64::MAX);
-        let (size, sources) = (self.size, Vec::new());
+        let sources = Vec::new();
         let progress = ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None, swarm: None };
         cx.report(self.many.client, progress);
         cx.timers.set(Reason::Batch(self.id), cx.now + PROGRESS_INTERVAL);
@@ -315,5 +327,50 @@ impl Job {
             ..base
         };
         cx.done(self.many.client, outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::proto::{Event, Output, PieceOrder, Verify};
+    use crate::sim::Random;
+    use crate::wire::{HostPort, NodeId, Root};
+
+    #[test]
+    fn the_files_of_a_collection_count_once_its_list_is_there() {
+        let mut cx = Context::new(NodeId([1; 16]), 1, "test", Box::new(Random::new(1)));
+        let source = (HostPort::new("192.0.2.1", 1).unwrap().into(), 100);
+        let many = Many {
+            client: ClientId(9),
+            asked_at: cx.now,
+            entries: vec![Entry { collection: true, sources: vec![source], ..Entry::new("x", Root([5; 32])) }],
+            failures: Vec::new(),
+            folder: None,
+            verify: Verify::Both,
+            pieces: PieceOrder::Any,
+            timeout: Duration::ZERO,
+            only: false,
+        };
+        let mut job = Job::new(&mut cx, BatchId(0), many);
+        job.begin();
+        assert!(job.next_order(&mut cx, DownloadId(3)).is_some());
+        let mut reported = |progress: Progress| {
+            cx.now = cx.now + PROGRESS_INTERVAL;
+            job.on_tick(&mut cx, |_| progress);
+            std::iter::from_fn(|| cx.poll_output()).find_map(|output| {
+                let Output::Event(event) = output else { return None };
+                let Event::Client { event, .. } = *event else { return None };
+                let ClientEvent::Progress { bytes, size, rate, .. } = event else { return None };
+                Some((bytes, size, rate))
+            })
+        };
+        let list = Progress { bytes: 70, ..Progress::default() };
+        assert_eq!(reported(list), Some((0, 100, 0)), "bytes of the list are none of the files");
+        let files = Progress { bytes: 500, resumed: 500, size: Some(1000) };
+        assert_eq!(reported(files), Some((500, 1000, 0)), "what was there was not fetched");
+        assert_eq!(reported(Progress { bytes: 700, ..files }), Some((700, 1000, 400)));
     }
 }

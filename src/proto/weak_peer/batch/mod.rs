@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use super::collecting::FileEnd;
 use super::contact::Contact;
 use super::context::{BatchId, Context};
-use super::download::Order;
+use super::download::{Order, Progress};
 use crate::proto::disk::DiskFailure;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, DownloadId};
@@ -123,10 +123,10 @@ impl Batches {
         }
     }
 
-    /// `bytes_of` returns how many bytes of a file that was handed over are there.
-    pub(super) fn on_tick(&mut self, cx: &mut Context, id: BatchId, bytes_of: impl Fn(DownloadId) -> u64) {
+    /// `progress_of` returns how far a file is that was handed over.
+    pub(super) fn on_tick(&mut self, cx: &mut Context, id: BatchId, progress_of: impl Fn(DownloadId) -> Progress) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.on_tick(cx, bytes_of);
+            job.on_tick(cx, progress_of);
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::contact::Contact;
 use super::context::{Context, Owner};
-use super::download::Order;
+use super::download::{Order, Progress};
 use crate::proto::disk::CollectionDone;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
@@ -174,9 +174,15 @@ impl Collecting {
         }
     }
 
-    /// `bytes_of` returns how many bytes of a file's own download are there.
-    pub(super) fn on_tick(&mut self, cx: &mut Context, id: DownloadId, bytes_of: impl Fn(DownloadId) -> u64) {
-        self.with(cx, id, |set, cx| set.on_tick(cx, bytes_of));
+    /// `progress_of` returns how far a file's own download is.
+    pub(super) fn on_tick(&mut self, cx: &mut Context, id: DownloadId, progress_of: impl Fn(DownloadId) -> Progress) {
+        self.with(cx, id, |set, cx| set.on_tick(cx, progress_of));
+    }
+
+    /// How far the files of a collection are, with its size as far as it is listed. None while its
+    /// list is fetched.
+    pub(super) fn progress_of(&self, id: DownloadId, of: impl Fn(DownloadId) -> Progress) -> Option<Progress> {
+        self.sets.get(&id).map(|set| set.progress(of))
     }
 
     // ---- the end --------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ use crate::proto::disk::{
 use crate::proto::event::{Outcome, SourceReport, SourceState};
 use crate::proto::weak_peer::contact::Contact;
 use crate::proto::weak_peer::context::{Context, Reason, millis};
-use crate::proto::weak_peer::download::{Order, Pool, is_possible};
+use crate::proto::weak_peer::download::{Order, Pool, Progress, is_possible};
 use crate::proto::{ClientEvent, ClientId, DiskWork, DownloadId};
 use crate::wire::collection::Item;
 
@@ -51,14 +51,13 @@ pub(super) struct Set {
     pub(super) placing: i64,
     files: u64,
     bytes: u64,
-    /// Bytes of files that were at the destination at the start.
+    /// Bytes that were at the destination at the start.
     there_bytes: u64,
     done_files: u64,
     done_bytes: u64,
-    /// Bytes of running downloads.
-    running_bytes: u64,
     lost: Vec<String>,
     lost_files: u64,
+    /// Bytes that were fetched, at the last few ticks.
     rates: VecDeque<u64>,
     /// The outcome, from the end until the disk has closed the collection.
     ending: Option<Outcome>,
@@ -112,7 +111,6 @@ impl Set {
             there_bytes: 0,
             done_files: 0,
             done_bytes: 0,
-            running_bytes: 0,
             lost: Vec::new(),
             lost_files: 0,
             rates: VecDeque::new(),
@@ -300,6 +298,7 @@ impl Set {
         if outcome.ok {
             self.done_files += 1;
             self.done_bytes += file.size;
+            self.there_bytes += outcome.resumed.unwrap_or(0);
             return;
         }
         let why = outcome.error.as_deref().unwrap_or("failed").to_owned();
@@ -311,7 +310,7 @@ impl Set {
 
     // ---- the clock and the end ------------------------------------------------------------------
 
-    pub(super) fn on_tick(&mut self, cx: &mut Context, bytes_of: impl Fn(DownloadId) -> u64) {
+    pub(super) fn on_tick(&mut self, cx: &mut Context, progress_of: impl Fn(DownloadId) -> Progress) {
         let rate_min = cx.source_rate_min();
         for index in 0..self.holders.len() {
             let holder = &self.holders[index];
@@ -327,15 +326,15 @@ impl Set {
         if let Some(command) = &mut self.command {
             command.turns = true;
         }
-        self.running_bytes = self.running.keys().map(|id| bytes_of(*id)).sum();
-        let bytes = self.done_bytes.saturating_add(self.running_bytes);
+        let Progress { bytes, resumed, .. } = self.progress(progress_of);
+        let fetched = bytes.saturating_sub(resumed);
         if self.rates.len() > 8 {
             self.rates.pop_front();
         }
-        let since = self.rates.front().copied().unwrap_or(bytes);
+        let since = self.rates.front().copied().unwrap_or(fetched);
         let ticks = u64::try_from(self.rates.len()).unwrap_or(1).max(1);
-        self.rates.push_back(bytes);
-        let rate = bytes.saturating_sub(since) * 1000 / (millis(PROGRESS_INTERVAL) * ticks).max(1);
+        self.rates.push_back(fetched);
+        let rate = fetched.saturating_sub(since) * 1000 / (millis(PROGRESS_INTERVAL) * ticks).max(1);
         let (size, sources) = (self.bytes, self.reports());
         report_of(
             &self.order,
@@ -343,6 +342,12 @@ impl Set {
             ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None, swarm: None },
         );
         cx.timers.set(Reason::Collection(self.order.id), cx.now + PROGRESS_INTERVAL);
+    }
+
+    /// How far its files are. `of` returns how far a file's own download is.
+    pub(super) fn progress(&self, of: impl Fn(DownloadId) -> Progress) -> Progress {
+        let begun = Progress { bytes: self.done_bytes, resumed: self.there_bytes, size: Some(self.bytes) };
+        self.running.keys().fold(begun, |all, id| all.plus(of(*id)))
     }
 
     /// Correct bytes that the holders have sent.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::PIECE_BYTES;
 use crate::proto::disk::{CollectionStep, Destination, DiskFailure, DiskFailureKind, Listed, Missing, Unplaced};
-use crate::proto::weak_peer::download::Pool;
+use crate::proto::weak_peer::download::{Pool, Progress};
 use crate::proto::{DialId, DiskWork, Event, Output, PieceOrder, Verify};
 use crate::sim::Random;
 use crate::time::Time;
@@ -262,7 +262,7 @@ fn a_holder_that_was_lost_is_asked_again_after_its_next_welcome() {
     assert_eq!(rig.asked(0).len(), 3);
     rig.collecting.on_lost(&mut rig.cx, ID, 0, "closed");
     rig.cx.now = rig.cx.now + Duration::from_secs(5);
-    rig.collecting.on_tick(&mut rig.cx, ID, |_| 0);
+    rig.collecting.on_tick(&mut rig.cx, ID, |_| Progress::default());
     rig.drain();
     assert_eq!(rig.dials().len(), 2);
     rig.collecting.on_dialed(&mut rig.cx, ID, 0, conn(0));
@@ -301,12 +301,26 @@ fn what_is_large_or_not_served_is_a_download_of_its_own() {
 }
 
 #[test]
+fn its_progress_counts_what_was_there_and_the_files_that_run() {
+    let mut rig = Rig::new(1, vec![file(1, 10), file(2, 5 << 20)]);
+    let there = Listed { files: 1, bytes: 7, there_files: 1, there_bytes: 7, last: true, ..Listed::default() };
+    rig.disk(CollectionDone::Listed(Ok(there)));
+    let large = Progress { bytes: 3 << 20, resumed: 1 << 20, size: None };
+    let Progress { bytes, resumed, size } = rig.collecting.progress_of(ID, |_| large).unwrap();
+    assert_eq!((bytes, resumed, size), ((3 << 20) + 7, (1 << 20) + 7, Some(7)));
+    let outcome = Outcome { ok: true, resumed: Some(1 << 20), ..Outcome::default() };
+    rig.collecting.on_file_ended(&mut rig.cx, ID, rig.orders[0].id, &outcome);
+    let Progress { bytes, resumed, .. } = rig.collecting.progress_of(ID, |_| large).unwrap();
+    assert_eq!((bytes, resumed), ((5 << 20) + 7, (1 << 20) + 7));
+}
+
+#[test]
 fn without_a_holder_that_can_be_dialed_each_file_is_searched_for() {
     let mut rig = Rig::new(1, vec![file(1, 10)]);
     for _ in 0..3 {
         rig.collecting.on_lost(&mut rig.cx, ID, 0, "refused");
         rig.cx.now = rig.cx.now + Duration::from_secs(5);
-        rig.collecting.on_tick(&mut rig.cx, ID, |_| 0);
+        rig.collecting.on_tick(&mut rig.cx, ID, |_| Progress::default());
         rig.drain();
     }
     assert_eq!(rig.orders.len(), 1);

@@ -46,6 +46,25 @@ pub(super) enum Ended {
     File { collection: DownloadId, file: DownloadId, outcome: Box<Outcome> },
 }
 
+/// How far a download or a collection is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// Bytes that are there.
+    pub(super) bytes: u64,
+    /// Those of them that were there at its start, and so were not fetched.
+    pub(super) resumed: u64,
+    /// The size of all files of a collection that are listed; none for a download.
+    pub(super) size: Option<u64>,
+}
+
+impl Progress {
+    /// Both together, with the size of this one.
+    pub(super) fn plus(self, other: Progress) -> Progress {
+        let (bytes, resumed) = (self.bytes.saturating_add(other.bytes), self.resumed.saturating_add(other.resumed));
+        Progress { bytes, resumed, ..self }
+    }
+}
+
 /// All downloads of a weak peer.
 #[derive(Default)]
 pub(super) struct Downloads {
@@ -180,9 +199,14 @@ impl Downloads {
         self.ended.pop_front()
     }
 
-    /// Bytes of a download that are verified.
-    pub(super) fn bytes_of(&self, id: DownloadId) -> u64 {
-        self.running.get(&id).map_or(0, |transfer| transfer.bytes)
+    /// How far a download is.
+    pub(super) fn progress_of(&self, id: DownloadId) -> Progress {
+        let of = |transfer: &Transfer| Progress {
+            bytes: transfer.bytes,
+            resumed: transfer.resumed.min(transfer.bytes),
+            ..Progress::default()
+        };
+        self.running.get(&id).map(of).unwrap_or_default()
     }
 
     /// Makes the downloads of this content fetch first the missing pieces from this byte on.

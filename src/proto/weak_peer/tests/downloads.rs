@@ -533,6 +533,21 @@ fn the_progress_of_several_files_counts_the_pieces_of_those_that_run() {
 }
 
 #[test]
+fn the_rate_of_several_files_counts_no_bytes_of_an_earlier_run() {
+    let mut world = World::new(1, 16 * MIB);
+    world.source(Manner::Honest, SLOW);
+    world.part = (Some(world.content.cvs.clone()), (0..12).collect());
+    assert!(world.get_named("dir/").outcome().ok);
+    let progress = |event: ClientEvent| match event {
+        ClientEvent::Progress { bytes, rate, .. } => Some((bytes, rate)),
+        _ => None,
+    };
+    let progress: Vec<_> = world.client_events().into_iter().filter_map(progress).collect();
+    assert!(progress.iter().any(|(bytes, _)| *bytes >= 12 * MIB), "{progress:?}");
+    assert!(progress.iter().all(|(_, rate)| *rate <= 4 * SLOW), "{progress:?}");
+}
+
+#[test]
 fn results_with_one_name_are_all_fetched() {
     let mut world = World::new(1, 6 * MIB);
     let known = [1, 2].map(|root| KnownContent {
