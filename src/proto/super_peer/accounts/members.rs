@@ -1,6 +1,6 @@
 //! The connections of a super peer in login mode, and what each account uses.
 
-use super::table::{Logins, Member, Setup, Usage};
+use super::table::{Logins, Member, Setup, Usage, count};
 use crate::config::ACCOUNT_QUERIES_BURST;
 use crate::proto::ConnId;
 use crate::time::Time;
@@ -22,12 +22,12 @@ impl Room<'_> {
         let Room { account, limits, used } = self;
         let (files, name_bytes) = (used.files + 1, used.name_bytes.saturating_add(length as u64));
         if let Some(most) = limits.files.filter(|most| files > *most) {
-            return Err(format!("the account {account} may register {most} files, and no more are found"));
+            let most = count(most, "file");
+            return Err(format!("the account {account} may register {most}, and no more are found"));
         }
         if let Some(most) = limits.name_bytes.filter(|most| name_bytes > *most) {
-            return Err(format!(
-                "the account {account} may register paths of {most} bytes in all, and no more are found"
-            ));
+            let most = count(most, "byte");
+            return Err(format!("the account {account} may register paths of {most} in all, and no more are found"));
         }
         (used.files, used.name_bytes) = (files, name_bytes);
         Ok(())
@@ -92,11 +92,10 @@ impl Logins {
 
     fn take_query_of_account(&mut self, conn: ConnId, now: Time) -> Result<(), String> {
         let Some((_, name, Limits { queries_per_second: Some(most), .. })) = self.limits(conn) else { return Ok(()) };
-        let why = format!("the account {name} may ask {most} times in a second");
         let name = name.to_owned();
         let used = self.setup.as_mut().and_then(|setup| setup.used.get_mut(&name));
         let may = used.is_none_or(|used| used.queries.take(now, most, ACCOUNT_QUERIES_BURST));
-        may.then_some(()).ok_or(why)
+        may.then_some(()).ok_or_else(|| format!("the account {name} may ask {} in a second", count(most, "time")))
     }
 
     /// The account of a session and what it may use.

@@ -11,7 +11,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::table::{Changes, Member, Setup, Usage, other_mode};
+use self::table::{Changes, Member, Setup, Usage, count, other_mode};
 use super::counters::Count;
 use crate::proto::ConnId;
 use crate::time::Time;
@@ -222,7 +222,8 @@ impl Setup {
         let most = self.accounts.limits(&account.name, &account.class).sessions;
         let sessions = self.used.get(&account.name).map_or(0, |used| used.sessions);
         if most.is_some_and(|most| sessions >= most) {
-            let why = format!("the account {} has {sessions} sessions, as many as its class allows", account.name);
+            let has = count(sessions, "session");
+            let why = format!("the account {} has {has}, as many as its class allows", account.name);
             return Err(Refused(ErrorCode::LIMIT, why, Count::LoginLimit));
         }
         let warning = (account.dates_ignored && !std::mem::replace(&mut self.warned, true)).then(|| {

@@ -93,6 +93,11 @@ impl Member {
     }
 }
 
+/// A number of things, for a sentence.
+pub(super) fn count(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 /// What an account uses, over all its sessions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {

@@ -323,6 +323,17 @@ fn a_clock_that_is_wrong_is_reported_once() {
 }
 
 #[test]
+fn a_refused_login_names_the_limit_of_its_class() {
+    let mut net = net();
+    let (class, limits) = (CLASS_DEFAULT.to_owned(), Limits { sessions: Some(1), ..Limits::default() });
+    assert!(is_done(&command(&mut net, UserCommand::Limits { class, limits })));
+    login(&mut net, 1, credential("ann", 1, None, 101));
+    let second = login(&mut net, 2, credential("ann", 2, None, 101));
+    let why = "the account ann has 1 session, as many as its class allows";
+    assert!(said(&net, second).iter().any(|message| matches!(message, Message::Error(error) if error.message == why)));
+}
+
+#[test]
 fn a_class_limits_what_its_accounts_use() {
     let mut net = net();
     let limits = Limits {
