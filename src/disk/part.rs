@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, ioctl_ficlone, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat, flock, fstat, ioctl_ficlone, openat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::{Found, Stamp, is_unsupported};
@@ -50,6 +50,11 @@ pub(super) struct Part {
     pub(super) unproven: bool,
     /// Which pieces are in the file and correct.
     pub(super) written: Vec<bool>,
+    /// The state of the file after the last write of this process, to notice writes of others. None
+    /// if the content was written as one piece: it is published at once.
+    pub(super) seen: Option<Stamp>,
+    /// Whether another process has changed the file. If so, the pieces in it may be wrong.
+    pub(super) is_changed: bool,
     /// Pieces that the map lists and that must still be hashed.
     listed: Vec<u32>,
     /// Whether the part file is empty: neither an earlier run nor this one has written to it.
@@ -74,16 +79,18 @@ impl Part {
     }
 
     fn open_with(target: Arc<Target>, root: Root, map_flags: OFlags) -> Result<Part, DiskFailure> {
-        let (file, length) = lock_part(&target)?;
-        Part::open_map(target.clone(), root, (file, length), map_flags).map_err(|error| {
-            if length == 0 {
+        let (file, stamp) = lock_part(&target)?;
+        Part::open_map(target.clone(), root, (file, stamp), map_flags).map_err(|error| {
+            if stamp.size == 0 {
                 let _ = retry_on_intr(|| unlinkat(&target.folder, &target.part_name, AtFlags::empty()));
             }
             target.io_failure(error)
         })
     }
 
-    fn open_map(target: Arc<Target>, root: Root, (file, length): (File, u64), map_flags: OFlags) -> io::Result<Part> {
+    fn open_map(target: Arc<Target>, root: Root, (file, stamp): (File, Stamp), map_flags: OFlags) -> io::Result<Part> {
+        let length = stamp.size;
+        let mut seen = Some(stamp);
         let (map, listed) = match open_map_file(&target, map_flags) {
             Ok(map) => {
                 let (map, listed) = PartMap::read(map, root)?;
@@ -98,6 +105,7 @@ impl Part {
         let size = listed.as_ref().map(|listed| listed.size);
         if let Some(size) = size.filter(|size| length > *size) {
             file.set_len(size)?;
+            seen = Stamp::of_file(&file).ok();
         }
         let listed = listed.unwrap_or_default();
         Ok(Part {
@@ -112,6 +120,8 @@ impl Part {
             manifest_is_fresh: false,
             unproven: false,
             written: vec![false; pieces_of(size.unwrap_or(0)) as usize],
+            seen,
+            is_changed: false,
             listed: listed.pieces,
             is_new: length == 0,
             fitting: None,
@@ -157,6 +167,7 @@ impl Part {
         }
         if !self.is_new {
             self.file.set_len(0)?;
+            (self.seen, self.is_changed) = (Stamp::of_file(&*self.file).ok(), false);
         }
         (self.size, self.manifest, self.manifest_is_fresh) = (Some(size), None, false);
         self.edge = None;
@@ -227,13 +238,18 @@ impl Part {
         if bytes.len() != piece_length(size, u64::from(piece)) {
             return Err(self.target.failed(&format!("piece {piece} does not have {} bytes", bytes.len())));
         }
+        let stat = fstat(&*self.file).map_err(|error| self.target.io_failure(error.into()))?;
         // Without this check, everything would be fetched before the failure is noticed.
-        if is_removed(&self.file, &self.target) {
+        if is_removed(&stat, &self.target) {
             return Err(removed(&self.target));
         }
+        self.is_changed |= self.seen.is_some_and(|seen| seen != Stamp::of(&stat));
         self.is_new = false;
-        holes::write(&self.file, bytes, u64::from(piece) * PIECE_BYTES)
-            .and_then(|()| self.list_manifest())
+        let put = holes::write(&self.file, bytes, u64::from(piece) * PIECE_BYTES);
+        // A failed write may have changed the file too. Writes of others during this one, or in the
+        // same tick of the clock of the file system, are not noticed.
+        self.seen = if size > PIECE_BYTES { Stamp::of_file(&*self.file).ok() } else { None };
+        put.and_then(|()| self.list_manifest())
             .and_then(|()| self.map.as_mut().map_or(Ok(()), |map| map.append(&Record::Piece(piece))))
             .map_err(|error| self.target.io_failure(error))?;
         self.written[piece as usize] = true;
@@ -259,6 +275,7 @@ impl Part {
         self.is_new = false;
         let is_shared = is_empty && ioctl_ficlone(&*self.file, source).is_ok();
         if is_shared {
+            self.seen = Stamp::of_file(&*self.file).ok();
             self.listed = (0..).zip(&self.written).map(|(piece, _)| piece).collect();
         }
         is_shared
@@ -316,11 +333,11 @@ pub(super) fn holder(target: &Target) -> Option<Root> {
     PartMap::root(&map.into())
 }
 
-/// Whether another process has removed an open part file. Some file systems count no links, so the
-/// name is looked up too.
-pub(super) fn is_removed(file: &File, target: &Target) -> bool {
+/// Whether another process has removed an open part file, whose state this is. Some file systems
+/// count no links, so the name is looked up too.
+pub(super) fn is_removed(stat: &Stat, target: &Target) -> bool {
     let gone = || statat(&target.folder, &target.part_name, AtFlags::SYMLINK_NOFOLLOW) == Err(Errno::NOENT);
-    fstat(file).is_ok_and(|stat| stat.st_nlink == 0) && gone()
+    stat.st_nlink == 0 && gone()
 }
 
 /// The failure of a download whose part file was removed.
@@ -378,7 +395,7 @@ fn lock_existing(target: &Target) -> Result<OwnedFd, Errno> {
 }
 
 /// Opens the part file and locks it. After that, the locked file must still have this name.
-fn lock_part(target: &Target) -> Result<(File, u64), DiskFailure> {
+fn lock_part(target: &Target) -> Result<(File, Stamp), DiskFailure> {
     let fail = |error: Errno| target.io_failure(error.into());
     let flags = FLAGS | OFlags::CREATE;
     for _ in 0..LOCK_TRIES_MAX {
@@ -399,7 +416,7 @@ fn lock_part(target: &Target) -> Result<(File, u64), DiskFailure> {
             return Err(target.failed("its part file is not a regular file"));
         }
         if named.is_ok_and(|named| (named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino)) {
-            return Ok((File::from(fd), Stamp::of(&locked).size));
+            return Ok((File::from(fd), Stamp::of(&locked)));
         }
     }
     Err(target.failed("another process keeps renaming its part file"))

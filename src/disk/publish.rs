@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::{Advice, AtFlags, CWD, fadvise, statat, unlinkat};
+use rustix::fs::{Advice, AtFlags, CWD, fadvise, fstat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::durable::{self, At, rename_noreplace};
@@ -34,6 +34,10 @@ pub(super) struct Publishing {
     root: Root,
     size: u64,
     file: Arc<File>,
+    /// The state of the file after our last write, and whether another process has changed it
+    /// before that write. See [`Part::seen`].
+    seen: Option<Stamp>,
+    is_changed: bool,
     has_map: bool,
     /// The manifest with which every piece was compared. If it is none, the file is hashed again
     /// before it is offered.
@@ -62,7 +66,8 @@ impl Publishing {
         let has_map = part.has_map();
         let manifest = part.manifest.filter(|_| part.manifest_is_fresh && !part.unproven);
         let share_path = share.and_then(|share| part.target.share_path(share));
-        Ok(Publishing { target: part.target, root: part.root, size, file: part.file, has_map, manifest, share_path })
+        let Part { target, root, file, seen, is_changed, .. } = part;
+        Ok(Publishing { target, root, size, file, seen, is_changed, has_map, manifest, share_path })
     }
 
     /// Whether it is published together with others, because it has at most one piece.
@@ -70,18 +75,35 @@ impl Publishing {
         self.size <= PIECE_BYTES
     }
 
-    /// Fails if the part file does not have the length of the content.
-    /// Returns its device.
-    fn check(&self) -> Result<u64, DiskFailure> {
-        if is_removed(&self.file, &self.target) {
+    /// Fails if the part file does not have the length of the content, or if another process has
+    /// changed it and it does not have the content. Returns its state.
+    fn check(&self) -> Result<Stamp, DiskFailure> {
+        let stat = fstat(&*self.file).map_err(|error| self.target.io_failure(error.into()))?;
+        if is_removed(&stat, &self.target) {
             return Err(removed(&self.target));
         }
-        let stamp = Stamp::of_file(&self.file).map_err(|error| self.target.io_failure(error.into()))?;
-        if stamp.size == self.size {
-            Ok(stamp.dev)
-        } else {
-            Err(self.target.failed("another process has changed its part file"))
+        let stamp = Stamp::of(&stat);
+        let may_differ = self.is_changed || self.seen.is_some_and(|seen| seen != stamp);
+        match stamp.size == self.size && (!may_differ || self.is_content(stamp)) {
+            true => Ok(stamp),
+            false => Err(self.target.failed("another process has changed its part file; get it again")),
         }
+    }
+
+    /// A sync may take seconds, in which another process may change the part file. Small files are
+    /// published by the thousands, so this is not checked for them.
+    fn check_again(&self, checked: Stamp) -> Result<(), DiskFailure> {
+        match self.is_small() || Stamp::of_file(&*self.file) == Ok(checked) {
+            true => Ok(()),
+            false => self.check().map(drop),
+        }
+    }
+
+    /// Whether the file has the content in this state and is not changed while it is read. A chmod
+    /// or a new link to the file, for example by a backup, changes its state but not its content.
+    fn is_content(&self, stamp: Stamp) -> bool {
+        FileHash::complete(self.size, &self.file, &mut Vec::new()).is_ok_and(|digest| digest.root == self.root)
+            && Stamp::of_file(&*self.file) == Ok(stamp)
     }
 
     fn sync(&self) -> Result<(), DiskFailure> {
@@ -177,7 +199,10 @@ pub(super) fn start(
 ) -> Result<(), DiskFailure> {
     let run = move || {
         let (ids, files): (Vec<DownloadId>, Vec<Publishing>) = files.into_iter().unzip();
-        done(ids.into_iter().zip(publish(&files)).collect());
+        let published = publish(&files);
+        // The locks end first, so that a download that has failed can begin again at once.
+        drop(files);
+        done(ids.into_iter().zip(published).collect());
     };
     on_thread(run)
 }
@@ -192,11 +217,13 @@ pub(super) fn on_thread(run: impl FnOnce() + Send + 'static) -> Result<(), DiskF
 
 /// Publishes files. Each step is done for all files before the next step begins.
 fn publish(files: &[Publishing]) -> Vec<Published> {
-    let checked: Vec<Result<u64, DiskFailure>> = files.iter().map(Publishing::check).collect();
-    let mut results = sync_all(files, checked);
-    for (file, result) in files.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
-        *result = file.rename();
-    }
+    let checked: Vec<Result<Stamp, DiskFailure>> = files.iter().map(Publishing::check).collect();
+    let synced = sync_all(files, checked);
+    let renamed = files.iter().zip(synced).map(|(file, synced)| {
+        file.check_again(synced?)?;
+        file.rename()
+    });
+    let results: Vec<Result<(), DiskFailure>> = renamed.collect();
     let mut folders: HashMap<(u64, u64), Result<(), Errno>> = HashMap::new();
     // Most often, files of the same folder follow each other. They share one descriptor of the
     // folder.
@@ -221,17 +248,20 @@ fn publish(files: &[Publishing]) -> Vec<Published> {
     published.collect()
 }
 
-/// Syncs the files that passed the check; `checked` has the device of each. Many files of one file
+/// Syncs the files that passed the check; `results` has the state of each. Many files of one file
 /// system are synced by one call.
-fn sync_all(files: &[Publishing], checked: Vec<Result<u64, DiskFailure>>) -> Vec<Result<(), DiskFailure>> {
+fn sync_all(files: &[Publishing], mut results: Vec<Result<Stamp, DiskFailure>>) -> Vec<Result<Stamp, DiskFailure>> {
     let mut devices: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (at, device) in checked.iter().enumerate().filter_map(|(at, checked)| Some((at, *checked.as_ref().ok()?))) {
-        devices.entry(device).or_default().push(at);
+    for (at, stamp) in results.iter().enumerate().filter_map(|(at, checked)| Some((at, checked.as_ref().ok()?))) {
+        devices.entry(stamp.dev).or_default().push(at);
     }
-    let mut results: Vec<Result<(), DiskFailure>> = checked.into_iter().map(|checked| checked.map(|_| ())).collect();
     for here in devices.into_values() {
         if !durable::sync_together(&*files[here[0]].file, here.len()) {
-            here.into_iter().for_each(|at| results[at] = files[at].sync());
+            for at in here {
+                if let Err(failure) = files[at].sync() {
+                    results[at] = Err(failure);
+                }
+            }
         }
     }
     results

@@ -74,6 +74,61 @@ fn a_claim_over_wrong_bytes_is_not_believed() {
     assert!(fs::read(rig.path("big")).unwrap() == bytes);
 }
 
+/// A download whose part file another process changes before the last piece is written, or after
+/// it. The state of the file changes for certain, whatever the tick of its clock is.
+fn changed_by_another(
+    bytes: &[u8],
+    before_last: bool,
+    change: impl Fn(&File),
+) -> (Rig, Result<PathBuf, DiskFailureKind>) {
+    let mut rig = Rig::empty();
+    rig.resumed(bytes);
+    rig.prepare(GET, bytes.len() as u64, cvs_of(bytes));
+    rig.write(bytes, 0).unwrap();
+    let change = |rig: &Rig| {
+        let part = File::options().write(true).open(rig.path(".big.part")).unwrap();
+        change(&part);
+        part.set_modified(std::time::UNIX_EPOCH).unwrap();
+    };
+    if before_last {
+        change(&rig);
+    }
+    rig.write(bytes, 1).unwrap();
+    if !before_last {
+        change(&rig);
+    }
+    let result = rig.publish();
+    (rig, result)
+}
+
+#[test]
+fn what_another_process_writes_into_a_part_file_is_not_published() {
+    let bytes = content(40, 2 * MIB);
+    let overwrite = |part: &File| part.write_all_at(b"EVIL", 100).unwrap();
+    let truncate = |part: &File| part.set_len(1000).unwrap();
+    let cases: [(bool, &dyn Fn(&File)); 3] = [(true, &overwrite), (true, &truncate), (false, &overwrite)];
+    for (before_last, change) in cases {
+        let (mut rig, result) = changed_by_another(&bytes, before_last, change);
+        assert_eq!(result, Err(DiskFailureKind::Io));
+        assert_eq!(names(rig.share.path()), [".big.part", ".big.part.map"]);
+        // The next run finds which piece is wrong.
+        assert_eq!(rig.resumed(&bytes).1, [1]);
+        rig.write(&bytes, 0).unwrap();
+        rig.publish().unwrap();
+        assert!(fs::read(rig.path("big")).unwrap() == bytes);
+    }
+}
+
+#[test]
+fn a_part_file_that_still_has_the_content_is_published_although_its_state_has_changed() {
+    let bytes = content(41, 2 * MIB);
+    for before_last in [true, false] {
+        let (rig, result) = changed_by_another(&bytes, before_last, |_| {});
+        result.unwrap();
+        assert!(fs::read(rig.path("big")).unwrap() == bytes);
+    }
+}
+
 #[test]
 fn a_torn_map_costs_only_what_was_torn() {
     let bytes = content(12, 3 * MIB);
