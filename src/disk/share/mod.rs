@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::above::Above;
 use super::catalog::{Catalog, Cause};
 use super::folder::Stamp;
@@ -35,8 +37,10 @@ const GATHER: Duration = Duration::from_millis(40);
 const LOOKUPS_PER_SLICE: usize = 512;
 /// Interval of the scans of a share that cannot be watched.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
-/// After a look at the open files of all processes, the next one waits for this many times as long
-/// as it took, so that these looks take at most a tenth of the time of one processor.
+/// After a look at the open files of all processes, the next one waits for this many times the
+/// processor time of the look, so that these looks take at most a tenth of the time of one
+/// processor. The time that passed does not count: on a busy host a look that takes little may last
+/// for seconds.
 const LOOK_PAUSE_TIMES: u32 = 9;
 /// Delay before a failed step is tried again. The step failed because descriptors or memory were
 /// missing, or because the folder did not exist.
@@ -268,14 +272,14 @@ impl Share {
         }
         let due = self.catalog.due_if_closed(now);
         if !due.is_empty() {
-            let start = Instant::now();
+            let start = thread_time();
             let open = open_for_writing(|path| self.trees.0.iter().any(|tree| path.starts_with(&tree.path)));
             let is_open =
                 |path: &str| self.trees.find(path).is_some_and(|(tree, below)| open.contains(&tree.path.join(below)));
             if !open.is_empty() {
                 due.iter().filter(|path| is_open(path)).for_each(|path| self.catalog.set_open(path));
             }
-            self.next_look = Some(now + LOOK_PAUSE_TIMES * start.elapsed());
+            self.next_look = Some(now + LOOK_PAUSE_TIMES * thread_time().saturating_sub(start));
         }
         self.catalog.settle(now);
     }
@@ -500,6 +504,11 @@ impl Share {
     }
 }
 
+/// The processor time that this thread has used.
+fn thread_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
 fn rescan_by(tree: &mut Tree, at: Instant) {
     tree.rescan_at = Some(tree.rescan_at.map_or(at, |before| before.min(at)));
 }
@@ -525,5 +534,19 @@ fn log_left_out(tree: &mut Tree, only_surprising: bool) {
     }
     if !usual.is_empty() && usual != before.words()[1] && !only_surprising {
         log::info!("files or folders of {shown} that are not shared: {usual}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_in_which_others_use_the_processor_does_not_count() {
+        const BUSY: Duration = Duration::from_millis(50);
+        let before = thread_time();
+        let busy = std::thread::spawn(|| while thread_time() < BUSY {});
+        busy.join().unwrap();
+        assert!(thread_time().saturating_sub(before) < BUSY);
     }
 }
