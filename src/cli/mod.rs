@@ -12,6 +12,7 @@ mod completions;
 mod configuration;
 mod discovery;
 mod events;
+mod failures;
 mod format;
 mod get;
 mod hash;

@@ -5,6 +5,7 @@
 use std::io;
 use std::time::SystemTime;
 
+use super::failures::Failures;
 use super::output;
 use super::progress::Progress;
 use super::results::{Found, Results, Roots};
@@ -55,6 +56,7 @@ pub(crate) struct Presenter {
     results: Results,
     rows: u64,
     progress: Progress,
+    failures: Failures,
     /// Receives the content of a download, if it goes to standard output.
     sink: Option<Sink>,
     /// The number of the download in the queue of a running peer.
@@ -89,6 +91,7 @@ impl Presenter {
             results: Results::default(),
             rows: 0,
             progress,
+            failures: Failures::default(),
             sink: None,
             queued: None,
             output: Output::Open,
@@ -231,7 +234,11 @@ impl Presenter {
             ClientEvent::Item(ItemReport { path: Some(path), exit: 0, .. }) => {
                 self.progress.aside(|| output::path(path))?;
             }
-            ClientEvent::Item(item) => self.progress.note(&format::failed_item(item)),
+            ClientEvent::Item(item) => {
+                if let Some(line) = self.failures.line(item) {
+                    self.progress.note(&line);
+                }
+            }
             ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
             ClientEvent::Piece { index, bytes, .. } => {
                 if let Some(sink) = &mut self.sink {

@@ -119,8 +119,11 @@ pub const BATCH_DOWNLOADS_MAX: usize = DOWNLOADS_MAX / 2;
 pub const SMALL_DOWNLOADS_MAX: usize = 32;
 /// Connections to sources that are kept for the next small file.
 pub const IDLE_CONNS_MAX: usize = 2 * SMALL_DOWNLOADS_MAX;
-/// Failures that the end of a command of many files names. The others are only counted.
-pub const BATCH_FAILURES_NAMED: usize = 8;
+/// Causes of failures that the end of a command of many files names, and files that it names for
+/// each. The others are only counted.
+pub const BATCH_CAUSES_NAMED: usize = 8;
+/// See [`BATCH_CAUSES_NAMED`].
+pub const BATCH_FILES_NAMED: usize = 3;
 /// Downloads of the queue that run at once (`--parallel`).
 pub const PARALLEL: usize = 4;
 /// Downloads in the queue that have not ended. One more is refused.

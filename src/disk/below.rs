@@ -74,12 +74,16 @@ fn id_of(path: &Path) -> Option<(u64, u64)> {
 pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(OwnedFd, PathBuf, String), DiskFailure> {
     let fail = |at: &Path, error: Errno| match error {
         Errno::NOTDIR | Errno::LOOP => failed(format!("{} is not a folder; move it away", shown(at))),
-        error => failed(format!("the folder {} cannot be created: {error}{}", shown(at), remedy(Some(error)))),
+        error => failed(format!("the folder {} cannot be created: {error}{}", shown(at), remedy(at, Some(error)))),
     };
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-    make_folders(base, 0o777)
-        .map_err(|error| (remedy(Errno::from_io_error(&error)), error))
-        .map_err(|(remedy, error)| failed(format!("{} is no folder for downloads: {error}{remedy}", shown(base))))?;
+    make_folders(base, 0o777).map_err(|error| match Errno::from_io_error(&error) {
+        Some(errno @ (Errno::NOSPC | Errno::DQUOT)) => fail(base, errno),
+        errno => {
+            let end = remedy(base, errno);
+            failed(format!("{} is no folder for downloads: {error}{end}", shown(base)))
+        }
+    })?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = base.to_owned();
     let mut folder: OwnedFd =

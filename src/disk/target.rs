@@ -276,7 +276,7 @@ pub(super) fn io_failure(path: &Path, error: io::Error) -> DiskFailure {
         Some(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => DiskFailureKind::Name,
         _ => DiskFailureKind::Io,
     };
-    let remedy = remedy(errno);
+    let remedy = remedy(path, errno);
     DiskFailure { kind, message: format!("{}: {error}{remedy}", shown(path)) }
 }
 

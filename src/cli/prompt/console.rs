@@ -12,6 +12,7 @@ use super::choice::Shown;
 use super::grammar::{self, Line};
 use super::news::{News, Reply};
 use super::output::Output;
+use crate::cli::failures::Failures;
 use crate::cli::format;
 use crate::cli::paths;
 use crate::cli::progress::{Bar, Pace};
@@ -80,6 +81,8 @@ pub(super) struct Console {
     replies: Sender<Reply>,
     pub(super) shown: Shown,
     pub(super) jobs: BTreeMap<u64, Job>,
+    /// The files that have failed since a command last ended.
+    pub(super) failures: Failures,
     clients: u64,
     supers: Supers,
     /// The progress of the hashing of the share, while it runs.
@@ -108,6 +111,7 @@ impl Console {
             replies,
             shown: Shown::default(),
             jobs: BTreeMap::new(),
+            failures: Failures::default(),
             clients: 0,
             supers: Supers::default(),
             hashing: None,

@@ -2,6 +2,7 @@
 
 use super::choice::{Shown, keep_listed};
 use super::console::{Console, Job};
+use crate::cli::failures::Failures;
 use crate::cli::progress;
 use crate::cli::results::{Results, Roots};
 use crate::cli::units::Size;
@@ -39,14 +40,21 @@ impl Console {
             ClientEvent::Item(ItemReport { path: Some(path), exit: 0, .. }) => {
                 self.output.print(&format!("got {}", printable(&path.to_string_lossy())));
             }
-            ClientEvent::Item(item) => self.output.note(&format!("error: {}", format::failed_item(&item))),
+            ClientEvent::Item(item) => {
+                if let Some(line) = self.failures.line(&item) {
+                    self.output.note(&format!("error: {line}"));
+                }
+            }
             ClientEvent::Piece { .. } | ClientEvent::Result { .. } | ClientEvent::User(_) => {}
             event @ ClientEvent::Status { .. } => {
                 screen::screen(&event).iter().for_each(|line| self.output.print(line));
             }
             ClientEvent::Limits(limits) => self.output.print(&format::limits(limits)),
             ClientEvent::Note { message } => self.output.note(&printable(&message)),
-            ClientEvent::Done(outcome) => self.on_done(client, &outcome),
+            ClientEvent::Done(outcome) => {
+                self.failures = Failures::default();
+                self.on_done(client, &outcome);
+            }
         }
     }
 

@@ -64,6 +64,13 @@ pub struct ItemReport {
     pub error: Option<String>,
 }
 
+/// The sentence about a file that failed, without the path of this file at its start. Files that
+/// failed for the same reason have the same cause.
+pub fn cause_of<'e>(name: &str, error: &'e str) -> &'e str {
+    let after_name = |at: usize| error.get(at + name.len()..)?.strip_prefix(": ");
+    error.match_indices(name).find_map(|(at, _)| after_name(at)).unwrap_or(error)
+}
+
 /// States of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

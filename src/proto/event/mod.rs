@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::trust::{Credential, Pin, PublicKey};
 use crate::wire::{Cut, HostPort, NodeId, Search};
 pub use client::{ClientEvent, Outcome, UserRow};
-pub use download::{DownloadReport, DownloadState, ItemReport, SourceReport, SourceState, SwarmReport};
+pub use download::{DownloadReport, DownloadState, ItemReport, SourceReport, SourceState, SwarmReport, cause_of};
 pub use status::{PeerStatus, SuperState, SuperStatus, UploadPeer, UploadReport};
 
 /// A report of a machine.

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::causes::Causes;
 use super::entry::{Entry, Many};
-use crate::config::{
-    BATCH_DOWNLOADS_MAX, BATCH_FAILURES_NAMED, COLLECTION_PAGE_FILES, PROGRESS_INTERVAL, SMALL_DOWNLOADS_MAX,
-};
+use crate::config::{BATCH_DOWNLOADS_MAX, COLLECTION_PAGE_FILES, PROGRESS_INTERVAL, SMALL_DOWNLOADS_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{Destination, DiskFailure, DiskWork, Planned};
 use crate::proto::event::{ClientEvent, ItemReport, Outcome};
@@ -51,8 +50,7 @@ pub(super) struct Job {
     failed: u64,
     /// How many of the failed files may succeed later without a change by the user.
     may_pass: u64,
-    /// The first failures: the exit code and the sentence of each.
-    failures: Vec<(u8, String)>,
+    causes: Causes,
     /// The time and the bytes that were fetched, at the last tick.
     before: (Time, u64),
 }
@@ -60,9 +58,10 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(cx: &mut Context, id: BatchId, mut many: Many) -> Job {
         let waiting = std::mem::take(&mut many.entries);
-        let failures: Vec<_> = many.failures.drain(..).map(|failure| (failure.exit.code(), failure.message)).collect();
-        let (files, failed) = ((waiting.len() + failures.len()) as u64, failures.len() as u64);
-        let may_pass = failures.iter().filter(|(exit, _)| Exit::may_pass(*exit)).count() as u64;
+        let (files, failed) = ((waiting.len() + many.failures.len()) as u64, many.failures.len() as u64);
+        let may_pass = many.failures.iter().filter(|failure| Exit::may_pass(failure.exit.code())).count() as u64;
+        let mut causes = Causes::default();
+        many.failures.drain(..).for_each(|failure| causes.add(failure.exit.code(), None, failure.message));
         let size = waiting.iter().map(Entry::size).sum();
         cx.timers.set(Reason::Batch(id), cx.now + PROGRESS_INTERVAL);
         cx.report(many.client, ClientEvent::Files { files: waiting.len() as u64, size });
@@ -90,7 +89,7 @@ impl Job {
             resumed,
             failed,
             may_pass,
-            failures,
+            causes,
             before,
         }
     }
@@ -245,7 +244,7 @@ impl Job {
             self.resumed += outcome.resumed.unwrap_or(0);
         } else {
             let why = outcome.error.clone().unwrap_or_default();
-            self.fail(outcome.exit, format!("{:?}: {why}", entry.path));
+            self.fail(outcome.exit, Some(&entry.path), why);
         }
         let report = ItemReport {
             name: entry.path,
@@ -258,12 +257,10 @@ impl Job {
         cx.report(self.many.client, ClientEvent::Item(report));
     }
 
-    fn fail(&mut self, exit: u8, why: String) {
+    fn fail(&mut self, exit: u8, path: Option<&str>, why: String) {
         self.failed += 1;
         self.may_pass += u64::from(Exit::may_pass(exit));
-        if self.failures.len() < BATCH_FAILURES_NAMED {
-            self.failures.push((exit, why));
-        }
+        self.causes.add(exit, path, why);
     }
 
     /// Gives up all files that are not there.
@@ -275,7 +272,7 @@ impl Job {
         self.small.clear();
         self.large.clear();
         self.handed.clear();
-        (0..left).for_each(|_| self.fail(Exit::Internal.code(), why.to_owned()));
+        (0..left).for_each(|_| self.fail(Exit::Internal.code(), None, why.to_owned()));
     }
 
     pub(super) fn on_tick(&mut self, cx: &mut Context, progress_of: impl Fn(DownloadId) -> Progress) {
@@ -307,14 +304,11 @@ impl Job {
 
     /// Ends the command.
     pub(super) fn end(self, cx: &mut Context) {
-        let base = match self.failures.first() {
+        let base = match self.causes.first_exit() {
             None => Outcome { ok: true, ..Outcome::default() },
-            Some((first, _)) => {
-                let exit = if self.done > 0 { Exit::Partial.code() } else { *first };
-                let named: Vec<_> = self.failures.iter().map(|(_, why)| why.as_str()).collect();
-                let more = self.failed - self.failures.len() as u64;
-                let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-                let why = format!("{} of {} files are there: {}{more}", self.done, self.files, named.join("; "));
+            Some(first) => {
+                let exit = if self.done > 0 { Exit::Partial.code() } else { first };
+                let why = format!("{} of {} files are there: {}", self.done, self.files, self.causes.sentence());
                 let needs_user = self.may_pass == 0;
                 Outcome { exit, error: Some(why), needs_user, ..Outcome::default() }
             }

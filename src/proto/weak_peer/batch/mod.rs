@@ -6,6 +6,7 @@
 //! files, and the files that this part could not fetch, to the downloads, a few at a time. They
 //! report how each file ended.
 
+mod causes;
 mod entry;
 mod job;
 
