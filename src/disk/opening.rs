@@ -163,7 +163,7 @@ impl Opening {
         {
             return self.occupied_by(root, stamp.size);
         }
-        let (file, opened) = self.target.open_existing().map_err(|error| self.target.io_failure(error))?;
+        let (file, opened) = self.target.open_existing().map_err(|error| self.target.unreadable(error))?;
         if opened.size != stamp.size {
             return self.give_way();
         }

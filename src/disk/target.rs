@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, access, openat, statat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::below::{self, Below, Last};
@@ -30,6 +30,12 @@ pub(super) const HIDDEN_FILES: &str = ".sprat-files";
 /// Ends of the names of a part file and of its map. The end of the map is the longer one.
 pub(super) const PART_SUFFIX: &str = ".part";
 pub(super) const MAP_SUFFIX: &str = ".part.map";
+
+/// Why a destination cannot be used, and what to do.
+const UNREADABLE: &str = "a file is there that this user may not read, so it is not known whether it has this content; \
+                          make it readable, or choose another place with -o";
+const UNLISTED: &str = "this user may write to this folder, but not read it; make it readable (chmod u+r), or choose \
+                        another place with -o";
 
 /// The place of a download.
 #[derive(Debug)]
@@ -93,7 +99,7 @@ impl Target {
         let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty()));
-        let folder = folder.map_err(|error| io_failure(&path, error.into()))?;
+        let folder = folder.map_err(|error| folder_failure(&path, error))?;
         let name = check_length(&path, name)?;
         let real_folder = std::fs::canonicalize(&path).ok();
         let may_give_way = matches!(destination, Destination::Share { .. });
@@ -161,10 +167,31 @@ impl Target {
         Ok((file, stamp))
     }
 
-    /// The failure if another content is at the destination.
+    /// The failure if something other than the content is at the destination.
     pub(super) fn taken(&self) -> DiskFailure {
-        let what = "exists with another content and is left untouched; move it, or choose another place for this one";
+        let what = match self.lookup() {
+            Ok(Some(Found::Special)) => {
+                "is not a regular file, and nothing is written to it; `-o -` writes to standard output, any other \
+                 path makes a file"
+            }
+            Ok(Some(Found::Symlink)) => {
+                "is a symlink and is left untouched; choose the path that it leads to, or another one, or `-o -` for \
+                 standard output"
+            }
+            Ok(Some(Found::Folder)) => "is a folder and is left untouched; choose another place",
+            Ok(Some(Found::File(_) | Found::Nothing | Found::Unknown) | None) | Err(_) => {
+                "exists with another content and is left untouched; move it, or choose another place for this one"
+            }
+        };
         self.failure(DiskFailureKind::Taken, what)
+    }
+
+    /// The failure if the file at the destination cannot be read.
+    pub(super) fn unreadable(&self, error: io::Error) -> DiskFailure {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return self.failed(UNREADABLE);
+        }
+        self.io_failure(error)
     }
 
     pub(super) fn failure(&self, kind: DiskFailureKind, what: &str) -> DiskFailure {
@@ -264,6 +291,15 @@ pub(super) fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }
 
+/// The failure if the folder of a destination cannot be opened. It is opened for reading, because a
+/// folder can only be synced then.
+fn folder_failure(path: &Path, error: Errno) -> DiskFailure {
+    match error {
+        Errno::ACCESS if access(path, Access::WRITE_OK).is_ok() => failed(format!("{}: {UNLISTED}", shown(path))),
+        error => io_failure(path, error.into()),
+    }
+}
+
 /// A failure of no special kind.
 pub(super) fn failed(message: String) -> DiskFailure {
     DiskFailure { kind: DiskFailureKind::Io, message }
@@ -305,6 +341,36 @@ mod tests {
         let failure = find(at("taken/"), "x").unwrap_err();
         assert!(failure.message.contains("not a folder"), "{}", failure.message);
         assert!(find(at("missing/file"), "x").is_err() && !at("missing").exists());
+    }
+
+    #[test]
+    fn what_is_in_the_way_decides_the_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let advice = |path: PathBuf| find(path, "").unwrap().taken().message;
+        for (path, part) in [("/dev/full", "`-o -` writes to standard output"), ("/dev/null", "is not a regular file")]
+        {
+            let advice = advice(PathBuf::from(path));
+            assert!(advice.contains(part) && !advice.contains("move it"), "{advice}");
+        }
+        let link = advice(folder.path().join("link"));
+        assert!(link.contains("is a symlink") && link.contains("`-o -`"), "{link}");
+        assert!(advice(folder.path().join("file")).contains("move it"));
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_not_said_to_be_read_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = find(folder.path().join("x"), "").unwrap();
+        let message = target.unreadable(Errno::ACCESS.into()).message;
+        assert!(message.contains("may not read") && !message.contains("may not write"), "{message}");
+        assert!(target.unreadable(Errno::IO.into()).message.contains("the disk has failed"));
+        // A folder that can be written but not listed. Root may do both.
+        let message = folder_failure(folder.path(), Errno::ACCESS).message;
+        assert!(message.contains("chmod u+r"), "{message}");
+        let message = folder_failure(&folder.path().join("missing"), Errno::ACCESS).message;
+        assert!(message.contains("may not write there"), "{message}");
     }
 
     #[test]
