@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::PIECE_BYTES;
+use super::{MANIFEST_PAGE_BYTES, PIECE_BYTES, PIECES_MAX};
 
 /// Collections that a peer keeps. When it makes one more, the oldest is removed.
 pub const COLLECTIONS_KEPT_MAX: usize = 1024;
@@ -53,14 +53,18 @@ pub const SOURCE_FRUITLESS_MAX: u32 = 5;
 pub const BUSY_REDIAL_MAX: Duration = Duration::from_secs(60);
 /// Longest wait before a lost source is dialed again.
 pub const SOURCE_REDIAL_MAX: Duration = Duration::from_secs(5);
-/// How long the proof of a download waits for one source before another source is asked too.
+/// How long the proof of a download waits before more sources are asked. The number of sources that
+/// were asked doubles each time, so all of [`SOURCES_MAX`] are asked after 4 s.
 pub const PROOF_HEDGE: Duration = Duration::from_secs(1);
 /// If a proof of more than one page takes longer than this and another source waits, it is stopped,
 /// and the other source is asked. The time for a source doubles each time the source is lost.
 pub const PROOF_PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of manifests that are requested at once from the sources of one download before one of
-/// them is proven. Two manifests of the greatest length fit.
+/// Bytes of manifests that one download holds before one of them is proven. One manifest of the
+/// greatest length fits, and a share for each other source.
 pub const PROOF_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of the manifest of one source that are requested while another source has sent more: the
+/// manifest of a content of 64 GiB.
+pub const PROOF_SHARE_BYTES: u64 = PROOF_BYTES_MAX / 2 / SOURCES_MAX as u64;
 /// A source is dropped if it damages a second piece before it has sent this many correct ones.
 pub const PIECES_PER_FAULT: u32 = 64;
 /// How often a download dials an address that has never sent WELCOME, per [`DIALS_PERIOD`].
@@ -145,6 +149,8 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 const _: () = assert!(NO_SOURCE_MAX.as_secs() < DOWNLOAD_TIMEOUT.as_secs());
 const _: () = assert!(PARALLEL <= DOWNLOADS_MAX);
+const _: () = assert!(MANIFEST_PAGE_BYTES <= PROOF_SHARE_BYTES);
+const _: () = assert!(PIECES_MAX * 32 + (SOURCES_MAX as u64 - 1) * PROOF_SHARE_BYTES <= PROOF_BYTES_MAX);
 
 /// With `--order sequential`: how far behind the first missing piece pieces are requested. The
 /// bound is this number of pieces or, if that is more, what comes in [`SEQUENTIAL_AHEAD`] at the

@@ -60,6 +60,8 @@ pub const PAGE_BYTES: usize = 60 * 1024;
 pub const DECODE_DEPTH_MAX: u16 = 8;
 /// Chaining values in one page of a manifest: 32 KiB.
 pub const MANIFEST_PAGE_CVS: usize = 1024;
+/// Bytes of these values.
+pub const MANIFEST_PAGE_BYTES: u64 = MANIFEST_PAGE_CVS as u64 * 32;
 /// Longest datagram, in bytes. It is below the path MTU of common tunnels (GUESS §4.2 advises 1
 /// KiB, at most 1400).
 pub const DATAGRAM_BYTES_MAX: usize = 1200;

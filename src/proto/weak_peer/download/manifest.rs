@@ -111,6 +111,17 @@ impl Pages {
         Pages { size, cvs: Vec::new() }
     }
 
+    /// Bytes of the pages that have come.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (self.cvs.len() * Cv::LEN) as u64
+    }
+
+    /// The values that have come. None remain here.
+    pub fn take(&mut self) -> Vec<Cv> {
+        std::mem::take(&mut self.cvs)
+    }
+
     /// First piece of the next page; none if all pages have come.
     #[must_use]
     pub fn wanted(&self) -> Option<u32> {

@@ -29,6 +29,8 @@ pub(super) struct Proof {
     pub(super) begun_at: Time,
     /// Bytes per second from all sources when this proof began.
     pub(super) rate_before: u64,
+    /// Whether the last piece is requested only after the complete manifest.
+    pub(super) is_lean: bool,
     /// The size that the source must prove: the size that it states. Before it states one, the size
     /// that hits claim, or none if hits contradict each other.
     pub(super) size: Option<u64>,
@@ -45,9 +47,14 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    pub(super) fn new(begun_at: Time, rate_before: u64, size: Option<u64>) -> Proof {
+    pub(super) fn new(begun_at: Time, rate_before: u64, size: Option<u64>, is_lean: bool) -> Proof {
         let pages = Pages::new(size.unwrap_or(0));
-        Proof { begun_at, rate_before, size, pages, manifest: None, edge: None, held: None, failed: None }
+        Proof { begun_at, rate_before, is_lean, size, pages, manifest: None, edge: None, held: None, failed: None }
+    }
+
+    /// Bytes of the manifest that have come.
+    pub(super) fn bytes(&self) -> u64 {
+        self.pages.bytes() + self.manifest.as_ref().map_or(0, |cvs| (cvs.len() * Cv::LEN) as u64)
     }
 
     /// Starts the proof again with the size that the source states.

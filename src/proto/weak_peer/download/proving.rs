@@ -3,8 +3,9 @@
 //! right edge, proves both. If something is wrong, it is a fault of this source. A content of at
 //! most one piece has no manifest: its piece is the proof.
 //!
-//! One source is asked first. If its proof takes long, another source is asked too, so that a slow
-//! source does not delay the download. The first complete proof counts.
+//! One source is asked first. If its proof takes long, more sources are asked, and their number
+//! doubles each time, so that slow sources do not delay the download. The first complete proof
+//! counts.
 
 use super::manifest::proves;
 use super::proof::{Failed, Proof, Received};
@@ -12,8 +13,8 @@ use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use super::verdict::{Verdict, judge};
 use crate::config::{
-    MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PIECE_BYTES, PROOF_BYTES_MAX, PROOF_HEDGE, PROOF_PATIENCE,
-    SOURCE_FRUITLESS_MAX, SOURCE_RATE_MIN,
+    MANIFEST_PAGE_BYTES, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PIECE_BYTES, PROOF_HEDGE, PROOF_PATIENCE,
+    PROOF_SHARE_BYTES, SOURCE_FRUITLESS_MAX, SOURCE_RATE_MIN, SOURCES_MAX,
 };
 use crate::proto::disk::{DiskWork, Edge};
 use crate::proto::event::{ClientEvent, SourceState};
@@ -23,82 +24,110 @@ use crate::proto::weak_peer::download::picker::Picker;
 use crate::proto::weak_peer::download::pool::is_possible;
 use crate::proto::{PayloadId, Verify, pieces_of};
 use crate::time::Time;
-use crate::wire::ids::{Cv, Md5};
+use crate::wire::ids::Md5;
 use crate::wire::message::Cvs;
 
 impl Transfer {
     // ---- asking ---------------------------------------------------------------------------------
 
-    /// Asks one more source for a proof, if that is useful now.
+    /// Asks more sources for a proof, if that is useful now.
     pub(super) fn prove_more(&mut self, cx: &mut Context) {
         if let Some(index) = self.slow_prover(cx.now) {
             self.put_aside(cx, index, "takes long to send its manifest, and others wait");
         }
-        while let Some(index) = self.next_prover(cx.now) {
+        for index in 0..self.sources.len() {
+            if let Some(first) = self.sources[index].page_held_back().filter(|_| self.may_hold_more(index)) {
+                self.ask(cx, index, Wanted::Page(first));
+            }
+        }
+        while let Some((index, is_lean)) = self.next_prover(cx.now) {
             let rate_before = self.rate(cx.now);
             let source = &mut self.sources[index];
             let size = source.stated.or(source.claim);
-            source.proof = Some(Proof::new(cx.now, rate_before, size));
+            source.proof = Some(Proof::new(cx.now, rate_before, size, is_lean));
             self.proofs_begun = self.proofs_begun.saturating_add(1);
             if size.is_none_or(|size| size > PIECE_BYTES) {
                 self.ask(cx, index, Wanted::Page(0));
             }
-            // A source with the feature of swarms proves the size with its manifest.
-            if let Some(size) = size.filter(|size| *size <= PIECE_BYTES || !self.sources[index].swarms) {
+            if let Some(size) = size.filter(|size| self.needs_last(index, *size)) {
                 self.ask(cx, index, Wanted::Last(size));
             }
         }
     }
 
-    /// The source whose proof has run longest, if it has run too long and another source waits. A
-    /// slow source may need half an hour for a manifest of 2^20 values, and each page puts off the
-    /// timeout. The source gets more time with each try, so that it can complete a long manifest.
-    /// No source is dropped for being slow.
+    /// Whether the last piece is requested at once, and not only if the complete manifest has no
+    /// right edge. A source with the feature of swarms proves the size with its manifest.
+    fn needs_last(&self, index: SourceIndex, size: u64) -> bool {
+        let source = &self.sources[index];
+        size <= PIECE_BYTES || !source.swarms && source.proof.as_ref().is_some_and(|proof| !proof.is_lean)
+    }
+
+    /// The source whose proof is to be stopped because it has run too long and another source
+    /// waits: the one that keeps others from sending more pages, or else the oldest. A slow source
+    /// may need half an hour for a manifest of 2^20 values, and each page puts off the timeout. The
+    /// source gets more time with each try, so that it can complete a long manifest. No source is
+    /// dropped for being slow.
     fn slow_prover(&self, now: Time) -> Option<SourceIndex> {
-        let active = || self.sources.iter().enumerate().filter(|(_, source)| source.state == SourceState::Active);
-        if active().all(|(_, source)| source.proof.is_some()) {
+        let active = || self.sources.iter().filter(|source| source.state == SourceState::Active);
+        let waits = |source: &Source| source.proof.is_none() || source.page_held_back().is_some();
+        let is_full = active().count() >= SOURCES_MAX && !self.order.pool.is_empty();
+        if !is_full && !active().any(waits) {
             return None;
         }
         let slow = |source: &Source, proof: &Proof| {
             let pages = pieces_of(proof.size.unwrap_or(0)).div_ceil(MANIFEST_PAGE_CVS as u64);
             let patience = PROOF_PATIENCE.saturating_mul(1 << source.fruitless);
-            let waits = pages > 1 && proof.manifest.is_none() && source.fruitless + 1 < SOURCE_FRUITLESS_MAX;
+            let may_end = proof.manifest.is_none() || proof.bytes() > PROOF_SHARE_BYTES;
+            let waits = pages > 1 && may_end && source.fruitless + 1 < SOURCE_FRUITLESS_MAX;
             waits && now.since(proof.begun_at) >= patience
         };
-        let provers = active().filter_map(|(index, source)| Some((index, source, source.proof.as_ref()?)));
+        let sources = self.sources.iter().enumerate();
+        let provers = sources.filter_map(|(index, source)| Some((index, source, source.proof.as_ref()?)));
         let slow = provers.filter(|(_, source, proof)| slow(source, proof));
-        slow.min_by_key(|(_, _, proof)| proof.begun_at).map(|(index, ..)| index)
+        slow.min_by_key(|(_, _, proof)| (proof.bytes() <= PROOF_SHARE_BYTES, proof.begun_at)).map(|(index, ..)| index)
     }
 
-    /// The source to ask for a proof now. While one proof runs, a second source is asked only after
-    /// a while. A third source is asked only if the second one raised the rate, because sources
-    /// behind the same slow link must not slow each other down. While almost no bytes come, the
-    /// number of sources that are asked doubles each time.
-    fn next_prover(&self, now: Time) -> Option<SourceIndex> {
+    /// The source to ask for a proof now, and whether its proof is lean. While proofs run, more are
+    /// begun only after a while. Then the number of sources that were asked doubles, whatever the
+    /// others send, so that no number of slow sources delays the download much.
+    ///
+    /// Sources behind the same slow link must not slow each other down. While enough bytes come, a
+    /// third proof may therefore cost as much as a piece only if the second one raised the rate. All
+    /// other proofs are lean. The manifests of all sources are a small part of the content.
+    fn next_prover(&self, now: Time) -> Option<(SourceIndex, bool)> {
         let active = |source: &&Source| source.state == SourceState::Active;
         let running: Vec<&Proof> = self.sources.iter().filter(active).filter_map(|s| s.proof.as_ref()).collect();
         let before: Vec<&&Proof> = running.iter().filter(|proof| proof.begun_at < now).collect();
         let rate = self.rate(now);
         let fresh = running.len() - before.len();
-        let most = if rate < SOURCE_RATE_MIN { self.proofs_begun - fresh } else { 1 };
-        if fresh >= most.max(1) {
+        let most = self.proofs_begun.saturating_sub(fresh).max(1);
+        if fresh >= most {
             return None;
         }
+        let mut may_cost = rate < SOURCE_RATE_MIN || fresh == 0 && before.len() <= 1;
         if let Some(youngest) = before.iter().max_by_key(|proof| proof.begun_at) {
-            let raised = before.len() == 1 || rate < SOURCE_RATE_MIN || rate * 10 >= youngest.rate_before * 11;
-            let pages: u64 = running.iter().map(|proof| pieces_of(proof.size.unwrap_or(0)) * Cv::LEN as u64).sum();
-            if now.since(youngest.begun_at) < PROOF_HEDGE || !raised || pages > PROOF_BYTES_MAX / 2 {
+            if now.since(youngest.begun_at) < PROOF_HEDGE {
                 return None;
             }
+            may_cost |= before.len() > 1 && rate * 10 >= youngest.rate_before * 11;
         }
         // A source that was lost during a proof is asked last.
         let may = |s: &Source| s.state == SourceState::Active && s.proof.is_none() && s.may_prove();
-        let free = self.sources.iter().enumerate().filter(|(_, source)| may(source));
+        let free = self.sources.iter().enumerate().filter(|(_, s)| may(s) && (may_cost || s.may_be_lean()));
         let next = free.min_by_key(|(_, source)| source.fruitless).map(|(index, _)| index);
         if next.is_some() && !running.is_empty() {
             mark!(ProofHedged);
         }
-        next
+        next.map(|index| (index, !may_cost))
+    }
+
+    /// Whether this source may send one more page. Each may send its share. Beyond that, only the
+    /// one that has sent most may send more.
+    fn may_hold_more(&self, index: SourceIndex) -> bool {
+        let held = |source: &Source| source.proof.as_ref().map_or(0, Proof::bytes);
+        let own = held(&self.sources[index]);
+        let leads = || self.sources.iter().enumerate().all(|(other, source)| (held(source), index) <= (own, other));
+        own + MANIFEST_PAGE_BYTES <= PROOF_SHARE_BYTES || leads()
     }
 
     // ---- answers --------------------------------------------------------------------------------
@@ -162,7 +191,7 @@ impl Transfer {
             cx.drop_payload(held.payload);
         }
         self.cancel_last(cx, index);
-        if size <= PIECE_BYTES || !self.sources[index].swarms {
+        if self.needs_last(index, size) {
             self.ask(cx, index, Wanted::Last(size));
         }
     }
@@ -179,12 +208,15 @@ impl Transfer {
     fn on_pages(&mut self, cx: &mut Context, index: SourceIndex) {
         let Some(proof) = &mut self.sources[index].proof else { return };
         if let Some(first) = proof.pages.wanted() {
-            return self.ask(cx, index, Wanted::Page(first));
+            if self.may_hold_more(index) {
+                self.ask(cx, index, Wanted::Page(first));
+            }
+            return;
         }
-        let Some(cvs) = proof.pages.proven(self.order.root) else {
+        if proof.pages.proven(self.order.root).is_none() {
             return self.drop_liar(cx, index, "sent a manifest that does not merge to the root");
-        };
-        let manifest = cvs.to_vec();
+        }
+        let manifest = proof.pages.take();
         let Some(size) = proof.size else { return };
         if let (Some(edge), Some(last)) = (proof.edge.take(), manifest.last()) {
             if !proves(&edge, size, last) {
@@ -198,7 +230,7 @@ impl Transfer {
         proof.manifest = Some(manifest);
         if let Some(held) = proof.held.take() {
             self.on_last(cx, index, size, held);
-        } else if self.sources[index].swarms {
+        } else if !self.needs_last(index, size) {
             self.ask(cx, index, Wanted::Last(size));
         }
     }
@@ -346,6 +378,21 @@ impl Transfer {
             let why = format!("announced a wrong MD5 for right bytes {} times", source.md5_misses);
             self.drop_liar(cx, index, &why);
         }
+    }
+}
+
+impl Source {
+    /// The next page of its manifest, if this page is not requested because other sources have sent
+    /// much.
+    fn page_held_back(&self) -> Option<u32> {
+        let pages = &self.proof.as_ref()?.pages;
+        let is_asked = self.requests.values().any(|request| matches!(request.wanted, Wanted::Page(_)));
+        pages.wanted().filter(|first| *first > 0 && !is_asked)
+    }
+
+    /// Whether its proof need not cost more than its manifest, or than one page.
+    fn may_be_lean(&self) -> bool {
+        self.stated.or(self.claim).is_none_or(|size| size > PIECE_BYTES || size <= MANIFEST_PAGE_BYTES)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::harness::{Manner, World, addr, report};
 use crate::config::{
     DOWNLOAD_TIMEOUT, HOST_DIAL_INTERVAL, HOST_DIALS_BURST, NO_SOURCE_MAX, PIECE_BYTES, SOURCE_RATE_MIN,
-    SOURCES_KNOWN_MAX,
+    SOURCES_KNOWN_MAX, SOURCES_MAX,
 };
 use crate::proto::command::Get;
 use crate::proto::event::SourceState;
@@ -116,6 +116,32 @@ fn manifests_that_take_half_an_hour_give_way_to_a_source_that_waits() {
         assert!(world.now < Time::ZERO + 15 * SEC, "{:?}", world.now);
         assert!(world.outcome().ok);
         assert_right(&mut world);
+    }
+}
+
+/// A slow manifest of many pages from all other sources delays by five seconds at most, in each
+/// order of dials. Manifests of the greatest size are not asked for completely.
+#[test]
+fn slow_manifests_of_many_pages_from_all_other_sources_delay_by_five_seconds_at_most() {
+    let (alone, _) = run(1, 12 * MIB, &[(Manner::Honest, RATE)]);
+    for (liars, size) in [(7, 1 << 32), (SOURCES_MAX - 1, 1 << 32), (7, 1 << 40), (7, 12 * MIB)] {
+        for seed in 1..20 {
+            let mut sources = vec![(Manner::Pages(size), CRAWL); liars];
+            sources.push((Manner::Honest, RATE));
+            let (took, _) = run(seed, 12 * MIB, &sources);
+            assert!(took <= alone + 5 * SEC, "seed {seed}: {took:?} with {liars} of {size}, {alone:?} alone");
+        }
+    }
+}
+
+#[test]
+fn seven_slow_sources_of_a_single_piece_delay_by_five_seconds_at_most() {
+    let (alone, _) = run(1, MIB, &[(Manner::Honest, RATE)]);
+    for seed in 1..20 {
+        let mut sources = vec![(Manner::Honest, CRAWL); 7];
+        sources.push((Manner::Honest, RATE));
+        let (took, _) = run(seed, MIB, &sources);
+        assert!(took <= alone + 5 * SEC, "seed {seed}: {took:?}, {alone:?} alone");
     }
 }
 

@@ -8,7 +8,7 @@ use super::{End, Happening, LATENCY, World, addr};
 use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::Edge;
 use crate::proto::weak_peer::download::manifest::edge_of;
-use crate::proto::{ConnId, Digests, HashPlan, Input, PayloadId, Verify};
+use crate::proto::{ConnId, Digests, HashPlan, Input, PayloadId, Verify, pieces_of};
 use crate::wire::Message;
 use crate::wire::ids::Cv;
 use crate::wire::message::{Chunk, Cvs, Error, ErrorCode, SourceRecord};
@@ -62,6 +62,8 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     /// States 2^40 bytes. Sends one page of the manifest at once, and another one every 2 s, but no
     /// piece.
     Endless,
+    /// States this size. Sends pages of the manifest at its rate, but no piece.
+    Pages(u64),
     /// Has the feature of swarms, and does not answer FOLLOW.
     Unheard,
     /// Has the feature of swarms and all pieces, and gives no turn.
@@ -185,6 +187,16 @@ impl World {
                 let cvs = vec![1; MANIFEST_PAGE_CVS * Cv::LEN];
                 let answer = Cvs { req: page.req, size: 1 << 40, first: page.first, cvs, ..Cvs::default() };
                 let wait = if page.first == 0 { LATENCY } else { Duration::from_millis(1950) };
+                self.say(wait, conn, Message::Cvs(answer));
+            }
+            Message::Get(get) if matches!(source.manner, Manner::Pages(_)) => source.gets.push(get.offset),
+            Message::Manifest(page) if matches!(source.manner, Manner::Pages(_)) => {
+                let Manner::Pages(size) = source.manner else { return };
+                source.manifests += 1;
+                let left = pieces_of(size).saturating_sub(u64::from(page.first));
+                let cvs = vec![1; left.min(MANIFEST_PAGE_CVS as u64) as usize * Cv::LEN];
+                let wait = Duration::from_micros(cvs.len() as u64 * 1_000_000 / source.rate);
+                let answer = Cvs { req: page.req, size, first: page.first, cvs, ..Cvs::default() };
                 self.say(wait, conn, Message::Cvs(answer));
             }
             Message::Hello(_) if source.manner == Manner::Late => {
