@@ -48,6 +48,11 @@ pub const DATAGRAM_NOTICES_PER_SECOND: u64 = 64;
 pub const LINK_ADDRESSES_MAX: usize = LINKS_MAX * DIAL_ADDRESSES_MAX;
 /// If a link has not come up within this time, this is reported with the likely cause.
 pub const LINK_TROUBLE_AFTER: Duration = Duration::from_secs(5);
+/// How many restarts of one neighbor are reported within [`LINK_RESTARTS_WINDOW`]. More are only
+/// counted, so that a neighbor whose boot id changes all the time does not fill the log.
+pub const LINK_RESTARTS_REPORTED: u32 = 4;
+/// See [`LINK_RESTARTS_REPORTED`].
+pub const LINK_RESTARTS_WINDOW: Duration = Duration::from_secs(60);
 /// For the log: how many addresses are remembered that send HELLOs and are not neighbors. More are
 /// only counted.
 pub const STRANGERS_MAX: usize = 64;

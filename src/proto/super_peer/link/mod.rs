@@ -24,7 +24,7 @@ use super::counters::Count;
 use super::digest::Digests;
 use super::ids::LinkId;
 use super::tree::Tree;
-use crate::config::FOLD;
+use crate::config::{FOLD, LINK_RESTARTS_REPORTED, LINK_RESTARTS_WINDOW};
 use crate::proto::marks::mark;
 use crate::proto::{ConnId, Event, ResolveId, Unanswered, Undelivered};
 use crate::time::Time;
@@ -311,9 +311,12 @@ impl Neighbors {
 
     fn on_change(&mut self, link: LinkId, change: Change, cx: &mut Context) -> bool {
         let lost = matches!(change, Change::Renewed | Change::Down);
+        let is_reported = change != Change::Renewed || self.reports_restart(link, cx);
         if lost {
             cx.count(Count::LinksDown);
-            self.report_link(link, false, cx);
+            if is_reported {
+                self.report_link(link, false, cx);
+            }
             self.tree.on_link_lost(link, &self.links, cx);
             self.after_tree(cx);
             self.digests.on_link_down(link, &self.links, cx);
@@ -321,10 +324,16 @@ impl Neighbors {
         let neighbor = self.links.name(link);
         match change {
             Change::None | Change::Half | Change::Down => {}
-            Change::Up => self.report_link(link, true, cx),
+            Change::Up => {
+                cx.count(Count::LinksUp);
+                self.report_link(link, true, cx);
+            }
             Change::Renewed => {
                 mark!(LinkRenewed);
-                self.report_link(link, true, cx);
+                cx.count(Count::LinksUp);
+                if is_reported {
+                    self.report_link(link, true, cx);
+                }
             }
             Change::NameTaken => cx
                 .report(warning(format!("neighbor {neighbor} has this super peer's own node id; the link stays down"))),
@@ -344,10 +353,20 @@ impl Neighbors {
         lost
     }
 
-    fn report_link(&self, link: LinkId, up: bool, cx: &mut Context) {
-        if up {
-            cx.count(Count::LinksUp);
+    /// A neighbor has restarted. Returns whether this is reported. The first restart that is not
+    /// reported is announced.
+    fn reports_restart(&mut self, link: LinkId, cx: &mut Context) -> bool {
+        let restarts = self.links.note_restart(link, cx.now);
+        if restarts == LINK_RESTARTS_REPORTED + 1 {
+            let (neighbor, window) = (self.links.name(link), LINK_RESTARTS_WINDOW.as_secs());
+            cx.report(warning(format!(
+                "neighbor {neighbor} restarts often; its restarts in the next {window} s are only counted"
+            )));
         }
+        restarts <= LINK_RESTARTS_REPORTED
+    }
+
+    fn report_link(&self, link: LinkId, up: bool, cx: &mut Context) {
         cx.report(Event::Link { neighbor: self.links.name(link).clone(), at: self.links.addr(link), up });
     }
 

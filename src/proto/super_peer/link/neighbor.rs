@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::lookup::Lookup;
 use super::rtt::Rtt;
-use crate::config::{LINK_ANSWER_MAX, LINK_KEEPALIVE, LINK_REPEAT, LINK_RETRY, LINK_SILENCE_MAX, LINK_TROUBLE_AFTER};
+use crate::config::{
+    LINK_ANSWER_MAX, LINK_KEEPALIVE, LINK_REPEAT, LINK_RESTARTS_WINDOW, LINK_RETRY, LINK_SILENCE_MAX,
+    LINK_TROUBLE_AFTER,
+};
 use crate::proto::super_peer::ids::LinkId;
 use crate::proto::{Unanswered, Undelivered};
 use crate::time::Time;
@@ -113,6 +116,8 @@ pub(super) struct Link {
     /// The last greeting that seems to come from the neighbor and got no answer.
     pub(super) hint: Option<Hint>,
     report: Report,
+    /// When the present window of reports about restarts began, and how many restarts it has had.
+    restarts: (Time, u32),
 }
 
 /// Whether the log gets the reason why the link is not up.
@@ -151,6 +156,7 @@ impl Link {
             failure: None,
             hint: None,
             report: Report::New,
+            restarts: (Time::ZERO, 0),
         }
     }
 
@@ -277,6 +283,17 @@ impl Link {
     /// The reason why the link is not up was logged.
     pub(super) fn set_reported(&mut self) {
         self.report = Report::Done;
+    }
+
+    /// The neighbor has restarted while the link was up. Returns how often it has done so in the
+    /// present window.
+    pub(super) fn note_restart(&mut self, now: Time) -> u32 {
+        let (since, count) = self.restarts;
+        self.restarts = match now.since(since) < LINK_RESTARTS_WINDOW {
+            true => (since, count.saturating_add(1)),
+            false => (now, 1),
+        };
+        self.restarts.1
     }
 
     /// Whether the log should get the reason now.

@@ -496,6 +496,11 @@ impl Links {
         &self.links[id.index()]
     }
 
+    /// The neighbor has restarted: see [`Link::note_restart`].
+    pub(super) fn note_restart(&mut self, id: LinkId, now: Time) -> u32 {
+        self.link_mut(id).note_restart(now)
+    }
+
     fn link_mut(&mut self, id: LinkId) -> &mut Link {
         &mut self.links[id.index()]
     }

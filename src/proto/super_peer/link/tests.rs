@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::table::Links;
 use super::*;
-use crate::config::{FOLD, LINK_RESOLVE_MAX, LINK_SILENCE_MAX, QUERY_REPEAT_MIN};
+use crate::config::{FOLD, LINK_RESOLVE_MAX, LINK_RESTARTS_REPORTED, LINK_SILENCE_MAX, QUERY_REPEAT_MIN};
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::super_peer::testnet::{Fate, Net, addr_of, search};
 use crate::proto::{Event, Input, Output, Role, Settings, SuperSettings};
@@ -344,6 +344,18 @@ fn a_node_that_is_named_twice_is_one_neighbor_until_its_link_is_down() {
     greet(&mut net, 8, 5);
     assert_eq!(net.machine(0).counts()["links"], 2);
     net.machine(0).check_invariants();
+}
+
+#[test]
+fn a_neighbor_whose_boot_id_changes_all_the_time_does_not_fill_the_log() {
+    let mut net = Net::cold_with(1, &[], |_, config| config.neighbors = vec![addr_of(5).into()]);
+    net.run_for(Duration::from_millis(10));
+    let (boot, now) = (net.machine(0).neighbors.links.boot(), net.now());
+    (7..1007).for_each(|its| net.datagram(0, addr_of(5), &answer(66, its, boot, now)));
+    assert_eq!(net.machine(0).counts()["links_went_down"], 999);
+    assert_eq!(news(&net, 0).len(), 1 + 2 * LINK_RESTARTS_REPORTED as usize);
+    let often = |event: &&Event| matches!(event, Event::Log { text, .. } if text.contains("restarts often"));
+    assert_eq!(net.nodes[0].events.iter().filter(often).count(), 1);
 }
 
 #[test]
