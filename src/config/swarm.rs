@@ -147,6 +147,8 @@ pub const TURNS_OF_ONE_MAX: usize = 4;
 /// If the moment for the next turn is less than this after the chunk is in the send queue of the
 /// system, the turn is given at once: timers are not exact.
 pub const TURN_WAIT_MIN: Duration = Duration::from_millis(5);
+/// A source is dropped if it has given more turns than this beyond those that were requested.
+pub const TURNS_EXCESS_MAX: u32 = 16;
 /// A turn that is not used for this long is void.
 pub const TURN_UNUSED_MAX: Duration = Duration::from_secs(2);
 /// A host that has left a turn unused comes after the others for this long, and they do not wait

@@ -3,6 +3,7 @@
 
 use super::picker::Picker;
 use super::pool::Pool;
+use crate::config::TURNS_EXCESS_MAX;
 use crate::proto::weak_peer::context::SourceIndex;
 use crate::proto::weak_peer::swarm::pieces::Pieces;
 use crate::proto::weak_peer::swarm::round_trip::RoundTrip;
@@ -44,6 +45,32 @@ pub(super) struct Swarm {
     pub(super) poor_since: Option<Time>,
 }
 
+/// Whether a source gives more turns than were requested.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// Turns that all WANTs so far asked for, less those that were given. An honest source gives no
+    /// more, because a WANT replaces the one before.
+    allowed: u32,
+    /// Turns that were given beyond that.
+    excess: u32,
+}
+
+impl Given {
+    pub(super) fn on_want(&mut self, n: u8) {
+        self.allowed = self.allowed.saturating_add(u32::from(n));
+    }
+
+    /// A turn has come. Returns whether there have been too many.
+    #[must_use]
+    pub(super) fn on_turn(&mut self) -> bool {
+        match self.allowed.checked_sub(1) {
+            Some(left) => self.allowed = left,
+            None => self.excess += 1,
+        }
+        self.excess > TURNS_EXCESS_MAX
+    }
+}
+
 /// What is known about a source that is followed.
 #[derive(Debug)]
 pub(super) struct Followed {
@@ -61,6 +88,7 @@ pub(super) struct Followed {
     pub(super) useful: usize,
     /// Turns that were requested from the source and not given yet.
     pub(super) wanted: u8,
+    pub(super) given: Given,
     /// When turns were last requested from the source, or when it last gave one.
     pub(super) wanted_at: Time,
     /// Whether the last WANT had `need`.

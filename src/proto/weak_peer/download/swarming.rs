@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::followed::Followed;
+use super::followed::{Followed, Given};
 use super::source::{Request, Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
@@ -229,8 +229,9 @@ impl Transfer {
         self.next_req = self.next_req.wrapping_add(1);
         let (heard, pieces, manifest, is_out) = (false, Pieces::default(), false, false);
         let (useful, wanted, wanted_at, needed, absent) = (0, 0, cx.now, false, 0);
+        let given = Given::default();
         source.followed =
-            Some(Followed { req, heard, pieces, manifest, is_out, useful, wanted, wanted_at, needed, absent });
+            Some(Followed { req, heard, pieces, manifest, is_out, useful, wanted, given, wanted_at, needed, absent });
         source.progress_at = cx.now;
         cx.send(conn, Message::Follow(Follow { req, root, zone: cx.zone.clone() }));
     }

@@ -57,6 +57,7 @@ impl Transfer {
     pub(super) fn send_want(&mut self, cx: &mut Context, index: SourceIndex, (conn, n, need): (ConnId, u8, bool)) {
         let Some(followed) = self.sources[index].followed.as_mut() else { return };
         (followed.wanted, followed.wanted_at, followed.needed) = (n, cx.now, need);
+        followed.given.on_want(n);
         cx.send(conn, Message::Want(Want { req: followed.req, n, need }));
     }
 
@@ -73,6 +74,9 @@ impl Transfer {
             return;
         }
         (followed.wanted, followed.wanted_at) = (followed.wanted.saturating_sub(1), cx.now);
+        if followed.given.on_turn() {
+            return self.drop_source(cx, index, "gave more turns than were asked for");
+        }
         match self.choose(cx, index, &turn.next) {
             Some(piece) => self.ask(cx, index, Wanted::Piece(piece)),
             None => {

@@ -49,6 +49,17 @@ fn sources_that_have_nothing_leave_their_places_and_others_are_searched_for() {
 }
 
 #[test]
+fn a_source_that_gives_many_turns_unasked_is_dropped() {
+    let mut world = World::new(1, 3 * MIB);
+    // A source that has only a part makes the download a swarm.
+    world.source(Manner::Empty, MIB).source(Manner::TurnFlood, MIB).source(Manner::Honest, MIB);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_eq!(report(&outcome, 1).why.as_deref(), Some("gave more turns than were asked for"));
+    assert_right(&mut world);
+}
+
+#[test]
 fn a_source_that_gives_no_turn_is_asked_without_one() {
     let mut world = World::new(1, 3 * MIB);
     // A source that has only a part makes the download a swarm.

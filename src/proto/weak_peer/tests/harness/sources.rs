@@ -68,6 +68,8 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     Unheard,
     /// Has the feature of swarms and all pieces, and gives no turn.
     NoTurns,
+    /// Has the feature of swarms and all pieces, and gives 100 turns for each that is requested.
+    TurnFlood,
     /// Has the feature of swarms and only the first eight pieces, and gives each turn at once
     /// without advice.
     Part,
@@ -87,7 +89,7 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
 impl Manner {
     fn knows_swarms(self) -> bool {
         let plain = matches!(self, Manner::Unheard | Manner::NoTurns | Manner::Part | Manner::Empty | Manner::Crowded);
-        plain || matches!(self, Manner::CrowdedEmpty | Manner::Boasts | Manner::FalseEdge)
+        plain || matches!(self, Manner::CrowdedEmpty | Manner::Boasts | Manner::FalseEdge | Manner::TurnFlood)
     }
 }
 
@@ -214,7 +216,7 @@ impl World {
                     self.say(Duration::from_millis(150), conn, Message::Has(boast));
                 }
                 let answer = match manner {
-                    Manner::NoTurns | Manner::FalseEdge => {
+                    Manner::NoTurns | Manner::FalseEdge | Manner::TurnFlood => {
                         Message::Has(Has { req, full: true, manifest: true, ..Has::default() })
                     }
                     Manner::Part => Message::Has(Has { req, bits: vec![0xff], ..Has::default() }),
@@ -226,8 +228,9 @@ impl World {
                 };
                 self.say(LATENCY, conn, answer);
             }
-            Message::Want(want) if source.manner == Manner::Part => {
-                for _ in 0..want.n {
+            Message::Want(want) if matches!(source.manner, Manner::Part | Manner::TurnFlood) => {
+                let factor = if source.manner == Manner::TurnFlood { 100 } else { 1 };
+                for _ in 0..factor * u32::from(want.n) {
                     self.say(LATENCY, conn, Message::Turn(Turn { req: want.req, next: vec![] }));
                 }
             }
