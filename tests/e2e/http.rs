@@ -351,6 +351,36 @@ fn a_gateway_fetches_what_the_network_has_and_leaves_nothing() {
 }
 
 #[test]
+fn a_gateway_has_metalinks_of_files_of_the_network() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let content = noise(7, (2 << 20) + 5);
+    let sources = ["q", "r"].map(|name| {
+        serving(&world, &daemon, name, &[("music/long tune.flac", &content[..]), ("note.txt", name.as_bytes())])
+    });
+    world.hits(&daemon, &root_of(&content), 2);
+    world.hits(&daemon, "note.txt", 2);
+    let peer = world.peer_with("p", &[&daemon], &["--http-gateway"], std::process::Stdio::null());
+    let addr = peer.addr();
+    let root = root_of(&content);
+    for path in ["/meta/music/long%20tune.flac.meta4".to_owned(), format!("/meta/{root}.meta4")] {
+        let meta = get(addr, &path, &[]);
+        assert_eq!((meta.status, meta.field("content-type")), (200, Some("application/metalink4+xml")), "{path}");
+        let xml = String::from_utf8(meta.body).expect("text");
+        let own = format!("<url priority=\"1\">http://{addr}/root/{root}</url>");
+        for part in [&own, sources[0].addr(), sources[1].addr(), "<size>2097157</size>", "name=\"long tune.flac\""] {
+            assert!(xml.contains(part), "{part}: {xml}");
+        }
+        assert!(xml.matches("<url ").count() == 3 && !xml.contains("<hash"), "{xml}");
+    }
+    // Two contents have this name.
+    assert_eq!(get(addr, "/meta/note.txt.meta4", &[]).status, 300);
+    assert_eq!(get(addr, "/meta/no-such-file.meta4", &[]).status, 404);
+    assert_eq!(get(addr, "/meta/note.txt.meta4", &["Sec-Fetch-Site: cross-site"]).status, 403);
+    assert_eq!(world.peer_count(&peer, "downloads_running"), 0);
+}
+
+#[test]
 fn a_gateway_sends_what_has_come_and_ends_with_its_client() {
     let world = World::new();
     let daemon = world.super_peer("s");

@@ -79,7 +79,7 @@ impl Driver<'_> {
             }
             Err(AtPath::Nothing)
                 if self.http.options.gateway.is_some()
-                    && matches!(target, FileTarget::File(_) | FileTarget::Root(_)) =>
+                    && !matches!(target, FileTarget::Top | FileTarget::Folder(_) | FileTarget::Find) =>
             {
                 return self.seek(conn, request, target);
             }
@@ -303,6 +303,15 @@ impl Driver<'_> {
         let until = self.look_for_sources(root);
         let found = Box::new(Found { body: None, ..found });
         self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests: None, until });
+    }
+
+    /// Sends the Metalink of a content with these MD5s once its sources are known.
+    pub(super) fn await_sources(&mut self, conn: ConnId, request: Box<Request>, found: Found, digests: Digests) {
+        let Some(until) = self.look_for_sources(found.content.root) else {
+            return self.send_meta(conn, &request, &found, Some(&digests));
+        };
+        let (found, digests) = (Box::new(found), Some(Some(Arc::new(digests))));
+        self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests, until: Some(until) });
     }
 
     /// Searches for the sources of a content if they are not known. Returns until when a request

@@ -1,15 +1,16 @@
 //! Contents of the network that this peer does not have, for clients of HTTP: they are searched
 //! for, fetched into a folder of the state, and sent while they are fetched. Only pieces that are
-//! verified and written are sent.
+//! verified and written are sent. For a Metalink nothing is fetched.
 //!
 //! One download of a content serves all its readers. It first fetches the piece that a reader waits
 //! for, ends soon after the last reader has left, and its file is removed.
 
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::fetches::{Fetch, Streaming};
-use super::state::{Exchange, Purpose, has_body};
+use super::state::{Exchange, Found, Purpose, has_body};
 use crate::config::{
     HTTP_CHUNKS_AHEAD, HTTP_GATEWAY_BYTES_MAX, HTTP_GATEWAY_FETCHES_MAX, HTTP_GATEWAY_TIMEOUT, HTTP_HITS_MAX,
     HTTP_SEARCHES_MAX, PATTERN_BYTES_MAX, PIECE_BYTES,
@@ -17,6 +18,7 @@ use crate::config::{
 use crate::disk::{HttpWork, Job};
 use crate::error::Exit;
 use crate::http::listing::{self, Hit};
+use crate::http::metalink::Digests;
 use crate::http::{Answer, Content, FileTarget, Request, Span, span};
 use crate::node::driver::Driver;
 use crate::proto::command::Get;
@@ -37,13 +39,13 @@ impl Driver<'_> {
                 let root = *root;
                 return self.attach(conn, request, root);
             }
-            FileTarget::Root(root) => (root.to_string(), QueryKind::Root),
-            FileTarget::File(path) => (path.as_str().to_owned(), QueryKind::Path),
+            FileTarget::Root(root) | FileTarget::MetaOf(root) => (root.to_string(), QueryKind::Root),
+            FileTarget::File(path) | FileTarget::Meta(path) => (path.as_str().to_owned(), QueryKind::Path),
             FileTarget::Find => match request.param("q").filter(|q| (1..=PATTERN_BYTES_MAX).contains(&q.len())) {
                 Some(pattern) => (pattern.clone(), QueryKind::of(&pattern)),
                 None => return self.say(conn, &request, 400, "write /find?q= and 1 to 256 bytes"),
             },
-            FileTarget::Top | FileTarget::Folder(_) | FileTarget::Meta(_) | FileTarget::MetaOf(_) => {
+            FileTarget::Top | FileTarget::Folder(_) => {
                 return self.say(conn, &request, 404, "there is nothing here");
             }
         };
@@ -59,7 +61,7 @@ impl Driver<'_> {
 
     pub(super) fn on_seek_event(&mut self, conn: ConnId, client: ClientId, event: &ClientEvent) {
         let Some(Exchange::Seeking { target, hits, .. }) = self.http.exchanges.get_mut(&conn) else { return };
-        let wanted = if let FileTarget::Root(root) = target { Some(*root) } else { None };
+        let wanted = if let FileTarget::Root(root) | FileTarget::MetaOf(root) = target { Some(*root) } else { None };
         if let ClientEvent::Done(outcome) = event {
             self.end_seek(conn, client, outcome.complete == Some(true));
         } else if let ClientEvent::Hit { path, size, root, collection: false, .. } = event
@@ -95,7 +97,7 @@ impl Driver<'_> {
             let bytes = answer.shown(kind, listing::POLICY).with(bytes.as_bytes(), &request);
             return self.answer(conn, request.keep_alive, &bytes);
         }
-        if let FileTarget::File(path) = &target
+        if let FileTarget::File(path) | FileTarget::Meta(path) = &target
             && hits.iter().any(|hit| hit.path == path.as_str())
         {
             hits.retain(|hit| hit.path == path.as_str());
@@ -104,18 +106,31 @@ impl Driver<'_> {
         let (too_large, mut hits): (Vec<_>, Vec<_>) =
             hits.into_iter().partition(|hit| hit.size > HTTP_GATEWAY_BYTES_MAX);
         hits.extend(too_large);
-        let first = hits.first().map(|hit| (hit.root, hit.size));
-        match first {
+        match hits.first() {
             None if complete => self.say(conn, &request, 404, "no peer of the network has it"),
             None => self.say(conn, &request, 404, "it was not found, and not all of the network was searched"),
-            Some((root, _)) if hits.iter().any(|hit| hit.root != root) => {
+            Some(first) if hits.iter().any(|hit| hit.root != first.root) => {
                 let (bytes, kind) = listing::found(&request.path, &hits, complete, &request.accept);
                 let bytes =
                     Answer::new(300, request.keep_alive).shown(kind, listing::POLICY).with(bytes.as_bytes(), &request);
                 self.answer(conn, request.keep_alive, &bytes);
             }
-            Some((root, size)) => self.fetch(conn, request, root, size),
+            Some(first) if matches!(target, FileTarget::Meta(_) | FileTarget::MetaOf(_)) => {
+                self.begin_meta_of(conn, request, first);
+            }
+            Some(first) => self.fetch(conn, request, first.root, first.size),
         }
+    }
+
+    /// Answers with the Metalink of a content of the network. It has no MD5s, because they can only
+    /// be computed from all bytes of the content.
+    fn begin_meta_of(&mut self, conn: ConnId, request: Box<Request>, hit: &Hit) {
+        let proven = self.http.gateway.fetches.get(&hit.root).filter(|fetch| fetch.proven).map(|fetch| fetch.size);
+        let content = Content { root: hit.root, size: proven.unwrap_or(hit.size), modified_s: None, dated: false };
+        let name = hit.path.rsplit('/').next().unwrap_or_default().to_owned();
+        // Nothing but the Metalink is sent, so the address of the client is not used.
+        let found = Found { content, name, md5: None, body: None, from: Ipv4Addr::UNSPECIFIED.into() };
+        self.await_sources(conn, request, found, Digests::default());
     }
 
     // ---- fetching -------------------------------------------------------------------------------
