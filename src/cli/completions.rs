@@ -18,8 +18,7 @@ pub(crate) fn run(args: &Completions) -> Result<u8, Failure> {
         "fish" => fish(&program),
         other => return Err(Failure::usage(format!("{other:?} is no shell of these: bash, zsh, fish"))),
     };
-    output::block(&script)
-        .map_err(|error| Failure::new(Exit::Internal, format!("cannot write the output: {error}")))?;
+    output::block(&script).map_err(output::unwritable)?;
     Ok(Exit::Ok.code())
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Hash) -> Result<u8, Failure> {
         }
         match root_of(file) {
             Ok(root) => {
-                print(&line(&root, file))?;
+                output::exact(&line(&root, file)).map_err(output::unwritable)?;
                 tally.right += 1;
             }
             Err(error) => {

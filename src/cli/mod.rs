@@ -137,6 +137,8 @@ fn run(Run { command, name, settings, json }: Run) -> u8 {
     };
     match ended {
         Ok(code) => code,
+        // Nobody reads standard output any more.
+        Err(failure) if failure.exit == Exit::Ok => failure.exit.code(),
         Err(failure) if failure.exit == Exit::Usage => {
             let sentence = origin::with_origin(failure.message, &settings);
             wrong_usage(&UsageError { sentence, usage: shim::usage(&name), json })

@@ -42,7 +42,7 @@ pub(crate) fn result<T: Serialize>(json: bool, event: &'static str, fields: &T, 
         true => line(&control::value_line(&Event { event, fields }, SystemTime::now())),
         false => line(text),
     };
-    printed.map_err(|error| Failure::new(Exit::Internal, format!("cannot write the output: {error}")))
+    printed.map_err(unwritable)
 }
 
 /// Prints `done` for a command that has done everything, if the command prints JSON.
@@ -53,7 +53,7 @@ pub(crate) fn done(json: bool) -> Result<u8, Failure> {
     let outcome = Outcome { ok: true, ..Outcome::default() };
     let done = control::event_line(&ClientEvent::Done(outcome), SystemTime::now());
     let printed = if json { line(&done) } else { Ok(()) };
-    printed.map_err(|error| Failure::new(Exit::Internal, format!("cannot write the output: {error}")))?;
+    printed.map_err(unwritable)?;
     Ok(Exit::Ok.code())
 }
 
@@ -67,6 +67,13 @@ pub(crate) fn styled(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Why a command ends that cannot write to standard output. If a reader such as `| head` has read
+/// enough, this is not a failure: the exit code is 0, and `cli::run` prints nothing.
+pub(crate) fn unwritable(error: io::Error) -> Failure {
+    let exit = if error.kind() == io::ErrorKind::BrokenPipe { Exit::Ok } else { Exit::Internal };
+    Failure::new(exit, format!("cannot write to standard output: {error}"))
 }
 
 /// The columns of a line on standard output, if that is a terminal.

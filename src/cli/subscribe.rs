@@ -14,7 +14,7 @@ use super::talk::Talk;
 use super::{format, oneshot, output, paths, query};
 use crate::config::{SUBSCRIBER_DOWNLOADS_MAX, SUBSCRIBER_RUNS_WAITING_MAX, SUBSCRIBER_WAITING_MAX};
 use crate::control;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::proto::command::{Get, KnownContent};
 use crate::proto::event::{ItemReport, Outcome};
 use crate::proto::{ClientEvent, Command};
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Subscribe) -> Result<u8, Failure> {
         let Numbered { req } = serde_json::from_str(&line).map_err(|error| talk.garbled(&error))?;
         let event = control::parse_event(&line).map_err(|why| talk.garbled(&why))?;
         if args.json {
-            output::line(&line).map_err(unwritable)?;
+            output::line(&line).map_err(output::unwritable)?;
         }
         if let (STANDING, ClientEvent::Done(outcome)) = (req, &event) {
             outcome.error.iter().for_each(|error| output::error(error));
@@ -106,10 +106,6 @@ fn send(talk: &mut Talk, req: u64, command: &Command) -> Result<(), Failure> {
     talk.send(&format!("{{\"req\":{req},{rest}"))
 }
 
-fn unwritable(error: std::io::Error) -> Failure {
-    Failure::new(Exit::Internal, format!("cannot write to standard output: {error}"))
-}
-
 /// The downloads that were ordered, and those that wait until they can be.
 struct Follower {
     out: Option<PathBuf>,
@@ -131,7 +127,7 @@ impl Follower {
             self.waiting.push_back(KnownContent { name, size, root, collection, sources });
         } else if let ClientEvent::Item(ItemReport { path: Some(path), exit: 0, root, .. }) = event {
             if !json {
-                output::path(&path).map_err(unwritable)?;
+                output::path(&path).map_err(output::unwritable)?;
             }
             if let Some(runner) = &self.runner {
                 runner.run(path, root);

@@ -80,7 +80,9 @@ fn add(args: &User) -> Result<u8, Failure> {
         ));
     }
     let invited = Invited { user: user.clone(), until, invitation: text.clone() };
-    output::result(args.json, "invitation", &invited, &text)?;
+    // If nobody reads it, the invitation is lost.
+    let printed = output::result(args.json, "invitation", &invited, &text);
+    printed.map_err(|failure| Failure::new(Exit::Internal, failure.message))?;
     output::done(args.json)
 }
 

@@ -92,8 +92,7 @@ fn draw(block: &mut Block, lines: Vec<String>) -> Result<(), Failure> {
     let fit = |line: String| columns::cut(&output::visible(&line), columns);
     let lines = lines.into_iter().take(rows).map(fit).collect();
     let text = block.redrawn(window, "", lines);
-    output::styled(&text)
-        .map_err(|error| Failure::new(Exit::Internal, format!("cannot write to standard output: {error}")))
+    output::styled(&text).map_err(output::unwritable)
 }
 
 /// The keys of the terminal. It neither echoes them nor converts them to signals.

@@ -46,6 +46,18 @@ fn files() -> (tempfile::TempDir, Vec<(&'static str, Vec<u8>)>) {
 }
 
 #[test]
+fn hash_ends_without_an_error_when_its_reader_has_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("x"), "x").expect("written");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sprat"));
+    command.args(["hash", "x"]).current_dir(folder.path()).env_clear().stdout(writer);
+    let ended = command.output().expect("the binary runs");
+    assert_eq!((exit(&ended), text(&ended.stderr)), (0, ""));
+}
+
+#[test]
 fn hash_prints_what_b3sum_prints() {
     let (folder, files) = files();
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();

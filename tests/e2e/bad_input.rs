@@ -196,6 +196,22 @@ fn events_end_without_a_word_when_nobody_reads_them() {
 }
 
 #[test]
+fn a_subscription_whose_reader_has_left_ends_without_an_error() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let (seed, peer) = (world.peer("seed", &[&daemon]), world.peer("p", &[&daemon]));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = world.sprat(["subscribe", "*.iso", "--existing", "--control", peer.control()]);
+    let child = command.stdout(writer).stderr(Stdio::piped()).spawn().expect("sprat starts");
+    world.share("seed", "new.iso", b"new");
+    let ended = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(0) && !said.contains("sprat:"), "{:?}: {said}", ended.status);
+    drop(seed);
+}
+
+#[test]
 fn a_download_goes_on_when_nobody_reads_its_events() {
     let world = World::new();
     let daemon = world.super_peer("s");

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         (.., true) => return json(&map, unasked),
         (false, false, false) => table(&map),
     };
-    output::block(&text).map_err(|error| Failure::new(Exit::Internal, format!("cannot write the output: {error}")))?;
+    output::block(&text).map_err(output::unwritable)?;
     for one in &map.supers {
         one.why.iter().for_each(|why| output::note(&format!("{}: {}", one.addr, printable(why))));
     }
