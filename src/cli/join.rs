@@ -41,15 +41,6 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
 
 /// The text of a file or of standard input.
 fn text(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
-    // Other users can see the arguments of a process, so the invitation is not used either.
-    let is_invitation = |file: &Path| {
-        let begin = file.as_os_str().as_encoded_bytes().trim_ascii_start().get(..invitation::SCHEME.len());
-        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(invitation::SCHEME.as_bytes()))
-    };
-    if file.is_some_and(is_invitation) {
-        let why = "an invitation is a secret and is no argument; write it to a file, and run sprat join < FILE";
-        return Err(Failure::usage(why));
-    }
     let mut text = Zeroizing::new(String::new());
     let limit = GRANT_BYTES_MAX as u64 + 64;
     let read = match file.filter(|file| *file != Path::new("-")) {

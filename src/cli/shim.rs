@@ -12,6 +12,7 @@ use super::nearest::nearest;
 use super::origin::{Origin, Setting, with_origin};
 use super::settings::Env;
 use super::settings_file::Read;
+use crate::trust::invitation::SCHEME;
 
 /// The meaning of the command line.
 #[derive(Debug)]
@@ -49,6 +50,10 @@ pub(crate) struct UsageError {
 /// Widest line of a help text, as argh wraps.
 const HELP_COLUMNS: usize = 80;
 
+/// Other users can see the arguments of a process. So an invitation is neither used nor printed.
+const NO_INVITATION: &str =
+    "an invitation is a secret and is no argument; write it to a file, and run sprat join < FILE";
+
 /// Switches that may be written before the command.
 const HOISTED: [&str; 6] = ["-v", "-vv", "-q", "--verbose", "--quiet", "--json"];
 
@@ -66,6 +71,9 @@ pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>, read: Read<'_>) -> Parsed
     }
     let json = json_promised(&args, env);
     let error = |sentence: String, command: &str| Parsed::Usage(UsageError { sentence, usage: usage(command), json });
+    if args.iter().any(|arg| is_invitation(arg)) {
+        return error(NO_INVITATION.into(), "join");
+    }
     if let Some(text) = lossy {
         return error(format!("the argument {text:?} is not UTF-8"), "");
     }
@@ -171,6 +179,15 @@ fn wrapped(help: &str) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Whether an argument, or the value after its equals sign, begins as an invitation does.
+fn is_invitation(arg: &str) -> bool {
+    let begins = |text: &str| {
+        let begin = text.trim_ascii_start().as_bytes().get(..SCHEME.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(SCHEME.as_bytes()))
+    };
+    begins(arg) || arg.split_once('=').is_some_and(|(_, value)| begins(value))
 }
 
 fn no_command(name: &str) -> String {

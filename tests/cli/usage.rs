@@ -106,8 +106,17 @@ fn what_could_never_work_is_refused_before_anything_is_done() {
 #[test]
 fn an_invitation_among_the_arguments_is_not_printed() {
     let sprat = Sprat::new();
-    let stderr = sprat.fails(&["join", "sprat-invite:KEY@h:1,user=ann,token=0123"], 2);
-    assert!(stderr.contains("sprat join < FILE") && !stderr.contains("0123"), "{stderr}");
+    let invitation = "sprat-invite:KEY@h:1,user=ann,token=0123";
+    for args in [
+        &["join", invitation][..],
+        &["join", "ann", invitation],
+        &["join", &format!("--name={invitation}")],
+        &["get", invitation],
+        &[invitation],
+    ] {
+        let stderr = sprat.fails(args, 2);
+        assert!(stderr.contains("sprat join < FILE") && !stderr.contains("0123"), "{args:?}: {stderr}");
+    }
 }
 
 #[test]
