@@ -346,6 +346,8 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
                 dup: dice.one_in(4),
                 more: dice.any(),
                 uncut,
+                cut_tag: edge(dice).into(),
+                uncut_tag: edge(dice).into(),
             })
         }
         8 => LinkMessage::Pending(LinkRef { id, ttl }),

@@ -166,7 +166,7 @@ pub struct LinkHit {
     pub member: Option<Box<Membership>>,
 }
 
-/// DONE: `{id, ttl, hits, reached, pruned, cut, dup, more, uncut}`.
+/// DONE: `{id, ttl, hits, reached, pruned, cut, dup, more, uncut, cut_tag, uncut_tag}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDone {
     /// The query.
@@ -196,6 +196,37 @@ pub struct LinkDone {
     /// there.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub uncut: u32,
+    /// The sum of the tags of the ttl cuts in `cut`, modulo 2⁶⁴.
+    #[serde(default, skip_serializing_if = "is_zero_tag")]
+    pub cut_tag: u64,
+    /// The sum of the tags of the ttl cuts in `uncut`, modulo 2⁶⁴.
+    #[serde(default, skip_serializing_if = "is_zero_tag")]
+    pub uncut_tag: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero_tag(tag: &u64) -> bool {
+    *tag == 0
+}
+
+impl LinkDone {
+    /// A DONE in which all counts are 0.
+    #[must_use]
+    pub fn empty(id: QueryId, ttl: u8) -> LinkDone {
+        LinkDone {
+            id,
+            ttl,
+            hits: 0,
+            reached: 0,
+            pruned: 0,
+            cut: Cut::NONE,
+            dup: false,
+            more: false,
+            uncut: 0,
+            cut_tag: 0,
+            uncut_tag: 0,
+        }
+    }
 }
 
 /// PENDING and CANCEL: `{id, ttl}`.
@@ -417,17 +448,7 @@ mod tests {
     use super::*;
 
     fn done(n: u32) -> LinkMessage {
-        LinkMessage::Done(LinkDone {
-            id: QueryId([7; 16]),
-            ttl: 3,
-            hits: n,
-            reached: 1,
-            pruned: 0,
-            cut: Cut::NONE,
-            dup: false,
-            more: false,
-            uncut: 0,
-        })
+        LinkMessage::Done(LinkDone { hits: n, reached: 1, ..LinkDone::empty(QueryId([7; 16]), 3) })
     }
 
     #[test]

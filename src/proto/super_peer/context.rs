@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use super::accounts::Logins;
 use super::config::SuperPeerConfig;
 use super::counters::{Count, Counters};
+use super::cut_tags::CutTags;
 use super::ids::{LinkId, WaveKey};
 use super::index::{HolderId, Index};
 use super::presence::Presence;
@@ -70,6 +71,7 @@ pub(super) struct Context {
     pub(super) config: SuperPeerConfig,
     pub(super) entropy: Box<dyn Entropy>,
     pub(super) index: Index,
+    pub(super) cut_tags: CutTags,
     pub(super) work: Work,
     pub(super) timers: Timers<Reason>,
     pub(super) counters: Counters,
@@ -93,13 +95,14 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(config: SuperPeerConfig, mut entropy: Box<dyn Entropy>) -> Context {
-        let index = Index::with_seed(entropy.next_u64());
+        let seed = entropy.next_u64();
         let logins = Logins::new(config.login.as_deref());
         Context {
             now: Time::ZERO,
             config,
             entropy,
-            index,
+            index: Index::with_seed(seed),
+            cut_tags: CutTags::with_seed(seed),
             work: Work::default(),
             timers: Timers::new(),
             counters: Counters::default(),

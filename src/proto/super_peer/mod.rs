@@ -8,6 +8,7 @@ mod accounts;
 mod config;
 mod context;
 pub mod counters;
+mod cut_tags;
 pub mod digest;
 mod flood;
 mod gauges;

@@ -1,8 +1,8 @@
 //! A neighbor that lies in every kind of message of a link. It sends DONEs that claim too much or
-//! come too early. Its HITs were not asked for, have unknown ids, are too many, or are false. Its
-//! digests lack bits, its trees become complete or void at any time, and its boot id changes every
-//! second. It also forwards queries with more hops than are left, before the honest copy arrives,
-//! and does not pass on the answers.
+//! come too early, and that take back the ttl cuts of others. Its HITs were not asked for, have
+//! unknown ids, are too many, or are false. Its digests lack bits, its trees become complete or void
+//! at any time, and its boot id changes every second. It also forwards queries with more hops than
+//! are left, before the honest copy arrives, and does not pass on the answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::wire::link::{
     self, LinkDigest, LinkDigested, LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, TREE_QUERY_TTL,
     TreeStep,
 };
-use crate::wire::{Cut, FileRecord, HostPort, LinkMessage, NodeId, QueryId, QueryKind, Root, SharePath, TreeName};
+use crate::wire::{FileRecord, HostPort, LinkMessage, NodeId, QueryId, QueryKind, Root, SharePath, TreeName};
 
 const NAME: &str = "lying_neighbor";
 const SPEAK_EVERY: Duration = Duration::from_secs(1);
@@ -91,8 +91,9 @@ impl Neighbor {
         hands.struck(NAME);
         let (id, ttl) = (query.id, query.ttl);
         let done = |hits, reached| {
-            let (cut, pruned, uncut) = (Cut::NONE, 0, 0);
-            LinkMessage::Done(LinkDone { id, ttl, hits, reached, pruned, cut, dup: false, more: false, uncut })
+            // It takes back ttl cuts of others, whose tags it does not know.
+            let (uncut, uncut_tag) = (u32::from(id.0[0] % 4), u64::from(id.0[1] % 2));
+            LinkMessage::Done(LinkDone { hits, reached, uncut, uncut_tag, ..LinkDone::empty(id, ttl) })
         };
         match self.random.below(7) {
             0 => self.say(victim, done(0, u32::MAX), hands),
@@ -214,9 +215,7 @@ impl Neighbor {
             let id = QueryId([u8::try_from(self.random.below(256)).unwrap_or(0); 16]);
             match self.random.below(6) {
                 0 => {
-                    let (cut, reached) = (Cut::NONE, u32::MAX);
-                    let done =
-                        LinkDone { id, ttl: 3, hits: 9, reached, pruned: 0, cut, dup: false, more: true, uncut: 9 };
+                    let done = LinkDone { hits: 9, reached: u32::MAX, more: true, uncut: 9, ..LinkDone::empty(id, 3) };
                     self.say(victim, LinkMessage::Done(done), hands);
                 }
                 1 => self.say(victim, LinkMessage::Cancel(LinkRef { id, ttl: 3 }), hands),

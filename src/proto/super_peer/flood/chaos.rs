@@ -236,6 +236,8 @@ fn link_message(random: &mut Random, boots: [u64; 2]) -> LinkMessage {
                 dup,
                 more: false,
                 uncut: edge(random),
+                cut_tag: edge(random).into(),
+                uncut_tag: edge(random).into(),
             })
         }
         7 => LinkMessage::Pending(LinkRef { id, ttl }),

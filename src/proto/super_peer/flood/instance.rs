@@ -117,6 +117,9 @@ pub(super) struct Instance {
     /// Ttl cuts that earlier instances reported, here or beyond the links, and that this instance
     /// has undone.
     pub(super) uncut: u32,
+    /// The sums of the tags of the ttl cuts in `cut`, and of those in `uncut`, modulo 2⁶⁴.
+    pub(super) cut_tag: u64,
+    pub(super) uncut_tag: u64,
     /// Of a tree query: its tree. `None` if the query goes over every link.
     pub(super) tree: Option<TreeName>,
     /// For a flood after a tree query: whether super peers that the tree query reached search
@@ -151,12 +154,26 @@ impl Instance {
             cut: Cut::NONE,
             more: false,
             uncut: 0,
+            cut_tag: 0,
+            uncut_tag: 0,
             tree: None,
             again: false,
             repeatable: REPEATED_BYTES_FIRST,
             held: 0,
             pending_at: None,
         }
+    }
+
+    /// Counts ttl cuts with this tag.
+    pub(super) fn cut_by_ttl(&mut self, n: u32, tag: u64) {
+        self.cut.add(Cut { ttl: n, ..Cut::NONE });
+        self.cut_tag = self.cut_tag.wrapping_add(tag.wrapping_mul(n.into()));
+    }
+
+    /// Takes back ttl cuts with this tag, which an earlier instance reported.
+    pub(super) fn take_back(&mut self, n: u32, tag: u64) {
+        self.uncut = self.uncut.saturating_add(n);
+        self.uncut_tag = self.uncut_tag.wrapping_add(tag.wrapping_mul(n.into()));
     }
 
     /// Our own index is searched.
@@ -274,8 +291,10 @@ impl Instance {
             self.flush(id, links, cx);
         }
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
-        let Instance { ttl, reached, pruned, cut, more, uncut, .. } = *self;
-        self.end_with(LinkDone { id, ttl, hits, reached, pruned, cut, dup: false, more, uncut }, links, cx);
+        let Instance { ttl, reached, pruned, cut, more, uncut, cut_tag, uncut_tag, .. } = *self;
+        let dup = false;
+        let done = LinkDone { id, ttl, hits, reached, pruned, cut, dup, more, uncut, cut_tag, uncut_tag };
+        self.end_with(done, links, cx);
     }
 
     /// Ends the instance with this DONE.
@@ -296,8 +315,7 @@ impl Instance {
     /// Drops the answer. A repetition gets a DONE with a cut.
     pub(super) fn drop_answer(&mut self, id: QueryId) {
         let cut = Cut { loss: 1, ..Cut::NONE };
-        let done =
-            LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, pruned: 0, cut, dup: false, more: false, uncut: 0 };
+        let done = LinkDone { cut, ..LinkDone::empty(id, self.ttl) };
         self.scan = None;
         self.hits = Vec::new();
         self.sent = 0;
@@ -352,9 +370,15 @@ impl Instance {
 
     /// The cuts without the ttl cuts that an extension has undone. One DONE reports a ttl cut, and
     /// another DONE takes it back. If the first DONE is lost, its loss counts as a cut of another
-    /// kind. A saturated sum is left as it is.
+    /// kind. A saturated sum is left as it is. Unless the tags show that exactly the reported cuts
+    /// were taken back, at least one is left: a liar may have taken back a cut that is not its own.
     pub(super) fn cut_net(&self) -> Cut {
-        let ttl = if self.cut.ttl == u32::MAX { u32::MAX } else { self.cut.ttl.saturating_sub(self.uncut) };
+        let all_undone = self.uncut == self.cut.ttl && self.uncut_tag == self.cut_tag;
+        let ttl = match self.cut.ttl {
+            0 | u32::MAX => self.cut.ttl,
+            _ if all_undone => 0,
+            ttl => ttl.saturating_sub(self.uncut).max(1),
+        };
         Cut { ttl, ..self.cut }
     }
 
@@ -380,5 +404,26 @@ impl Instance {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
         let hit = LinkHit { id, ttl: self.ttl, n, file, node, addr, other, unreached, http, member };
         links.send(link, LinkMessage::Hit(hit), cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ttl_cuts_are_undone_only_if_all_are_taken_back_with_their_tags() {
+        let net = |ttl, uncut, (cut_tag, uncut_tag)| {
+            let mut instance = Instance::new(Time::ZERO, Parent::Link(LinkId(0)), 1, 1, Time::ZERO, 1);
+            instance.cut.ttl = ttl;
+            (instance.uncut, instance.cut_tag, instance.uncut_tag) = (uncut, cut_tag, uncut_tag);
+            instance.cut_net().ttl
+        };
+        assert_eq!((net(2, 2, (6, 6)), net(0, 0, (0, 0)), net(5, 3, (15, 9))), (0, 0, 2));
+        // Super peers of earlier versions send no tags.
+        assert_eq!((net(2, 2, (0, 0)), net(2, 1, (0, 0))), (0, 1));
+        // Lies.
+        assert_eq!((net(2, 2, (6, 0)), net(2, 2, (6, 3)), net(2, 3, (6, 6)), net(2, u32::MAX, (6, 6))), (1, 1, 1, 1));
+        assert_eq!((net(0, 2, (0, 0)), net(u32::MAX, u32::MAX, (6, 6))), (0, u32::MAX));
     }
 }

@@ -17,7 +17,9 @@
 //! Several waves can have one id. Each starts when the one before it has returned to the origin.
 //!
 //! A ring extends the ring before it over the links that were cut by ttl, and takes those cuts
-//! back. A cut for any other reason remains, because what was lost is not sent again.
+//! back. To take a cut back needs the tag that the cut was reported with, so a neighbor cannot take
+//! back the cuts of others. A cut for any other reason remains, because what was lost is not sent
+//! again.
 //!
 //! If a tree query finds a stale super peer or loses anything, a flood over every link follows, and
 //! the flood's cuts replace those of the tree query. If the tree query only found stale super
@@ -317,7 +319,7 @@ fn budget_of(query: &LinkQuery) -> Duration {
 
 /// The DONE of a query that is not searched here.
 fn refusal(id: QueryId, ttl: u8, cut: Cut) -> LinkMessage {
-    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut, dup: false, more: false, uncut: 0 })
+    LinkMessage::Done(LinkDone { cut, ..LinkDone::empty(id, ttl) })
 }
 
 #[cfg(test)]

@@ -211,24 +211,14 @@ impl Subquery {
 mod tests {
     use super::*;
     use crate::config::QUERY_HITS_MAX;
-    use crate::wire::{Cut, QueryId};
+    use crate::wire::QueryId;
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
     fn done(hits: u32) -> LinkDone {
-        LinkDone {
-            id: QueryId([0; 16]),
-            ttl: 0,
-            hits,
-            reached: 1,
-            pruned: 0,
-            cut: Cut::NONE,
-            dup: false,
-            more: false,
-            uncut: 0,
-        }
+        LinkDone { hits, reached: 1, ..LinkDone::empty(QueryId([0; 16]), 0) }
     }
 
     #[test]

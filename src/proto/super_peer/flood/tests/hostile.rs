@@ -65,12 +65,55 @@ fn a_neighbor_cannot_claim_to_reach_more_than_there_can_be() {
             if let LinkMessage::Query(query) = message { Some((query.id, query.ttl)) } else { None }
         });
         let (id, ttl) = asked.unwrap();
-        let (reached_claimed, uncut, pruned) = (u32::MAX, 0, u32::MAX);
         let cut = Cut { ttl: u32::MAX, ..Cut::NONE };
-        let done = LinkDone { id, ttl, hits: 0, reached: reached_claimed, pruned, cut, dup: false, more: false, uncut };
+        let done = LinkDone { reached: u32::MAX, pruned: u32::MAX, cut, ..LinkDone::empty(id, ttl) };
         let bytes = forged(&net, 0, &LinkMessage::Done(done));
         net.datagram(0, addr_of(1), &bytes);
         let done = net.finish(0, req);
         assert_eq!((done.reached, done.complete), (reached, false));
+    }
+}
+
+/// The last super peer is a liar: a neighbor of this one, which it answers with this DONE. The path
+/// from 0 to the match is cut by this ttl.
+fn cut_beside_a_liar(edges: &[(usize, usize)], ttl: u8, (uncut, uncut_tag): (u32, u64)) -> Cut {
+    let liar = edges.len();
+    let (victim, _) = edges[liar - 1];
+    let mut net = Net::new(liar + 1, edges);
+    net.peer(liar - 1, &["far"]);
+    net.kill(liar);
+    let conn = net.login(0);
+    let req = net.query(0, conn, search("far"), ttl, 2000);
+    let (id, ttl) = loop {
+        let asked = net.sent.iter().find_map(|(_, to, message)| match message {
+            LinkMessage::Query(query) if *to == liar => Some((query.id, query.ttl)),
+            _ => None,
+        });
+        if let Some(asked) = asked {
+            break asked;
+        }
+        assert!(net.step(), "the liar is not asked");
+    };
+    let done = LinkDone { reached: 1, uncut, uncut_tag, ..LinkDone::empty(id, ttl) };
+    let bytes = forged(&net, victim, &LinkMessage::Done(done));
+    net.datagram(victim, addr_of(liar), &bytes);
+    let done = net.finish(0, req);
+    assert!(done.hits == 0 && done.complete == done.cut.is_none(), "{done:?}");
+    done.cut
+}
+
+#[test]
+fn a_neighbor_cannot_take_back_a_ttl_cut_of_another_one() {
+    let cut = Cut { ttl: 1, ..Cut::NONE };
+    for lie in [(0, 0), (1, 0), (1, 1), (2, 0), (u32::MAX, u64::MAX)] {
+        assert_eq!(cut_beside_a_liar(&[(0, 1), (1, 2), (0, 3)], 1, lie), cut, "{lie:?}");
+    }
+}
+
+#[test]
+fn a_liar_cannot_take_back_ttl_cuts_through_an_honest_super_peer() {
+    let cut = Cut { ttl: 1, ..Cut::NONE };
+    for lie in [(0, 0), (1, 0), (1, 1), (u32::MAX, u64::MAX)] {
+        assert_eq!(cut_beside_a_liar(&[(0, 1), (1, 2), (2, 3), (1, 4)], 2, lie), cut, "{lie:?}");
     }
 }

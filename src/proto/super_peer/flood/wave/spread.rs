@@ -52,7 +52,8 @@ impl Wave {
             } else if edge.is_some() && hops_left(&self.instances[i]) > 0 {
                 self.ask(i, link, neighbors, cx);
             } else if edge.is_some() {
-                self.instances[i].cut.add(Cut { ttl: 1, ..Cut::NONE });
+                let tag = self.tag(cx);
+                self.instances[i].cut_by_ttl(1, tag);
             }
         }
     }
@@ -61,7 +62,7 @@ impl Wave {
         let links = &neighbors.links;
         self.flooded = true;
         self.reach = vec![Reach::Settled; links.len()];
-        let parent = self.instances[i].parent_link();
+        let (parent, mut unasked) = (self.instances[i].parent_link(), 0);
         for link in links.ids() {
             let hop_left = self.instances[i].ttl > 0;
             *behind(&mut self.reach, link) = match Some(link) == parent {
@@ -75,10 +76,24 @@ impl Wave {
             if hop_left {
                 self.ask(i, link, neighbors, cx);
             } else {
-                self.ttl_cut += 1;
-                self.instances[i].cut.add(Cut { ttl: 1, ..Cut::NONE });
+                unasked += 1;
             }
         }
+        self.cut_by_ttl(i, unasked, cx);
+    }
+
+    /// Counts ttl cuts that a later instance may take back.
+    fn cut_by_ttl(&mut self, i: usize, n: u32, cx: &Context) {
+        if n > 0 {
+            let tag = self.tag(cx);
+            self.ttl_cut = self.ttl_cut.saturating_add(n);
+            self.instances[i].cut_by_ttl(n, tag);
+        }
+    }
+
+    fn tag(&mut self, cx: &Context) -> u64 {
+        let id = self.id;
+        *self.tag.get_or_insert_with(|| cx.cut_tags.of(id))
     }
 
     /// Sends QUERY to one neighbor, or counts the reason why it does not.
@@ -97,8 +112,7 @@ impl Wave {
             instance.pruned = instance.pruned.saturating_add(1);
             if beyond > 0 {
                 // The neighbor would have reported this cut: no hop is left for its other links.
-                instance.cut.add(Cut { ttl: u32::from(beyond), ..Cut::NONE });
-                self.ttl_cut = self.ttl_cut.saturating_add(u32::from(beyond));
+                self.cut_by_ttl(i, u32::from(beyond), cx);
                 *behind(&mut self.reach, link) = Reach::Cut;
             }
             return;
@@ -132,7 +146,12 @@ impl Wave {
             // is undone.
             let (ttl, uncut) = (self.instances[i].ttl, std::mem::take(&mut self.ttl_cut));
             let again = duplicate(self.id, ttl);
-            let done = if uncut == 0 { again } else { LinkDone { dup: false, more: true, uncut, ..again } };
+            let done = if uncut == 0 {
+                again
+            } else {
+                let uncut_tag = self.tag(cx).wrapping_mul(uncut.into());
+                LinkDone { dup: false, more: true, uncut, uncut_tag, ..again }
+            };
             self.instances[i].end_with(done, &neighbors.links, cx);
             return;
         }
@@ -162,7 +181,11 @@ impl Wave {
     /// brought the query itself.
     fn go_further(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
         let parent = self.instances[i].parent_link();
-        self.instances[i].uncut = self.instances[i].uncut.saturating_add(std::mem::take(&mut self.ttl_cut));
+        let uncut = std::mem::take(&mut self.ttl_cut);
+        if uncut > 0 {
+            let tag = self.tag(cx);
+            self.instances[i].take_back(uncut, tag);
+        }
         for link in neighbors.links.ids() {
             let reach = *behind(&mut self.reach, link);
             // The link that brought the first copy may now be reached on a shorter path than
@@ -201,6 +224,7 @@ impl Wave {
                     instance.reached = 1;
                 }
                 (instance.uncut, instance.more) = (0, false);
+                (instance.cut_tag, instance.uncut_tag) = (0, 0);
                 instance.subqueries.clear();
                 cx.count(Count::QueriesFellBack);
                 self.go_out(i, neighbors, cx);

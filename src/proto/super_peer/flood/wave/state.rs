@@ -76,6 +76,8 @@ pub(crate) struct Wave {
     /// links of neighbors that a digest spared. A later instance that asks all of our links takes
     /// them back.
     pub(super) ttl_cut: u32,
+    /// The tag of the ttl cuts of this super peer; computed when it is first needed.
+    pub(super) tag: Option<u64>,
 }
 
 impl Wave {
@@ -101,6 +103,7 @@ impl Wave {
             reach: Vec::new(),
             flooded: false,
             ttl_cut: 0,
+            tag: None,
         }
     }
 
@@ -169,6 +172,8 @@ impl Wave {
         if let Some(done) = subquery.done {
             instance.cut.add(done.cut);
             instance.uncut = instance.uncut.saturating_add(done.uncut);
+            instance.cut_tag = instance.cut_tag.wrapping_add(done.cut_tag);
+            instance.uncut_tag = instance.uncut_tag.wrapping_add(done.uncut_tag);
             instance.reached = instance.reached.saturating_add(done.reached).min(REACHED_MAX);
             instance.pruned = instance.pruned.saturating_add(done.pruned);
             let more = done.more || done.dup;
@@ -229,7 +234,7 @@ pub(super) fn kept_until(instance: &Instance, links: &Links) -> Time {
 
 /// The DONE that answers a duplicate.
 pub(super) fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
-    LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
+    LinkDone { dup: true, ..LinkDone::empty(id, ttl) }
 }
 
 /// How many super peers a QUERY with this ttl can reach: the receiver, and those beyond its other
