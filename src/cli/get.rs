@@ -6,18 +6,22 @@ use super::args::Get;
 use super::oneshot::{self, Target, Transfers};
 use super::present::{Kind, Presenter};
 use super::sink::Sink;
-use super::{paths, settings, uri};
+use super::{pasted, paths, settings, uri};
 use crate::cli::units::Span;
 use crate::config::{GET_BYTES_MAX, GET_NAMES_MAX, LINGER};
 use crate::error::Failure;
 use crate::proto::weak_peer::SwarmConfig;
 use crate::proto::{Command, command};
-use crate::wire::Uri;
 
 /// Runs the command.
-pub(crate) fn run(args: Get) -> Result<u8, Failure> {
+pub(crate) fn run(mut args: Get) -> Result<u8, Failure> {
+    // The user may have pasted `sprat get URI` after `sprat get`.
+    let all = [&[args.what.clone()][..], &args.also].concat().join(" ");
+    if args.what == "sprat" && pasted::is_meant(&all) {
+        (args.what, args.also) = (all, Vec::new());
+    }
     let uri = uri::given(&args.what)?;
-    if args.also.iter().any(|what| Uri::is_meant(what)) || (uri.is_some() && !args.also.is_empty()) {
+    if args.also.iter().any(|what| pasted::is_meant(what)) || (uri.is_some() && !args.also.is_empty()) {
         return Err(Failure::usage("a URI is fetched by a command of its own; name nothing else with it"));
     }
     let target = match &uri {

@@ -34,6 +34,7 @@ mod oneshot;
 mod operator;
 mod origin;
 mod output;
+mod pasted;
 mod paths;
 mod peer;
 mod present;

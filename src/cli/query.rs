@@ -2,6 +2,7 @@
 
 use super::args::Query;
 use super::oneshot::{self, Target};
+use super::pasted;
 use super::present::{Kind, Presenter};
 use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
 use crate::error::Failure;
@@ -15,6 +16,8 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     let scope = oneshot::scope(args.search())?;
     // Words without quotes form one pattern, as at the prompt.
     let pattern = [&[args.pattern][..], &args.also].concat().join(" ");
+    let uri = if args.exact { None } else { pasted::uri(&pattern).unwrap_or_default() };
+    let pattern = uri.map_or(pattern, |uri| uri.root.to_string());
     let kind = if args.exact { QueryKind::Exact } else { QueryKind::of(&pattern) };
     let (min, max) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
     if let (Some(min), Some(max)) = (min, max)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::args::{AskedOptions, Uri};
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
-use super::{hash, member, paths, settings};
+use super::{hash, member, pasted, paths, settings};
 use crate::config::GET_BYTES_MAX;
 use crate::control;
 use crate::error::{Exit, Failure};
@@ -37,6 +37,9 @@ pub(crate) fn run(args: Uri) -> Result<u8, Failure> {
 fn meant(what: String, is_super: bool) -> Result<(String, Option<std::path::PathBuf>), Failure> {
     let path = Path::new(&what);
     let Ok(found) = fs::metadata(path) else {
+        if let Some(uri) = given(&what)? {
+            return Ok((uri.root.to_string(), None));
+        }
         let fits = (1..=GET_BYTES_MAX).contains(&what.len());
         let wrong =
             || Failure::usage(format!("a name or path has 1 to {GET_BYTES_MAX} bytes, this one {}", what.len()));
@@ -58,10 +61,7 @@ fn meant(what: String, is_super: bool) -> Result<(String, Option<std::path::Path
 
 /// Reads a URI that the user gave in place of a name; none if it is a name.
 pub(crate) fn given(what: &str) -> Result<Option<wire::Uri>, Failure> {
-    if !wire::Uri::is_meant(what) {
-        return Ok(None);
-    }
-    what.parse().map(Some).map_err(|why: wire::uri::UriError| Failure::usage(why.or_name(what)))
+    pasted::uri(what).map_err(Failure::usage)
 }
 
 /// Where a URI is fetched: at the super peers that it names, even if others are configured. The

@@ -14,7 +14,6 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use super::addr::HostPort;
 use super::ids::Root;
-use super::name::printable;
 use crate::config::{PATH_BYTES_MAX, URI_BYTES_MAX, URI_SUPERS_MAX};
 
 /// The scheme, with its colon.
@@ -58,15 +57,6 @@ impl fmt::Display for UriError {
 }
 
 impl std::error::Error for UriError {}
-
-impl UriError {
-    /// The sentence, and how to name a file whose name only looks like a URI.
-    #[must_use]
-    pub fn or_name(&self, text: &str) -> String {
-        let rest = text.trim_start().get(1..).unwrap_or_default();
-        format!("{self}; a file with such a name is found by the pattern '?{}'", printable(rest))
-    }
-}
 
 impl Uri {
     /// Whether a text is meant as a URI: it begins with the scheme, in upper or lower case.
@@ -203,12 +193,6 @@ mod tests {
         }
         let spoken: Uri = format!("sprat:{root},name=Señor%20x").parse().unwrap();
         assert_eq!(spoken.name.as_deref(), Some("Señor x"), "a chat may show escapes as text");
-    }
-
-    #[test]
-    fn a_name_that_looks_like_a_uri_can_be_written_as_a_pattern() {
-        let why = "sprat:abc.txt".parse::<Uri>().unwrap_err();
-        assert!(why.or_name("sprat:abc.txt").ends_with("the pattern '?prat:abc.txt'"));
     }
 
     #[test]

@@ -2,15 +2,15 @@
 //! roots that were last shown. It prints and sends nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::grammar::{self, From};
 use crate::cli::results::{Found, Results};
+use crate::cli::{pasted, paths};
 use crate::proto::command::KnownContent;
 use crate::proto::{ClientEvent, Command, Scope};
-use crate::wire::name::quoted;
-use crate::wire::uri::UriError;
-use crate::wire::{HostPort, Root, Uri};
+use crate::wire::{HostPort, Root};
 
 /// The most roots of a list that are kept, so that `GET` accepts their first digits.
 const LISTED_KEPT_MAX: usize = 100_000;
@@ -54,7 +54,8 @@ impl Shown {
     pub(super) fn chosen(&self, number: usize, from: Option<From>) -> Result<(Found, Option<HostPort>), String> {
         let found = self.results.number(number).cloned().ok_or_else(|| match self.results.all().len() {
             0 => "there are no results yet; write QUERY name first, or GET name".to_owned(),
-            most => format!("there is no result {number}; write GET 1 to GET {most}"),
+            1 => format!("there is no result {number}; the only one is 1"),
+            most => format!("there is no result {number}; they are 1 to {most}"),
         })?;
         let from = match from {
             None => None,
@@ -62,7 +63,8 @@ impl Shown {
             Some(From::Number(k)) => {
                 let source = k.checked_sub(1).and_then(|k| found.sources.get(k)).cloned();
                 let most = found.sources.len();
-                let sentence = format!("result {number} has no source {k}; write GET {number} FROM 1 to FROM {most}");
+                let form = if most == 1 { String::new() } else { format!(" to FROM {most}") };
+                let sentence = format!("result {number} has no source {k}; write GET {number} FROM 1{form}");
                 Some(source.ok_or(sentence)?)
             }
         };
@@ -72,15 +74,37 @@ impl Shown {
     /// The meaning of a name, and the name to show. A name can be a URI, or the first digits of a
     /// root that was listed last. Otherwise it means itself.
     pub(super) fn meant(&self, what: &str) -> Result<(String, String), String> {
-        if Uri::is_meant(what) {
-            let uri: Uri = what.parse().map_err(|why: UriError| why.or_name(what))?;
+        if let Some(uri) = pasted::uri(what)? {
             let root = uri.root.to_string();
-            return Ok((root.clone(), uri.name.unwrap_or(root)));
+            let name = uri.name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| root.clone());
+            return Ok((root, name));
         }
+        Ok(self.listed(what)?.unwrap_or_else(|| (what.to_owned(), what.to_owned())))
+    }
+
+    /// The roots that begin with these digits, each with the name to show. None if this is a name.
+    pub(super) fn roots(&self, digits: &[String], is_root: bool) -> Result<Option<Vec<(String, String)>>, String> {
+        let found = digits.iter().map(|digits| self.listed(digits)).collect::<Result<Vec<_>, _>>()?;
+        if !is_root && found.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let unlisted = |digits: &String| {
+            format!("no root that was listed last begins with {digits}; a name is written in \"quotes\" here")
+        };
+        let one = |(root, digits): (Option<(String, String)>, &String)| root.ok_or_else(|| unlisted(digits));
+        found.into_iter().zip(digits).map(one).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The root that was listed last and begins with these digits, and the name to show. A complete
+    /// root need not be listed.
+    fn listed(&self, what: &str) -> Result<Option<(String, String)>, String> {
         let digits = what.to_ascii_lowercase();
-        let partly = (grammar::ROOT_DIGITS_MIN..2 * Root::LEN).contains(&digits.len());
+        let partly = (grammar::ROOT_DIGITS_MIN..=2 * Root::LEN).contains(&digits.len());
         if !partly || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Ok((what.to_owned(), what.to_owned()));
+            return Ok(None);
+        }
+        if Root::from_hex(what).is_some() {
+            return Ok(Some((what.to_owned(), what.to_owned())));
         }
         let found = self.results.all().iter().map(|found| (found.root, found.name()));
         let listed = self.listed.iter().map(|(root, name)| (*root, name.as_str()));
@@ -90,8 +114,7 @@ impl Shown {
             let roots: Vec<String> = fit.keys().take(ROOTS_SHOWN).map(ToString::to_string).collect();
             return Err(format!("{} roots begin with {digits}; name one of them: {}", fit.len(), roots.join(", ")));
         }
-        let only = fit.pop_first().map(|(root, name)| (root.to_string(), name.to_owned()));
-        Ok(only.unwrap_or_else(|| (what.to_owned(), what.to_owned())))
+        Ok(fit.pop_first().map(|(root, name)| (root.to_string(), name.to_owned())))
     }
 
     /// The command for `URI n|name|path`.
@@ -102,7 +125,7 @@ impl Shown {
             return Ok(Command::Uri { what: found.root.to_string(), path: None, scope });
         }
         if std::fs::metadata(what).is_ok() {
-            let path = std::path::absolute(what).map_err(|error| format!("{} is not a path: {error}", quoted(what)))?;
+            let path = paths::absolute("the path", Path::new(what)).map_err(|failure| failure.message)?;
             return Ok(Command::Uri { what: "/".to_owned(), path: Some(path), scope });
         }
         let (what, _) = self.meant(what)?;

@@ -66,6 +66,10 @@ pub(super) enum Job {
         pace: Pace,
         /// Why the download does not run, if it is paused or waits for a source.
         waits: Option<String>,
+        /// Its number in the queue, once it is known.
+        order: Option<u64>,
+        /// Whether the user has canceled it here.
+        canceled: bool,
     },
     Downloads {
         rows: u64,
@@ -192,7 +196,10 @@ impl Console {
                 }
                 Ok(Line::Empty)
             }
-            Ok(line) => grammar::parse(&line),
+            Ok(line) => {
+                grammar::doubt(&line).iter().for_each(|doubt| self.output.note(&printable(doubt)));
+                grammar::parse(&line)
+            }
             Err(sentence) => Err(sentence),
         };
         match line {
@@ -283,13 +290,30 @@ impl Console {
                 });
                 self.next_line_after(got);
             }
+            Line::GetRoots { digits, to, name } => {
+                let got = self.shown.roots(&digits, to.is_some()).and_then(|roots| {
+                    let mut roots = roots.unwrap_or_else(|| vec![(name.clone(), name)]).into_iter();
+                    let Some((what, name)) = roots.next() else { return Ok(()) };
+                    let also = roots.map(|(root, _)| root).collect();
+                    self.get(command::Get { also, ..wanted(what, to)? }, name);
+                    Ok(())
+                });
+                self.next_line_after(got);
+            }
             Line::Uri { what } => match self.shown.uri_of(&what) {
                 Ok(command @ Command::Uri { path: None, .. }) => self.ask_network(Job::Uri, command),
                 Ok(command) => self.ask(Job::Uri, command),
                 Err(sentence) => self.next_line_after(Err(sentence)),
             },
             Line::Downloads => self.ask(Job::Downloads { rows: 0 }, Command::Downloads),
-            Line::Cancel { id } => self.ask(Job::Order, Command::Cancel { id }),
+            Line::Cancel { id } => {
+                for job in self.jobs.values_mut() {
+                    if let Job::Get { order, canceled, .. } = job {
+                        *canceled |= *order == Some(id);
+                    }
+                }
+                self.ask(Job::Order, Command::Cancel { id });
+            }
             Line::Pause { id } => self.ask(Job::Order, Command::Pause { id }),
             Line::Resume { id } => self.ask(Job::Order, Command::Resume { id }),
             Line::Limit { upload, download } => self.ask(Job::Order, Command::Limit { upload, download }),
@@ -343,6 +367,8 @@ impl Console {
             bar: Box::new(Bar::new(&name)),
             pace: Pace::new(),
             waits: None,
+            order: None,
+            canceled: false,
         };
         // If a content is chosen by its root, it gets the name that was shown.
         let named = (Root::from_hex(&get.what).is_some() && name != get.what).then(|| name_of(&name).to_owned());

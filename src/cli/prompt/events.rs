@@ -112,7 +112,8 @@ impl Console {
 
     /// The state of a download that was ordered here. Each reason is printed only once.
     fn on_download(&mut self, client: ClientId, report: &DownloadReport) {
-        let Some(Job::Get { waits, bar, name, .. }) = self.jobs.get_mut(&client.0) else { return };
+        let Some(Job::Get { waits, bar, name, order, .. }) = self.jobs.get_mut(&client.0) else { return };
+        *order = Some(report.id);
         let before = waits.take();
         *waits = match report.state {
             DownloadState::Waiting => Some(report.error.clone().unwrap_or_default()),
@@ -158,6 +159,10 @@ impl Console {
                 }
                 self.shown = Shown::default();
                 self.shown.set_results(results);
+            }
+            Some(Job::Get { canceled: true, name, .. }) if !outcome.ok => {
+                self.draw();
+                self.output.note(&format!("{}: {}", format::short_name(&name), printable(error)));
             }
             Some(Job::Get { what, name, hits, .. }) => {
                 self.draw();

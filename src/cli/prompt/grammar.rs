@@ -2,11 +2,12 @@
 //! shows the right form.
 
 use crate::cli::nearest::nearest;
+use crate::cli::pasted;
 use crate::cli::units::Rate;
 use crate::config::{CHUNK_PORT, GET_BYTES_MAX, PATTERN_BYTES_MAX};
 use crate::proto::command::can_name;
 use crate::wire::name::typed;
-use crate::wire::{HostPort, QueryKind, Search, Uri};
+use crate::wire::{HostPort, QueryKind, Root, Search};
 
 /// The request in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +20,11 @@ pub(crate) enum Line {
     GetResult { number: usize, from: Option<From>, to: Option<String> },
     /// `GET n m-k … [TO PATH]`: results by ranges of numbers.
     GetResults { numbers: Vec<(usize, usize)>, to: Option<String> },
-    /// `GET NAME|ROOT|PATTERN|FOLDER/`, or several of these in quotes.
+    /// `GET NAME|ROOT|PATTERN|FOLDER/|URI`, or several of these in quotes.
     GetWhat { what: String, also: Vec<String>, to: Option<String> },
+    /// `GET DIGITS … [TO PATH]`: roots by their first digits. If none of them was listed, the line
+    /// without `TO` is a name.
+    GetRoots { digits: Vec<String>, to: Option<String>, name: String },
     /// `DOWNLOADS`
     Downloads,
     /// `CANCEL n`
@@ -84,8 +88,8 @@ GET name|root|URI     search and download in one; a path, a pattern or a folder/
                       gets all its files; \"quotes\" make a number a name, and
                       separate several names; 8 digits of a root that was listed
                       last are enough
-GET ... TO path       the same to another place: after numbers, ALL or a name in
-                      quotes
+GET ... TO path       the same to another place: after numbers, ALL, digits of
+                      roots, a folder/, a URI or a name in quotes
 URI n|name|path       one line that others can paste after sprat get, for a
                       result, a name, a file or a folder
 DOWNLOADS             the downloads of this peer, with their numbers, states and
@@ -171,7 +175,10 @@ fn limit(rest: &str) -> Result<Line, String> {
 }
 
 fn query(rest: &str) -> Result<Line, String> {
-    let pattern = typed(text(rest, PATTERN_BYTES_MAX, QUERY_FORM)?);
+    let pattern = match pasted::uri(rest) {
+        Ok(Some(uri)) => uri.root.to_string(),
+        Ok(None) | Err(_) => typed(text(rest, PATTERN_BYTES_MAX, QUERY_FORM)?),
+    };
     let kind = QueryKind::of(&pattern);
     Ok(Line::Query(Search::new(pattern, kind)))
 }
@@ -180,10 +187,7 @@ fn get(rest: &str) -> Result<Line, String> {
     if let Some(names) = quoted(rest) {
         return several(names);
     }
-    let (head, to) = match rest.split_once(char::is_whitespace).map(|_| split_to(rest)) {
-        Some((head, to @ Some(_))) if head.split_whitespace().all(is_choice) => (head, to),
-        Some(_) | None => (rest, None),
-    };
+    let (head, to) = split_to(rest);
     let to = to.map(|to| text(to, PATTERN_BYTES_MAX, GET_FORM)).transpose()?;
     let words: Vec<&str> = head.split_whitespace().collect();
     match words.as_slice() {
@@ -215,28 +219,55 @@ fn get(rest: &str) -> Result<Line, String> {
                 None => Ok(Line::GetResults { numbers, to }),
             }
         }
+        [_, more @ ..] if words.iter().all(|word| is_digits(word)) && (to.is_some() || !more.is_empty()) => {
+            let digits = words.iter().map(|word| (*word).to_owned()).collect();
+            Ok(Line::GetRoots { digits, to, name: named(rest)? })
+        }
+        _ if is_place(head) => Ok(Line::GetWhat { what: named(head)?, also: Vec::new(), to }),
         _ => Ok(Line::GetWhat { what: named(rest)?, also: Vec::new(), to: None }),
     }
 }
 
-/// The text before the last ` TO `, and the text after it.
+/// What the user may have meant in place of the name that a line is taken for.
+pub(crate) fn doubt(line: &str) -> Option<String> {
+    let Ok(Line::GetWhat { what, to: None, .. }) = parse(line) else { return None };
+    let (name, to) = what.split_once(" TO ").filter(|_| !line.contains('"'))?;
+    Some(format!("this is searched as one name; to get {name} to another place, write GET \"{name}\" TO {to}"))
+}
+
+/// The text before the first ` TO ` after something that can be chosen without quotes, and the text
+/// after it.
 fn split_to(rest: &str) -> (&str, Option<&str>) {
     let lower = rest.to_ascii_lowercase();
-    match lower.rfind(" to ") {
-        Some(at) => (rest[..at].trim_end(), Some(rest[at + 4..].trim_start())),
+    let parts = lower.match_indices(" to ").map(|(at, to)| (rest[..at].trim_end(), rest[at + to.len()..].trim_start()));
+    let is_head = |head: &str| !head.is_empty() && (is_place(head) || head.split_whitespace().all(is_choice));
+    match parts.into_iter().find(|(head, _)| is_head(head)) {
+        Some((head, to)) => (head, Some(to)),
         None => (rest, None),
     }
 }
 
-/// A word that chooses results.
+/// A word that chooses results or roots.
 fn is_choice(word: &str) -> bool {
-    range(word).is_some() || ["all", "from"].iter().any(|other| word.eq_ignore_ascii_case(other)) || word.contains(':')
+    let is_word = ["all", "from"].iter().any(|other| word.eq_ignore_ascii_case(other));
+    range(word).is_some() || is_word || is_digits(word) || word.contains(':')
 }
 
-/// Whether the words before a `TO` choose results, or are names in quotes.
+/// A URI, or the path of a folder with a slash at its end.
+fn is_place(head: &str) -> bool {
+    pasted::is_meant(head) || head.ends_with('/') && can_name(head)
+}
+
+/// The first digits of a root, or all of them.
+fn is_digits(word: &str) -> bool {
+    (ROOT_DIGITS_MIN..=2 * Root::LEN).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether the words before a `TO` choose something, or are names in quotes.
 fn is_chosen(words: &[&str]) -> bool {
     let is_quoted = words.first().is_some_and(|word| word.starts_with('"'));
-    !words.is_empty() && (words.iter().all(|word| is_choice(word)) || is_quoted && words.concat().ends_with('"'))
+    let is_choice = words.iter().all(|word| is_choice(word)) || is_place(&words.join(" "));
+    !words.is_empty() && (is_choice || is_quoted && words.concat().ends_with('"'))
 }
 
 fn number(word: &str) -> Option<usize> {
@@ -280,7 +311,7 @@ fn several((names, to): (Vec<String>, Option<&str>)) -> Result<Line, String> {
     let mut names = names.into_iter().map(|name| named(&name)).collect::<Result<Vec<_>, _>>()?.into_iter();
     let what = names.next().ok_or(GET_FORM)?;
     let also: Vec<String> = names.collect();
-    if !also.is_empty() && also.iter().chain([&what]).any(|name| Uri::is_meant(name)) {
+    if !also.is_empty() && also.iter().chain([&what]).any(|name| pasted::is_meant(name)) {
         return Err("a URI is fetched by a GET of its own; write GET and the URI".to_owned());
     }
     Ok(Line::GetWhat { what, also, to })
@@ -289,6 +320,7 @@ fn several((names, to): (Vec<String>, Option<&str>)) -> Result<Line, String> {
 /// What a GET names.
 fn named(what: &str) -> Result<String, String> {
     match what.len() {
+        _ if pasted::is_meant(what) => Ok(what.to_owned()),
         0 => Err(format!("a name is missing; {GET_FORM}")),
         length if length > GET_BYTES_MAX => {
             Err(format!("a name or path has at most {GET_BYTES_MAX} bytes; {GET_FORM}"))
@@ -300,7 +332,7 @@ fn named(what: &str) -> Result<String, String> {
 
 /// A name or pattern, with or without quotes around it.
 fn text(rest: &str, bytes_max: usize, form: &str) -> Result<String, String> {
-    if Uri::is_meant(rest) {
+    if pasted::is_meant(rest) {
         return Ok(rest.to_owned());
     }
     let text = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(rest);
@@ -388,7 +420,49 @@ mod tests {
         assert_eq!(parse("GET say \"hi\".mp3"), what("say \"hi\".mp3"));
         assert_eq!(parse("GET \"x\".mp3"), what("\"x\".mp3"));
         assert_eq!(parse("GET 12345678"), what("12345678"), "digits of a root");
+        assert_eq!(
+            parse("GET 2 TO a to b").unwrap(),
+            Line::GetResult { number: 2, from: None, to: Some("a to b".into()) }
+        );
         assert!(parse("GET 5-3").unwrap_err().contains("backwards"));
+    }
+
+    #[test]
+    fn a_uri_or_a_folder_has_a_destination_after_to() {
+        let uri = format!("sprat:{},size=1,super=h:1,name=music", Root([1; 32]));
+        let to = |what: &str, to: &str| Ok(Line::GetWhat { what: what.into(), also: Vec::new(), to: Some(to.into()) });
+        assert_eq!(parse(&format!("GET {uri} TO /x/y z/")), to(&uri, "/x/y z/"));
+        assert_eq!(parse(&format!("GET <{uri}> to x to y")), to(&format!("<{uri}>"), "x to y"));
+        assert_eq!(parse(&format!("GET \"{uri}\" TO x")), to(&uri, "x"));
+        assert_eq!(parse(&format!("GET sprat get {uri}")), what(&format!("sprat get {uri}")));
+        let long = format!("{uri},x={}", "x".repeat(GET_BYTES_MAX));
+        assert_eq!(parse(&format!("GET {long}")), what(&long));
+        assert_eq!(parse("GET music/ TO m2"), to("music/", "m2"));
+        assert_eq!(parse("GET my music/ TO m2/"), to("my music/", "m2/"));
+        assert_eq!(parse("GET back to music/"), what("back to music/"));
+        for line in ["GET music/ TO".to_owned(), format!("GET {uri} TO")] {
+            assert!(parse(&line).unwrap_err().contains("missing after TO"), "{line}");
+        }
+    }
+
+    #[test]
+    fn digits_of_roots_have_a_destination_after_to() {
+        let roots = |digits: &[&str], to: Option<&str>, name: &str| {
+            let digits = digits.iter().map(|digits| (*digits).to_owned()).collect();
+            Ok(Line::GetRoots { digits, to: to.map(str::to_owned), name: name.into() })
+        };
+        assert_eq!(parse("GET 8cac5901 TO x"), roots(&["8cac5901"], Some("x"), "8cac5901 TO x"));
+        assert_eq!(parse("GET 8cac5901 12345678"), roots(&["8cac5901", "12345678"], None, "8cac5901 12345678"));
+        assert_eq!(parse("GET 8cac590 12345678"), what("8cac590 12345678"), "seven digits are a name");
+        assert!(parse("GET 8cac5901 TO").unwrap_err().contains("missing after TO"));
+    }
+
+    #[test]
+    fn a_name_with_to_in_it_is_doubted() {
+        assert!(doubt("GET song.mp3 TO x").unwrap().contains("GET \"song.mp3\" TO x"));
+        for line in ["GET back to black.mp3", "GET \"a TO b\"", "GET 1 TO x", "QUERY a TO b", "GET x"] {
+            assert_eq!(doubt(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -117,9 +117,9 @@ fn a_wrong_number_is_answered_with_the_right_ones() {
     console.on_event(ClientId(1), hit("x", 1, 1));
     console.on_event(ClientId(1), done());
     type_in(&mut console, "GET 2");
-    assert!(recorder.has("no result 2"));
+    assert!(recorder.has("no result 2; the only one is 1"));
     type_in(&mut console, "GET 1 FROM 9");
-    assert!(recorder.has("no source 9"));
+    assert!(recorder.has("no source 9; write GET 1 FROM 1"));
     assert_eq!(taken.try_iter().count(), 4);
 }
 
@@ -167,8 +167,40 @@ fn the_first_digits_of_a_root_that_was_listed_last_are_enough() {
     assert!(recorder.has("what: \"0202020\""), "seven digits are a name");
     type_in(&mut console, &format!("GET {},name=a%20b", format_args!("sprat:{}", Root([9; 32]))));
     assert!(recorder.has(&format!("what: \"{}\", name: Some(\"a b\")", Root([9; 32]))));
+    type_in(&mut console, "GET 02020202 TO /x/y");
+    assert!(recorder.has(&format!("what: \"{}\", name: Some(\"y\"), also: []", Root([2; 32]))) && recorder.has("/x/y"));
+    type_in(&mut console, "GET 02020202 020202020202");
+    assert!(recorder.has(&format!("name: Some(\"y\"), also: [\"{}\"]", Root([2; 32]))));
+    type_in(&mut console, "GET 02020202 03030303");
+    assert!(recorder.has("begins with 03030303; a name is written in \"quotes\""));
+    type_in(&mut console, "GET 03030303 TO x");
+    assert!(!recorder.has("what: \"03030303"), "it would wait for a file with TO in its name");
+    type_in(&mut console, "GET 03030303 03030304");
+    assert!(recorder.has("what: \"03030303 03030304\""), "nothing listed begins with it: it is a name");
     type_in(&mut console, "URI some name");
     assert!(recorder.has("Uri { what: \"some name\", path: None"));
+}
+
+#[test]
+fn a_uri_with_a_destination_keeps_its_name() {
+    let (mut console, recorder, _taken) = console();
+    let uri = format!("sprat:{},size=623,super=127.0.0.1:46859,name=music", Root([9; 32]));
+    type_in(&mut console, &format!("GET {uri} TO /x/utoo/"));
+    assert!(recorder.has("name: Some(\"music\")") && recorder.has("out: Some(\"/x/utoo/\")"));
+    console.take(News::Line(Ok("GET song.mp3 TO x".into())));
+    assert!(recorder.has("note this is searched as one name"));
+}
+
+#[test]
+fn a_canceled_download_is_no_error() {
+    let (mut console, recorder, _taken) = console();
+    type_in(&mut console, "GET x");
+    let report = serde_json::from_str(r#"{"id":5,"state":"running","what":"x"}"#).unwrap();
+    console.on_event(ClientId(1), ClientEvent::Download(report));
+    type_in(&mut console, "CANCEL 5");
+    let outcome = Outcome { exit: 1, error: Some("download 5 was canceled".into()), ..Outcome::default() };
+    console.on_event(ClientId(1), ClientEvent::Done(outcome));
+    assert!(recorder.has("note x: download 5 was canceled") && !recorder.has("error"));
 }
 
 #[test]
