@@ -217,7 +217,7 @@ pub(crate) fn cut_words(cut: &Cut) -> String {
         (cap, "over a cap"),
         (shed, "refused for load"),
         (stale, "with a stale tree"),
-        (starting, "just restarted, waiting for its peers; ask again in half a minute"),
+        (starting, "just restarted, waiting for its peers"),
     ];
     let words: Vec<String> = reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
     words.join(", ")

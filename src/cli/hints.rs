@@ -30,6 +30,8 @@ fn incomplete(cut: Cut, place: Place) -> String {
     let again = match place {
         Place::Shell if cut.ttl > 0 => "search farther with --ttl 64",
         Place::Shell if cut.budget > 0 || cut.loss > 0 => "search longer with --budget 10s",
+        // Its peers register again within this time.
+        Place::Shell | Place::Prompt if cut.starting > 0 => "search again in half a minute",
         Place::Shell | Place::Prompt => "search again in a few seconds",
     };
     format!("the search was not complete, so the file may exist: {again}")
@@ -107,5 +109,7 @@ mod tests {
         assert!(hints("x", &cut(Cut { budget: 1, ..Cut::NONE }), Place::Shell).contains("--budget"));
         assert!(hints("x", &cut(Cut { down: 1, ..Cut::NONE }), Place::Shell).contains("again in a few seconds"));
         assert!(!hints("x", &cut(Cut { ttl: 1, ..Cut::NONE }), Place::Prompt).contains("--"));
+        let starting = hints("x", &cut(Cut { starting: 1, ..Cut::NONE }), Place::Shell);
+        assert!(starting.contains("again in half a minute") && !starting.contains("seconds"), "{starting}");
     }
 }

@@ -40,9 +40,22 @@ impl From<&Done> for Answer {
     }
 }
 
-/// A phrase that says how far a search went, for the message that nothing was found.
-pub(super) fn reservation(complete: bool) -> &'static str {
-    if complete { "" } else { ", as far as the search went" }
+/// A phrase that says how far a search went, and what helps, for the message that nothing was
+/// found.
+pub(super) fn reservation(complete: bool, cut: Cut) -> String {
+    let Cut { ttl, loss, budget, down, cap, shed, stale, starting } = cut;
+    let why = match complete {
+        true => return String::new(),
+        false if starting > 0 => {
+            " (a super peer has just restarted and waits for its peers; try again in half a minute)"
+        }
+        false if loss > 0 || budget > 0 || shed > 0 => " (not every super peer answered in time; try again)",
+        false if down > 0 => " (a super peer is not connected; try again in a few seconds)",
+        false if ttl > 0 => " (it did not reach the super peers beyond its ttl)",
+        false if cap > 0 || stale > 0 => " (a super peer did not pass it on; try again in a few seconds)",
+        false => "",
+    };
+    format!(", as far as the search went{why}")
 }
 
 /// The larger of the two counts, for each reason.
@@ -56,5 +69,19 @@ pub(super) fn largest(a: Cut, b: Cut) -> Cut {
         shed: a.shed.max(b.shed),
         stale: a.stale.max(b.stale),
         starting: a.starting.max(b.starting),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_that_was_cut_says_why_and_what_helps() {
+        assert_eq!(reservation(true, Cut::NONE), "");
+        assert_eq!(reservation(false, Cut::NONE), ", as far as the search went");
+        let starting = reservation(false, Cut { starting: 1, down: 1, ..Cut::NONE });
+        assert!(starting.contains("just restarted") && starting.contains("half a minute"), "{starting}");
+        assert!(reservation(false, Cut { ttl: 1, ..Cut::NONE }).contains("ttl"));
     }
 }

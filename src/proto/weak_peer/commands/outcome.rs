@@ -51,7 +51,7 @@ pub(super) fn query(search: &Search, hits: usize, answer: Answer) -> Outcome {
     let base = if hits > 0 {
         success()
     } else {
-        let how = reservation(answer.complete);
+        let how = reservation(answer.complete, answer.cut);
         Outcome::failed(&Failure::new(Exit::NotFound, format!("no peer has {:?}{how}", search.pattern)))
     };
     Outcome {

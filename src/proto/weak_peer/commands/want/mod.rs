@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::answer::{Answer, reservation};
+use super::answer::{Answer, largest, reservation};
 use super::hits::{KnownSources, is_new};
 use super::pages::{Page, Pages};
 use crate::config::{GET_FILES_MAX, PATTERN_BYTES_MAX, QUERY_HITS_MAX, SOURCES_KNOWN_MAX};
@@ -19,7 +19,7 @@ use crate::proto::weak_peer::batch::{Entry, tell_apart};
 use crate::wire::message::SourceRecord;
 use crate::wire::name::{quoted, unescaped};
 use crate::wire::record::{is_named, name_of};
-use crate::wire::{HostPort, QueryKind, Root, Search, SharePath};
+use crate::wire::{Cut, HostPort, QueryKind, Root, Search, SharePath};
 
 /// How many contents with similar names are shown.
 const NEAR_MAX: usize = 20;
@@ -99,8 +99,9 @@ pub(super) struct Want {
     /// that count.
     pub(super) hits: Vec<SourceRecord>,
     known: KnownSources,
-    /// Whether each search for the current thing was complete.
+    /// Whether each search for the current thing was complete, and why not.
     complete: bool,
+    cut: Cut,
     /// Whether the command may name more than one file.
     many: bool,
     found: Found,
@@ -123,6 +124,7 @@ impl Want {
             hits: Vec::new(),
             known: KnownSources::new(),
             complete: true,
+            cut: Cut::NONE,
             many: !get.also.is_empty() || is_folder(&get.what),
             found: Found::default(),
             folder: Found::default(),
@@ -151,7 +153,7 @@ impl Want {
             | QueryKind::Unknown => &[Stage::Path, Stage::Near],
         };
         self.what = what;
-        self.complete = true;
+        (self.complete, self.cut) = (true, Cut::NONE);
         self.stages = stages.iter().copied().collect();
         self.next_stage()
     }
@@ -264,6 +266,7 @@ impl Want {
             }
         }
         self.complete &= answer.complete;
+        self.cut = largest(self.cut, answer.cut);
         match self.settle() {
             Settled::Found => {}
             Settled::One(content) => return Verdict::One(content),
@@ -422,7 +425,7 @@ impl Want {
             self.next_stage();
             return Settled::Again;
         }
-        let how = reservation(self.complete);
+        let how = reservation(self.complete, self.cut);
         let mut why = match &self.from {
             Some(from) => format!("{from} does not offer {}{how}", quoted(&self.what)),
             None => format!("no peer has {}{how}", quoted(&self.what)),
