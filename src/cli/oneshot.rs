@@ -419,7 +419,10 @@ fn converse(stream: &UnixStream, path: &Path, command: &Command, show: Show<'_>)
             return Ok(None);
         }
     }
-    Err(Failure::new(Exit::TimedOut, format!("the peer at {} ended before it answered", path.display())))
+    // A `get` is in the queue, which is on the disk of the peer.
+    let is_queued = matches!(command, Command::Get(_) | Command::Queue(_));
+    let goes_on = if is_queued { "; at its next start it goes on with the downloads of its queue" } else { "" };
+    Err(Failure::new(Exit::TimedOut, format!("the peer at {} ended before it answered{goes_on}", path.display())))
 }
 
 /// The failure if the connection to the peer breaks.

@@ -127,7 +127,12 @@ pub(crate) fn absolute(option: &str, path: &Path) -> Result<PathBuf, Failure> {
     if path.as_os_str().is_empty() {
         return Err(Failure::usage(format!("{option} is empty; name a path, such as . for the current folder")));
     }
-    std::path::absolute(path).map_err(|e| Failure::new(Exit::Disk, format!("{} is not a path: {e}", path.display())))
+    std::path::absolute(path).map_err(|error| {
+        let path = path.display();
+        let why =
+            format!("the current folder is gone ({error}); change to a folder that exists, or name {path} from /");
+        Failure::new(Exit::Disk, why)
+    })
 }
 
 /// The folders of `--share`, with absolute paths. If there is a folder for downloads, there may be

@@ -2,9 +2,10 @@
 //! `cancel`, `pause`, `resume` and `limit`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{Cancel, Downloads, Limit, Pause, Resume};
+use super::format::count;
 use super::oneshot::{self, Target};
 use super::paths;
 use super::present::{Kind, Presenter};
@@ -12,6 +13,9 @@ use super::units::Rate;
 use crate::error::{Exit, Failure};
 use crate::proto::Command;
 use crate::proto::weak_peer::Saved;
+
+/// The most copies of damaged files.
+const DAMAGED_MAX: u32 = 100;
 
 /// `sprat downloads`.
 pub(crate) fn downloads(args: &Downloads) -> Result<u8, Failure> {
@@ -73,12 +77,25 @@ pub(crate) fn load(path: &Path) -> Result<Saved, Failure> {
         Failure::new(Exit::Disk, message)
     })?;
     if saved.damaged > 0 {
-        let copy = path.with_extension("damaged");
+        let copy = free_copy(path, &bytes);
         std::fs::copy(path, &copy)
             .map_err(|error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", copy.display())))?;
-        log::error!("{} is damaged ({} lines); it is kept as {}", path.display(), saved.damaged, copy.display());
+        let lines = count(saved.damaged as u64, "line");
+        log::error!("{} is damaged ({lines}); it is kept as {}", path.display(), copy.display());
     }
     Ok(saved)
+}
+
+/// Where a damaged file with these bytes is kept: `downloads.damaged`, or with a number if another
+/// one is there. If there are too many, the last one is replaced.
+fn free_copy(path: &Path, bytes: &[u8]) -> PathBuf {
+    let numbered = (2..DAMAGED_MAX).map(|n| path.with_extension(format!("damaged.{n}")));
+    let mut all = std::iter::once(path.with_extension("damaged")).chain(numbered);
+    let is_free = |copy: &PathBuf| match std::fs::read(copy) {
+        Ok(kept) => kept == bytes,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    all.find(is_free).unwrap_or_else(|| path.with_extension(format!("damaged.{DAMAGED_MAX}")))
 }
 
 #[cfg(test)]
@@ -97,5 +114,10 @@ mod tests {
         std::fs::write(&path, "{\"sprat\":\"downloads\",\"v\":1}\n?\n").unwrap();
         assert_eq!(load(&path).unwrap().damaged, 1);
         assert!(folder.path().join("downloads.damaged").exists());
+        std::fs::write(&path, "{\"sprat\":\"downloads\",\"v\":1}\n??\n").unwrap();
+        assert!(load(&path).is_ok() && load(&path).is_ok());
+        let kept = |name: &str| std::fs::read_to_string(folder.path().join(name)).ok();
+        assert!(kept("downloads.damaged").unwrap().contains("\n?\n"), "the first one is not replaced");
+        assert!(kept("downloads.damaged.2").unwrap().contains("\n??\n") && kept("downloads.damaged.3").is_none());
     }
 }

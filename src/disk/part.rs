@@ -23,6 +23,8 @@ use crate::proto::pieces_of;
 use crate::proto::weak_peer::download::manifest;
 use crate::wire::ids::{Cv, Root};
 
+/// Why a part file is locked, and what helps.
+const LOCKED: &str = "is being downloaded already; wait for that command or end it, or name another destination";
 /// How often a part file is opened again if another process has renamed it before it was locked.
 const LOCK_TRIES_MAX: usize = 8;
 /// How the part file and the map are opened. No symlink is followed, and no FIFO blocks.
@@ -406,7 +408,7 @@ fn lock_part(target: &Target) -> Result<(File, Stamp), DiskFailure> {
             // If a file system has no locks, nothing guards a part file.
             Err(error) if is_unsupported(error) || error == Errno::NOLCK => {}
             Err(Errno::WOULDBLOCK) => {
-                return Err(target.failure(DiskFailureKind::Locked, "is being downloaded already"));
+                return Err(target.failure(DiskFailureKind::Locked, LOCKED));
             }
             Err(error) => return Err(fail(error)),
         }

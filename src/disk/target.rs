@@ -25,6 +25,8 @@ use crate::wire::name::{apart, candidates, printable, sanitize};
 
 /// Name of the file with the list of a collection, in its hidden folder.
 pub(super) const CONTENT: &str = "collection";
+/// Start of the name of this folder.
+const HIDDEN_LIST: &str = ".sprat-";
 /// Start of the names of hidden folders for the files of commands.
 pub(super) const HIDDEN_FILES: &str = ".sprat-files";
 /// Ends of the names of a part file and of its map. The end of the map is the longer one.
@@ -83,7 +85,8 @@ impl Target {
             }
             Destination::Collection(files) => {
                 let hidden = collection_folder(files, root, downloads)?.join(hidden_folder(root));
-                durable::make_folders(&hidden, 0o777).map_err(|error| io_failure(&hidden, error))?;
+                durable::make_folders(&hidden, 0o777)
+                    .map_err(|error| io_failure(hidden.parent().unwrap_or(&hidden), error))?;
                 (hidden, Ok(CONTENT.into()))
             }
             Destination::Path { path, name } if is_folder(path)? => (path.clone(), Err(name)),
@@ -195,15 +198,15 @@ impl Target {
     }
 
     pub(super) fn failure(&self, kind: DiskFailureKind, what: &str) -> DiskFailure {
-        DiskFailure { kind, message: format!("{} {what}", shown(&self.path)) }
+        DiskFailure { kind, message: format!("{} {what}", shown(named(&self.path))) }
     }
 
     pub(super) fn failed(&self, what: &str) -> DiskFailure {
-        failed(format!("{}: {what}", shown(&self.path)))
+        failed(format!("{}: {what}", shown(named(&self.path))))
     }
 
     pub(super) fn io_failure(&self, error: io::Error) -> DiskFailure {
-        io_failure(&self.path, error)
+        io_failure(named(&self.path), error)
     }
 }
 
@@ -223,7 +226,7 @@ fn check_length(folder: &Path, name: OsString) -> Result<OsString, DiskFailure> 
 
 /// The hidden folder beside the files of a collection.
 pub(super) fn hidden_folder(root: &Root) -> String {
-    format!(".sprat-{:.16}", root.to_string())
+    format!("{HIDDEN_LIST}{:.16}", root.to_string())
 }
 
 /// The folder that the files of a collection go to. It has the name of the collection and is in the
@@ -265,6 +268,15 @@ fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
         }
         Err(error) => Err(failed(format!("the folder {} cannot be created: {error}", shown(path)))),
     }
+}
+
+/// The path that messages name: the list of a collection has a hidden folder in the folder that the
+/// user named.
+fn named(path: &Path) -> &Path {
+    let is_hidden = |name: &OsStr| name.as_bytes().starts_with(HIDDEN_LIST.as_bytes());
+    let hidden = path.parent().filter(|_| path.file_name() == Some(OsStr::new(CONTENT)));
+    let hidden = hidden.filter(|folder| folder.file_name().is_some_and(is_hidden));
+    hidden.and_then(Path::parent).unwrap_or(path)
 }
 
 /// The name of a part file or of its map. It depends only on the name of the file, so that two
@@ -325,6 +337,18 @@ mod tests {
 
     fn find(path: PathBuf, name: &str) -> Result<Target, DiskFailure> {
         Target::find(&Destination::Path { path, name: name.to_owned() }, &ROOT, None, &mut Last::default())
+    }
+
+    #[test]
+    fn messages_about_a_collection_name_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Destination::Path { path: folder.path().join("album"), name: "x".to_owned() };
+        let find =
+            || Target::find(&Destination::Collection(Box::new(files.clone())), &ROOT, None, &mut Last::default());
+        let target = find().unwrap();
+        let failure = target.failure(DiskFailureKind::Locked, "is being downloaded");
+        assert!(failure.message.ends_with("album/x is being downloaded"), "{}", failure.message);
+        assert!(!target.failed("fails").message.contains(".sprat-"));
     }
 
     #[test]

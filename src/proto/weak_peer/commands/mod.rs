@@ -31,7 +31,7 @@ use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, GET_FILES_MAX, RATE_LIMIT_MIN
 use crate::error::{Exit, Failure};
 use crate::proto::command::{Get, can_name};
 use crate::proto::disk::{Described, DiskFailure};
-use crate::proto::event::Outcome;
+use crate::proto::event::{Outcome, SuperState, SuperStatus};
 use crate::proto::{ClientEvent, ClientId, Command, DiskWork, DownloadId, RateLimits, Scope};
 use crate::wire::message::{Cancel, ErrorCode};
 use crate::wire::{Cut, Message, Root};
@@ -290,18 +290,15 @@ impl Commands {
         match verdict {
             Verdict::Again => self.enqueue(cx, id),
             Verdict::One(Content { root, name }) if only_uri => {
-                if let Some(Task { job: Job::Get { want, .. }, .. }) = self.tasks.get(&id) {
+                if let Some(task @ Task { job: Job::Get { want, .. }, .. }) = self.tasks.get(&id) {
+                    let note = uri::age(root, &name, &want.hits);
                     let event = uri::event(sessions, cx, uri::described(root, name, &want.hits));
-                    if let Some(task) = self.tasks.get(&id) {
-                        task.report(cx, event);
-                    }
+                    note.into_iter().chain([event]).for_each(|event| task.report(cx, event));
                     self.end_timed(cx, id, outcome::success());
                 }
             }
             Verdict::Many(..) if only_uri => {
-                let why =
-                    "several files fit; name one, or its root; name a folder by its path on this machine".to_owned();
-                self.fail(cx, id, Exit::Usage, &why);
+                self.fail(cx, id, Exit::Usage, uri::SEVERAL);
             }
             Verdict::One(content) => {
                 self.start(cx, id, sessions, content, false);
@@ -436,8 +433,8 @@ impl Commands {
         } else if sessions.is_new() {
             cx.timers.set(Reason::Task(id), cx.now + self.connect_timeout);
         } else {
-            let waited = self.connect_timeout.as_secs();
-            self.fail(cx, id, Exit::Unreachable, &format!("no super peer was connected within {waited} s"));
+            let why = absence(self.connect_timeout, &sessions.status(cx.now));
+            self.fail(cx, id, Exit::Unreachable, &why);
         }
         self.pump(cx, sessions);
     }
@@ -516,6 +513,18 @@ impl Commands {
         self.line.retain(|waiting| *waiting != id);
         self.tasks.remove(&id)
     }
+}
+
+/// Why no super peer is connected, and what helps.
+fn absence(waited: Duration, supers: &[SuperStatus]) -> String {
+    let one = |SuperStatus { addr, why, .. }: &SuperStatus| match why {
+        Some(why) => format!("{addr}: {why}"),
+        None => format!("{addr} does not answer"),
+    };
+    let tried: Vec<_> = supers.iter().filter(|each| each.state != SuperState::Spare).map(one).collect();
+    let tried = if tried.is_empty() { String::new() } else { format!(" ({})", tried.join("; ")) };
+    let remedy = "the peer tries it again; its status shows when, and --super of the peer names another one";
+    format!("no super peer was connected within {} s{tried}; {remedy}", waited.as_secs())
 }
 
 /// The command `limit`.

@@ -11,6 +11,19 @@ use crate::wire::message::SourceRecord;
 use crate::wire::uri::{SuperPeer, Uri};
 use crate::wire::{HostPort, Root};
 
+/// Why several files have no URI.
+pub(super) const SEVERAL: &str = "only one file or one collection has a URI: name a file, or its root; name a folder by \
+                                  its path on this machine, and its collection without the slash";
+
+/// If the content is a collection: a note that it has no later changes of its folder.
+pub(super) fn age(root: Root, name: &str, hits: &[SourceRecord]) -> Option<ClientEvent> {
+    let is_collection = hits.iter().any(|hit| hit.root == root && hit.collection);
+    let again =
+        "later changes of the folder are not in it; the path of the folder, in place of its name, makes a new URI";
+    is_collection
+        .then(|| ClientEvent::Note { message: format!("{name} is a collection that was made before; {again}") })
+}
+
 /// The event with the URI of a content. It names the super peers of this peer, in login mode by
 /// their keys.
 pub(super) fn event(sessions: &Sessions, cx: &Context, described: Described) -> ClientEvent {

@@ -85,7 +85,7 @@ impl Saved {
         let mut saved = Saved { next: head.next, ..Saved::default() };
         for line in lines {
             match serde_json::from_str::<Line>(line) {
-                Ok(line) if saved.entries.iter().all(|(id, _)| *id != line.id) => saved.add(line),
+                Ok(line) if line.id < u64::MAX && saved.entries.iter().all(|(id, _)| *id != line.id) => saved.add(line),
                 Ok(_) | Err(_) => saved.damaged += 1,
             }
         }
@@ -103,7 +103,7 @@ impl Saved {
         // The client that ordered it is gone, so it stays without a source too.
         let bytes = bytes.unwrap_or(0);
         self.entries.push((id, Entry { known, stays: true, bytes, ..Entry::new(get, state) }));
-        self.next = self.next.max(id.saturating_add(1));
+        self.next = self.next.max(id + 1);
     }
 }
 
@@ -129,4 +129,21 @@ pub(super) fn text<'a>(next: u64, entries: impl Iterator<Item = (&'a u64, &'a En
     }
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(id: u64) -> Saved {
+        let line = format!("{{\"id\":{id},\"state\":\"queued\",\"get\":{{\"what\":\"x\"}}}}");
+        Saved::parse(&format!("{{\"sprat\":\"downloads\",\"v\":1,\"next\":1}}\n{line}\n")).unwrap()
+    }
+
+    #[test]
+    fn a_download_above_the_next_number_is_kept_and_raises_it() {
+        let saved = parse(7);
+        assert_eq!((saved.damaged, saved.next, saved.entries.len()), (0, 8, 1));
+        assert_eq!(parse(u64::MAX).damaged, 1, "no number can come after it");
+    }
 }

@@ -275,7 +275,8 @@ impl Queue {
     /// The entry with this number. If there is none, the command of the client fails.
     fn named(&mut self, cx: &mut Context, client: ClientId, id: u64) -> Option<&mut Entry> {
         if !self.entries.contains_key(&id) {
-            let listed = if self.entries.is_empty() { "the queue is empty" } else { "`downloads` lists all numbers" };
+            let listed =
+                if self.entries.is_empty() { "the queue is empty" } else { "the list of downloads has all numbers" };
             fail(cx, client, Exit::NotFound, &format!("there is no download {id}; {listed}"));
         }
         self.entries.get_mut(&id)

@@ -344,3 +344,15 @@ fn a_subscription_reports_each_content_once_that_comes_to_match() {
     world.run_for(Duration::from_secs(1));
     assert!(matches!(world.heard(0).last(), Some(Message::Cancel(_))));
 }
+
+#[test]
+fn the_uri_of_a_collection_that_was_found_comes_with_a_note_of_its_age() {
+    let mut world = World::new(1, 5);
+    let collection = SourceRecord { collection: true, ..world.record("album", 100) };
+    world.hit(collection);
+    let uri = |what: &str| Command::Uri { what: what.into(), path: None, scope: Scope::default() };
+    assert!(world.command(uri("album")).outcome().ok);
+    let events = world.client_events();
+    let note = |event: &ClientEvent| matches!(event, ClientEvent::Note { message } if message.contains("a new URI"));
+    assert!(events.iter().any(note) && events.iter().any(|event| matches!(event, ClientEvent::Uri { .. })));
+}
