@@ -18,6 +18,10 @@ pub const QUERY_BUDGET_MAX: Duration = Duration::from_secs(60);
 /// Hits that are kept per query at its origin, and per link and query elsewhere. More hits are a
 /// `cap` cut.
 pub const QUERY_HITS_MAX: usize = 1000;
+/// Hits of one holder that a search by root reports of its own index, for the content, and as many
+/// for other files whose path ends in the pattern. So one session that registers a content under
+/// very many paths does not use up the limit.
+pub const ROOT_HITS_PER_HOLDER: usize = 4;
 /// Pages of a list of the network, about 600 hits each. Together they have more hits than any
 /// index.
 pub const LIST_PAGES_MAX: u64 = 1 << 18;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::folding::{fold, words};
-use crate::config::{PIECE_BYTES, PIECES_MAX};
+use crate::config::{PIECE_BYTES, PIECES_MAX, ROOT_HITS_PER_HOLDER};
 use crate::proto::super_peer::SuperPeer;
 use crate::wire::{HostPort, QueryKind, Root, Search};
 
@@ -41,6 +41,17 @@ pub(super) fn all(machine: &SuperPeer) -> Vec<Match> {
 pub(super) fn is_possible(record: &Match) -> bool {
     let is_empty = record.root.0 == *blake3::hash(b"").as_bytes();
     (record.size == 0) == is_empty && record.size <= PIECES_MAX * PIECE_BYTES
+}
+
+/// Whether a search by root need not report this file, because it has reported others with this
+/// content at this source. `all`: what is or was registered.
+pub(super) fn is_spared(record: &Match, search: &Search, hits: &BTreeSet<Match>, all: &BTreeSet<Match>) -> bool {
+    let by_root = search.kind == QueryKind::Root && search.within.is_none();
+    let same = |other: &&Match| other.root == record.root && other.source == record.source;
+    by_root
+        && hex(&record.root.0) == search.pattern.to_ascii_lowercase()
+        && hits.iter().any(|hit| same(&hit))
+        && all.iter().filter(same).count() > ROOT_HITS_PER_HOLDER
 }
 
 /// Whether a search finds this file.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::matches::{Match, is_possible};
+use super::matches::{Match, is_possible, is_spared};
 use super::world::World;
 use crate::config::{DIGEST_LEASE_WAIT, TTL_DEFAULT};
 use crate::error::Exit;
@@ -119,11 +119,12 @@ impl Watch {
                 }
             }
         }
-        let missing: BTreeSet<Match> = throughout.difference(&hits).cloned().collect();
+        let must_come = |record: &&Match| !is_spared(record, &self.search, &hits, &ever);
+        let missing: BTreeSet<Match> = throughout.difference(&hits).filter(must_come).cloned().collect();
         assert!(!complete || !sure || missing.is_empty(), "complete, and yet {missing:?} are missing");
         // If only the ttl has cut, the answer has all matches within the ttl.
         if calm && sure && (Cut { ttl: 0, ..cut }).is_none() {
-            let missing: Vec<&Match> = throughout_near.difference(&hits).collect();
+            let missing: Vec<&Match> = throughout_near.difference(&hits).filter(must_come).collect();
             assert!(missing.is_empty(), "{missing:?} are within the ttl and missing, and only {cut:?} was cut");
         }
         if calm {

@@ -495,6 +495,7 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         TTL_DEFAULT,
         TTL_MAX,
         QUERY_HITS_MAX,
+        ROOT_HITS_PER_HOLDER,
         LINK_QUERIES_WAITING_MAX,
         WAVES_MAX,
         HITS_HELD_MAX,

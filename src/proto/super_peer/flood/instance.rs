@@ -101,6 +101,11 @@ pub(super) struct Instance {
     /// For a link: all hits; the place of a hit is its number. For a session: the hits that are not
     /// sent yet.
     pub(super) hits: Vec<SourceRecord>,
+    /// Of a search by root: hits above the share of their link. They wait until nothing else can
+    /// be found. Together with the hits that the parent gets they are at most `cap`.
+    pub(super) held_back: Vec<SourceRecord>,
+    /// Whether some of those were dropped, because hits of others took their room.
+    left_out: bool,
     /// For a link: how many of the hits were sent.
     pub(super) sent: usize,
     /// Most hits that the parent may get.
@@ -145,6 +150,8 @@ impl Instance {
             phase: Phase::Running,
             scan: None,
             hits: Vec::new(),
+            held_back: Vec::new(),
+            left_out: false,
             sent: 0,
             cap,
             capped: false,
@@ -229,6 +236,41 @@ impl Instance {
         self.hits.push(record);
     }
 
+    /// Takes one hit of a search by root from a subquery. While hits may still come from others, a
+    /// neighbor gets an equal share of the limit. So a near neighbor with many false hits does not
+    /// use up the limit before the answer of another one is here.
+    pub(super) fn take_share(&mut self, s: usize, record: SourceRecord, cx: &mut Context) {
+        let share = (self.cap / (self.subqueries.len() + 1)).max(1);
+        let is_other = |(other, subquery): (usize, &Subquery)| other != s && subquery.open;
+        let others = self.scan.is_some() || self.subqueries.iter().enumerate().any(is_other);
+        let passed_on = &mut self.subqueries[s].passed_on;
+        if others && *passed_on >= share {
+            self.held_back.push(record);
+        } else {
+            *passed_on += 1;
+            self.take_hit(record, true, cx);
+        }
+    }
+
+    /// Drops the hits that were held back and have no room any more. Takes the rest once nothing
+    /// else can be found.
+    pub(super) fn settle_held_back(&mut self, cx: &mut Context) {
+        if self.held_back.is_empty() {
+            return;
+        }
+        let room = self.cap.saturating_sub(self.taken());
+        if self.held_back.len() > room {
+            self.held_back.truncate(room);
+            self.left_out = true;
+        }
+        if room == 0 || !self.is_busy() {
+            for record in std::mem::take(&mut self.held_back) {
+                self.take_hit(record, true, cx);
+            }
+            self.capped |= std::mem::take(&mut self.left_out);
+        }
+    }
+
     /// Searches our own index for one step. Returns the work.
     pub(super) fn search(&mut self, room: bool, cx: &mut Context) -> usize {
         let Some(mut scan) = self.scan.take() else { return 0 };
@@ -287,6 +329,8 @@ impl Instance {
         debug_assert!(!self.has_ended());
         self.scan = None;
         self.subqueries = Vec::new();
+        self.settle_held_back(cx);
+        self.cut.add(Cut { cap: u32::from(std::mem::take(&mut self.capped)), ..Cut::NONE });
         if matches!(self.parent, Parent::Session(_)) {
             self.flush(id, links, cx);
         }
@@ -317,7 +361,7 @@ impl Instance {
         let cut = Cut { loss: 1, ..Cut::NONE };
         let done = LinkDone { cut, ..LinkDone::empty(id, self.ttl) };
         self.scan = None;
-        self.hits = Vec::new();
+        (self.hits, self.held_back) = (Vec::new(), Vec::new());
         self.sent = 0;
         self.phase = Phase::Ended(done);
     }
@@ -384,10 +428,11 @@ impl Instance {
 
     /// Hits that are held for a neighbor, or remembered for a session.
     pub(super) fn hits_held(&self) -> usize {
-        match &self.parent {
+        let taken = match &self.parent {
             Parent::Session(origin) => origin.seen.len(),
             Parent::Link(_) => self.hits.len(),
-        }
+        };
+        taken + self.held_back.len()
     }
 
     fn taken(&self) -> usize {

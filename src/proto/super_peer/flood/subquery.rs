@@ -89,6 +89,8 @@ pub(super) struct Subquery {
     pub(super) capped: bool,
     /// Whether the neighbor said PENDING.
     pending: bool,
+    /// Of a search by root: its hits that were passed on at once.
+    pub(super) passed_on: usize,
     received: Received,
     /// HITs that the neighbor may send.
     cap: u32,
@@ -116,6 +118,7 @@ impl Subquery {
             done: None,
             capped: false,
             pending: false,
+            passed_on: 0,
             received: Received::default(),
             cap: u32::try_from(hits_max).unwrap_or(u32::MAX),
             sent: now,

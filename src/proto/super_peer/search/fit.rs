@@ -1,10 +1,11 @@
 //! Whether an entry is a hit. It looks at one entry at a time and knows no lists.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::matching::{BadPattern, Equal, Own, Test, parse_range};
 use super::plan::List;
-use crate::config::PATTERN_BYTES_MAX;
+use crate::config::{PATTERN_BYTES_MAX, ROOT_HITS_PER_HOLDER};
 use crate::fold::fold;
 use crate::proto::super_peer::index::{Found, HolderId, Index, LiveEntry};
 use crate::wire::message::SourceRecord;
@@ -26,6 +27,17 @@ pub(super) enum Fit {
     Yes,
     /// The entry is a hit, but entries whose name has all words go first.
     Later,
+}
+
+/// The hits that a search by root has reported.
+#[derive(Debug, Default)]
+pub(super) struct Reported {
+    /// How many, by holder, and by whether they have the root or only a path that ends in the
+    /// pattern.
+    hits: BTreeMap<(HolderId, bool), usize>,
+    /// Whether a hit that does not have the root was left out because its holder had enough hits.
+    /// For the root itself nothing is lost, since the holder is named already.
+    left_out: bool,
 }
 
 /// Compares entries with one search.
@@ -102,7 +114,7 @@ impl Judge {
                 let holds = below.holds(text, &mut self.scratch);
                 (u128::from(holds), holds)
             }
-            Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => (0, false),
+            Test::Exact | Test::Path | Test::Glob(..) | Test::Root(..) | Test::Range(_) => (0, false),
         };
         self.memo = (Some(folder), found);
         enters
@@ -122,7 +134,7 @@ impl Judge {
             return Fit::No;
         }
         if let List::Own(equal) = list {
-            let is_root = matches!(&self.test, Test::Root(root) if *root == *seen.root);
+            let is_root = matches!(&self.test, Test::Root(root, _) if *root == *seen.root);
             let equals = self.equals(seen);
             self.alike |= equals == Some(Equal::Folded);
             return yes(equals == Some(equal) && !is_root);
@@ -132,12 +144,12 @@ impl Judge {
             Test::Path => Fit::No,
             Test::Words(_) => self.fit_words(seen, list),
             Test::Glob(..) => yes(self.fits_glob(seen)),
-            Test::Root(root) => yes(*seen.root == *root),
+            Test::Root(root, _) => yes(*seen.root == *root),
             Test::Range(range) => yes(range.may_hold(seen.root)),
             Test::Below(_) => yes(self.folder_bits(seen) != 0),
         };
         // An entry that the first lists reported is not reported again.
-        let again = fit != Fit::No && !matches!(self.test, Test::Root(_)) && self.equals(seen).is_some();
+        let again = fit != Fit::No && !matches!(self.test, Test::Root(..)) && self.equals(seen).is_some();
         if again { Fit::No } else { fit }
     }
 
@@ -186,7 +198,7 @@ impl Judge {
             let bits = match &self.test {
                 Test::Words(words) => words.in_text(seen.folder_text, &mut self.scratch),
                 Test::Below(below) => u128::from(below.holds(seen.folder_text, &mut self.scratch)),
-                Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => 0,
+                Test::Exact | Test::Path | Test::Glob(..) | Test::Root(..) | Test::Range(_) => 0,
             };
             self.memo = (Some(seen.folder), bits);
         }
@@ -209,22 +221,49 @@ impl Judge {
         fits
     }
 
-    /// Whether every holder of an entry that fits is a hit. Holders differ only in their account
-    /// and, for a range, in their position.
+    /// Whether every holder of an entry that fits is a hit. Holders differ only in their account,
+    /// for a range in their position, and for a root in the hits that were reported of them.
     #[inline]
     pub(super) fn takes_all_holders(&self) -> bool {
-        self.find.user.is_none() && self.within.is_none() && !matches!(self.test, Test::Range(_))
+        self.find.user.is_none() && self.within.is_none() && !matches!(self.test, Test::Range(_) | Test::Root(..))
+    }
+
+    /// A hit is reported. The caller need not report it if the search takes all holders.
+    #[inline(never)]
+    pub(super) fn on_reported(&mut self, seen: &LiveEntry<'_>, holder: HolderId) {
+        if let Test::Root(root, reported) = &mut self.test {
+            *reported.hits.entry((holder, *root == *seen.root)).or_default() += 1;
+        }
+    }
+
+    /// Whether files that do not have the root were left out of a search by root.
+    pub(super) fn has_left_out(&self) -> bool {
+        matches!(&self.test, Test::Root(_, reported) if reported.left_out)
+    }
+
+    /// Whether a search by root has reported enough hits of this holder. Pages together report all
+    /// hits.
+    fn has_enough_of(&mut self, seen: &LiveEntry<'_>, holder: HolderId) -> bool {
+        let Test::Root(root, reported) = &mut self.test else { return false };
+        let is_content = *root == *seen.root;
+        let count = reported.hits.get(&(holder, is_content)).copied().unwrap_or(0);
+        let enough = self.within.is_none() && count >= ROOT_HITS_PER_HOLDER;
+        reported.left_out |= enough && !is_content;
+        enough
     }
 
     /// Whether this holder of an entry that fits is a hit.
     pub(super) fn fits_holder(&mut self, seen: &LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
-        let range = match &self.test {
-            Test::Range(range) => Some(range),
-            Test::Exact | Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) | Test::Below(_) => None,
-        };
         if self.find.user.as_ref().is_some_and(|user| index.user_of(holder) != Some(user.as_str())) {
             return false;
         }
+        if self.has_enough_of(seen, holder) {
+            return false;
+        }
+        let range = match &self.test {
+            Test::Range(range) => Some(range),
+            Test::Exact | Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(..) | Test::Below(_) => None,
+        };
         let mut position = None;
         for range in range.into_iter().chain(&self.within).filter(|range| !range.holds_all_of(seen.root)) {
             let position = *position.get_or_insert_with(|| {

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::fit::Reported;
 use super::glob::Glob;
 use crate::fold::{self, Asked, fold};
 use crate::proto::super_peer::index::LiveEntry;
@@ -33,7 +34,8 @@ pub(super) enum Test {
     /// The glob; and a buffer for paths, if the glob is compared with the path and not with the
     /// name.
     Glob(Glob, Option<String>),
-    Root(Root),
+    /// The root, and how many hits were reported.
+    Root(Root, Box<Reported>),
     Range(Box<Range>),
     Below(Box<Below>),
 }
@@ -62,9 +64,10 @@ pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
             Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/').then(String::new)))
         }
         QueryKind::Root => {
-            Test::Root(Root::from_hex(pattern).ok_or_else(|| {
+            let root = Root::from_hex(pattern).ok_or_else(|| {
                 BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
-            })?)
+            })?;
+            Test::Root(root, Box::default())
         }
         QueryKind::Range => Test::Range(Box::new(parse_range(pattern)?)),
         QueryKind::Below => {

@@ -222,6 +222,9 @@ impl Scan {
                         if fits {
                             self.left -= 1;
                             self.judge.spent += HIT_WORK;
+                            if !all {
+                                self.judge.on_reported(seen, holder);
+                            }
                             add_hit(hits, seen, index, holder, self.judge.at);
                         }
                     }
@@ -234,7 +237,7 @@ impl Scan {
                 (self.cursor, self.holder) = (id + 1, 0);
             }
         }
-        self.end(self.dropped)
+        self.end(self.dropped || self.judge.has_left_out())
     }
 
     /// The next list begins.

@@ -89,7 +89,7 @@ impl Plan {
                 own = plan.own(pattern, index, 0);
                 plan.put(2, everything(index, within), List::Rest);
             }
-            Test::Root(root) => {
+            Test::Root(root, _) => {
                 plan.put(0, Place::Key(index.root_key(root)), List::Rest);
                 own = plan.own(pattern, index, 1);
             }

@@ -18,7 +18,7 @@ impl Sieve {
         let range = Judge::range_of(find)?;
         let test = test_of(find)?;
         let own = match test {
-            Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) => Own::new(&find.pattern).map(Box::new),
+            Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(..) => Own::new(&find.pattern).map(Box::new),
             Test::Exact | Test::Range(_) | Test::Below(_) => None,
         };
         let mut judge = Judge::new(find.clone(), (test, range), own, String::new());
@@ -29,7 +29,7 @@ impl Sieve {
     /// The only content that can fit, if the search is for one root and not for a path that ends in
     /// it.
     pub(in crate::proto::super_peer) fn root(&self) -> Option<Root> {
-        if let Test::Root(root) = self.0.test { Some(root) } else { None }
+        if let Test::Root(root, _) = self.0.test { Some(root) } else { None }
     }
 
     /// Whether a content with this path fits.

@@ -32,7 +32,7 @@ impl StandingSearch {
         let within = Judge::range_of(&find)?;
         let test = test_of(&find)?;
         let own = match test {
-            Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) => Own::new(&find.pattern),
+            Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(..) => Own::new(&find.pattern),
             Test::Exact | Test::Range(_) | Test::Below(_) => None,
         };
         let judge = Judge::new(find, (test, within), None, String::new());

@@ -4,6 +4,7 @@
 
 mod hostile;
 mod rings;
+mod roots;
 mod share;
 mod slices;
 

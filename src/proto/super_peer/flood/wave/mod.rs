@@ -21,7 +21,7 @@ use crate::proto::super_peer::link::{Links, Neighbors};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
 use crate::wire::message::SourceRecord;
-use crate::wire::{Cut, FileRecord, LinkMessage};
+use crate::wire::{Cut, FileRecord, LinkMessage, QueryKind};
 
 /// What a copy of a known query is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,12 @@ impl Wave {
                     ..
                 } = hit;
                 let record = SourceRecord { path, size, root, collection, node, addr, other, unreached, http, member };
-                self.instances[i].take_hit(record, room, cx);
+                let instance = &mut self.instances[i];
+                if room && self.find.kind == QueryKind::Root {
+                    instance.take_share(s, record, cx);
+                } else {
+                    instance.take_hit(record, room, cx);
+                }
                 if complete {
                     self.close_subquery(i, s, Cut::NONE);
                 }
@@ -244,6 +249,7 @@ impl Wave {
 
     fn settle_running(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) -> bool {
         let (id, links) = (self.id, &neighbors.links);
+        self.instances[i].settle_held_back(cx);
         let unsent = self.instances[i].flush(id, links, cx);
         let instance = &self.instances[i];
         // The limit is reached: no further hit could be passed on.

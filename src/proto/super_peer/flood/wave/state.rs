@@ -215,7 +215,9 @@ impl Wave {
             assert!(later && pair[1].tree.is_none(), "every instance has a higher ttl than those before");
         }
         for instance in &self.instances {
-            assert!(instance.hits.len() <= instance.cap && instance.sent <= instance.hits.len());
+            assert!(instance.hits.len() + instance.held_back.len() <= instance.cap);
+            assert!(instance.sent <= instance.hits.len());
+            assert!(instance.held_back.is_empty() || instance.is_running());
             assert!(instance.is_running() || (instance.subqueries.is_empty() && instance.scan.is_none()));
             let parent = instance.parent_link();
             assert!(
