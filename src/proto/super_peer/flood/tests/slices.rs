@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::is_hit;
 use crate::config::{
-    CALL_WORK_MAX, PATH_BYTES_MAX, QUERY_HITS_MAX, SCAN_WORK_PER_STEP, SESSION_BYTES_PER_TURN, SESSION_QUERIES_MAX,
-    SHARING_REPORT_EVERY,
+    CALL_WORK_MAX, PATH_BYTES_MAX, PING_INTERVAL, QUERY_HITS_MAX, SCAN_WORK_PER_STEP, SESSION_BYTES_PER_TURN,
+    SESSION_QUERIES_MAX, SHARING_REPORT_EVERY,
 };
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::super_peer::counters::Count;
@@ -182,6 +182,29 @@ fn queries_that_end_after_a_pause_leave_their_session_room_for_others() {
     machine.handle_input(late, Input::Message { conn: conns[0], message: Message::Query(query) });
     drain(machine);
     assert_eq!((dones, errors), (SESSION_QUERIES_MAX, 0));
+}
+
+/// The session is silent for too long just before its query is to be repeated, and both are found
+/// in one turn after a pause.
+#[test]
+fn a_query_whose_session_is_closed_first_in_a_turn_is_canceled_and_gets_no_done() {
+    let silence = PING_INTERVAL * 3;
+    let mut net = Net::line(2);
+    let conn = net.login(0);
+    net.run_for(silence - Duration::from_millis(1));
+    net.kill(1);
+    net.query(0, conn, search("nothing"), 7, 500);
+    let late = net.now() + silence;
+    let machine = net.machine_mut(0);
+    let (mut closes, mut dones) = (0, 0);
+    while machine.poll_timeout().is_some_and(|at| at <= late) {
+        machine.handle_timeout(late);
+        while let Some(output) = machine.poll_output() {
+            closes += usize::from(matches!(output, Output::Close { .. }));
+            dones += usize::from(matches!(output, Output::Send { message: Message::Done(_), .. }));
+        }
+    }
+    assert_eq!((closes, dones, net.count(0, Count::QueriesCancelled)), (1, 0, 1));
 }
 
 #[test]
