@@ -28,8 +28,13 @@ pub(crate) fn run(args: &Hash) -> Result<u8, Failure> {
         }
         match root_of(file) {
             Ok(root) => {
-                output::exact(&line(&root, file)).map_err(output::unwritable)?;
                 tally.right += 1;
+                match output::exact(&line(&root, file)) {
+                    Ok(()) => {}
+                    // Files that could not be read still decide the exit code.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                    Err(error) => return Err(output::unwritable(error)),
+                }
             }
             Err(error) => {
                 output::error(&format!("{file}: {error}"));

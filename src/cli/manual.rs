@@ -23,11 +23,14 @@ pub(crate) fn run(args: &Man) -> Result<u8, Failure> {
     // This variable is a convention of reproducible builds.
     let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
     let date = rfc3339(epoch.map_or_else(SystemTime::now, |since| SystemTime::UNIX_EPOCH + since));
+    // If nobody reads the output, the other pages are still written.
+    let mut printed = Ok(());
     for (name, text) in pages(date.split('T').next().unwrap_or_default()) {
         let path = args.folder.join(format!("{name}.1"));
         std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
-        output::result(false, "", &(), &path.display().to_string())?;
+        printed = printed.and_then(|()| output::result(false, "", &(), &path.display().to_string()));
     }
+    printed?;
     Ok(Exit::Ok.code())
 }
 

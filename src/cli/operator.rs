@@ -7,7 +7,7 @@ use super::args::Operator;
 use super::identity::Identity;
 use super::units::Span;
 use super::{member, output, paths};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::trust::accounts::{AccountsError, CLASS_DEFAULT};
 use crate::trust::credential::{Terms, is_account_name};
 use crate::trust::{Credential, Grant, PublicKey};
@@ -52,7 +52,9 @@ fn sign(args: &Operator) -> Result<u8, Failure> {
     let terms = Terms { name: user.clone(), class: class.to_owned(), key, issued, not_before, not_after };
     let credential = Credential::sign(terms, &operator.secret);
     let text = Grant { credential, supers: args.supers.clone() }.to_string();
-    output::result(args.json, "credential", &json!({ "credential": text }), &text)?;
+    // If nobody reads the credential, it is lost.
+    let printed = output::result(args.json, "credential", &json!({ "credential": text }), &text);
+    printed.map_err(|failure| Failure::new(Exit::Internal, failure.message))?;
     output::done(args.json)
 }
 

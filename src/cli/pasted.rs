@@ -59,19 +59,20 @@ pub(crate) fn is_meant(text: &str) -> bool {
 
 /// The text from the scheme on, without what is around it. None if the text is not meant as a URI.
 fn inner(text: &str) -> Option<&str> {
-    let (mut rest, mut is_opened) = (text.trim(), false);
+    let (mut rest, mut opened) = (text.trim(), None);
     if Uri::is_meant(rest) {
         return Some(without_end(rest));
     }
     while after_scheme(rest).is_none() {
         let first = rest.chars().next()?;
         let word = WORDS.iter().find_map(|word| after(rest, word));
-        is_opened |= word.is_none() && is_opening(first);
+        opened = if word.is_none() && is_opening(first) { Some(first) } else { opened };
         // A mail quotes with >, and a manual shows the prompt of a shell as $.
         let mark = (is_opening(first) || ['>', '$'].contains(&first)).then(|| &rest[first.len_utf8()..]);
         rest = word.or(mark)?.trim_start();
     }
-    let inner = if is_opened { rest.split(is_closing).next().unwrap_or_default() } else { without_end(rest) };
+    let closes = |c: char| AROUND.iter().any(|(opening, closing)| Some(*opening) == opened && *closing == c);
+    let inner = if opened.is_some() { rest.split(closes).next().unwrap_or_default() } else { without_end(rest) };
     begins(inner).then_some(inner)
 }
 

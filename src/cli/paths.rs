@@ -130,7 +130,7 @@ pub(crate) fn absolute(option: &str, path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| {
         let path = path.display();
         let why =
-            format!("the current folder is gone ({error}); change to a folder that exists, or name {path} from /");
+            format!("the current folder cannot be used ({error}); change to another folder, or name {path} from /");
         Failure::new(Exit::Disk, why)
     })
 }

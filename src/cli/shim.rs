@@ -182,7 +182,7 @@ fn wrapped(help: &str) -> String {
 }
 
 /// Whether an argument, or the value after its equals sign, begins as an invitation does.
-fn is_invitation(arg: &str) -> bool {
+pub(crate) fn is_invitation(arg: &str) -> bool {
     let begins = |text: &str| {
         let begin = text.trim_ascii_start().as_bytes().get(..SCHEME.len());
         begin.is_some_and(|begin| begin.eq_ignore_ascii_case(SCHEME.as_bytes()))

@@ -126,11 +126,11 @@ impl Follower {
             let (name, size, root, collection) = (name.clone(), *size, *root, *collection);
             self.waiting.push_back(KnownContent { name, size, root, collection, sources });
         } else if let ClientEvent::Item(ItemReport { path: Some(path), exit: 0, root, .. }) = event {
+            if let Some(runner) = &self.runner {
+                runner.run(path.clone(), root);
+            }
             if !json {
                 output::path(&path).map_err(output::unwritable)?;
-            }
-            if let Some(runner) = &self.runner {
-                runner.run(path, root);
             }
         } else if let ClientEvent::Item(item) = event {
             output::note(&format::failed_item(&item));

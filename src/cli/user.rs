@@ -138,19 +138,27 @@ fn revoke(args: &User) -> Result<u8, Failure> {
     }
     let book = Book::open(args)?;
     let mut refused = Vec::new();
+    // If nobody reads the output, the others in the list are still revoked.
+    let mut printed = Ok(());
     for one in &who {
         let ended = book.order(match one.parse::<PublicKey>() {
             Ok(key) => UserCommand::Deny { key, until: unix() },
             Err(_) => UserCommand::Revoke { name: one.clone(), unix: unix() },
         });
         match ended {
-            Ok(_) => output::result(args.json, "revoked", &json!({ "user": one }), &format!("revoked {one}"))?,
+            Ok(_) if printed.is_ok() => {
+                printed = output::result(args.json, "revoked", &json!({ "user": one }), &format!("revoked {one}"));
+            }
+            Ok(_) => {}
             // The others in the list are still revoked.
             Err(failure) if failure.exit == Exit::Usage => refused.push(failure),
             Err(failure) => return Err(failure),
         }
     }
-    let Some(last) = refused.pop() else { return output::done(args.json) };
+    let Some(last) = refused.pop() else {
+        printed?;
+        return output::done(args.json);
+    };
     refused.iter().for_each(|failure| output::error(&failure.message));
     let exit = if refused.len() + 1 == who.len() { last.exit } else { Exit::Partial };
     Err(Failure::new(exit, last.message))

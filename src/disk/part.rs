@@ -52,8 +52,7 @@ pub(super) struct Part {
     pub(super) unproven: bool,
     /// Which pieces are in the file and correct.
     pub(super) written: Vec<bool>,
-    /// The state of the file after the last write of this process, to notice writes of others. None
-    /// if the content was written as one piece: it is published at once.
+    /// The state of the file after the last write of this process, to notice writes of others.
     pub(super) seen: Option<Stamp>,
     /// Whether another process has changed the file. If so, the pieces in it may be wrong.
     pub(super) is_changed: bool,
@@ -250,7 +249,7 @@ impl Part {
         let put = holes::write(&self.file, bytes, u64::from(piece) * PIECE_BYTES);
         // A failed write may have changed the file too. Writes of others during this one, or in the
         // same tick of the clock of the file system, are not noticed.
-        self.seen = if size > PIECE_BYTES { Stamp::of_file(&*self.file).ok() } else { None };
+        self.seen = Stamp::of_file(&*self.file).ok();
         put.and_then(|()| self.list_manifest())
             .and_then(|()| self.map.as_mut().map_or(Ok(()), |map| map.append(&Record::Piece(piece))))
             .map_err(|error| self.target.io_failure(error))?;

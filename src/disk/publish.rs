@@ -90,10 +90,9 @@ impl Publishing {
         }
     }
 
-    /// A sync may take seconds, in which another process may change the part file. Small files are
-    /// published by the thousands, so this is not checked for them.
+    /// A sync may take seconds, in which another process may change the part file.
     fn check_again(&self, checked: Stamp) -> Result<(), DiskFailure> {
-        match self.is_small() || Stamp::of_file(&*self.file) == Ok(checked) {
+        match Stamp::of_file(&*self.file) == Ok(checked) {
             true => Ok(()),
             false => self.check().map(drop),
         }

@@ -44,7 +44,8 @@ fn remedy_of(errno: Option<Errno>) -> &'static str {
 /// Whether the file system of a path has no inode left for another file.
 fn lacks_inodes(path: &Path) -> bool {
     let disk = path.ancestors().find_map(|path| statvfs(path).ok());
-    disk.is_some_and(|disk| is_used_up(disk.f_files, disk.f_ffree))
+    // Some file systems count as free inodes what fits into the free blocks.
+    disk.is_some_and(|disk| disk.f_bavail > 0 && is_used_up(disk.f_files, disk.f_ffree))
 }
 
 /// Some file systems make inodes as they are needed, and report that they have none.

@@ -292,7 +292,11 @@ impl Console {
             }
             Line::GetRoots { digits, to, name } => {
                 let got = self.shown.roots(&digits, to.is_some()).and_then(|roots| {
-                    let mut roots = roots.unwrap_or_else(|| vec![(name.clone(), name)]).into_iter();
+                    let roots = match roots {
+                        Some(roots) => roots,
+                        None => vec![(grammar::named(&name)?, name)],
+                    };
+                    let mut roots = roots.into_iter();
                     let Some((what, name)) = roots.next() else { return Ok(()) };
                     let also = roots.map(|(root, _)| root).collect();
                     self.get(command::Get { also, ..wanted(what, to)? }, name);

@@ -3,6 +3,7 @@
 
 use crate::cli::nearest::nearest;
 use crate::cli::pasted;
+use crate::cli::shim;
 use crate::cli::units::Rate;
 use crate::config::{CHUNK_PORT, GET_BYTES_MAX, PATTERN_BYTES_MAX};
 use crate::proto::command::can_name;
@@ -108,7 +109,7 @@ EXIT                  end the peer; its downloads go on when it is started again
 On a terminal Tab completes commands, names that were shown and paths.";
 
 const QUERY_FORM: &str = "write QUERY name or QUERY *.pattern";
-/// The fewest digits that stand for a root. A shorter word of digits is a number.
+/// The fewest digits that mean a root. A shorter word of digits is a number.
 pub(crate) const ROOT_DIGITS_MIN: usize = 8;
 const GET_FORM: &str = "write GET 1, GET 1 FROM 2, GET 1 3-5, GET ALL, or GET name";
 
@@ -122,6 +123,10 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
         Some((word, rest)) => (word, rest.trim()),
         None => (line, ""),
     };
+    if rest.split_whitespace().any(shim::is_invitation) {
+        let sentence = "an invitation is a secret, and is not searched; write it to a file, and run sprat join < FILE";
+        return Err(sentence.to_owned());
+    }
     match word.to_ascii_uppercase().as_str() {
         "" => Ok(Line::Empty),
         "QUERY" => query(rest),
@@ -221,7 +226,7 @@ fn get(rest: &str) -> Result<Line, String> {
         }
         [_, more @ ..] if words.iter().all(|word| is_digits(word)) && (to.is_some() || !more.is_empty()) => {
             let digits = words.iter().map(|word| (*word).to_owned()).collect();
-            Ok(Line::GetRoots { digits, to, name: named(rest)? })
+            Ok(Line::GetRoots { digits, to, name: rest.to_owned() })
         }
         _ if is_place(head) => Ok(Line::GetWhat { what: named(head)?, also: Vec::new(), to }),
         _ => Ok(Line::GetWhat { what: named(rest)?, also: Vec::new(), to: None }),
@@ -318,7 +323,7 @@ fn several((names, to): (Vec<String>, Option<&str>)) -> Result<Line, String> {
 }
 
 /// What a GET names.
-fn named(what: &str) -> Result<String, String> {
+pub(super) fn named(what: &str) -> Result<String, String> {
     match what.len() {
         _ if pasted::is_meant(what) => Ok(what.to_owned()),
         0 => Err(format!("a name is missing; {GET_FORM}")),

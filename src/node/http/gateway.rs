@@ -115,6 +115,12 @@ impl Driver<'_> {
                     Answer::new(300, request.keep_alive).shown(kind, listing::POLICY).with(bytes.as_bytes(), &request);
                 self.answer(conn, request.keep_alive, &bytes);
             }
+            Some(first)
+                if matches!(target, FileTarget::Meta(_) | FileTarget::MetaOf(_))
+                    && first.size > HTTP_GATEWAY_BYTES_MAX =>
+            {
+                self.say(conn, &request, 507, "it is longer than what this peer fetches for others");
+            }
             Some(first) if matches!(target, FileTarget::Meta(_) | FileTarget::MetaOf(_)) => {
                 self.begin_meta_of(conn, request, first);
             }

@@ -104,6 +104,8 @@ pub(super) struct Instance {
     /// Of a search by root: hits above the share of their link. They wait until nothing else can
     /// be found. Together with the hits that the parent gets they are at most `cap`.
     pub(super) held_back: Vec<SourceRecord>,
+    /// At the origin: the keys of these hits, and of those for which there was no room.
+    pub(super) held_keys: BTreeSet<u128>,
     /// Whether some of those were dropped, because hits of others took their room.
     left_out: bool,
     /// For a link: how many of the hits were sent.
@@ -151,6 +153,7 @@ impl Instance {
             scan: None,
             hits: Vec::new(),
             held_back: Vec::new(),
+            held_keys: BTreeSet::new(),
             left_out: false,
             sent: 0,
             cap,
@@ -240,12 +243,25 @@ impl Instance {
     /// neighbor gets an equal share of the limit. So a near neighbor with many false hits does not
     /// use up the limit before the answer of another one is here.
     pub(super) fn take_share(&mut self, s: usize, record: SourceRecord, cx: &mut Context) {
+        let key = match &self.parent {
+            Parent::Session(origin) => {
+                let key = cx.index.hit_key(&record);
+                if origin.seen.contains(&key) || self.held_keys.contains(&key) {
+                    return cx.count(Count::HitsDuplicate);
+                }
+                Some(key)
+            }
+            Parent::Link(_) => None,
+        };
         let share = (self.cap / (self.subqueries.len() + 1)).max(1);
         let is_other = |(other, subquery): (usize, &Subquery)| other != s && subquery.open;
         let others = self.scan.is_some() || self.subqueries.iter().enumerate().any(is_other);
+        // Hits that wait keep their room: the last link that answers does not use it up.
+        let is_claimed = !self.held_back.is_empty() && self.taken() + self.held_back.len() >= self.cap;
         let passed_on = &mut self.subqueries[s].passed_on;
-        if others && *passed_on >= share {
+        if *passed_on >= share && (others || is_claimed) {
             self.held_back.push(record);
+            self.held_keys.extend(key);
         } else {
             *passed_on += 1;
             self.take_hit(record, true, cx);
@@ -264,6 +280,7 @@ impl Instance {
             self.left_out = true;
         }
         if room == 0 || !self.is_busy() {
+            self.held_keys.clear();
             for record in std::mem::take(&mut self.held_back) {
                 self.take_hit(record, true, cx);
             }
@@ -331,9 +348,8 @@ impl Instance {
         self.subqueries = Vec::new();
         self.settle_held_back(cx);
         self.cut.add(Cut { cap: u32::from(std::mem::take(&mut self.capped)), ..Cut::NONE });
-        if matches!(self.parent, Parent::Session(_)) {
-            self.flush(id, links, cx);
-        }
+        // Hits that were held back until now are sent before the DONE that counts them.
+        self.flush(id, links, cx);
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
         let Instance { ttl, reached, pruned, cut, more, uncut, cut_tag, uncut_tag, .. } = *self;
         let dup = false;

@@ -360,7 +360,7 @@ impl Neighbors {
         if restarts == LINK_RESTARTS_REPORTED + 1 {
             let (neighbor, window) = (self.links.name(link), LINK_RESTARTS_WINDOW.as_secs());
             cx.report(warning(format!(
-                "neighbor {neighbor} restarts often; its restarts in the next {window} s are only counted"
+                "neighbor {neighbor} restarts often; of its restarts in {window} s, only {LINK_RESTARTS_REPORTED} are reported"
             )));
         }
         restarts <= LINK_RESTARTS_REPORTED

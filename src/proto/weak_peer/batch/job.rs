@@ -236,12 +236,12 @@ impl Job {
         let bytes = outcome.bytes.unwrap_or(0);
         if entry.collection {
             // The hits of a collection claim the size of its list, and not that of its files.
-            self.size = self.size - entry.size() + bytes;
+            self.size = self.size.saturating_sub(entry.size()).saturating_add(bytes);
         }
         if outcome.ok {
             self.done += 1;
-            self.bytes += bytes;
-            self.resumed += outcome.resumed.unwrap_or(0);
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.resumed = self.resumed.saturating_add(outcome.resumed.unwrap_or(0));
         } else {
             let why = outcome.error.clone().unwrap_or_default();
             self.fail(outcome.exit, Some(&entry.path), why);
@@ -282,7 +282,7 @@ impl Job {
             let progress = progress_of(*id);
             if let Some(files) = progress.size {
                 // The hits of a collection claim the size of its list.
-                size = size - entry.size() + files;
+                size = size.saturating_sub(entry.size()).saturating_add(files);
             }
             // The list of a collection is none of the files.
             if !entry.collection || progress.size.is_some() {
