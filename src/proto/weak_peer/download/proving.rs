@@ -74,7 +74,13 @@ impl Transfer {
         if !is_full && !active().any(waits) {
             return None;
         }
+        let furthest = self.sources.iter().filter_map(|source| source.proof.as_ref()).map(Proof::bytes).max();
         let slow = |source: &Source, proof: &Proof| {
+            // Many sources share a slow line. The one that is furthest goes on, or none would end.
+            let leads = proof.bytes() > 0 && Some(proof.bytes()) == furthest;
+            if is_full && leads && proof.bytes() <= PROOF_SHARE_BYTES {
+                return false;
+            }
             let pages = pieces_of(proof.size.unwrap_or(0)).div_ceil(MANIFEST_PAGE_CVS as u64);
             let patience = PROOF_PATIENCE.saturating_mul(1 << source.fruitless);
             let may_end = proof.manifest.is_none() || proof.bytes() > PROOF_SHARE_BYTES;
