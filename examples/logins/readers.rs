@@ -2,7 +2,8 @@
 //! a second, and get many hits. All others together search for names, PER_SECOND in a second; each
 //! gets one hit, and the times of these answers are counted. After SECONDS the UNREAD sessions stop
 //! reading, although they send their searches as before. SECONDS later the figures are printed. The
-//! sessions stay until the program is killed, so that the state of the super peer can be read first.
+//! sessions stay until the program is killed, so that the state of the super peer can be read
+//! first.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -27,8 +28,8 @@ const WORDS: usize = 100;
 const WORD_FILES: usize = FILES / WORDS;
 /// A search without an answer after this time counts as one that fails.
 const LATE: Duration = Duration::from_secs(1);
-/// The 99th percentile is also printed for each part of this length: the figure of a long phase does
-/// not show when the answers were late.
+/// The 99th percentile is also printed for each part of this length: the figure of a long phase
+/// does not show when the answers were late.
 const PART: Duration = Duration::from_secs(5);
 /// The loop polls without sleep for this time before a search is due, because the timeout of the
 /// poll has a resolution of a millisecond.

@@ -1,8 +1,8 @@
 //! A neighbor that lies in every kind of message of a link. It sends DONEs that claim too much or
 //! come too early, and that take back the ttl cuts of others. Its HITs were not asked for, have
-//! unknown ids, are too many, or are false. Its digests lack bits, its trees become complete or void
-//! at any time, and its boot id changes every second. It also forwards queries with more hops than
-//! are left, before the honest copy arrives, and does not pass on the answers.
+//! unknown ids, are too many, or are false. Its digests lack bits, its trees become complete or
+//! void at any time, and its boot id changes every second. It also forwards queries with more hops
+//! than are left, before the honest copy arrives, and does not pass on the answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -18,9 +18,9 @@ pub(super) enum Postings {
     Large(Box<Large>),
 }
 
-/// A bitmap, and the highest ids beside it. Most new ids are higher than all others. If each went to
-/// the bitmap alone, the processor would read four places in memory one after the other for it: the
-/// bitmap, its list of containers, the container and its end.
+/// A bitmap, and the highest ids beside it. Most new ids are higher than all others. If each went
+/// to the bitmap alone, the processor would read four places in memory one after the other for it:
+/// the bitmap, its list of containers, the container and its end.
 #[derive(Debug)]
 pub(super) struct Large {
     ids: RoaringBitmap,

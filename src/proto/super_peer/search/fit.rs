@@ -1,6 +1,5 @@
 //! Whether an entry is a hit. It looks at one entry at a time and knows no lists.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::matching::{BadPattern, Equal, Own, Test, parse_range};
@@ -27,17 +26,6 @@ pub(super) enum Fit {
     Yes,
     /// The entry is a hit, but entries whose name has all words go first.
     Later,
-}
-
-/// The hits that a search by root has reported.
-#[derive(Debug, Default)]
-pub(super) struct Reported {
-    /// How many, by holder, and by whether they have the root or only a path that ends in the
-    /// pattern.
-    hits: BTreeMap<(HolderId, bool), usize>,
-    /// Whether a hit that does not have the root was left out because its holder had enough hits.
-    /// For the root itself nothing is lost, since the holder is named already.
-    left_out: bool,
 }
 
 /// Compares entries with one search.

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::fit::Reported;
 use super::glob::Glob;
+use super::reported::Reported;
 use crate::fold::{self, Asked, fold};
 use crate::proto::super_peer::index::LiveEntry;
 use crate::wire::position::Range;

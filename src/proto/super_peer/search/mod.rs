@@ -8,6 +8,7 @@ mod fit;
 mod glob;
 mod matching;
 mod plan;
+mod reported;
 mod sieve;
 mod standing;
 

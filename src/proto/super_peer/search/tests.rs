@@ -97,8 +97,8 @@ fn a_root_finds_every_name_of_its_content() {
     assert_eq!(found(&index, QueryKind::Root, &root(7).to_string()), ["a", "b"]);
 }
 
-/// An index with one holder that has a content under this many paths, and a later holder that has it
-/// under one path.
+/// An index with one holder that has a content under this many paths, and a later holder that has
+/// it under one path.
 fn crowded(paths: usize) -> Index {
     let mut index = Index::new();
     let (first, later) = (index.add_holder(addr(1), NodeId([1; 16])), index.add_holder(addr(2), NodeId([2; 16])));

@@ -329,13 +329,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::proto::{Event, Output, PieceOrder, Verify};
-    use crate::sim::Random;
+    use crate::proto::{Entropy, Event, Output, PieceOrder, Verify};
     use crate::wire::{HostPort, NodeId, Root};
 
-    #[test]
-    fn the_files_of_a_collection_count_once_its_list_is_there() {
-        let mut cx = Context::new(NodeId([1; 16]), 1, "test", Box::new(Random::new(1)));
+    struct Same;
+
+    impl Entropy for Same {
+        fn next_u64(&mut self) -> u64 {
+            1
+        }
+    }
+
+    /// The job of a command that fetches one collection, whose list is requested.
+    fn started(cx: &mut Context) -> Job {
         let source = (HostPort::new("192.0.2.1", 1).unwrap().into(), 100);
         let many = Many {
             client: ClientId(9),
@@ -348,9 +354,16 @@ mod tests {
             timeout: Duration::ZERO,
             only: false,
         };
-        let mut job = Job::new(&mut cx, BatchId(0), many);
+        let mut job = Job::new(cx, BatchId(0), many);
         job.begin();
-        assert!(job.next_order(&mut cx, DownloadId(3)).is_some());
+        assert!(job.next_order(cx, DownloadId(3)).is_some());
+        job
+    }
+
+    #[test]
+    fn the_files_of_a_collection_count_once_its_list_is_there() {
+        let mut cx = Context::new(NodeId([1; 16]), 1, "test", Box::new(Same));
+        let mut job = started(&mut cx);
         let mut reported = |progress: Progress| {
             cx.now = cx.now + PROGRESS_INTERVAL;
             job.on_tick(&mut cx, |_| progress);
@@ -366,5 +379,22 @@ mod tests {
         let files = Progress { bytes: 500, resumed: 500, size: Some(1000) };
         assert_eq!(reported(files), Some((500, 1000, 0)), "what was there was not fetched");
         assert_eq!(reported(Progress { bytes: 700, ..files }), Some((700, 1000, 400)));
+    }
+
+    /// Anybody can write the list of a collection with such sizes.
+    #[test]
+    fn sizes_above_u64_saturate() {
+        let mut cx = Context::new(NodeId([1; 16]), 1, "test", Box::new(Same));
+        let mut job = started(&mut cx);
+        // There is another file of one byte.
+        job.size += 1;
+        cx.now = cx.now + PROGRESS_INTERVAL;
+        job.on_tick(&mut cx, |_| Progress { size: Some(u64::MAX), ..Progress::default() });
+        let sizes = std::iter::from_fn(|| cx.poll_output()).filter_map(|output| {
+            let Output::Event(event) = output else { return None };
+            let Event::Client { event: ClientEvent::Progress { size, .. }, .. } = *event else { return None };
+            Some(size)
+        });
+        assert_eq!(sizes.collect::<Vec<_>>(), [u64::MAX]);
     }
 }

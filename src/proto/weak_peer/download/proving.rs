@@ -98,8 +98,8 @@ impl Transfer {
     /// others send, so that no number of slow sources delays the download much.
     ///
     /// Sources behind the same slow link must not slow each other down. While enough bytes come, a
-    /// third proof may therefore cost as much as a piece only if the second one raised the rate. All
-    /// other proofs are lean. The manifests of all sources are a small part of the content.
+    /// third proof may therefore cost as much as a piece only if the second one raised the rate.
+    /// All other proofs are lean. The manifests of all sources are a small part of the content.
     fn next_prover(&self, now: Time) -> Option<(SourceIndex, bool)> {
         let active = |source: &&Source| source.state == SourceState::Active;
         let running: Vec<&Proof> = self.sources.iter().filter(active).filter_map(|s| s.proof.as_ref()).collect();
