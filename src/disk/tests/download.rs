@@ -106,7 +106,7 @@ fn what_another_process_writes_into_a_part_file_is_not_published() {
     let bytes = content(40, 2 * MIB);
     let overwrite = |part: &File| part.write_all_at(b"EVIL", 100).unwrap();
     let truncate = |part: &File| part.set_len(1000).unwrap();
-    let cases: [(bool, &dyn Fn(&File)); 3] = [(true, &overwrite), (true, &truncate), (false, &overwrite)];
+    let cases = [(true, overwrite as fn(&File)), (true, truncate), (false, overwrite)];
     for (before_last, change) in cases {
         let (mut rig, result) = changed_by_another(&bytes, before_last, change);
         assert_eq!(result, Err(DiskFailureKind::Io));

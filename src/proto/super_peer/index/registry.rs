@@ -374,10 +374,11 @@ impl Index {
         scratch_keys.clear();
         entries.each_key_of(name, &record.root, scratch, |key| scratch_keys.push(key));
         let mut noted = Noted::default();
-        let mut read = false;
+        let mut read = 0;
         for (at, key) in scratch_keys.iter().enumerate() {
             let found = keys.find(key.0);
-            read ^= found.len() == 0;
+            // The length is beside the end of a long list, where the insert adds the entry.
+            read ^= found.len();
             match at {
                 ROOT => (noted.rooted, noted.large) = (!found.is_empty(), found.is_large()),
                 NAME => noted.named = !found.is_empty(),
