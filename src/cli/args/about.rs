@@ -18,7 +18,8 @@ command! {
         #[argh(positional, arg_name = "check|show")]
         pub(crate) action: String,
 
-        /// check: the file; show: super or peer; options of that daemon may follow after --
+        /// check: the file; show: super or peer. To add options of that daemon, write -- before
+        /// super or peer
         #[argh(positional, arg_name = "FILE|super|peer")]
         pub(crate) of: Vec<String>,
 

@@ -68,7 +68,7 @@ macro_rules! command {
     (@fields [supers $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
             /// ask this super peer, without the help of a running peer; may be repeated: the first
-            /// super peer that answers is asked [default: the running peer; without a running peer,
+            /// super peer that answers is used [default: the running peer; without a running peer,
             /// a super peer of the network that was joined; without such a network, a super peer
             /// that announces itself on the local network]
             #[argh(

@@ -104,9 +104,9 @@ command! {
 
 command! {
     /// Show the super peers of a network and the links between them. The command asks one super
-    /// peer for its links, and then each neighbor that it finds. In a network with a login, only
-    /// operators can ask super peers other than their own. The command exits with 8 if some super
-    /// peers did not answer.
+    /// peer for its links, and then each neighbor that it finds. In a network with a login, the
+    /// command needs the keys of these neighbors, which super peers send only to operators. The
+    /// command exits with 8 if some super peers did not answer.
     #[argh(
         name = "map",
         example = "{command_name} --super 192.0.2.1:4777 --svg > network.svg"

@@ -43,7 +43,7 @@ use crate::cli::logging::LogFormat;
     note = "Options of `sprat super` and `sprat peer` can also be set in a file (see --config): --http-files is \
             http_files = true. The environment overrides the file.",
     error_code(0, "done"),
-    error_code(1, "internal or I/O error, or another daemon with the same name is running"),
+    error_code(1, "internal error, other I/O error, or a daemon with the same name is running"),
     error_code(2, "the usage is wrong, or the name matches files with different contents"),
     error_code(3, "nothing found"),
     error_code(4, "no answer in time"),

@@ -51,7 +51,7 @@ command! {
 command! {
     /// Download a file from all its sources and verify each piece. The same command resumes an
     /// interrupted download. A running peer puts the download in its queue. If this command is
-    /// interrupted, the peer continues the download until it ends or `sprat cancel` removes it.
+    /// interrupted, the peer continues until the download ends or `sprat cancel` removes it.
     #[argh(
         name = "get",
         example = "{command_name} blue-train.flac -o ~/music/ --super 192.0.2.1:4777"

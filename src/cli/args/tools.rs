@@ -140,8 +140,8 @@ command! {
                 time, each gets an n-th of the rate. A piece moves at the lowest rate that the connections on its way \
                 give it. These rates are computed again whenever a piece starts or ends on one of the connections. The \
                 result is not max-min fair. Messages are counted, but do not use any rate. The least possible time is \
-                the longest of four times: the time in which the seed sends the file once and the last piece then \
-                spreads to all peers; the time in which a peer receives the file; the time in which the seed and all \
+                the longest of four lower bounds: the time in which the seed sends the file once and the last piece \
+                then spreads to all peers; the time in which a peer receives the file; the time in which the seed and all \
                 peers together send all copies; and the time in which a zone receives the file."
     )]
     Sim {
@@ -205,7 +205,7 @@ command! {
         #[argh(option, arg_name = "PERCENT")]
         pub(crate) churn: Option<f64>,
 
-        /// seed of all randomness [default: 1]
+        /// seed of the random numbers [default: 1]
         #[argh(option, arg_name = "S")]
         pub(crate) seed: Option<u64>,
 
@@ -227,8 +227,8 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) threads: Option<usize>,
 
-        /// number of peers that fetch one file from one seed and from each other, at one super peer
-        /// [default: no swarm, but searches]
+        /// number of peers, all at one super peer, that fetch one file from each other and from one
+        /// seed, a peer that has the file [default: no swarm, but searches]
         #[argh(option, arg_name = "N")]
         pub(crate) swarm: Option<usize>,
 

@@ -82,8 +82,8 @@ command! {
         #[argh(positional, arg_name = "USER")]
         pub(crate) who: Vec<String>,
 
-        /// class of the user; for set without USER, the class whose limits are set [default:
-        /// default]
+        /// class of the user, which is a named set of limits; for set without USER, the class whose
+        /// limits are set [default: default]
         #[argh(option, arg_name = "CLASS")]
         pub(crate) class: Option<String>,
 
