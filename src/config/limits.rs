@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Least limit in bytes per second; 0 means no limit. With a lower limit, a piece would take a
-/// quarter of an hour.
+/// Least limit in bytes per second; 0 means no limit. With a lower limit, a piece would take more
+/// than a quarter of an hour.
 pub const RATE_LIMIT_MIN: u64 = 1024;
 /// Greatest limit in bytes per second: more than any network carries.
 pub const RATE_LIMIT_MAX: u64 = 1 << 40;

@@ -18,9 +18,9 @@ pub const QUERY_BUDGET_MAX: Duration = Duration::from_secs(60);
 /// Hits that are kept per query at its origin, and per link and query elsewhere. More hits are a
 /// `cap` cut.
 pub const QUERY_HITS_MAX: usize = 1000;
-/// Hits of one holder that a search by root reports of its own index, for the content, and as many
-/// for other files whose path ends in the pattern. So one session that registers a content under
-/// very many paths does not use up the limit.
+/// Files of one holder with the root that a search by root reports from one index. It reports at
+/// most as many other files of the holder whose path ends in the pattern. So one session that
+/// registers a content under very many paths does not use up the limit.
 pub const ROOT_HITS_PER_HOLDER: usize = 4;
 /// Pages of a list of the network, about 600 hits each. Together they have more hits than any
 /// index.
@@ -111,8 +111,8 @@ pub const SUBSCRIPTION_HITS_PER_SECOND: u32 = 100;
 /// New files that wait to be compared with the searches of subscriptions, 8 bytes each. More are
 /// counted but not reported to subscribers.
 pub const ARRIVALS_MAX: usize = 1 << 16;
-/// How often a subscriber searches the network itself. So a file is found after this time at the
-/// latest, at any super peer.
+/// How often a subscriber searches the network itself, on average: each wait between two searches
+/// is up to a tenth shorter or longer. The searches find files at all super peers.
 pub const SUBSCRIBER_SEARCH_EVERY: Duration = Duration::from_secs(60);
 /// Downloads of one `sprat subscribe` that run or are in the queue at once. Others wait.
 pub const SUBSCRIBER_DOWNLOADS_MAX: usize = 8;

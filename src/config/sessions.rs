@@ -15,15 +15,15 @@ pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(90);
 /// peer as dead.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Connections that have not logged in. When one more arrives, the host with the most of these
-/// connections is chosen, and its connection that was silent for longest is closed.
+/// connections is chosen, and its connection that has been idle longest is closed.
 pub const UNAUTHENTICATED_MAX: usize = 2048;
 /// Login mode: time in which a connection that has not logged in is not closed for another one. The
 /// time begins at the accept, and again when the ClientHello is answered and when the handshake is
 /// complete. It allows for two round trips to a distant host. If fewer than [`UNAUTHENTICATED_MAX`]
 /// connections are allowed, it is shorter in proportion.
 pub const HALF_OPEN_GRACE: Duration = Duration::from_millis(500);
-/// A host that has more than this part of the connections which have not logged in has no such
-/// time: 32 of 2,048 connections.
+/// The number of connections that may be without a login, divided by this, is what one host may
+/// have of them: 32 of 2,048. [`HALF_OPEN_GRACE`] does not protect a host that has more.
 pub const HALF_OPEN_SHARES: usize = 64;
 /// While no connection may be closed, new ones wait in the kernel. After this time the node looks
 /// again.
@@ -58,9 +58,9 @@ pub const CROWD_PLAN_MAX: usize = 32;
 /// may be about to send another request.
 pub const CROWD_FRESH: Duration = Duration::from_secs(1);
 /// A part of all connections, in percent. While a node is full, idle connections are closed first,
-/// and then connections that wait for an answer and sessions with files. If more than this part of
-/// all connections is not idle, they are not spared: otherwise a crowd of such connections would
-/// keep everybody else out.
+/// then connections that wait for an answer, then sessions with files. A rank protects its
+/// connections only while at most this part of all connections has this rank or a higher one.
+/// Otherwise a crowd of such connections would keep everybody else out.
 pub const CROWD_PROTECTED_MAX: usize = 50;
 /// Bytes in the send queue of a session or chunk connection. A connection whose queue is full is
 /// closed.
@@ -96,7 +96,8 @@ pub const UPDATES_IN_FLIGHT_MAX: u64 = 3;
 pub const COMMANDS_MAX: usize = 1024;
 /// Deadlines that one turn of a weak peer acts on.
 pub const PEER_TIMERS_PER_TURN: usize = 64;
-/// Changes that are freed per turn after the loss of a session, if they were not sent to it.
+/// After the loss of a session, the changes of the share that were not sent on it are freed: this
+/// many per turn.
 pub const STALE_FREED_PER_TURN: usize = 1024;
 /// First wait before a request is sent again that a super peer refused because it had no room. The
 /// wait doubles each time.
@@ -158,5 +159,6 @@ pub const DISCOVERY_GRACE: Duration = Duration::from_millis(300);
 pub const DISCOVERED_MAX: usize = 16;
 /// Sessions with super peers that one weak peer may hold at once (`--sessions`).
 pub const SUPER_SESSIONS_MAX: usize = 2;
-/// Addresses of one host name that are used: dialed one after the other, or greeted.
+/// Addresses of one host name that are used: dialed one after the other, or, for a neighbor, each
+/// sent HELLO.
 pub const DIAL_ADDRESSES_MAX: usize = 8;

@@ -1,6 +1,7 @@
 //! Everything that uses files: the share, its digests, part files, and publishing. One worker
-//! thread does most of it. Publishing, saving the queue and looking for part files have short-lived
-//! threads of their own, because each may take seconds. The watchers have threads, too.
+//! thread does most of it. To publish files, save the queue, look for part files, or check whether
+//! files fit on the disk, short-lived threads are started, because each of these may take seconds.
+//! The watchers have threads, too.
 //!
 //! The loop passes [`Job`]s to the worker and receives [`Report`]s through a channel. `wake` is
 //! called when there are reports. The loop and the worker share no state. Jobs of transfers
@@ -76,7 +77,7 @@ use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::name::printable;
 
-/// With this many jobs, the loop does not wait for more.
+/// When this many jobs were submitted, the loop passes them to the worker without waiting for more.
 const JOBS_AT_ONCE: usize = 16;
 
 /// The worker, as the loop sees it. When it is dropped, it waits until the worker has done its jobs

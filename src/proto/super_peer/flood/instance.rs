@@ -1,9 +1,9 @@
 //! One instance of a wave at one super peer: which parent it answers, which neighbors it has asked,
 //! and what it has found.
 //!
-//! An instance is named by the query's id, the link that brought it, and the ttl that it came with.
-//! It ends exactly once, by its own DONE, and is kept after that so that a repetition can be
-//! answered.
+//! An instance is identified by the id of the query, the link on which the QUERY arrived, and the
+//! ttl of this QUERY. It ends exactly once, by its own DONE or by a CANCEL of its parent, and is
+//! kept after that so that a repetition can be answered.
 
 use std::collections::BTreeSet;
 
@@ -38,8 +38,8 @@ pub(super) struct Origin {
     /// Hits sent so far, and their bytes.
     pub(super) sent: usize,
     pub(super) sent_bytes: usize,
-    /// The hits that were sent or will be sent, by [`Index::hit_key`]. Several branches may lead to
-    /// one source.
+    /// The keys ([`Index::hit_key`]) of the hits that were sent or will be sent. A hit that several
+    /// branches return is sent once.
     ///
     /// [`Index::hit_key`]: crate::proto::super_peer::index::Index::hit_key
     pub(super) seen: BTreeSet<u128>,
@@ -101,12 +101,13 @@ pub(super) struct Instance {
     /// For a link: all hits; the place of a hit is its number. For a session: the hits that are not
     /// sent yet.
     pub(super) hits: Vec<SourceRecord>,
-    /// Of a search by root: hits above the share of their link. They wait until nothing else can
-    /// be found. Together with the hits that the parent gets they are at most `cap`.
+    /// Of a search by root: hits above the quota of their subquery (PROTOCOL.md 7.5). They wait
+    /// until nothing else can be found. [`Instance::settle_held_back`] drops the last of them while
+    /// they and the hits for the parent are together more than `cap`.
     pub(super) held_back: Vec<SourceRecord>,
-    /// At the origin: the keys of these hits, and of those for which there was no room.
+    /// At the origin: the keys of the hits in `held_back`, and of those that were dropped from it.
     pub(super) held_keys: BTreeSet<u128>,
-    /// Whether some of those were dropped, because hits of others took their room.
+    /// Whether hits were dropped from `held_back`.
     left_out: bool,
     /// For a link: how many of the hits were sent.
     pub(super) sent: usize,
@@ -132,10 +133,10 @@ pub(super) struct Instance {
     /// For a flood after a tree query: whether super peers that the tree query reached search
     /// again.
     pub(super) again: bool,
-    /// Bytes of HITs that may be sent again, and how many HITs the parent said that it holds. The
-    /// bytes are bounded, because a repetition costs almost nothing to a spoofer, or to a network
-    /// that copies datagrams.
+    /// Bytes of HITs that may be sent again. They are bounded, because a repetition costs almost
+    /// nothing to a spoofer, or to a network that copies datagrams.
     repeatable: usize,
+    /// How many HITs the parent holds, according to its repetitions.
     held: usize,
     /// When PENDING is sent to the parent, unless another answer is sent before.
     pub(super) pending_at: Option<Time>,
@@ -239,9 +240,9 @@ impl Instance {
         self.hits.push(record);
     }
 
-    /// Takes one hit of a search by root from a subquery. While hits may still come from others, a
-    /// neighbor gets an equal share of the limit. So a near neighbor with many false hits does not
-    /// use up the limit before the answer of another one is here.
+    /// Takes one hit of a search by root from a subquery. While hits may still come from others,
+    /// each neighbor has an equal quota of the limit. So a near neighbor with many false hits does
+    /// not use up the limit before another neighbor has answered.
     pub(super) fn take_share(&mut self, s: usize, record: SourceRecord, cx: &mut Context) {
         let key = match &self.parent {
             Parent::Session(origin) => {
@@ -256,7 +257,7 @@ impl Instance {
         let share = (self.cap / (self.subqueries.len() + 1)).max(1);
         let is_other = |(other, subquery): (usize, &Subquery)| other != s && subquery.open;
         let others = self.scan.is_some() || self.subqueries.iter().enumerate().any(is_other);
-        // Hits that wait keep their room: the last link that answers does not use it up.
+        // The last neighbor that answers does not use up the room for the hits that wait.
         let is_claimed = !self.held_back.is_empty() && self.taken() + self.held_back.len() >= self.cap;
         let passed_on = &mut self.subqueries[s].passed_on;
         if *passed_on >= share && (others || is_claimed) {
@@ -268,8 +269,8 @@ impl Instance {
         }
     }
 
-    /// Drops the hits that were held back and have no room any more. Takes the rest once nothing
-    /// else can be found.
+    /// Drops the last of the hits that were held back, if there is no room for all of them. Takes
+    /// the others once nothing else can be found.
     pub(super) fn settle_held_back(&mut self, cx: &mut Context) {
         if self.held_back.is_empty() {
             return;
@@ -403,9 +404,10 @@ impl Instance {
         links.send(link, answer, cx);
     }
 
-    /// Sends the first HITs that the parent lacks. Their bytes are at most those of the QUERY, plus
-    /// some for each HIT that the parent holds now and did not hold before. So a replayed QUERY
-    /// draws few bytes, and a parent behind a lossy link gets all HITs in the end.
+    /// Sends the first HITs that the parent lacks, as far as `repeatable` allows. Each repetition
+    /// raises `repeatable` by its own bytes, and by some more for each HIT that it is the first to
+    /// name in `have`. So a replayed QUERY causes few bytes, and a parent behind a lossy link gets
+    /// all HITs in the end.
     fn send_hits_again(&mut self, id: QueryId, link: LinkId, query: &LinkQuery, links: &Links, cx: &mut Context) {
         let mut held = vec![false; self.sent];
         for (first, end) in query.have.iter().flatten() {

@@ -32,6 +32,7 @@ pub use standing::StandingSearch;
 const HIT_WORK: usize = 15;
 /// A list with at most this many entries is searched at once: putting it off would cost as much.
 const SHORT_LIST: usize = 4;
+
 /// How far a scan has come after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -62,8 +63,8 @@ pub struct Scan {
     /// Entries that have all words, but not all in their name, in ascending order. They are
     /// reported last.
     later: Vec<u32>,
-    /// Whether some entries were not added to `later`, because it held as many entries as hits may
-    /// be reported.
+    /// Whether some entries were not added to `later`, because it already held as many entries as
+    /// the number of hits that may still be reported.
     dropped: bool,
     /// Postings (entries in the list of a key) and holders looked at so far.
     looked: usize,

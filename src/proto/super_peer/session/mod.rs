@@ -41,12 +41,11 @@ const SILENT_PINGS: u32 = 3;
 /// one after the other cost little.
 const SWEEP_GAP: Duration = Duration::from_secs(1);
 
-/// - getters: `len`, `is_open`;
-/// - `handle_*`: `on_accepted`, `on_message`, `on_query`, `on_malformed`, `on_crowded`,
-///   `on_closed`, `on_login_deadline`, `on_silence`, `on_expiry`, `on_revoked`, `on_saved`;
-/// - mutators: `query_began`, `query_ended`, `close_all`;
-/// - `poll_*`: `next_abandoned`, `take_ack`, `next_page`, `finish_page`, `has_work`, `run`; the
-///   handlers push outputs.
+/// - getters: `len`, `is_open`, `conn_at`, `reached_at`, `peer`, `has_work`;
+/// - what happened: the methods `on_…`, also those in `requests` and `pages`. They push outputs;
+/// - mutators: `query_began`, `query_ended`, `spread`, `close_all`;
+/// - what is left to do: `next_abandoned`, `take_ack`, `take_served`, `next_page`, `finish_page`,
+///   `run`.
 impl Sessions {
     /// Connections, of any state.
     pub(super) fn len(&self) -> usize {
@@ -116,7 +115,7 @@ impl Sessions {
         cx.timers.set_earlier(Reason::Silence, cx.now + silence(&cx.config));
     }
 
-    /// A message arrived that is no QUERY.
+    /// A message other than QUERY arrived.
     pub(super) fn on_message(&mut self, conn: ConnId, message: Message, cx: &mut Context) -> Request {
         let Some(session) = self.session_mut(conn) else {
             cx.count(Count::StaleConnection);
@@ -251,8 +250,8 @@ impl Sessions {
         }
     }
 
-    /// Some session may have been silent for too long. Looks at as many as fit in one turn, and
-    /// goes on in the next.
+    /// Some session may have been silent for too long. Looks at as many sessions as fit in one
+    /// turn. The next turn looks at the others.
     pub(super) fn on_silence(&mut self, cx: &mut Context) {
         let limit = silence(&cx.config);
         // A session that is accepted or heard during the sweep cannot be silent for too long before

@@ -49,16 +49,16 @@ pub(super) enum Ended {
 /// How far a download or a collection is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
-    /// Bytes that are there.
+    /// Bytes of the content that this peer has.
     pub(super) bytes: u64,
-    /// Those of them that were there at its start, and so were not fetched.
+    /// Bytes that this peer already had when the download started, and so did not fetch.
     pub(super) resumed: u64,
     /// The size of all files of a collection that are listed; none for a download.
     pub(super) size: Option<u64>,
 }
 
 impl Progress {
-    /// Both together, with the size of this one.
+    /// The sum of both. Its `size` is that of `self`.
     pub(super) fn plus(self, other: Progress) -> Progress {
         let (bytes, resumed) = (self.bytes.saturating_add(other.bytes), self.resumed.saturating_add(other.resumed));
         Progress { bytes, resumed, ..self }

@@ -1,7 +1,8 @@
 //! The proof of a download: which size and which manifest are right. Sizes in hits are claims of
-//! strangers, so the source itself is asked. Its manifest states the size. Its last piece, or the
-//! right edge, proves both. If something is wrong, it is a fault of this source. A content of at
-//! most one piece has no manifest: its piece is the proof.
+//! strangers, so the source itself is asked. Its manifest states the size. Its last piece proves
+//! both, and so does the *right edge*: the fields `tail` and `left` of the last page (PROTOCOL.md
+//! 10.2). If something is wrong, it is a fault of this source. A content of at most one piece has
+//! no manifest: its piece is the proof.
 //!
 //! One source is asked first. If its proof takes long, more sources are asked, and their number
 //! doubles each time, so that slow sources do not delay the download. The first complete proof
@@ -55,18 +56,19 @@ impl Transfer {
         }
     }
 
-    /// Whether the last piece is requested at once, and not only if the complete manifest has no
-    /// right edge. A source with the feature of swarms proves the size with its manifest.
+    /// Whether the last piece is requested at once. Otherwise it is requested only if the complete
+    /// manifest has no right edge. A source with the feature `swarm` sends the right edge.
     fn needs_last(&self, index: SourceIndex, size: u64) -> bool {
         let source = &self.sources[index];
         size <= PIECE_BYTES || !source.swarms && source.proof.as_ref().is_some_and(|proof| !proof.is_lean)
     }
 
-    /// The source whose proof is to be stopped because it has run too long and another source
-    /// waits: the one that keeps others from sending more pages, or else the oldest. A slow source
-    /// may need half an hour for a manifest of 2^20 values, and each page puts off the timeout. The
-    /// source gets more time with each try, so that it can complete a long manifest. No source is
-    /// dropped for being slow.
+    /// The source whose proof is stopped because it has run too long and another source waits. If
+    /// a proof has more than [`PROOF_SHARE_BYTES`], it is that proof, because it keeps the others
+    /// from sending more pages. Otherwise it is the oldest proof. A slow source may need half an
+    /// hour for a manifest of 2^20 values, and with each page the timeout of the download begins
+    /// again. The source gets more time with each try, so that it can complete a long manifest. No
+    /// source is dropped for being slow.
     fn slow_prover(&self, now: Time) -> Option<SourceIndex> {
         let active = || self.sources.iter().filter(|source| source.state == SourceState::Active);
         let waits = |source: &Source| source.proof.is_none() || source.page_held_back().is_some();
@@ -76,7 +78,8 @@ impl Transfer {
         }
         let furthest = self.sources.iter().filter_map(|source| source.proof.as_ref()).map(Proof::bytes).max();
         let slow = |source: &Source, proof: &Proof| {
-            // Many sources share a slow line. The one that is furthest goes on, or none would end.
+            // Many sources may share a slow line. The proof with the most bytes goes on. Otherwise
+            // no proof would ever be complete.
             let leads = proof.bytes() > 0 && Some(proof.bytes()) == furthest;
             if is_full && leads && proof.bytes() <= PROOF_SHARE_BYTES {
                 return false;
@@ -93,13 +96,15 @@ impl Transfer {
         slow.min_by_key(|(_, _, proof)| (proof.bytes() <= PROOF_SHARE_BYTES, proof.begun_at)).map(|(index, ..)| index)
     }
 
-    /// The source to ask for a proof now, and whether its proof is lean. While proofs run, more are
-    /// begun only after a while. Then the number of sources that were asked doubles, whatever the
-    /// others send, so that no number of slow sources delays the download much.
+    /// The source to ask for a proof now, and whether its proof is *lean*: whether its last piece
+    /// is requested only after its complete manifest. While proofs run, more are begun only
+    /// [`PROOF_HEDGE`] after the youngest. Then the number of sources that were asked doubles,
+    /// whatever the others send, so that no number of slow sources delays the download much.
     ///
-    /// Sources behind the same slow link must not slow each other down. While enough bytes come, a
-    /// third proof may therefore cost as much as a piece only if the second one raised the rate.
-    /// All other proofs are lean. The manifests of all sources are a small part of the content.
+    /// Sources behind the same slow link must not slow each other down. While enough bytes come,
+    /// the first and the second proof may therefore cost as much as a piece, and a further one only
+    /// if the youngest proof has raised the rate by a tenth. All others are lean: the manifests of
+    /// all sources are a small part of the content.
     fn next_prover(&self, now: Time) -> Option<(SourceIndex, bool)> {
         let active = |source: &&Source| source.state == SourceState::Active;
         let running: Vec<&Proof> = self.sources.iter().filter(active).filter_map(|s| s.proof.as_ref()).collect();
@@ -143,8 +148,8 @@ impl Transfer {
         let Some(request) = source.requests.get(&page.req) else {
             return self.drop_source(cx, index, "answered a request that was not made");
         };
-        // In these cases the request is not removed here, because the drop of the source frees the
-        // piece that was requested.
+        // If the page does not fit the request, the request is not removed here: `drop_source` does
+        // this, and also frees the piece that was requested.
         match request.wanted {
             Wanted::Page(first) if first == page.first => {}
             Wanted::Page(_) => return self.drop_source(cx, index, "answered with another page than was asked for"),
