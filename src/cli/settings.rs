@@ -44,8 +44,8 @@ pub(crate) fn timeout_ms(Span(timeout): Span) -> u64 {
     ms.max(u64::from(!timeout.is_zero()))
 }
 
-/// `--ping`. A session is closed after [`SESSION_SILENCE_MAX`] of silence, so that two PINGs may be
-/// lost.
+/// `--ping`. A session is closed after three times this interval without a message, and after at
+/// most [`SESSION_SILENCE_MAX`].
 pub(crate) fn ping(given: Option<Span>) -> Result<Duration, Failure> {
     let longest = SESSION_SILENCE_MAX / 3;
     match given {

@@ -9,7 +9,8 @@ pub const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 /// Interval at which a weak peer that has nothing else to send sends PING. The super peer chooses
 /// it, in WELCOME.
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// A session that is silent for this long is closed: three PINGs were missed.
+/// A session that is silent for three intervals of PING is closed. This is the time with the
+/// default interval, which is also the longest.
 pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(90);
 /// A weak peer that gets no answer to PING, REGISTER or UPDATE within this time regards the super
 /// peer as dead.

@@ -138,7 +138,7 @@ pub(super) struct Instance {
     repeatable: usize,
     /// How many HITs the parent holds, according to its repetitions.
     held: usize,
-    /// When PENDING is sent to the parent, unless another answer is sent before.
+    /// When PENDING is sent to the parent, unless the instance has ended before.
     pub(super) pending_at: Option<Time>,
 }
 

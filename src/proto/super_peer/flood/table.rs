@@ -150,8 +150,8 @@ impl Flood {
         }
     }
 
-    /// Schedules PENDING for the parent, unless another answer is sent before. It is sent before
-    /// the parent would repeat the QUERY, but not at once, since most answers come sooner.
+    /// Schedules PENDING for the parent. It is sent before the parent would repeat the QUERY, but
+    /// not at once, and not if the instance has ended by then, as most instances have.
     pub(super) fn schedule_pending(&mut self, key: WaveKey, links: &Links, cx: &mut Context) {
         let Some(last) = self.waves.get_mut(key.index()).and_then(|wave| wave.instances.last_mut()) else { return };
         if let (Some(link), false) = (last.parent_link(), last.has_ended()) {
