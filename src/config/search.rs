@@ -103,7 +103,7 @@ pub const SESSION_SUBSCRIPTIONS_MAX: usize = 8;
 /// SUBSCRIBEs in force of all sessions, about 100 bytes each. One more is refused.
 pub const SUBSCRIPTIONS_MAX: usize = 8192;
 /// Different searches of these SUBSCRIBEs, about 5 KiB each. Each new file is compared with all of
-/// them. One more is refused.
+/// them. For one more, one of the host that has most ends, or it is refused.
 pub const STANDING_SEARCHES_MAX: usize = 256;
 /// Hits that one subscription gets in a second. More are dropped and counted; the next search of
 /// the subscriber finds them.

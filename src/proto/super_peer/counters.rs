@@ -122,6 +122,8 @@ counts! {
     Subscribes => "subscribes",
     /// SUBSCRIBEs that were refused.
     SubscribesRefused => "subscribes_refused",
+    /// SUBSCRIBEs that ended to make room for another host.
+    SubscriptionsEvicted => "subscriptions_evicted",
     /// Hits of subscriptions.
     SubscribedHits => "subscription_hits",
     /// Hits of subscriptions that were not sent, because the subscription had its hits for that

@@ -240,7 +240,9 @@ impl SuperPeer {
                 cx.send(conn, Message::Files(Files { req, files, next }));
             }
             Request::Leave { req } => self.swarms.on_leave(conn, req, &mut self.cx),
-            Request::Subscribe(subscribe) => self.subscriptions.on_subscribe(conn, subscribe, &mut self.cx),
+            Request::Subscribe(subscribe) => {
+                self.subscriptions.on_subscribe(conn, subscribe, &self.sessions, &mut self.cx);
+            }
             Request::Unsubscribe { req } => self.subscriptions.on_cancel(conn, req, &mut self.cx),
             Request::Cancel(query) => self.flood.abandon(query, &self.neighbors, &mut self.cx),
             Request::Status { req } => {

@@ -267,6 +267,16 @@ impl Net {
     /// A session that is logged in.
     pub(super) fn login(&mut self, node: usize) -> ConnId {
         let conn = self.connect(node);
+        self.welcome(node, conn)
+    }
+
+    /// The same, from this address.
+    pub(super) fn login_from(&mut self, node: usize, from: SocketAddr) -> ConnId {
+        let conn = self.connect_from(node, from);
+        self.welcome(node, conn)
+    }
+
+    fn welcome(&mut self, node: usize, conn: ConnId) -> ConnId {
         self.say(node, conn, hello());
         self.say(node, conn, login());
         conn

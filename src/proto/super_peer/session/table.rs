@@ -12,7 +12,7 @@ use crate::config::{
     CROWD_FRESH, CROWD_LOOKS_MAX, FRAME_BYTES_HELLO, HTTP_SESSIONS_MAX, SESSION_FILES_MAX, SESSION_QUERIES_MAX,
     UNAUTHENTICATED_MAX,
 };
-use crate::proto::crowd::{Occupant, Plan, Rank, leaving};
+use crate::proto::crowd::{Host, Occupant, Plan, Rank, leaving};
 use crate::proto::glance::SessionRow;
 use crate::proto::super_peer::accounts::Refused;
 use crate::proto::super_peer::context::{Context, Reason};
@@ -235,6 +235,11 @@ impl Sessions {
 
     pub(super) fn session(&self, conn: ConnId) -> Option<&Session> {
         lookup(&self.slots, conn)
+    }
+
+    /// The host that the session comes from.
+    pub(in super::super) fn host_of(&self, conn: ConnId) -> Option<Host> {
+        self.session(conn).map(|session| session.ip.into())
     }
 
     pub(super) fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {

@@ -7,6 +7,7 @@
 //! there is no time to look at a file, the file is not reported; the peer that subscribes also
 //! searches the network each minute.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -19,6 +20,7 @@ use crate::config::{
     SESSION_SUBSCRIPTIONS_MAX, STANDING_SEARCHES_MAX, SUBSCRIPTION_HITS_PER_SECOND, SUBSCRIPTIONS_MAX,
 };
 use crate::proto::ConnId;
+use crate::proto::crowd::Host;
 use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::message::{ErrorCode, Hit, Subscribe};
@@ -35,6 +37,9 @@ type Key = (ConnId, u32);
 struct Search {
     standing: StandingSearch,
     subscribers: BTreeMap<Key, Sent>,
+    /// The host that asked for it first, and how many searches were added before.
+    host: Host,
+    number: u64,
 }
 
 /// The second in which a subscriber last got hits, and the number of hits in that second.
@@ -65,6 +70,8 @@ pub(super) struct Subscriptions {
     places: BTreeMap<Key, usize>,
     /// The file at which the last turn ended.
     look: Option<Look>,
+    /// Searches that were added so far.
+    added: u64,
 }
 
 /// - getters: `len`, `bytes`;
@@ -84,8 +91,9 @@ impl Subscriptions {
     }
 
     /// A session asks for files that will be registered.
-    pub(super) fn on_subscribe(&mut self, conn: ConnId, subscribe: Subscribe, cx: &mut Context) {
+    pub(super) fn on_subscribe(&mut self, conn: ConnId, subscribe: Subscribe, sessions: &Sessions, cx: &mut Context) {
         let Subscribe { req, find } = subscribe;
+        let Some(host) = sessions.host_of(conn) else { return };
         cx.count(Count::Subscribes);
         let of_session = self.places.range((conn, 0)..=(conn, u32::MAX)).count();
         let full = "this super peer has no room for another subscription";
@@ -101,7 +109,7 @@ impl Subscriptions {
             let same = |search: &Option<Search>| search.as_ref().is_some_and(|search| *search.standing.find() == find);
             let place = match self.searches.iter().position(same) {
                 Some(place) => Ok(place),
-                None => self.add(find),
+                None => self.add(find, host, cx),
             };
             match place {
                 Ok(place) => {
@@ -123,13 +131,14 @@ impl Subscriptions {
 
     /// Adds a search and returns its place. The error is the reason why the search is not valid; it
     /// is none if there is no room.
-    fn add(&mut self, find: crate::wire::Search) -> Result<usize, Option<String>> {
-        let free = self.searches.iter().position(Option::is_none);
-        if free.is_none() && self.searches.len() >= STANDING_SEARCHES_MAX {
-            return Err(None);
-        }
+    fn add(&mut self, find: crate::wire::Search, host: Host, cx: &mut Context) -> Result<usize, Option<String>> {
         let standing = StandingSearch::new(find).map_err(|why| Some(why.to_string()))?;
-        let search = Some(Search { standing, subscribers: BTreeMap::new() });
+        if self.searches.len() >= STANDING_SEARCHES_MAX && self.searches.iter().all(Option::is_some) {
+            self.make_room(host, cx).ok_or(None)?;
+        }
+        let free = self.searches.iter().position(Option::is_none);
+        let search = Some(Search { standing, subscribers: BTreeMap::new(), host, number: self.added });
+        self.added += 1;
         match free {
             Some(place) => {
                 self.searches[place] = search;
@@ -140,6 +149,28 @@ impl Subscriptions {
                 Ok(self.searches.len() - 1)
             }
         }
+    }
+
+    /// Ends a search of the host that has added most, so that this host can add one: the search with
+    /// the fewest subscribers, and of these the newest. Nothing ends, and the result is none, unless
+    /// this host then has no more searches than the other one.
+    fn make_room(&mut self, host: Host, cx: &mut Context) -> Option<()> {
+        let mut hosts: BTreeMap<Host, usize> = BTreeMap::new();
+        let all = || self.searches.iter().flatten();
+        all().for_each(|search| *hosts.entry(search.host).or_default() += 1);
+        let own = hosts.get(&host).map_or(0, |own| *own);
+        let (most, _) = hosts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, most)| *most > own + 1)?;
+        let of_most = all().filter(|search| search.host == most);
+        let ends = of_most.min_by_key(|search| (search.subscribers.len(), Reverse(search.number)))?;
+        let subscribers: Vec<Key> = ends.subscribers.keys().copied().collect();
+        for (conn, req) in subscribers {
+            cx.count(Count::SubscriptionsEvicted);
+            cx.work.add(OUTPUT_WORK);
+            let why = "this search has ended to make room for another host; repeat the query from time to time";
+            cx.refuse(conn, ErrorCode::LIMIT, why.to_owned(), Some(req));
+            self.on_cancel(conn, req, cx);
+        }
+        Some(())
     }
 
     /// A session ends a subscription. Nothing happens if there is no subscription with this number.

@@ -111,6 +111,58 @@ fn what_has_no_room_or_makes_no_sense_is_refused_and_memory_is_bounded() {
     assert_eq!(net.count(0, Count::SubscribesRefused), 4);
 }
 
+/// Sessions of one host that take all searches, each as many as one session may.
+fn greedy(net: &mut Net) -> Vec<ConnId> {
+    let conns: Vec<ConnId> = (0..STANDING_SEARCHES_MAX / SESSION_SUBSCRIPTIONS_MAX)
+        .map(|n| net.login_from(0, ([192, 0, 2, 9], 1000 + u16::try_from(n).unwrap()).into()))
+        .collect();
+    for n in 0..STANDING_SEARCHES_MAX {
+        let conn = conns[n / SESSION_SUBSCRIPTIONS_MAX];
+        subscribe(net, conn, n as u32, search(&format!("word{n}")));
+    }
+    conns
+}
+
+#[test]
+fn one_host_does_not_take_all_searches() {
+    let mut net = Net::cold(1, &[]);
+    let conns = greedy(&mut net);
+    let other = net.login(0);
+    subscribe(&mut net, other, 1, search("*.iso"));
+    assert!(refusals(&net, other).is_empty());
+    let newest = STANDING_SEARCHES_MAX as u32 - 1;
+    assert_eq!(refusals(&net, *conns.last().unwrap()), [(ErrorCode::LIMIT, Some(newest))]);
+    net.peer(0, &["new.iso", &format!("word{newest}"), "word0"]);
+    settle(&mut net);
+    assert_eq!(found(&net, other, 1), ["new.iso"]);
+    assert_eq!((found(&net, conns[0], 0).len(), found(&net, *conns.last().unwrap(), newest).len()), (1, 0));
+}
+
+#[test]
+fn a_host_gets_no_more_searches_than_the_host_that_has_most() {
+    let mut net = Net::cold(1, &[]);
+    let conns = greedy(&mut net);
+    subscribe(&mut net, conns[0], 1000, search("*.iso"));
+    net.say(0, conns[0], Message::Cancel(Cancel { req: 0 }));
+    subscribe(&mut net, conns[0], 1001, search("*.iso"));
+    subscribe(&mut net, conns[0], 1002, search("*.doc"));
+    assert_eq!(refusals(&net, conns[0]), [(ErrorCode::LIMIT, Some(1000)), (ErrorCode::LIMIT, Some(1002))]);
+    assert_eq!(net.count(0, Count::SubscriptionsEvicted), 0);
+}
+
+#[test]
+fn a_search_that_others_have_too_is_not_the_first_to_end() {
+    let mut net = Net::cold(1, &[]);
+    let conns = greedy(&mut net);
+    let newest = format!("word{}", STANDING_SEARCHES_MAX - 1);
+    let (sharing, other) = (net.login(0), net.login(0));
+    subscribe(&mut net, sharing, 1, search(&newest));
+    subscribe(&mut net, other, 1, search("*.iso"));
+    assert!(refusals(&net, sharing).is_empty());
+    let second = STANDING_SEARCHES_MAX as u32 - 2;
+    assert_eq!(refusals(&net, *conns.last().unwrap()), [(ErrorCode::LIMIT, Some(second))]);
+}
+
 #[test]
 fn a_flood_of_files_takes_a_share_of_each_second() {
     let mut net = Net::cold(1, &[]);
