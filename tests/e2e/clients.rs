@@ -108,7 +108,7 @@ fn a_query_whose_asker_is_interrupted_is_canceled_everywhere() {
     supers[2].signal(Signal::STOP);
     let query = ["query", "nothing", "--budget", "60s", "--json", "--super", supers[0].addr()];
     let before = ["flood_searched", "link_cancel_in"].map(|name| world.super_count(&supers[1], name));
-    let cancels_before = world.super_count(&supers[0], "queries_cancelled");
+    let cancels_before = world.super_count(&supers[0], "queries_canceled");
     for (canceled, signal) in [(1, Signal::INT), (2, Signal::KILL)] {
         let running = world.start(query);
         eventually("the query is with the neighbor", || {
@@ -120,7 +120,7 @@ fn a_query_whose_asker_is_interrupted_is_canceled_everywhere() {
             assert_eq!((ran.exit, &ran.done()["exit"]), (Some(130), &130.into()));
         }
         eventually("it is canceled at the first", || {
-            (world.super_count(&supers[0], "queries_cancelled") == cancels_before + canceled).then_some(())
+            (world.super_count(&supers[0], "queries_canceled") == cancels_before + canceled).then_some(())
         });
         eventually("and at its neighbor", || {
             (world.super_count(&supers[1], "link_cancel_in") == before[1] + canceled).then_some(())

@@ -148,7 +148,7 @@ counts! {
     /// Queries of sessions that ended with a cut.
     QueriesCut => "queries_cut",
     /// Queries of sessions that were canceled, or whose session closed.
-    QueriesCancelled => "queries_cancelled",
+    QueriesCanceled => "queries_canceled",
     /// Hits sent to sessions.
     HitsSent => "hits_sent",
     /// Hits that another branch had already brought.

@@ -67,7 +67,7 @@ pub const COUNTERS: &[&str] = &[
     "updates",
     "queries_complete",
     "queries_cut",
-    "queries_cancelled",
+    "queries_canceled",
     "hits_sent",
     "hits_duplicate",
     "flood_searched",

@@ -86,7 +86,7 @@ impl Flood {
         let wave = self.waves.get_mut(key.index()).filter(|wave| wave.session() == Some((conn, req)));
         let Some(wave) = wave else { return };
         let outputs = cx.out.len();
-        cx.count(Count::QueriesCancelled);
+        cx.count(Count::QueriesCanceled);
         wave.abandon(&neighbors.links, cx);
         self.forget(key, cx);
         cx.work.add(OUTPUT_WORK * cx.out.len().saturating_sub(outputs));

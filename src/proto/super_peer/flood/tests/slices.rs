@@ -204,7 +204,7 @@ fn a_query_whose_session_is_closed_first_in_a_turn_is_canceled_and_gets_no_done(
             dones += usize::from(matches!(output, Output::Send { message: Message::Done(_), .. }));
         }
     }
-    assert_eq!((closes, dones, net.count(0, Count::QueriesCancelled)), (1, 0, 1));
+    assert_eq!((closes, dones, net.count(0, Count::QueriesCanceled)), (1, 0, 1));
 }
 
 #[test]
@@ -212,5 +212,5 @@ fn queries_of_a_session_that_goes_are_canceled() {
     let (mut net, conns) = waiting(3, 60_000);
     conns.into_iter().for_each(|conn| net.close(0, conn));
     assert_eq!(net.machine(0).counts()["queries_running"], 0);
-    assert_eq!(net.count(0, Count::QueriesCancelled), 3 * SESSION_QUERIES_MAX as u64);
+    assert_eq!(net.count(0, Count::QueriesCanceled), 3 * SESSION_QUERIES_MAX as u64);
 }
