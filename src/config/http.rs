@@ -25,6 +25,10 @@ pub const HTTP_RATE_MIN: u64 = 16 * 1024;
 /// For this time after the start of its answer, a connection is not closed for that reason; nor for
 /// this time after all of its last answer is queued.
 pub const HTTP_RATE_AFTER: Duration = Duration::from_secs(5);
+/// Bytes of files that one turn writes of an answer until [`UNSENT_BYTES_MAX`](super::UNSENT_BYTES_MAX)
+/// bytes of it are written. A client that reads nothing gets no more than those, and may have asked
+/// for short packets, which take the kernel longer.
+pub const HTTP_FIRST_BYTES_PER_TURN: usize = 64 * 1024;
 /// A client that has read this many bytes of its answer within [`HTTP_FAST_WITHIN`] is fast: the
 /// kernel then accepts [`HTTP_UNSENT_BYTES_MAX`] bytes that it has not sent, so that the bytes cost
 /// fewer system calls.
@@ -119,5 +123,6 @@ pub const HTTP_SESSIONS_MAX: usize = 200;
 pub const HTTP_COMPLETE_MD5_BYTES_MAX: u64 = 256 << 20;
 
 const _: () = assert!(HTTP_CHUNKS_AHEAD <= HTTP_CHUNKS_AHEAD_MAX && HTTP_UNSENT_BYTES_MAX > super::UNSENT_BYTES_MAX);
+const _: () = assert!(HTTP_FIRST_BYTES_PER_TURN <= super::TURN_BYTES_WRITTEN_MIN);
 const _: () = assert!(HTTP_SMALL_BYTES_MAX as usize <= HTTP_SMALLS_BYTES_MAX / 4);
 const _: () = assert!(HTTP_PIECES_MAX as usize <= HTTP_MD5S_MAX);

@@ -13,9 +13,9 @@ pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
 /// those that serve HTTP: one chunk. They are more than the bytes read, because these bytes are not
 /// copied.
 pub const TURN_BYTES_WRITTEN: usize = 1024 * 1024;
-/// Bytes of files that a connection may write per turn in any case: what one system call usually
-/// sends.
-pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
+/// Bytes of files that a connection may write per turn in any case, so that one system call sends
+/// many. The turn ends its writing in time ([`TURN_BULK_MAX`]), so there may be many connections.
+pub const TURN_BYTES_WRITTEN_MIN: usize = 256 * 1024;
 /// Time of a turn after which the turn reads nothing more, even if input is left: a long turn makes
 /// all peers wait.
 pub const TURN_READ_MAX: Duration = Duration::from_micros(500);

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::{
-    HTTP_FAST_BYTES, HTTP_FAST_WITHIN, HTTP_HEAD_MAX, HTTP_IDLE_MAX, HTTP_RATE_AFTER, HTTP_RATE_MIN, HTTP_UNSENT_MAX,
-    WRITE_STALL_MAX,
+    HTTP_FAST_BYTES, HTTP_FAST_WITHIN, HTTP_FIRST_BYTES_PER_TURN, HTTP_HEAD_MAX, HTTP_IDLE_MAX, HTTP_RATE_AFTER,
+    HTTP_RATE_MIN, HTTP_UNSENT_MAX, UNSENT_BYTES_MAX, WRITE_STALL_MAX,
 };
 use crate::http::{Reader, Refusal, Request, Surface};
 use crate::proto::CloseReason;
@@ -182,6 +182,13 @@ impl Http {
             Unsent::Usual | Unsent::Raised | Unsent::Lowered | Unsent::Slow => return false,
         }
         true
+    }
+
+    /// How many bytes of files it may write in this turn, in which each connection may write
+    /// `share`.
+    pub(super) fn share_of(&self, share: usize) -> usize {
+        let begins = self.written < u64::from(UNSENT_BYTES_MAX);
+        if begins { share.min(HTTP_FIRST_BYTES_PER_TURN) } else { share }
     }
 
     /// The kernel has accepted nothing for too long. Returns `false` if the client is too slow.

@@ -357,6 +357,12 @@ impl Connection {
         }
     }
 
+    /// How many bytes of files it may write in this turn, in which each connection may write
+    /// `share`.
+    pub(super) fn share_of(&self, share: usize) -> usize {
+        if let Phase::Http(http) = &self.phase { http.share_of(share) } else { share }
+    }
+
     /// Writes what is queued, with at most `budget` bytes of files, which it takes from `budget`.
     /// Returns a reason if the connection is over. A fast client of HTTP `may_raise` what the
     /// kernel accepts.

@@ -70,8 +70,8 @@ impl Connections {
                 conn.resume_writing(ctx.now);
                 let own = self.accounts.get_mut(&conn.account);
                 let own = own.map_or(usize::MAX, |(own, _)| own.admit(id, &mut conn.waits_to_write));
-                let budget = self.upload.room().min(self.write_budget).min(own);
-                self.write_one(id, budget, ctx);
+                let room = self.upload.room().min(own);
+                self.write_one(id, room, ctx);
             }
         }
         for account in self.accounts.keys().copied().collect::<Vec<_>>() {
@@ -80,8 +80,8 @@ impl Connections {
                 let Some(id) = own.next() else { break };
                 if let Some(conn) = self.table.get_mut(id) {
                     conn.resume_writing(ctx.now);
-                    let budget = self.upload.admit(id, &mut conn.waits_to_write).min(own.room()).min(self.write_budget);
-                    self.write_one(id, budget, ctx);
+                    let room = self.upload.admit(id, &mut conn.waits_to_write).min(own.room());
+                    self.write_one(id, room, ctx);
                 }
             }
         }

@@ -280,12 +280,13 @@ impl Connections {
     }
 
     pub(in crate::net) fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
-        let budget = self.upload_room(id).min(self.write_budget);
-        self.write_one(id, budget, ctx);
+        let room = self.upload_room(id);
+        self.write_one(id, room, ctx);
     }
 
-    /// Writes what is queued, with at most `budget` bytes of files.
-    pub(super) fn write_one(&mut self, id: ConnId, budget: usize, ctx: &mut Context) {
+    /// Writes what is queued, with at most `room` bytes of files, and at most as many of them as
+    /// the turn gives to the connection.
+    pub(super) fn write_one(&mut self, id: ConnId, room: usize, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else {
             return;
         };
@@ -307,6 +308,7 @@ impl Connections {
                 Arrival::Input(Input::PayloadSent { conn: id, req })
             });
         };
+        let budget = room.min(conn.share_of(self.write_budget));
         let mut left = budget;
         let may_raise = self.http.len() <= HTTP_RAISED_MAX;
         let ended = conn.flush(&mut left, &mut self.buffers, (ctx.now, may_raise), sent);

@@ -1,9 +1,10 @@
 //! Connections that speak HTTP: which of them are closed to make room, and when they are too slow.
 
+use super::payloads::file_of;
 use super::*;
 use crate::config::{
-    HTTP_FAST_WITHIN, HTTP_HEAD_MAX, HTTP_RAISED_MAX, HTTP_RATE_AFTER, HTTP_UNSENT_BYTES_MAX, HTTP_UNSENT_MAX,
-    UNSENT_BYTES_MAX, WRITE_STALL_MAX,
+    HTTP_FAST_WITHIN, HTTP_FIRST_BYTES_PER_TURN, HTTP_HEAD_MAX, HTTP_RAISED_MAX, HTTP_RATE_AFTER,
+    HTTP_UNSENT_BYTES_MAX, HTTP_UNSENT_MAX, UNSENT_BYTES_MAX, WRITE_STALL_MAX,
 };
 
 /// A net with a page.
@@ -284,6 +285,34 @@ fn the_kernel_accepts_no_more_for_a_fast_client_while_many_connections_are_there
         let (_fast, fast) = stops_after_8_mib(&mut rig, Duration::ZERO);
         assert_eq!(kernel_limits(&rig, fast), limits, "{others} other connections");
     }
+}
+
+#[test]
+fn a_turn_writes_few_bytes_of_an_answer_that_begins() {
+    const BYTES: usize = 1 << 20;
+    let mut rig = page();
+    let mut client = connect(rig.net.page_addr().unwrap());
+    write(&mut client, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let file = file_of(&vec![7; BYTES]);
+    let conn = rig.until(|net, arrival| match arrival {
+        Arrival::Http { conn, .. } => {
+            net.send_file(conn, 0, file.clone(), 0, BYTES as u32);
+            Some(conn)
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    // The client has read everything before the next turn, so its socket takes more than one turn
+    // writes.
+    let mut turns = Vec::new();
+    while turns.iter().sum::<usize>() < BYTES {
+        let left = rig.net.conns.get(conn).unwrap().send.file_bytes();
+        turns.push(BYTES - turns.iter().sum::<usize>() - left);
+        client.read_exact(&mut vec![0; *turns.last().unwrap()]).unwrap();
+        rig.turn(|_, arrival| assert!(matches!(arrival, Arrival::HttpSent { .. }), "unexpected: {arrival:?}"));
+    }
+    let first = UNSENT_BYTES_MAX as usize / HTTP_FIRST_BYTES_PER_TURN;
+    assert_eq!(turns[..first], vec![HTTP_FIRST_BYTES_PER_TURN; first]);
+    assert!(turns[first] > HTTP_FIRST_BYTES_PER_TURN, "{turns:?}");
 }
 
 #[test]

@@ -35,8 +35,8 @@ impl Driver<'_> {
     /// The connection has ended, so its request is dropped.
     pub(in crate::node) fn on_http_gone(&mut self, conn: ConnId) {
         match self.http.exchanges.remove(&conn) {
-            Some(Exchange::Sending(_)) => {
-                if let Some(disk) = &mut self.disk {
+            Some(Exchange::Sending(sending)) => {
+                if let Some(disk) = self.disk.as_mut().filter(|_| sending.awaits_disk()) {
                     disk.submit(Job::Work { work: DiskWork::ForgetConn { conn }, bytes: None });
                 }
             }

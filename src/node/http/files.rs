@@ -332,7 +332,10 @@ impl Driver<'_> {
             let scope = Scope { ttl: None, budget, policy: None };
             self.http.order(Purpose::Sources(root), Command::Query { search, scope });
         }
-        Some(self.now + HTTP_SEARCH_MAX)
+        let until = self.now + HTTP_SEARCH_MAX;
+        // An earlier request does not wait longer.
+        self.http.sources_due.get_or_insert(until);
+        Some(until)
     }
 
     pub(super) fn on_source_event(&mut self, client: ClientId, root: Root, event: &ClientEvent) {
@@ -352,24 +355,16 @@ impl Driver<'_> {
     /// Requests that have waited long enough go on with what was found.
     pub(super) fn on_sources_late(&mut self) {
         let now = self.now;
-        self.pass_on_sources(|_, until| until <= now);
+        if self.http.sources_due.is_some_and(|due| due <= now) {
+            self.pass_on_sources(|_, until| until <= now);
+            let awaits = self.http.exchanges.values().filter_map(Exchange::awaits_sources);
+            self.http.sources_due = awaits.map(|(_, until)| until).min();
+        }
     }
 
     /// Goes on with the requests that wait for sources and are due.
     fn pass_on_sources(&mut self, is_due: impl Fn(Root, Time) -> bool) {
-        let due = |exchange: &Exchange| match exchange {
-            Exchange::Sources { found, until, .. } | Exchange::Meta { found, until: Some(until), .. } => {
-                is_due(found.content.root, *until)
-            }
-            Exchange::Meta { until: None, .. }
-            | Exchange::Looking { .. }
-            | Exchange::Sending(_)
-            | Exchange::Seeking { .. }
-            | Exchange::Waiting { .. }
-            | Exchange::Streaming(_)
-            | Exchange::Asking { .. }
-            | Exchange::Viewing { .. } => false,
-        };
+        let due = |exchange: &Exchange| exchange.awaits_sources().is_some_and(|(root, until)| is_due(root, until));
         let conns: Vec<ConnId> =
             self.http.exchanges.iter().filter(|(_, exchange)| due(exchange)).map(|(conn, _)| *conn).collect();
         for conn in conns {

@@ -76,6 +76,9 @@ pub(in crate::node) struct Http {
     pub(super) metrics: Kept,
     /// When the viewers get the next snapshot; none while there are no viewers.
     pub(super) tick: Option<Time>,
+    /// A time before which no request stops waiting for sources; none if no request waits. Not all
+    /// requests are looked at in each turn, because there may be hundreds.
+    pub(super) sources_due: Option<Time>,
 }
 
 /// A command for the machine, or the end of one.
@@ -110,6 +113,23 @@ pub(super) enum Exchange {
 }
 
 impl Exchange {
+    /// Until when the request waits for sources, if it does.
+    pub(super) fn awaits_sources(&self) -> Option<(Root, Time)> {
+        match self {
+            Exchange::Sources { found, until, .. } | Exchange::Meta { found, until: Some(until), .. } => {
+                Some((found.content.root, *until))
+            }
+            Exchange::Meta { until: None, .. }
+            | Exchange::Looking { .. }
+            | Exchange::Sending(_)
+            | Exchange::Seeking { .. }
+            | Exchange::Waiting { .. }
+            | Exchange::Streaming(_)
+            | Exchange::Asking { .. }
+            | Exchange::Viewing { .. } => None,
+        }
+    }
+
     /// Whether the request waits for the MD5s of this content.
     pub(super) fn awaits(&self, root: Root) -> bool {
         matches!(self, Exchange::Meta { found, digests: None, .. } if found.content.root == root)
@@ -181,6 +201,7 @@ impl Http {
             snapshot: Kept::default(),
             metrics: Kept::default(),
             tick: None,
+            sources_due: None,
         }
     }
 
@@ -191,18 +212,7 @@ impl Http {
 
     /// When [`Driver::fire_http`] has something to do.
     pub(in crate::node) fn timeout(&self) -> Option<Time> {
-        let due = |exchange: &Exchange| match exchange {
-            Exchange::Sources { until, .. } => Some(*until),
-            Exchange::Meta { until, .. } => *until,
-            Exchange::Looking { .. }
-            | Exchange::Sending(_)
-            | Exchange::Seeking { .. }
-            | Exchange::Waiting { .. }
-            | Exchange::Streaming(_)
-            | Exchange::Asking { .. }
-            | Exchange::Viewing { .. } => None,
-        };
-        self.exchanges.values().filter_map(due).chain(self.tick).chain(self.gateway.timeout()).min()
+        [self.sources_due, self.tick, self.gateway.timeout()].into_iter().flatten().min()
     }
 
     /// Adds a command for the machine. Returns its new id.
@@ -290,6 +300,11 @@ impl Sending {
             asked_at: Time::ZERO,
             waiting: VecDeque::new(),
         }
+    }
+
+    /// Whether the disk has been asked for chunks that are not ready.
+    pub(super) fn awaits_disk(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Must be called before chunks are requested: there are more of them for a client that reads
