@@ -25,9 +25,9 @@ pub const HTTP_RATE_MIN: u64 = 16 * 1024;
 /// For this time after the start of its answer, a connection is not closed for that reason; nor for
 /// this time after all of its last answer is queued.
 pub const HTTP_RATE_AFTER: Duration = Duration::from_secs(5);
-/// Bytes of files that one turn writes of an answer until [`UNSENT_BYTES_MAX`](super::UNSENT_BYTES_MAX)
-/// bytes of it are written. A client that reads nothing gets no more than those, and may have asked
-/// for short packets, which take the kernel longer.
+/// Bytes of files that one turn writes of an answer that begins: until as many bytes of it are
+/// written as [`UNSENT_BYTES_MAX`](super::UNSENT_BYTES_MAX) has. A client that reads nothing gets
+/// no more than those, and may have asked for short packets, which take the kernel longer.
 pub const HTTP_FIRST_BYTES_PER_TURN: usize = 64 * 1024;
 /// A client that has read this many bytes of its answer within [`HTTP_FAST_WITHIN`] is fast: the
 /// kernel then accepts [`HTTP_UNSENT_BYTES_MAX`] bytes that it has not sent, so that the bytes cost
