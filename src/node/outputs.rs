@@ -19,29 +19,35 @@ use crate::wire::Message;
 impl Driver<'_> {
     /// Performs outputs until there is none.
     pub(super) fn drain(&mut self) {
-        while let Some(mut output) = self.role.poll_output() {
-            match output {
-                // Most outputs are messages, which are large. `ref` does not move the message.
-                Output::Send { conn, ref mut message } => self.on_send(conn, message),
-                Output::Dial { dial, to, key } => self.net.dial(dial, to, key),
-                Output::SendTo { from, to, key, boot, message } => self.net.send_to((from, to), key, boot, &message),
-                Output::Resolve { id, name } => self.net.resolve(id, name),
-                Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
-                Output::ReceivePayload { conn, req, length, plan, verify } => {
+        loop {
+            // It is matched where it was returned, and not moved first: most outputs are messages,
+            // which are large.
+            match self.role.poll_output() {
+                None => break,
+                Some(Output::Send { conn, ref mut message }) => self.on_send(conn, message),
+                Some(Output::Dial { dial, to, key }) => self.net.dial(dial, to, key),
+                Some(Output::SendTo { from, to, key, boot, message }) => {
+                    self.net.send_to((from, to), key, boot, &message);
+                }
+                Some(Output::Resolve { id, name }) => self.net.resolve(id, name),
+                Some(Output::SendPayload { conn, req, offset, length }) => {
+                    self.on_send_payload(conn, req, offset, length);
+                }
+                Some(Output::ReceivePayload { conn, req, length, plan, verify }) => {
                     self.net.receive(conn, req, length, plan, verify);
                 }
-                Output::DropPayload { payload } => self.on_drop_payload(payload),
-                Output::DropChunk { conn, req } => drop(self.chunks.prepared.remove(&(conn, req))),
-                Output::FrameCap { conn, bytes } => self.net.set_frame_cap(conn, bytes),
-                Output::Hold { conn, hold } => self.net.hold(conn, hold),
-                Output::Close { conn } => self.net.close(conn),
-                Output::Limit(Limit::All(limits)) => self.net.set_limits(limits),
-                Output::Limit(Limit::Account { conn, account, upload }) => {
-                    self.net.limit_account(conn, account, upload)
+                Some(Output::DropPayload { payload }) => self.on_drop_payload(payload),
+                Some(Output::DropChunk { conn, req }) => drop(self.chunks.prepared.remove(&(conn, req))),
+                Some(Output::FrameCap { conn, bytes }) => self.net.set_frame_cap(conn, bytes),
+                Some(Output::Hold { conn, hold }) => self.net.hold(conn, hold),
+                Some(Output::Close { conn }) => self.net.close(conn),
+                Some(Output::Limit(Limit::All(limits))) => self.net.set_limits(limits),
+                Some(Output::Limit(Limit::Account { conn, account, upload })) => {
+                    self.net.limit_account(conn, account, upload);
                 }
-                Output::Disk(work) => self.on_disk(work),
-                Output::SaveAccounts { accounts } => self.on_save_accounts(&accounts),
-                Output::Event(event) => self.on_event(*event),
+                Some(Output::Disk(work)) => self.on_disk(work),
+                Some(Output::SaveAccounts { accounts }) => self.on_save_accounts(&accounts),
+                Some(Output::Event(event)) => self.on_event(*event),
             }
         }
         if let Some(disk) = &mut self.disk {

@@ -3,14 +3,13 @@
 //!
 //! It knows no part and decides nothing.
 
-use std::collections::VecDeque;
-
 use super::accounts::Logins;
 use super::config::SuperPeerConfig;
 use super::counters::{Count, Counters};
 use super::cut_tags::CutTags;
 use super::ids::{LinkId, WaveKey};
 use super::index::{HolderId, Index};
+use super::outputs::Outputs;
 use super::presence::Presence;
 use super::work::Work;
 use crate::config::{MEMORY_RECORDS_PERCENT, RATE_WINDOW};
@@ -75,7 +74,7 @@ pub(super) struct Context {
     pub(super) work: Work,
     pub(super) timers: Timers<Reason>,
     pub(super) counters: Counters,
-    pub(super) out: VecDeque<Output>,
+    pub(super) out: Outputs,
     /// The driver reported that memory is short.
     pub(super) memory_short: bool,
     /// Peers that shared before a restart may not be back yet, so no answer is complete.
@@ -106,7 +105,7 @@ impl Context {
             work: Work::default(),
             timers: Timers::new(),
             counters: Counters::default(),
-            out: VecDeque::new(),
+            out: Outputs::default(),
             memory_short: false,
             starting: false,
             sharing: 0,
@@ -128,8 +127,16 @@ impl Context {
     }
 
     /// Queues a message for a session.
+    #[inline(never)]
     pub(super) fn send(&mut self, conn: ConnId, message: Message) {
-        self.out.push_back(Output::Send { conn, message });
+        self.out.push(Output::Send { conn, message });
+    }
+
+    /// As [`Context::send`], for the messages that most outputs are. Always inline: they are written
+    /// to the queue at once, and not moved there.
+    #[inline(always)]
+    pub(super) fn answer(&mut self, conn: ConnId, message: Message) {
+        self.out.push(Output::Send { conn, message });
     }
 
     /// Queues an ERROR for a session.
@@ -138,8 +145,9 @@ impl Context {
     }
 
     /// Queues an event.
+    #[inline(never)]
     pub(super) fn report(&mut self, event: Event) {
-        self.out.push_back(Output::Event(Box::new(event)));
+        self.out.push(Output::Event(Box::new(event)));
     }
 
     /// The peer with this place in the index came: reports it, or sets the deadline for the report.

@@ -15,6 +15,7 @@ mod gauges;
 mod ids;
 pub mod index;
 mod link;
+mod outputs;
 mod peer;
 mod presence;
 mod reach;
@@ -420,7 +421,7 @@ impl SuperPeer {
         let SuperPeer { cx, sessions, neighbors, flood, starting, swarms, .. } = self;
         starting.look(cx);
         if let Some(accounts) = cx.logins.poll_save() {
-            cx.out.push_back(Output::SaveAccounts { accounts });
+            cx.out.push(Output::SaveAccounts { accounts });
         }
         neighbors.note_changes(cx);
         while !cx.work.is_spent()
@@ -472,7 +473,7 @@ impl Role for SuperPeer {
         self.begin_turn(now);
         let SuperPeer { cx, sessions, flood, starting, reach, swarms, subscriptions, .. } = self;
         match input {
-            Input::Accepted { conn, .. } if self.closing => cx.out.push_back(Output::Close { conn }),
+            Input::Accepted { conn, .. } if self.closing => cx.out.push(Output::Close { conn }),
             Input::Accepted { conn, from, to, since, key, unix } => {
                 cx.logins.on_accepted(conn, key, now, unix);
                 sessions.on_accepted((conn, since), from, to, cx);
@@ -547,7 +548,7 @@ impl Role for SuperPeer {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.cx.out.pop_front()
+        self.cx.out.pop()
     }
 
     fn glance(&self) -> Glance {

@@ -50,7 +50,7 @@ pub(super) fn send_done(conn: ConnId, req: u32, outcome: Outcome, cx: &mut Conte
         cx.report(Event::Answered { session: conn, req, hits, reached, cut, ms });
     }
     cx.count(if complete { Count::QueriesComplete } else { Count::QueriesCut });
-    cx.send(conn, Message::Done(Done { req, hits, reached, pruned, complete, cut, ms }));
+    cx.answer(conn, Message::Done(Done { req, hits, reached, pruned, complete, cut, ms }));
 }
 
 /// Sends hits to a session, in frames of at most one page. Returns the bytes of the frames, rounded
@@ -68,7 +68,7 @@ pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mu
     cx.counters.add_many(Count::HitsSent, hits.len() as u64);
     if all <= PAGE_BYTES {
         if !hits.is_empty() {
-            cx.send(conn, Message::Hit(Hit { req, hits }));
+            cx.answer(conn, Message::Hit(Hit { req, hits }));
         }
     } else {
         send_pages(conn, req, hits, cx);

@@ -428,7 +428,7 @@ impl Links {
         let link = self.link_mut(id);
         if link.next_lookup().is_some() && link.lookup.take_due(cx.now) {
             let (id, name) = (ResolveId(u64::from(id.0)), link.name.clone());
-            cx.out.push_back(Output::Resolve { id, name });
+            cx.out.push(Output::Resolve { id, name });
         }
         change
     }
@@ -550,5 +550,5 @@ fn transmit(link: &Link, (from, to): (Option<IpAddr>, SocketAddr), boot: u64, me
         LinkMessage::Hello(_) | LinkMessage::Unknown(_) => Count::LinkHelloOut,
     });
     let key = link.key.map(|(key, _)| key);
-    cx.out.push_back(Output::SendTo { from, to, key, boot, message: Box::new(message) });
+    cx.out.push(Output::SendTo { from, to, key, boot, message: Box::new(message) });
 }

@@ -142,7 +142,7 @@ impl Reach {
         let dial = DialId(self.next_dial);
         self.next_dial += 1;
         cx.count(Count::DialBacks);
-        cx.out.push_back(Output::Dial { dial, to: to.clone(), key: None });
+        cx.out.push(Output::Dial { dial, to: to.clone(), key: None });
         self.ends.push_back((cx.now + DIAL_BACK_TIMEOUT, dial));
         self.running.insert(dial, Running { session, peer, to, conn: None, over: false });
     }
@@ -174,7 +174,7 @@ impl Reach {
     pub(super) fn on_dialed(&mut self, dial: DialId, conn: ConnId, key: Option<PublicKey>, cx: &mut Context) {
         self.conns.insert(conn, dial);
         let Some(running) = self.running.get_mut(&dial).filter(|running| !running.over) else {
-            return cx.out.push_back(Output::Close { conn });
+            return cx.out.push(Output::Close { conn });
         };
         running.conn = Some(conn);
         if key.is_some_and(|key| key.node() != running.peer.node) {
@@ -241,7 +241,7 @@ impl Reach {
         let Running { session, peer, to, conn, .. } = running.clone();
         if let Some(conn) = conn {
             cx.send(conn, Message::Bye(Bye { why: "dialed back".to_owned() }));
-            cx.out.push_back(Output::Close { conn });
+            cx.out.push(Output::Close { conn });
         }
         self.conclude(session, peer, to, result, cx);
         self.arm(cx);

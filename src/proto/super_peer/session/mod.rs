@@ -345,7 +345,7 @@ impl Sessions {
             if session.state != State::Closing {
                 let conn = ConnId { index: index as u32, generation: session.generation };
                 cx.send(conn, Message::Bye(Bye { why: "the super peer ends".to_owned() }));
-                cx.out.push_back(Output::Close { conn });
+                cx.out.push(Output::Close { conn });
                 self.release(conn, None, cx);
             }
         }

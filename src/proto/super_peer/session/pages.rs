@@ -15,7 +15,7 @@ impl Sessions {
     /// Does a page: at once if it is short or if many wait, else in later turns.
     pub(super) fn take_page(&mut self, mut page: Page, cx: &mut Context) -> Result<(), Fault> {
         if page.len() > PAGE_FILES_AT_ONCE && self.pages.len() < PAGES_PUT_OFF_MAX {
-            cx.out.push_back(Output::Hold { conn: page.conn, hold: true });
+            cx.out.push(Output::Hold { conn: page.conn, hold: true });
             self.pages.push_back(page);
             return Ok(());
         }
@@ -60,7 +60,7 @@ impl Sessions {
         let conn = page.conn;
         match self.change_files(conn, cx, |sessions, cx| sessions.go_on(&mut page, left, cx)) {
             Ok(Some(ack)) => {
-                cx.out.push_back(Output::Hold { conn, hold: false });
+                cx.out.push(Output::Hold { conn, hold: false });
                 Some((conn, ack))
             }
             Ok(None) => {

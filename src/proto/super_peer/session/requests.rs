@@ -106,7 +106,7 @@ impl Sessions {
         match message {
             Message::Bye(bye) => {
                 cx.count(Count::ClosedBye);
-                cx.out.push_back(Output::Close { conn });
+                cx.out.push(Output::Close { conn });
                 self.release(conn, Some(&format!("it said goodbye: {}", bye.why)), cx);
                 Ok(())
             }
@@ -151,7 +151,7 @@ impl Sessions {
             welcome.features.push(FEATURE_SWARM.to_owned());
         }
         let welcome = Welcome { mode: cx.logins.mode(), rotation: cx.logins.rotation(), ..welcome };
-        cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
+        cx.out.push(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
         cx.send(conn, Message::Welcome(welcome));
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Sessions {
         self.storm.on_login(cx.now);
         self.session_mut(conn).expect("the session is half open").state = State::Open;
         self.leave_half_open(cx);
-        cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
+        cx.out.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
         cx.send(conn, Message::Ready(ready));
         let denied = cx.logins.denied();
         for list in denied.chunks(REVOKED_PAGE_KEYS) {

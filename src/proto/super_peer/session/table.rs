@@ -258,7 +258,7 @@ impl Sessions {
             let retry = (code == ErrorCode::BUSY).then(|| self.storm.on_refused(cx.now, self.half_open_len));
             let message = shortened(why.clone());
             cx.send(conn, Message::Error(Error { code, message, req: None, retry }));
-            cx.out.push_back(Output::Close { conn });
+            cx.out.push(Output::Close { conn });
             self.release(conn, Some(&why), cx);
         }
     }
