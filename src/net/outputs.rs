@@ -10,9 +10,7 @@ use super::connection::{Connection, Incoming, Phase};
 use super::context::Context;
 use super::reactor::Net;
 use super::table::Table;
-use crate::config::{
-    CHUNK_BYTES_MAX, FRAME_BYTES_OPEN, FRAME_SHORT_PATIENCE, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX,
-};
+use crate::config::{CHUNK_BYTES_MAX, FRAME_BYTES_OPEN, FRAME_SHORT_PATIENCE, SEND_QUEUE_BYTES_EARLY};
 use crate::http::Refusal;
 use crate::proto::command::RateLimits;
 use crate::proto::envelope::Taken;
@@ -38,12 +36,11 @@ impl Net {
         frame::encode(message, conn.send.tail(&mut conns.buffers));
         ctx.counters.messages_out += 1;
         let queued = conn.send.frame_bytes();
-        conns.mark_dirty(id);
-        if queued > SEND_QUEUE_BYTES_EARLY {
-            conns.flush_one(id, ctx);
+        if !conn.dirty {
+            conns.mark_dirty(id);
         }
-        if conns.get(id).is_some_and(|conn| conn.send.frame_bytes() > SEND_QUEUE_BYTES_MAX) {
-            conns.finish(id, CloseReason::SlowConsumer, ctx);
+        if queued > SEND_QUEUE_BYTES_EARLY {
+            conns.shorten(id, ctx);
         }
     }
 
@@ -234,6 +231,7 @@ impl Net {
 }
 
 /// The connection, if the machine may still use it; otherwise the output is counted as stale.
+#[inline(always)]
 fn live<'a>(table: &'a mut Table<Connection>, id: ConnId, ctx: &mut Context) -> Option<&'a mut Connection> {
     let conn = table.get_mut(id).filter(|conn| conn.takes_messages());
     if conn.is_none() {

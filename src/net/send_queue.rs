@@ -110,6 +110,7 @@ impl SendQueue {
     }
 
     /// The buffer that the next frame is encoded into.
+    #[inline(always)]
     pub(super) fn tail(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = buffers.frame();

@@ -260,11 +260,19 @@ impl<'a> Driver<'a> {
         self.drain();
     }
 
+    #[inline(always)]
+    fn watch_memory(&mut self) {
+        let held = memory::held();
+        if !self.memory.is_enough(held) {
+            self.on_scarce_memory(held);
+        }
+    }
+
     /// Reports to the machine when memory becomes short or is no longer short. While memory is
     /// short, it closes connections whose incomplete frames take too much memory. Above the upper
     /// threshold it also closes connections that do not read.
-    fn watch_memory(&mut self) {
-        let held = memory::held();
+    #[inline(never)]
+    fn on_scarce_memory(&mut self, held: usize) {
         if let Some(short) = self.memory.change(held) {
             if short && self.memory.may_warn(self.now) {
                 log::warn!("memory is short: {} MiB are in use; new sessions and queries are refused", held >> 20);

@@ -65,6 +65,11 @@ impl Memory {
         self.unfinished_max = percent(MEMORY_UNFINISHED_PERCENT);
     }
 
+    /// Whether memory is not short and was not short before, so that nothing must be done.
+    pub(super) fn is_enough(&self, held: usize) -> bool {
+        !self.short && held < self.short_from
+    }
+
     /// If this has changed: whether memory is short now.
     pub(super) fn change(&mut self, held: usize) -> Option<bool> {
         let short = held >= self.short_from;

@@ -9,8 +9,8 @@ use mio::event::Event;
 use super::Connections;
 use crate::config::{
     CROWD_READ_BYTES, CROWD_WAITING, FLUSHES_PER_TURN, FREED_PER_TURN, HTTP_RAISED_MAX, LATE_STEPS, LINGER_BYTES_MAX,
-    MESSAGES_IN_A_ROW_MIN, MESSAGES_PER_PASS, READ_SCRATCH_BYTES, TURN_BULK_MAX, TURN_BYTES_WRITTEN,
-    TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
+    MESSAGES_IN_A_ROW_MIN, MESSAGES_PER_PASS, READ_SCRATCH_BYTES, SEND_QUEUE_BYTES_MAX, TURN_BULK_MAX,
+    TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, TURN_WRITE_MAX,
 };
 use crate::http::{self, Refusal};
 use crate::net::arrival::Arrival;
@@ -97,8 +97,7 @@ impl Connections {
     /// it in this turn.
     pub(in crate::net) fn read(&mut self, ctx: &mut Context) -> Option<Arrival> {
         let id = self.current?;
-        let waiting = self.run.len();
-        if waiting >= CROWD_WAITING && self.in_a_row >= (MESSAGES_PER_PASS / waiting).max(MESSAGES_IN_A_ROW_MIN) {
+        if self.in_a_row >= MESSAGES_IN_A_ROW_MIN && self.has_had_its_part() {
             self.pause(id, ctx);
             return None;
         }
@@ -168,6 +167,13 @@ impl Connections {
                 None
             }
         }
+    }
+
+    /// Whether the connection that is being read has sent its part of the messages of a pass over
+    /// all connections.
+    fn has_had_its_part(&self) -> bool {
+        let waiting = self.run.len();
+        waiting >= CROWD_WAITING && (self.in_a_row + 1) * waiting > MESSAGES_PER_PASS
     }
 
     /// Nothing more is read in this turn. The connection that is being read goes to the back of the
@@ -282,6 +288,15 @@ impl Connections {
     pub(in crate::net) fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
         let room = self.upload_room(id);
         self.write_one(id, room, ctx);
+    }
+
+    /// The send queue of a connection is long: writes it before the end of the turn, and closes the
+    /// connection if the queue is too long after that.
+    pub(in crate::net) fn shorten(&mut self, id: ConnId, ctx: &mut Context) {
+        self.flush_one(id, ctx);
+        if self.get(id).is_some_and(|conn| conn.send.frame_bytes() > SEND_QUEUE_BYTES_MAX) {
+            self.finish(id, CloseReason::SlowConsumer, ctx);
+        }
     }
 
     /// Writes what is queued, with at most `room` bytes of files, and at most as many of them as
