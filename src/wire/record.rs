@@ -20,8 +20,8 @@ impl SharePath {
     /// The path, if its length and its components are allowed.
     #[must_use]
     pub fn new(path: &str) -> Option<SharePath> {
-        let mut parts = path.as_bytes().split(|byte| *byte == b'/');
-        let allowed = path.len() <= PATH_BYTES_MAX && parts.all(|part| !matches!(part, b"" | b"." | b".."));
+        let mut parts = path.split('/');
+        let allowed = path.len() <= PATH_BYTES_MAX && parts.all(|part| !matches!(part, "" | "." | ".."));
         allowed.then(|| SharePath(path.into()))
     }
 
