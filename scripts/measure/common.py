@@ -317,6 +317,13 @@ def run(*command):
     subprocess.run(command, check=True)
 
 
+def pin(pid, core, first):
+    """Gives a process a core; with `first`, real-time priority there (this needs root)."""
+    for task in map(int, os.listdir(f"/proc/{pid}/task")):
+        os.sched_setaffinity(task, {core})
+        os.sched_setscheduler(task, os.SCHED_RR if first else os.SCHED_OTHER, os.sched_param(1 if first else 0))
+
+
 def wait_for(what, look, limit=30.0, step=0.01):
     """Polls until it is true. Returns the seconds that took."""
     start = time.monotonic()
