@@ -145,6 +145,10 @@ impl HostPort {
     /// dot. `localhost` (RFC 6761 §6.3) becomes 127.0.0.1.
     #[must_use]
     pub fn canonical(&self) -> HostPort {
+        // The standard library reads no other form of an IPv4 address than the usual one.
+        if self.host.parse::<Ipv4Addr>().is_ok() {
+            return self.clone();
+        }
         if let Some(literal) = self.literal() {
             return HostPort::local(literal);
         }

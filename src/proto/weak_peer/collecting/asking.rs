@@ -74,6 +74,9 @@ impl Set {
         let Set { order, holders, next_req, small, command, .. } = self;
         let holder = &mut holders[index];
         let (Some(conn), true) = (holder.conn, holder.welcomed) else { return };
+        if holder.asked.len() >= COLLECTION_PIPELINE_MAX {
+            return;
+        }
         let mut next = || match command {
             Some(command) => {
                 let place = small.iter().position(|file| command.holders_of(file).contains(&index))?;
