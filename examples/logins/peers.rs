@@ -127,9 +127,11 @@ impl Peers {
                     self.waiting.push_back(Output::Dial { dial, to, key });
                 }
                 Output::Event(event) => self.on_event(which, *event),
-                Output::Send { .. } | Output::FrameCap { .. } | Output::Hold { .. } | Output::Close { .. } => {
-                    self.out.push_back(output);
-                }
+                Output::Send { .. }
+                | Output::FrameCap { .. }
+                | Output::Hold { .. }
+                | Output::Close { .. }
+                | Output::Abort { .. } => self.out.push_back(output),
                 // The peers have no disk, no downloads, no links and no accounts.
                 Output::Limit(_)
                 | Output::Disk(_)

@@ -81,22 +81,25 @@ impl Target {
         Ok(Target::Supers { part, connect_timeout, keys })
     }
 
-    /// The peer that the options choose. If they choose none and no peer runs here, a short-lived
+    /// The peer that the options choose. If that is a peer by name and does not run here, a short-lived
     /// peer. Its super peers are those of the network that was joined, or else those that announce
     /// themselves on the local network.
     pub(crate) fn here_or_near(asked: AskedOptions) -> Result<Target, Failure> {
-        let is_open = asked.supers.is_empty() && asked.control.is_none() && asked.name.is_none();
+        let is_named = asked.name.is_some();
         let (open, state, connect_timeout) = (asked.open, asked.state.clone(), asked.connect_timeout);
         settings::connect_timeout(connect_timeout)?;
         let target = Target::new(asked)?;
-        let Target::Control { path, .. } = &target else { return Ok(target) };
-        if !is_open || path.exists() {
+        let Target::Control { path, name, named: false } = &target else { return Ok(target) };
+        if path.exists() {
             return Ok(target);
         }
-        let folder = paths::state_folder(settings::PEER_NAME, state.as_deref(), &|key| std::env::var_os(key)).ok();
+        let folder = paths::state_folder(name, state.as_deref(), &|key| std::env::var_os(key)).ok();
         let joined = folder.as_deref().filter(|_| !open).map(member::joined).transpose()?.flatten();
         if joined.is_some() {
             return Target::supers(folder, Vec::new(), open, connect_timeout);
+        }
+        if is_named {
+            return Ok(target);
         }
         match discovery::find(DISCOVERY_MAX) {
             Ok(found) => Target::supers(folder, found.into_iter().map(Pin::from).collect(), open, connect_timeout),

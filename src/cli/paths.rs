@@ -236,7 +236,7 @@ impl State {
                 let mut pid = String::new();
                 let _ = lock.read_to_string(&mut pid);
                 let message = format!(
-                    "{name:?} already runs, as process {}; give this one another --name",
+                    "{name:?} already runs, as process {}; stop it first, or give this one another --name",
                     if pid.trim().is_empty() { "unknown" } else { pid.trim() }
                 );
                 return Err(Failure::new(Exit::Internal, message));

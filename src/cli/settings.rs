@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket}
 use std::time::Duration;
 
 use super::units::{Rate, Span};
-use crate::config::{CONNECT_TIMEOUT, PING_INTERVAL, QUERY_BUDGET_MAX, SESSION_SILENCE_MAX};
+use crate::config::{CONNECT_TIMEOUT, PING_INTERVAL, PING_INTERVAL_MIN, QUERY_BUDGET_MAX, SESSION_SILENCE_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::RateLimits;
 use crate::trust::Pin;
@@ -50,9 +50,12 @@ pub(crate) fn ping(given: Option<Span>) -> Result<Duration, Failure> {
     let longest = SESSION_SILENCE_MAX / 3;
     match given {
         None => Ok(PING_INTERVAL),
-        Some(Span(ping)) if ping < Duration::from_millis(100) || ping > longest => {
-            Err(Failure::usage(format!("--ping is a time from 100ms to {}s", longest.as_secs())))
-        }
+        // A peer sends at most one PING a second (PROTOCOL.md 4.9).
+        Some(Span(ping)) if ping < PING_INTERVAL_MIN || ping > longest => Err(Failure::usage(format!(
+            "--ping is a time from {}s to {}s",
+            PING_INTERVAL_MIN.as_secs(),
+            longest.as_secs()
+        ))),
         Some(Span(ping)) => Ok(ping),
     }
 }
@@ -179,6 +182,8 @@ mod tests {
         assert!(budget(Span(Duration::ZERO)).unwrap_err().message.contains("--budget"));
         assert!(budget(Span(QUERY_BUDGET_MAX)).is_ok());
         assert!(ping(Some(Span(Duration::from_secs(60)))).is_err());
+        assert!(ping(Some(Span(PING_INTERVAL_MIN))).is_ok());
+        assert!(ping(Some(Span(PING_INTERVAL_MIN / 2))).is_err(), "no peer can be heard so often");
         assert_eq!(ping(None), Ok(PING_INTERVAL));
         assert!(connect_timeout(Some(Span(Duration::ZERO))).is_err());
     }

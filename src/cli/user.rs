@@ -13,7 +13,7 @@ use serde_json::json;
 use super::accounts::{self, unix};
 use super::args::User;
 use super::identity::Identity;
-use super::units::{Size, Span};
+use super::units::{Rate, Size, Span};
 use super::{oneshot, output, paths, random, settings};
 use crate::config::{INVITATION_VALID, SUPER_PORT};
 use crate::error::{Exit, Failure};
@@ -29,12 +29,36 @@ const LIST_BYTES_MAX: u64 = 16 << 20;
 
 /// Runs the command.
 pub(crate) fn run(args: &User) -> Result<u8, Failure> {
+    foreign(args)?;
     match args.action.as_str() {
         "add" => add(args),
         "list" => list(args),
         "revoke" => revoke(args),
         "set" => set(args),
         other => Err(Failure::usage(format!("{other:?} is no action of user; write add, list, revoke or set"))),
+    }
+}
+
+/// Refuses an option of another action.
+fn foreign(args: &User) -> Result<(), Failure> {
+    let limits = ["--files", "--names", "--queries", "--sessions", "--upload"].map(|option| (option, &["set"][..]));
+    let has = [args.files.is_some(), args.names.is_some(), args.queries.is_some()];
+    let has = has.into_iter().chain([args.sessions.is_some(), args.upload.is_some()]);
+    let of_limits = limits.into_iter().zip(has);
+    let others = [
+        (("--class", &["add", "set"][..]), args.class.is_some()),
+        (("--expires", &["add"][..]), args.expires.is_some()),
+        (("--valid", &["add"][..]), args.valid.is_some()),
+        (("--at", &["add"][..]), args.at.is_some()),
+        (("--from", &["revoke"][..]), args.from.is_some()),
+    ];
+    let action = args.action.as_str();
+    let known = ["add", "list", "revoke", "set"].contains(&action);
+    match others.into_iter().chain(of_limits).find(|((_, of), given)| *given && !of.contains(&action)) {
+        Some(((option, of), _)) if known => {
+            Err(Failure::usage(format!("{option} is an option of user {}, not of user {action}", of.join(" and "))))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -47,6 +71,9 @@ fn add(args: &User) -> Result<u8, Failure> {
         if span.is_some_and(|Span(span)| span.as_secs() == 0) {
             return Err(Failure::usage(format!("{option} is a time of at least 1s")));
         }
+    }
+    if args.at.as_ref().is_some_and(|at| at.port() == 0) {
+        return Err(Failure::usage("no one can connect to port 0; write the port of this super peer after --at HOST:"));
     }
     let book = Book::open(args)?;
     let now = unix();
@@ -184,7 +211,7 @@ fn set(args: &User) -> Result<u8, Failure> {
         name_bytes: bytes(args.names),
         queries_per_second: args.queries,
         sessions: args.sessions,
-        upload_bytes_per_second: bytes(args.upload),
+        upload_bytes_per_second: args.upload.map(|Rate(rate)| rate),
     };
     let order = match (&args.who[..], &args.class) {
         ([name], Some(class)) if limits == Limits::default() => {

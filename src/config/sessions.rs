@@ -9,6 +9,8 @@ pub const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 /// Interval at which a weak peer that has nothing else to send sends PING. The super peer chooses
 /// it, in WELCOME.
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// Shortest such interval: a peer does not send PING more often.
+pub const PING_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// A session that is silent for three intervals of PING is closed. This is the time with the
 /// default interval, which is also the longest.
 pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(90);

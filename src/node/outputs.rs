@@ -41,6 +41,7 @@ impl Driver<'_> {
                 Some(Output::FrameCap { conn, bytes }) => self.net.set_frame_cap(conn, bytes),
                 Some(Output::Hold { conn, hold }) => self.net.hold(conn, hold),
                 Some(Output::Close { conn }) => self.net.close(conn),
+                Some(Output::Abort { conn }) => self.net.abort(conn),
                 Some(Output::Limit(Limit::All(limits))) => self.net.set_limits(limits),
                 Some(Output::Limit(Limit::Account { conn, account, upload })) => {
                     self.net.limit_account(conn, account, upload);

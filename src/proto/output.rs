@@ -111,6 +111,12 @@ pub enum Output {
         /// The connection.
         conn: ConnId,
     },
+    /// Close at once: of what is queued, nothing more is written. Answered by
+    /// [`super::Input::Closed`].
+    Abort {
+        /// The connection.
+        conn: ConnId,
+    },
     /// Limit the bytes of files that are sent or received from now on.
     Limit(Limit),
     /// Work for the disk.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{pin, super_addr};
-use crate::cli::units::{Size, Span};
+use super::values::{limit, pin, super_addr};
+use crate::cli::units::{Rate, Size, Span};
 use crate::trust::Pin;
 use crate::wire::HostPort;
 
@@ -122,10 +122,10 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) sessions: Option<u64>,
 
-        /// set: bytes of files per second that a peer sends to an account of the class; 0 means no
-        /// limit [default: unchanged]
-        #[argh(option, arg_name = "SIZE")]
-        pub(crate) upload: Option<Size>,
+        /// set: highest rate at which a peer sends file data to an account of the class, such as 10M
+        /// or 100Mbit; 0 means no limit [default: unchanged]
+        #[argh(option, arg_name = "RATE", from_str_fn(limit))]
+        pub(crate) upload: Option<Rate>,
 
         /// the control socket of the super peer [default: the socket of the super peer called
         /// --name]

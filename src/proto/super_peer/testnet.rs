@@ -402,7 +402,7 @@ impl Net {
                 frame::decode(&bytes, FRAME_BYTES_OPEN).unwrap().unwrap();
                 this.said.push((conn, message));
             }
-            Output::Close { conn } => {
+            Output::Close { conn } | Output::Abort { conn } => {
                 this.closed.push(conn);
                 self.world.input(node, Input::Closed { conn, why: CloseReason::Asked });
             }

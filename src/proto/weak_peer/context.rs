@@ -244,6 +244,12 @@ impl Context {
         self.push(Output::Close { conn });
     }
 
+    /// Closes a connection at once: what is queued is not sent.
+    pub(super) fn abort(&mut self, conn: ConnId) {
+        self.disown(conn);
+        self.push(Output::Abort { conn });
+    }
+
     /// Gives up a dial or closes a connection.
     pub(super) fn give_up(&mut self, dial: Option<DialId>, conn: Option<ConnId>) {
         dial.and_then(|dial| self.end_dial(dial));

@@ -128,7 +128,7 @@ impl Swarm {
             Output::DropPayload { payload } => {
                 self.nodes[node as usize].payloads.remove(payload.0 as usize);
             }
-            Output::Close { conn } => self.close(node, conn),
+            Output::Close { conn } | Output::Abort { conn } => self.close(node, conn),
             Output::Disk(work) => self.on_disk(node, work),
             Output::Event(event) => {
                 if let Event::Client { client: CLIENT, event: ClientEvent::Done(done) } = *event {

@@ -470,7 +470,7 @@ impl World {
             // Ignored: this world limits the rate of connections itself, and the turns of its
             // machines are short.
             Output::Limit(_) | Output::Hold { .. } => {}
-            Output::Close { conn } => self.close(node, conn),
+            Output::Close { conn } | Output::Abort { conn } => self.close(node, conn),
             Output::DropPayload { payload } => self.nodes[node].disk.drop_payload(payload),
             Output::DropChunk { conn, req } => self.nodes[node].disk.drop_chunk(conn, req),
             Output::Disk(work) => self.on_disk(node, work),

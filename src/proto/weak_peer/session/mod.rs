@@ -21,7 +21,7 @@ use super::config::{Offer, Registered};
 use super::context::{Context, Owner, Reason, SessionId, millis, quoted};
 use crate::config::{
     ANSWER_DEADLINE, BUSY_RETRY_MAX, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, FRAME_BYTES_WELCOME, PING_INTERVAL,
-    PROTOCOL_VERSION, RECONNECT_MAX,
+    PING_INTERVAL_MIN, PROTOCOL_VERSION, RECONNECT_MAX,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::event::{SuperState, SuperStatus};
@@ -431,7 +431,7 @@ impl Session {
         self.node = Some(welcome.node);
         self.swarms = welcome.features.iter().any(|feature| feature == FEATURE_SWARM);
         let asked = Duration::from_millis(u64::from(welcome.ping));
-        self.ping_interval = asked.clamp(Duration::from_secs(1), PING_INTERVAL * 10);
+        self.ping_interval = asked.clamp(PING_INTERVAL_MIN, PING_INTERVAL * 10);
         let host = self.registered.host.as_deref().unwrap_or(welcome.addr.host());
         self.own_addr = self.offer.as_ref().and_then(|offer| HostPort::new(host, offer.port).ok());
         cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });

@@ -7,14 +7,16 @@ use std::time::Duration;
 use super::harness::{Manner, Super, World, addr};
 use crate::config::PIECE_BYTES;
 use crate::proto::weak_peer::PeerLogin;
-use crate::proto::{ConnId, DiskWork, Event, Input, Output};
+use crate::proto::{ConnId, DiskDone, DiskWork, Event, Input, Output};
 use crate::sim::builders;
 use crate::trust::accounts::CLASS_DEFAULT;
 use crate::trust::credential::Terms;
 use crate::trust::{Credential, Pin, PublicKey, Rotation, SecretKey, Token};
-use crate::wire::message::{Chunk, Cvs, Enrolled, Error, ErrorCode, Hello, Login, Mode, Ready, Revoked, RevokedKey};
+use crate::wire::message::{
+    Chunk, Cvs, Enrolled, Error, ErrorCode, Get, Hello, Login, Mode, Ready, Revoked, RevokedKey,
+};
 use crate::wire::swarm::{FEATURE_SWARM, Has, Turn};
-use crate::wire::{KeyBytes, Message, NodeId};
+use crate::wire::{KeyBytes, Message, NodeId, Root};
 
 const OWN: u8 = 1;
 const SUPER: u8 = 10;
@@ -185,6 +187,22 @@ fn only_a_session_that_is_up_revokes_a_credential() {
         world.run_for(Duration::from_millis(2));
         assert_eq!(world.outputs.contains(&Output::Close { conn }), stage == Stage::Up, "{stage:?}");
     }
+}
+
+#[test]
+fn a_peer_that_is_revoked_does_not_get_the_rest_of_a_chunk() {
+    let (mut world, _) = session(Stage::Up);
+    let conn = world.accept_key("192.0.2.77:5000".parse().unwrap(), Some(key(SOURCE)));
+    let get = Message::Get(Get { req: 1, root: Root([1; 32]), offset: 0, length: 1 << 20, bare: true });
+    for message in [builders::hello(), builders::login(), get] {
+        world.input(Input::Message { conn, message: as_sent_by(message, SOURCE) });
+    }
+    world.input(Input::Disk(DiskDone::ChunkReady { conn, req: 1, result: Ok(None) }));
+    let sends = |output: &Output| matches!(output, Output::SendPayload { .. });
+    assert!(world.outputs.last().is_some_and(sends), "{:?}", world.outputs);
+    world.super_says(0, as_sent_by(Message::Revoked(Revoked { list: vec![] }), SUPER));
+    world.run_for(Duration::from_millis(2));
+    assert_eq!(world.outputs.last(), Some(&Output::Abort { conn }));
 }
 
 #[test]

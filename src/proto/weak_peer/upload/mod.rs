@@ -244,7 +244,13 @@ impl Uploads {
         let ended: Vec<ConnId> =
             self.conns.iter().filter(|(_, upload)| denied(upload)).map(|(conn, _)| *conn).collect();
         for conn in ended {
-            self.fail(cx, conn, ErrorCode::REVOKED, &Refusal::Revoked.to_string());
+            let is_sending =
+                |upload: &Upload| upload.requests.iter().any(|request| matches!(request.stage, Stage::Sending));
+            if self.conns.get(&conn).is_some_and(is_sending) {
+                self.cut_off(cx, conn, ErrorCode::REVOKED);
+            } else {
+                self.fail(cx, conn, ErrorCode::REVOKED, &Refusal::Revoked.to_string());
+            }
         }
     }
 
@@ -386,6 +392,14 @@ impl Uploads {
         *self.closed.entry(counter(code)).or_default() += 1;
         cx.error(conn, code, why, None);
         self.end(cx, conn);
+    }
+
+    /// Ends a connection in the middle of a chunk, after which no ERROR can be sent: the rest of
+    /// the chunk could take long, because of a limit or because the other side reads slowly.
+    fn cut_off(&mut self, cx: &mut Context, conn: ConnId, code: ErrorCode) {
+        *self.closed.entry(counter(code)).or_default() += 1;
+        cx.abort(conn);
+        self.on_closed(cx, conn);
     }
 
     fn end(&mut self, cx: &mut Context, conn: ConnId) {

@@ -122,7 +122,7 @@ impl Shard {
                         connection.cap_down = bytes;
                     }
                 }
-                Output::Close { conn } => self.close_up(call(conn)),
+                Output::Close { conn } | Output::Abort { conn } => self.close_up(call(conn)),
                 Output::Event(event) => {
                     if let Event::Client { client, event } = *event {
                         self.on_answer(client, event);

@@ -308,7 +308,7 @@ impl Shard {
             match output {
                 Output::SendTo { to, boot, message, .. } => self.pack(host, to, boot, &message),
                 Output::Send { conn, message } => self.say(host, conn, &message),
-                Output::Close { conn } => self.close(host, conn),
+                Output::Close { conn } | Output::Abort { conn } => self.close(host, conn),
                 Output::FrameCap { conn, bytes } => self.set_cap(host, conn, bytes),
                 Output::Event(_) | Output::Hold { .. } => {}
                 Output::Dial { .. }

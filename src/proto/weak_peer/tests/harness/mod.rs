@@ -465,9 +465,9 @@ impl World {
             Output::ReceivePayload { conn, req, length, plan, verify } => {
                 self.receive(conn, req, length, plan, verify);
             }
-            Output::Close { conn } => {
+            output @ (Output::Close { conn } | Output::Abort { conn }) => {
                 if self.conns.get(&conn) == Some(&End::Outside) {
-                    self.outputs.push(Output::Close { conn });
+                    self.outputs.push(output);
                 }
                 if self.conns.remove(&conn).is_some() {
                     self.later(LATENCY, Happening::Input(Input::Closed { conn, why: CloseReason::Asked }));
