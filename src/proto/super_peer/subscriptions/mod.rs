@@ -151,9 +151,9 @@ impl Subscriptions {
         }
     }
 
-    /// Ends a search of the host that has added most, so that this host can add one: the search with
-    /// the fewest subscribers, and of these the newest. Nothing ends, and the result is none, unless
-    /// this host then has no more searches than the other one.
+    /// Ends a search of the host that has added most, so that this host can add one: the search
+    /// with the fewest subscribers, and of these the newest. Nothing ends, and the result is none,
+    /// unless this host then has no more searches than the other one.
     fn make_room(&mut self, host: Host, cx: &mut Context) -> Option<()> {
         let mut hosts: BTreeMap<Host, usize> = BTreeMap::new();
         let all = || self.searches.iter().flatten();
