@@ -29,36 +29,12 @@ const LIST_BYTES_MAX: u64 = 16 << 20;
 
 /// Runs the command.
 pub(crate) fn run(args: &User) -> Result<u8, Failure> {
-    foreign(args)?;
     match args.action.as_str() {
         "add" => add(args),
         "list" => list(args),
         "revoke" => revoke(args),
         "set" => set(args),
         other => Err(Failure::usage(format!("{other:?} is no action of user; write add, list, revoke or set"))),
-    }
-}
-
-/// Refuses an option of another action.
-fn foreign(args: &User) -> Result<(), Failure> {
-    let limits = ["--files", "--names", "--queries", "--sessions", "--upload"].map(|option| (option, &["set"][..]));
-    let has = [args.files.is_some(), args.names.is_some(), args.queries.is_some()];
-    let has = has.into_iter().chain([args.sessions.is_some(), args.upload.is_some()]);
-    let of_limits = limits.into_iter().zip(has);
-    let others = [
-        (("--class", &["add", "set"][..]), args.class.is_some()),
-        (("--expires", &["add"][..]), args.expires.is_some()),
-        (("--valid", &["add"][..]), args.valid.is_some()),
-        (("--at", &["add"][..]), args.at.is_some()),
-        (("--from", &["revoke"][..]), args.from.is_some()),
-    ];
-    let action = args.action.as_str();
-    let known = ["add", "list", "revoke", "set"].contains(&action);
-    match others.into_iter().chain(of_limits).find(|((_, of), given)| *given && !of.contains(&action)) {
-        Some(((option, of), _)) if known => {
-            Err(Failure::usage(format!("{option} is an option of user {}, not of user {action}", of.join(" and "))))
-        }
-        Some(_) | None => Ok(()),
     }
 }
 

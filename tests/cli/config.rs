@@ -40,7 +40,7 @@ fn a_file_is_checked_and_each_value_is_shown_with_its_origin() {
 
     for (wrong, why) in [
         ("[peer]\nparalel = 2", "c.toml:2: there is no key paralel; did you mean parallel?"),
-        ("[super]\nping = \"1h\"", "from 100ms to 30s (from "),
+        ("[super]\nping = \"1h\"", "from 1s to 30s (from "),
         ("ttl = 3\nhttp_files = true", "c.toml:1: ttl is no option of sprat peer"),
     ] {
         write(wrong);
