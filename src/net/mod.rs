@@ -25,8 +25,8 @@
 //! Parts with their own state: `Connections` (table, run queue, budgets), `Acceptor`, `Dialer`,
 //! `ControlSocket`, `Datagrams`. They share the `Context`. Each further listener is a struct like
 //! `Acceptor`. A `Transport` is plain TCP or TLS. HTTP is a phase of a connection. On the listener
-//! for frames, the first byte of a connection shows that it is HTTP. The page has a listener of its
-//! own.
+//! for frames, the first byte of a connection shows whether it is HTTP. The page has a listener of
+//! its own.
 //!
 //! In login mode every connection begins with a handshake. The machine gets the connection once the
 //! handshake is complete, with the key that the other side has proved. An accepted connection whose

@@ -90,7 +90,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) parent: Parent,
-    /// The ttl of the copy that began the instance. Every answer repeats it.
+    /// The ttl of the QUERY that began the instance. Every answer repeats it.
     pub(super) ttl: u8,
     /// Hops from the origin.
     pub(super) hops: u8,
@@ -120,7 +120,7 @@ pub(super) struct Instance {
     /// Links that were not asked because of a neighbor's digest.
     pub(super) pruned: u32,
     pub(super) cut: Cut,
-    /// Whether a copy that was passed on met a duplicate.
+    /// Whether the DONE of a subquery had `dup` or `more`.
     pub(super) more: bool,
     /// Ttl cuts that earlier instances reported, here or beyond the links, and that this instance
     /// has undone.
@@ -392,8 +392,8 @@ impl Instance {
         links: &Links,
         cx: &mut Context,
     ) {
-        // If the network duplicated a first copy, the copy has no `have`. While we work on the
-        // query, no HIT is known to be lost.
+        // A QUERY without `have` is one that the network delivered twice: the parent has not
+        // repeated it. While we work on the query, no HIT is then known to be lost.
         if self.has_ended() || query.have.is_some() {
             self.send_hits_again(id, link, query, links, cx);
         }

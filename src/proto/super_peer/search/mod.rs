@@ -60,8 +60,8 @@ pub struct Scan {
     /// The next entry of the list, and the next holder of that entry.
     cursor: u32,
     holder: u32,
-    /// Entries that have all words, but not all in their name, in ascending order. They are
-    /// reported last.
+    /// Entries whose path has all words, but whose name lacks some of them, in ascending order.
+    /// They are reported last.
     later: Vec<u32>,
     /// Whether some entries were not added to `later`, because it already held as many entries as
     /// the number of hits that may still be reported.
