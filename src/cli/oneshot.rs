@@ -81,9 +81,9 @@ impl Target {
         Ok(Target::Supers { part, connect_timeout, keys })
     }
 
-    /// The peer that the options choose. If that is a peer by name and does not run here, a short-lived
-    /// peer. Its super peers are those of the network that was joined, or else those that announce
-    /// themselves on the local network.
+    /// The peer that the options choose. If that is a peer by name and does not run here, a
+    /// short-lived peer. Its super peers are those of the network that was joined. If none was
+    /// joined and no name is given, they are those that announce themselves on the local network.
     pub(crate) fn here_or_near(asked: AskedOptions) -> Result<Target, Failure> {
         let is_named = asked.name.is_some();
         let (open, state, connect_timeout) = (asked.open, asked.state.clone(), asked.connect_timeout);

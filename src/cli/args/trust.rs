@@ -122,8 +122,8 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) sessions: Option<u64>,
 
-        /// set: highest rate at which a peer sends file data to an account of the class, such as 10M
-        /// or 100Mbit; 0 means no limit [default: unchanged]
+        /// set: highest rate at which a peer sends file data to an account of the class, such as
+        /// 10M or 100Mbit; 0 means no limit [default: unchanged]
         #[argh(option, arg_name = "RATE", from_str_fn(limit))]
         pub(crate) upload: Option<Rate>,
 

@@ -132,8 +132,8 @@ impl Context {
         self.out.push(Output::Send { conn, message });
     }
 
-    /// As [`Context::send`], for the messages that most outputs are. Always inline: they are written
-    /// to the queue at once, and not moved there.
+    /// As [`Context::send`], for the messages that most outputs are. Always inline: they are
+    /// written to the queue at once, and not moved there.
     #[inline(always)]
     pub(super) fn answer(&mut self, conn: ConnId, message: Message) {
         self.out.push(Output::Send { conn, message });
