@@ -113,7 +113,7 @@ pub(super) struct Instance {
     pub(super) sent: usize,
     /// Most hits that the parent may get.
     pub(super) cap: usize,
-    /// Whether a hit was dropped because of `cap`.
+    /// Whether a hit was dropped, or neighbors were not asked, because of `cap` or lack of room.
     pub(super) capped: bool,
     pub(super) subqueries: Vec<Subquery>,
     pub(super) reached: u32,
@@ -349,7 +349,8 @@ impl Instance {
         self.subqueries = Vec::new();
         self.settle_held_back(cx);
         self.cut.add(Cut { cap: u32::from(std::mem::take(&mut self.capped)), ..Cut::NONE });
-        // Hits that were held back until now are sent before the DONE that counts them.
+        // Hits that were held back until now are sent before the DONE that counts them, at most
+        // those of one turn. The parent requests the others when it repeats the QUERY.
         self.flush(id, links, cx);
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
         let Instance { ttl, reached, pruned, cut, more, uncut, cut_tag, uncut_tag, .. } = *self;
@@ -392,8 +393,8 @@ impl Instance {
         links: &Links,
         cx: &mut Context,
     ) {
-        // A QUERY without `have` is one that the network delivered twice: the parent has not
-        // repeated it. While we work on the query, no HIT is then known to be lost.
+        // The parent has not repeated a QUERY without `have`: the network has delivered it twice.
+        // Such a QUERY does not show that a HIT was lost.
         if self.has_ended() || query.have.is_some() {
             self.send_hits_again(id, link, query, links, cx);
         }

@@ -249,7 +249,7 @@ impl Scan {
     }
 
     /// If this entry cannot fit, returns the next entry that can. An entry cannot fit if it is not
-    /// in the list of the other word, or if an earlier list contained it.
+    /// in the list of the word `beside` of the plan, or if an earlier list contained it.
     fn skip(&mut self, index: &Index, id: u32, list: List) -> Option<u32> {
         if list == List::Folders
             && let Some(word) = self.plan.word

@@ -151,9 +151,10 @@ impl Subscriptions {
         }
     }
 
-    /// Ends a search of the host that has added most, so that this host can add one: the search
-    /// with the fewest subscribers, and of these the newest. Nothing ends, and the result is none,
-    /// unless this host then has no more searches than the other one.
+    /// Makes room for a search of `host`. For this purpose, it ends one search of the host that has
+    /// added the most: the search with the fewest subscribers, or the newest of several such
+    /// searches. If `host` would then have more searches than the other host, no search ends, and
+    /// the result is `None`.
     fn make_room(&mut self, host: Host, cx: &mut Context) -> Option<()> {
         let mut hosts: BTreeMap<Host, usize> = BTreeMap::new();
         let all = || self.searches.iter().flatten();
