@@ -25,8 +25,8 @@ pub const UNAUTHENTICATED_MAX: usize = 2048;
 /// complete. It allows for two round trips to a distant host. If fewer than [`UNAUTHENTICATED_MAX`]
 /// connections are allowed, it is shorter in proportion.
 pub const HALF_OPEN_GRACE: Duration = Duration::from_millis(500);
-/// The number of connections that may be without a login, divided by this, is what one host may
-/// have of them: 32 of 2,048. [`HALF_OPEN_GRACE`] does not protect a host that has more.
+/// The share of one host is the number of connections that may be without a login, divided by this:
+/// 32 of 2,048. [`HALF_OPEN_GRACE`] does not protect a host that has more of these connections.
 pub const HALF_OPEN_SHARES: usize = 64;
 /// While no connection may be closed, new ones wait in the kernel. After this time the node looks
 /// again.
@@ -42,15 +42,17 @@ pub const HANDSHAKES_READY_MAX: usize = 256;
 /// Connections in a handshake that one turn handles at most. The turn stops after the first
 /// handshake that computes with keys, so that handshakes take a small part of a busy loop.
 pub const HANDSHAKES_PER_TURN: usize = 64;
-/// Handshakes that one address may begin at once: all peers of a site with one address may come
+/// Handshakes that one address may begin in a burst: all peers of a site with one address may come
 /// back together.
 pub const ADDRESS_HANDSHAKES_BURST: u64 = 1024;
-/// Handshakes that one address may begin per second after that. The number is a choice.
+/// Handshakes per second by which the burst of an address is refilled. No measurement gave this
+/// value.
 pub const ADDRESS_HANDSHAKES_PER_SECOND: u64 = 256;
 /// Addresses whose handshakes are counted one by one; all others count together.
 pub const ADDRESSES_MAX: usize = 4096;
 /// Shortest time between two sweeps that remove addresses which need not be counted any more. A
-/// sweep takes some 50 µs. New addresses that arrive between two sweeps are counted together.
+/// sweep takes some 50 µs. If [`ADDRESSES_MAX`] addresses are counted one by one, new addresses
+/// that arrive between two sweeps are counted together.
 pub const ADDRESSES_SWEPT_EVERY: Duration = Duration::from_millis(100);
 /// Most sessions that are examined in order to choose some to close because descriptors are short.
 pub const CROWD_LOOKS_MAX: usize = 1024;
@@ -102,13 +104,13 @@ pub const PEER_TIMERS_PER_TURN: usize = 64;
 /// After the loss of a session, the changes of the share that were not sent on it are freed: this
 /// many per turn.
 pub const STALE_FREED_PER_TURN: usize = 1024;
-/// First wait before a request is sent again that a super peer refused because it had no room. The
-/// wait doubles each time.
+/// First wait before a weak peer repeats a request that its super peer refused because it had no
+/// room. The wait doubles each time.
 pub const REFUSED_WAIT_FIRST: Duration = Duration::from_millis(500);
 /// Such repetitions of one request before it fails; together they take some 16 s.
 pub const REFUSALS_MAX: u32 = 5;
-/// First wait before files are offered again for which a super peer had no memory. The wait doubles
-/// each time.
+/// First wait before a weak peer again registers files for which its super peer had no memory. The
+/// wait doubles each time.
 pub const REFUSED_FILES_WAIT_FIRST: Duration = Duration::from_secs(5);
 /// Longest such wait.
 pub const REFUSED_FILES_WAIT_MAX: Duration = Duration::from_secs(300);

@@ -224,8 +224,8 @@ fn folder_for_downloads(path: &Path) -> Result<PathBuf, Failure> {
 
 #[cfg(test)]
 impl Disk {
-    /// A disk without a worker. Also returns what counts the jobs of each batch that was passed on
-    /// since the last call.
+    /// A disk without a worker, and a function. Each call of the function returns the number of
+    /// jobs in each batch that was passed on since the call before.
     pub(crate) fn without_worker() -> (Disk, impl Fn() -> Vec<usize>) {
         let (inbox, messages) = mpsc::channel();
         let batches = move || {

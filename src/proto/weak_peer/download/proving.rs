@@ -401,7 +401,8 @@ impl Source {
         pages.wanted().filter(|first| *first > 0 && !is_asked)
     }
 
-    /// Whether its proof need not cost more than its manifest, or than one page.
+    /// Whether a lean proof from this source costs only its manifest or, for a content of one
+    /// piece, no more bytes than one page of a manifest.
     fn may_be_lean(&self) -> bool {
         self.stated.or(self.claim).is_none_or(|size| size > PIECE_BYTES || size <= MANIFEST_PAGE_BYTES)
     }
