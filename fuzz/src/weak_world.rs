@@ -633,7 +633,7 @@ impl WeakWorld {
                     conn.cap = bytes;
                 }
             }
-            Output::Close { conn } => {
+            Output::Close { conn } | Output::Abort { conn } => {
                 if let Some(conn) = self.conns.iter_mut().find(|other| other.id == conn) {
                     (conn.closing, conn.deaf) = (true, true);
                 }
