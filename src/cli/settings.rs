@@ -50,7 +50,7 @@ pub(crate) fn ping(given: Option<Span>) -> Result<Duration, Failure> {
     let longest = SESSION_SILENCE_MAX / 3;
     match given {
         None => Ok(PING_INTERVAL),
-        // A peer sends at most one PING a second (PROTOCOL.md 4.9).
+        // A peer sends PING at most once a second (PROTOCOL.md 4.2, Silence).
         Some(Span(ping)) if ping < PING_INTERVAL_MIN || ping > longest => Err(Failure::usage(format!(
             "--ping is a time from {}s to {}s",
             PING_INTERVAL_MIN.as_secs(),

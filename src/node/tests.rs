@@ -75,7 +75,7 @@ fn the_files_that_the_requests_of_one_turn_name_are_looked_for_together() {
 
 #[test]
 fn the_disk_hears_of_the_end_of_a_connection_only_if_it_still_prepares_chunks_for_it() {
-    for (sent, told) in [(false, 0), (true, 1)] {
+    for (sent, batches_after) in [(false, 0), (true, 1)] {
         with_loop(|driver, batches| {
             let conn = ConnId { index: 0, generation: 0 };
             ask(driver, conn, "/files/x", "Range: bytes=0-\r\n");
@@ -91,7 +91,7 @@ fn the_disk_hears_of_the_end_of_a_connection_only_if_it_still_prepares_chunks_fo
             batches();
             driver.on_http_gone(conn);
             driver.hand_over();
-            assert_eq!(batches().len(), told, "sent: {sent}");
+            assert_eq!(batches().len(), batches_after, "sent: {sent}");
         });
     }
 }
