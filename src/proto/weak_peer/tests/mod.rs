@@ -5,7 +5,9 @@
 mod addresses;
 mod chaos;
 mod commands;
+mod course;
 mod downloads;
+mod faults;
 mod harness;
 mod hostile;
 mod order;
