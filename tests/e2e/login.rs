@@ -207,6 +207,16 @@ fn who_is_not_let_in_learns_what_to_do_and_nothing_else() {
 }
 
 #[test]
+fn a_command_with_the_name_of_a_node_that_has_joined_needs_no_super_peer() {
+    let net = Net::new();
+    let ann = net.invite("ann");
+    let _home = net.start();
+    net.does(&["join", &ann, "--name", "ann"]);
+    assert_eq!(net.world.run(["query", "a-file", "--name", "ann"]).exit, Some(3), "nothing is found, and it is let in");
+    assert_eq!(net.world.run(["query", "a-file", "--name", "nobody"]).exit, Some(5));
+}
+
+#[test]
 fn a_revoked_user_is_out_at_once_with_their_files_and_may_be_invited_again() {
     let net = Net::new();
     let me = net.invite("me");
